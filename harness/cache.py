@@ -1,0 +1,58 @@
+"""The stage cache: arrays on disk, found again by what made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.contract import State
+from harness.files import load_arrays, save_arrays
+
+LIMIT_BYTES = 20 * 2**30
+
+
+class Cache:
+    """Keeps what `make` returned under the hash of (source hash, key), and counts the seconds that hits save.
+
+    Above `limit` bytes the files used longest ago go first. A full disk costs the saving, never the run.
+    """
+
+    def __init__(self, folder: Path, source_hash: str, *, limit: int = LIMIT_BYTES) -> None:
+        self.folder = folder
+        self.source_hash = source_hash
+        self.limit = limit
+        self.saved_seconds = 0.0
+
+    def __call__(self, key: Mapping[str, Any], make: Callable[[], State]) -> State:
+        text = json.dumps({**key, "source": self.source_hash}, sort_keys=True, default=str)
+        path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
+        started = time.perf_counter()
+        if path.exists():
+            arrays, facts = load_arrays(path)
+            path.touch()
+            self.saved_seconds += max(0.0, float(facts["seconds"]) - (time.perf_counter() - started))
+            return arrays
+        saved_before = self.saved_seconds
+        arrays = make()
+        # What hits inside `make` saved counts as time that this stage takes.
+        seconds = time.perf_counter() - started + self.saved_seconds - saved_before
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_arrays(path, arrays, {"seconds": str(seconds), "key": text})
+            self._evict(keep=path)
+        except OSError:
+            pass
+        return arrays
+
+    def _evict(self, keep: Path) -> None:
+        files = sorted((f for f in self.folder.glob("*.safetensors") if f != keep), key=lambda f: f.stat().st_mtime)
+        size = keep.stat().st_size + sum(f.stat().st_size for f in files)
+        for file in files:
+            if size <= self.limit:
+                break
+            size -= file.stat().st_size
+            file.unlink(missing_ok=True)

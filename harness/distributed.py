@@ -1,0 +1,67 @@
+"""The processes of one run. Started plainly there is one; started by torchrun they meet here, over gloo or nccl."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of the run: rank 0 to world - 1, and the device it computes on."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self.world > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def broadcast(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self.world > 1:
+            dist.broadcast(tensor, src=0)
+        return tensor
+
+    def gather(self, value: Any) -> list[Any]:
+        """Everybody's value, in order of rank, on every process."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values
+
+    def share(self, value: Any) -> Any:
+        """Process 0's value on every process."""
+        return self.gather(value)[0]
+
+
+ALONE = Processes(0, 1, torch.device("cpu"))
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[Processes]:
+    """The group that torchrun's RANK and WORLD_SIZE describe, or this process alone."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1 or dist.is_initialized():
+        yield Processes(dist.get_rank(), dist.get_world_size(), device) if dist.is_initialized() else Processes(0, 1, device)
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size(), device)
+    finally:
+        dist.destroy_process_group()
