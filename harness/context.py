@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
 from harness.cache import Cache
 from harness.contract import Checkpoint, Pipeline, State
 from harness.distributed import ALONE, Processes
 from harness.files import load_arrays, save_arrays
+from harness.machine import Stopwatch
 
 T = TypeVar("T")
 CHECKPOINT_SECONDS = 120.0  # a killed run loses at most this much work and the stage it was in
@@ -35,21 +35,25 @@ class MemoryCheckpoint:
 
 
 class FileCheckpoint:
-    """The run folder's `checkpoint/state.safetensors`, replaced in one step."""
+    """The run folder's `checkpoint/state.safetensors`, replaced in one step. Carries the context's own facts along."""
 
-    def __init__(self, folder: Path, *, writes: bool) -> None:
+    def __init__(self, folder: Path, context: RunContext) -> None:
         self.path = folder / "state.safetensors"
-        self.writes = writes
+        self.context = context
         self.saved_at = time.monotonic()
 
     def save(self, arrays: State) -> None:
-        if self.writes:
+        if self.context.rank == 0:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_arrays(self.path, arrays)
+            save_arrays(self.path, arrays, {"context": json.dumps(self.context.facts())})
         self.saved_at = time.monotonic()
 
     def load(self) -> State | None:
-        return load_arrays(self.path)[0] if self.path.exists() else None
+        if not self.path.exists():
+            return None
+        arrays, facts = load_arrays(self.path)
+        self.context.restore(json.loads(facts["context"]))
+        return arrays
 
     def due(self) -> bool:
         return time.monotonic() - self.saved_at > CHECKPOINT_SECONDS
@@ -68,9 +72,8 @@ class RunContext:
         *,
         seed: int = 0,
         processes: Processes = ALONE,
-        checkpoint: Checkpoint | None = None,
+        checkpoint_folder: Path | None = None,
         cache: Cache | None = None,
-        log: Callable[[str, float, int], None] | None = None,
         progress: Callable[..., Iterator[Any]] = quiet_progress,
         score_tune: Callable[[Pipeline], None] | None = None,
     ) -> None:
@@ -81,13 +84,13 @@ class RunContext:
         self.world = processes.world
         self.sum = processes.sum
         self.broadcast = processes.broadcast
-        self.checkpoint: Checkpoint = checkpoint or MemoryCheckpoint()
+        self.checkpoint: Checkpoint = FileCheckpoint(checkpoint_folder, self) if checkpoint_folder else MemoryCheckpoint()
+        self.stopwatch = Stopwatch(processes.device)
         self.progress = progress
         self.notes: list[str] = []
         self.curves: dict[str, list[tuple[int, float]]] = {}
         self.refitted = False
         self._cache = cache
-        self._log = log
         self._score_tune = score_tune
 
     @property
@@ -101,8 +104,6 @@ class RunContext:
 
     def log(self, name: str, value: float, step: int) -> None:
         self.curves.setdefault(name, []).append((step, float(value)))
-        if self._log and self.rank == 0:
-            self._log(name, float(value), step)
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -111,4 +112,15 @@ class RunContext:
     def refit(self, pipeline: Pipeline) -> None:
         self.refitted = True
         if self._score_tune:
-            self._score_tune(pipeline)
+            with self.stopwatch.paused():
+                self._score_tune(pipeline)
+
+    def facts(self) -> dict[str, Any]:
+        """What a resumed run must know of the part that was done before."""
+        return {"curves": self.curves, "notes": self.notes, "refitted": self.refitted, "seconds": self.stopwatch.seconds}
+
+    def restore(self, facts: Mapping[str, Any]) -> None:
+        self.curves = {name: [(int(step), float(value)) for step, value in points] for name, points in facts["curves"].items()}
+        self.notes = list(facts["notes"])
+        self.refitted = bool(facts["refitted"])
+        self.stopwatch.earlier += float(facts["seconds"])

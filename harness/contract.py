@@ -108,9 +108,13 @@ class Split:
         self.names = names
         self.shard = shard
         if not len(self.keys) == len(self.labels) == len(self.rows):
-            raise ValueError(f"a split needs one label and one image a key, got {len(self.keys)} keys, {len(self.labels)} labels, {len(self.rows)} images")
-        if len(self.labels) and not (0 <= self.labels.min() and self.labels.max() < len(self.class_names)):
-            raise ValueError(f"labels run from {self.labels.min()} to {self.labels.max()}, but there are {len(self.class_names)} classes")
+            raise ValueError(
+                f"a split needs one label and one image a key, got {len(self.keys)} keys, {len(self.labels)} labels, {len(self.rows)} images"
+            )
+        if len(self.labels) and not (self.labels.min() >= 0 and self.labels.max() < len(self.class_names)):
+            raise ValueError(
+                f"labels run from {self.labels.min()} to {self.labels.max()}, but there are {len(self.class_names)} classes"
+            )
 
     @classmethod
     def from_arrays(
@@ -134,7 +138,9 @@ class Split:
         array_images = ArrayImages.of(images)
         label_array = np.asarray(labels, dtype=np.int64)
         if label_array.shape != (len(array_images),):
-            raise UserError(f"Split.from_arrays needs one label an image: got {len(array_images)} images and labels of shape {label_array.shape}")
+            raise UserError(
+                f"Split.from_arrays needs one label an image: got {len(array_images)} images and labels of shape {label_array.shape}"
+            )
         if class_names is None:
             class_names = [str(i) for i in range(int(label_array.max(initial=-1)) + 1)]
         keys = image_keys(sources if sources is not None else array_images.sources(), label_array)
@@ -295,7 +301,8 @@ class Pipeline(Protocol):
     """What `build` returns. Learning happens in `fit` alone; everything else leaves the object as it was.
 
     A network may also have `layers(classes, image_size) -> list[dict]`, one dict a layer with `name`, `output` (shape),
-    `parameters` and `multiply_adds` for one view of one image; `harness show` and the cost columns read it.
+    `parameters` and `multiply_adds` for one view of one image, and `views`, how many views `scores` averages (else 1):
+    `harness show` and the cost columns read them.
     """
 
     def fit(self, train: Split, tune: Split | None, context: Context) -> None:
@@ -359,19 +366,19 @@ class Result:
     source_hash: str
     test_looks: int  # finished runs of this pipeline on this test split, this one included
 
-    top1_error: float
-    top1_error_ci_low: float  # 95 % Wilson
-    top1_error_ci_high: float
+    top1_error: float | None  # None: the run stopped after tune (--no-test) and never enters a comparison
+    top1_error_ci_low: float | None  # 95 % Wilson
+    top1_error_ci_high: float | None
     top5_error: float | None
     top5_error_ci_low: float | None
     top5_error_ci_high: float | None
-    mean_class_error: float
+    mean_class_error: float | None
     tune_top1_error: float | None
 
     fit_seconds: float  # as if nothing had been cached
-    score_seconds: float
+    score_seconds: float | None
     cached_seconds: float  # the part of fit_seconds that a cache saved
-    images_per_second: float  # scored
+    images_per_second: float | None  # scored
     peak_memory_mb: float  # resident, sampled over the run
     params_millions: float | None
     gflops_per_image: float | None  # 1 multiply-add = 2 FLOPs, all views

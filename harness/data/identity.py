@@ -44,7 +44,7 @@ def class_balanced(
     choice is as good as random, the same everywhere, and a smaller part lies inside a larger one.
     """
     order = np.lexsort((keys, labels))
-    classes, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
+    _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
     if fraction is not None:
         wanted = np.maximum(1, np.round(counts * fraction).astype(int))
     elif per_class is not None:

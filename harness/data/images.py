@@ -15,7 +15,7 @@ class ArrayImages:
 
     def __init__(self, pixels: torch.Tensor) -> None:
         self.pixels = pixels
-        self.image_size = (pixels.shape[2], pixels.shape[3])
+        self.image_size: tuple[int, int] | None = (pixels.shape[2], pixels.shape[3])
 
     @classmethod
     def of(cls, images: np.ndarray | torch.Tensor) -> ArrayImages:

@@ -1,0 +1,76 @@
+"""The command line: one file per command, imported only when called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+# Help lines stand here so that `--help` imports no command.
+COMMANDS = {
+    "run": "Fit and score a pipeline on a data set; log it.",
+    "compare": "The before/after table of two or more pipelines.",
+    "list": "Pipelines and data sets there are.",
+    "show": "A pipeline's parameters, and a network's layers.",
+    "check": "Test that a pipeline keeps the contract.",
+    "runs": "Runs on record: list them, remove them.",
+    "predict": "Top-5 classes of your own images, by a finished run.",
+    "ui": "Open the MLflow page on the table of runs.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are the modules beside this file."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return import_module(f"harness.cli.{name}").command if name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise click.UsageError(f"no command is called {args[0]!r}{hint}; there are: {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="before-after-harness")
+def cli() -> None:
+    """Compare hand-crafted and learned image classifiers on identical splits."""
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 done, 1 failure, 2 the user's mistake, 130 Ctrl-C."""
+    try:
+        cli.main(prog_name="harness", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("stopped", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except OSError as error:
+        # A full disk, a read-only folder: the system's own words, and where.
+        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
+    except Exception as error:
+        from harness.contract import UserError
+
+        if not isinstance(error, UserError):
+            raise
+        _fail(str(error), 2)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"harness: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,52 @@
+"""`harness compare`: the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli import options
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="A B [C]...", shell_complete=options.complete_pipeline_or_run)
+@options.dataset
+@click.option("--run-missing", is_flag=True, help="First make the runs that there are not yet.")
+@click.option("--allow-different-train", is_flag=True, help="Compare runs that learnt from different images; the table says so.")
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+@options.plugins
+@options.config
+@options.data_root
+@options.as_json
+def command(
+    runs: tuple[str, ...],
+    dataset: str | None,
+    run_missing: bool,
+    allow_different_train: bool,
+    markdown: bool,
+    plugins: tuple[str, ...],
+    config: Path | None,
+    data_root: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare finished runs, by pipeline spec or run id, image by image on one test split. The first is the reference."""
+    from harness.comparison import NoSuchRun, compare
+    from harness.report.tables import comparison_markdown
+
+    while True:
+        try:
+            comparison = compare(
+                *runs, dataset=dataset, allow_different_train=allow_different_train, config=config, plugins=plugins
+            )
+            break
+        except NoSuchRun as missing:
+            if not run_missing:
+                raise
+            from harness.cli.run import run_and_print
+
+            run_and_print({"pipeline": missing.spec, "dataset": dataset, "plugins": plugins}, config=config, data_root=data_root)
+            click.echo("")
+    click.echo(comparison_markdown(comparison) if markdown else str(comparison))
+    if as_json:
+        options.print_json(comparison.to_dict())

@@ -1,0 +1,62 @@
+"""Options that several commands share, and the completion of names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+plugins = click.option(
+    "--plugins",
+    multiple=True,
+    metavar="FILE_OR_MODULE",
+    envvar="HARNESS_PLUGINS",
+    help="A pipeline or data set of yours; may be repeated.",
+)
+config = click.option("--config", type=click.Path(path_type=Path), help="Settings file; default: the nearest mlflow.yaml upward.")
+data_root = click.option("--data-root", type=click.Path(path_type=Path), help="Folder of downloads, stores and caches.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Last line of output: one JSON object.")
+
+
+def _complete(kind: str) -> Callable[..., list[CompletionItem]]:
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from harness.contract import UserError
+        from harness.registry import Registry
+
+        try:
+            entries = Registry(ctx.params.get("plugins") or ()).entries[kind]  # type: ignore[index]
+        except UserError:
+            return []
+        return [CompletionItem(name, help=entry.summary) for name, entry in sorted(entries.items()) if name.startswith(incomplete)]
+
+    return complete
+
+
+def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from harness.contract import UserError
+    from harness.record import Runs
+    from harness.settings import load_settings
+
+    try:
+        records = Runs(load_settings().runs).all()
+    except UserError:
+        return []
+    return [CompletionItem(record.run_id) for record in records if record.run_id.startswith(incomplete)]
+
+
+def complete_pipeline_or_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [*complete_pipeline(ctx, param, incomplete), *complete_run(ctx, param, incomplete)]
+
+
+complete_pipeline = _complete("pipeline")
+dataset = click.option(
+    "--dataset", metavar="SPEC|PATH", shell_complete=_complete("dataset"), help="Default: $HARNESS_DATASET, else digits."
+)
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value))

@@ -1,0 +1,254 @@
+"""The before/after table: finished runs of two or more pipelines on one test split, compared image by image.
+
+Reads run folders only, so it imports neither torch nor mlflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.contract import Result, UserError
+from harness.metrics import top_k_wrong
+from harness.record import SUFFIX, Record, Runs
+from harness.settings import Settings, load_settings
+from harness.stats import mcnemar, paired_bootstrap, smallest_detectable, wilson
+
+
+class NoSuchRun(UserError):
+    """There is no finished run of `spec` to compare; says what to type."""
+
+    def __init__(self, message: str, spec: str) -> None:
+        super().__init__(message)
+        self.spec = spec
+
+
+@dataclass(frozen=True)
+class Row:
+    """One pipeline of the table: its runs (one a seed) and how it differs from the reference.
+
+    Errors in percent, deltas in points (this row minus the reference: negative is better), times in seconds; of several seeds
+    the means, with the standard deviation of the top-1 error over seeds.
+    """
+
+    pipeline: str
+    name: str
+    family: str
+    notes: tuple[str, ...]
+    run_ids: tuple[str, ...]
+    seeds: tuple[int, ...]
+    source_hashes: tuple[str, ...]
+    finished: tuple[str, ...]
+    n_fit: int
+    test_looks: int
+    top1_error: float
+    top1_error_ci_low: float
+    top1_error_ci_high: float
+    top1_error_sd: float | None  # None for one seed
+    top5_error: float | None
+    mean_class_error: float
+    fit_seconds: float
+    score_seconds: float
+    top1_delta: float | None = None  # None in the reference row, as all below
+    top1_delta_low: float | None = None
+    top1_delta_high: float | None = None
+    top5_delta: float | None = None
+    p_value: float | None = None
+    smallest_detectable: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The table and what it stands on."""
+
+    title: str
+    dataset: str
+    test_digest: str
+    n_test: int
+    rows: tuple[Row, ...]
+    caveats: tuple[str, ...]
+    machines: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def to_frame(self) -> Any:
+        """One row a pipeline, as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(row) for row in self.rows])
+
+    def __str__(self) -> str:
+        from harness.report.tables import comparison_text
+
+        return comparison_text(self)
+
+    def _repr_html_(self) -> str:
+        from harness.report.tables import comparison_html
+
+        return comparison_html(self)
+
+
+def compare(
+    *runs: str | Result,
+    dataset: str | None = None,
+    allow_different_train: bool = False,
+    config: Path | None = None,
+    plugins: Sequence[str] = (),
+) -> Comparison:
+    """Compare two or more runs; the first is the reference of every delta.
+
+    runs     each a run id, a Result, or a spec string: then the latest finished, unlimited run of every seed on `dataset`
+    dataset  a data set spec or path; None: HARNESS_DATASET, else digits
+    Raises UserError when there is no such run, or when test splits (or, unless allowed, what was learnt from) differ.
+    """
+    if len(runs) < 2:
+        raise UserError(f"compare needs two or more pipelines or run ids, got {len(runs)}: harness compare baseline alexnet")
+    settings = load_settings(config)
+    records = [_records(run, dataset, settings, plugins) for run in runs]
+    return compare_records(records, allow_different_train=allow_different_train)
+
+
+def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train: bool = False) -> Comparison:
+    """As `compare`, of records already chosen: one group a row, one record a seed."""
+    reference = groups[0][0].result
+    caveats = []
+    for record in (record for group in groups for record in group):
+        result = record.result
+        if result.test_digest != reference.test_digest:
+            raise UserError(
+                f"{result.run_id} and {reference.run_id} were scored on different test splits ({result.title}: {result.test_digest}, "
+                f"{reference.title}: {reference.test_digest}) and cannot be compared; run both with the same --dataset and limits"
+            )
+        if result.train_digest != reference.train_digest:
+            difference = (
+                f"{result.run_id} learnt from other images than {reference.run_id} (train + tune: {result.n_train + result.n_tune} against "
+                f"{reference.n_train + reference.n_tune}, digests {result.train_digest[:8]} and {reference.train_digest[:8]})"
+            )
+            if not allow_different_train:
+                raise UserError(f"{difference}; to compare all the same: --allow-different-train")
+            caveats.append(difference)
+    wrongs = [{record.result.seed: _wrong(record) for record in group} for group in groups]
+    rows = [_row(group, wrong) for group, wrong in zip(groups, wrongs, strict=True)]
+    compared = [rows[0], *(_against(row, wrong, rows[0], wrongs[0]) for row, wrong in zip(rows[1:], wrongs[1:], strict=True))]
+    if len({row.n_fit for row in rows}) > 1:
+        caveats.append("labelled images fitted on: " + ", ".join(f"{row.name} {row.n_fit:,}" for row in rows))
+    if reference.limit_test is not None:
+        caveats.append(f"limited to {reference.n_test} test images: not the data set's own test split")
+    if any(len(row.seeds) > 1 for row in rows):
+        caveats.append("several seeds: means, deltas of means; p is of the lowest seed that both rows have")
+    machines = {_machine(record.result) for group in groups for record in group}
+    return Comparison(
+        title=reference.title,
+        dataset=reference.dataset,
+        test_digest=reference.test_digest,
+        n_test=reference.n_test,
+        rows=tuple(compared),
+        caveats=(*caveats, *reference.remarks),
+        machines=tuple(sorted(machines)),
+    )
+
+
+def _records(run: str | Result, dataset: str | None, settings: Settings, plugins: Sequence[str]) -> list[Record]:
+    """The records that an argument of `compare` names, one a seed."""
+    runs = Runs(settings.runs)
+    name = run.run_id if isinstance(run, Result) else run
+    for folder in (settings.runs / name, settings.runs / f"{name}{SUFFIX}"):
+        if "," not in name and folder.is_dir():
+            return [_usable(Record(folder))]
+    if isinstance(run, Result):
+        raise UserError(f"the record of run {name} is not in {settings.runs}")
+    from harness.data.load import dataset_spec
+    from harness.registry import Registry
+
+    registry = Registry(plugins)
+    *_, pipeline = registry.resolve("pipeline", name)
+    *_, data = registry.resolve("dataset", dataset_spec(dataset))
+    here = [r for r in runs.finished() if r.state == "finished" and r.result.pipeline == pipeline and r.result.limit is None]
+    latest = {r.result.seed: r for r in here if r.result.dataset == data and r.result.limit_test is None}
+    if not latest:
+        raise NoSuchRun(_no_run(name, pipeline, dataset, data, runs), name)
+    return [latest[seed] for seed in sorted(latest)]
+
+
+def _usable(record: Record) -> Record:
+    if record.state == "finished":
+        return record
+    if record.state == "tuned":
+        raise UserError(f"run {record.run_id} stopped after tune (--no-test) and has no test scores to compare")
+    raise UserError(f"run {record.run_id} is not finished ({record.state}); finish it with: harness run --resume {record.run_id}")
+
+
+def _no_run(run: str, pipeline: str, dataset: str | None, data: str, runs: Runs) -> str:
+    """Says what to type: the missing run, or --dataset where there are runs on other data."""
+    flag = f" --dataset {dataset}" if dataset else ""
+    message = (
+        f"no finished, unlimited run of {run} on {data}; make one with: harness run --pipeline {run}{flag} (or give --run-missing)"
+    )
+    elsewhere = {r.result.title for r in runs.finished() if r.state == "finished" and r.result.pipeline == pipeline} - {data}
+    return message + (f"; there are runs of it on {', '.join(sorted(elsewhere))}: give --dataset" if elsewhere else "")
+
+
+def _wrong(record: Record) -> np.ndarray:
+    """(n,) bool in order of key: the top-1 answer is wrong. Then columns of different runs are about the same image."""
+    scores = record.scores()
+    return top_k_wrong(scores, 1)[np.argsort(scores.keys)]
+
+
+def _row(records: Sequence[Record], wrong: dict[int, np.ndarray]) -> Row:
+    results = [record.result for record in records]
+    n = len(next(iter(wrong.values())))
+    top1 = [100 * float(each.mean()) for each in wrong.values()]
+    low, high = wilson(round(np.mean(top1) * n / 100), n)
+    top5 = [r.top5_error for r in results]
+    latest = results[-1]
+    return Row(
+        pipeline=latest.pipeline,
+        name=latest.name,
+        family=latest.family,
+        notes=latest.notes,
+        run_ids=tuple(r.run_id for r in results),
+        seeds=tuple(r.seed for r in results),
+        source_hashes=tuple(r.source_hash for r in results),
+        finished=tuple(r.finished for r in results),
+        n_fit=latest.n_fit,
+        test_looks=max(r.test_looks for r in results),
+        top1_error=float(np.mean(top1)),
+        top1_error_ci_low=100 * low,
+        top1_error_ci_high=100 * high,
+        top1_error_sd=float(np.std(top1, ddof=1)) if len(top1) > 1 else None,
+        top5_error=float(np.mean([x for x in top5 if x is not None])) if None not in top5 else None,
+        mean_class_error=float(np.mean([r.mean_class_error or 0.0 for r in results])),
+        fit_seconds=float(np.mean([r.fit_seconds for r in results])),
+        score_seconds=float(np.mean([r.score_seconds or 0.0 for r in results])),
+    )
+
+
+def _against(row: Row, wrong: dict[int, np.ndarray], reference: Row, reference_wrong: dict[int, np.ndarray]) -> Row:
+    """The row with its deltas to the reference: image by image, over the means of the seeds."""
+    difference = np.mean(list(wrong.values()), axis=0) - np.mean(list(reference_wrong.values()), axis=0)
+    low, high = paired_bootstrap(difference)
+    both = sorted(set(wrong) & set(reference_wrong))
+    a, b = (
+        (reference_wrong[both[0]], wrong[both[0]]) if both else (next(iter(reference_wrong.values())), next(iter(wrong.values())))
+    )
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    smallest = smallest_detectable(only_a + only_b, len(a))
+    deltas = {
+        "top1_delta": row.top1_error - reference.top1_error,
+        "top1_delta_low": 100 * low,
+        "top1_delta_high": 100 * high,
+        "top5_delta": None if row.top5_error is None or reference.top5_error is None else row.top5_error - reference.top5_error,
+        "p_value": mcnemar(only_a, only_b),
+        "smallest_detectable": None if smallest is None else 100 * smallest,
+    }
+    return Row(**{**{name: getattr(row, name) for name in Row.__dataclass_fields__}, **deltas})
+
+
+def _machine(result: Result) -> str:
+    machine = result.machine
+    return f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB, {machine['device']}"

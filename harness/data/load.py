@@ -1,0 +1,100 @@
+"""From a data set spec to the three splits of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.contract import Dataset, Split, UserError
+from harness.data.identity import class_balanced
+from harness.data.root import data_root as default_data_root
+from harness.registry import Registry
+from harness.spec import format_spec
+
+DEFAULT = "digits"
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set cut for one run: train and tune are disjoint, and together what a pipeline may learn from."""
+
+    spec: str
+    title: str
+    train: Split
+    tune: Split | None
+    test: Split
+    remarks: tuple[str, ...]
+
+    @property
+    def fit_digest(self) -> str:
+        """The digest of train + tune."""
+        return (self.train + self.tune if self.tune else self.train).digest
+
+
+def dataset_spec(given: str | None) -> str:
+    """The spec string asked for: given, else HARNESS_DATASET, else digits. A path that exists means `folder,path=...`."""
+    spec = given or os.environ.get("HARNESS_DATASET") or DEFAULT
+    path = Path(spec).expanduser()
+    return (
+        format_spec("folder", {"path": path.resolve()}) if ("/" in spec or spec.startswith((".", "~"))) and path.exists() else spec
+    )
+
+
+def load_dataset(
+    dataset: str | tuple[Split, Split] | Dataset | None = None,
+    *,
+    tune: int | None = None,
+    limit: int | None = None,
+    limit_test: int | None = None,
+    data_root: Path | str | None = None,
+    plugins: Sequence[str] = (),
+) -> Splits:
+    """The splits of `dataset`: a spec string, a path, a Dataset or a (train, test) pair.
+
+    tune        images a class to hold out of train; 0 for none; None for the data set's own number, else 10 % of each class
+    limit       at most so many labelled images in all (train and tune), class-balanced; the test split stays whole
+    limit_test  at most so many test images, class-balanced
+    Raises UserError for an unknown data set, a wrong parameter, or a limit below one image a class.
+    """
+    spec, whole = _load(dataset, data_root, plugins)
+    train, test = whole.train, whole.test
+    if limit is not None:
+        train = _limited(train, limit, "--limit")
+    if limit_test is not None:
+        test = _limited(test, limit_test, "--limit-test")
+    held_out: Split | None = None
+    if tune != 0:
+        per_class = tune if tune is not None else whole.tune_per_class
+        chosen, rest = class_balanced(train.keys, train.labels, per_class=per_class, fraction=None if per_class else 0.1)
+        if len(np.unique(train.labels[rest])) < len(np.unique(train.labels)):
+            raise UserError(
+                f"the tune split takes {f'{per_class} images' if per_class else '10 % (at least one image)'} of each class, which leaves some "
+                f"class of {whole.title} without training images ({len(train)} in all); use more images or --tune 0"
+            )
+        train, held_out = train.take(rest), train.take(chosen)
+    return Splits(spec, whole.title, train, held_out, test, whole.remarks)
+
+
+def _load(
+    dataset: str | tuple[Split, Split] | Dataset | None, root: Path | str | None, plugins: Sequence[str]
+) -> tuple[str, Dataset]:
+    if isinstance(dataset, Dataset):
+        return f"object:{dataset.title}", dataset
+    if isinstance(dataset, tuple):
+        return "object:splits", Dataset("splits in memory", *dataset)
+    entry, build, values, spec = Registry(plugins).resolve("dataset", dataset_spec(dataset))
+    loaded = build(default_data_root(root), **values)
+    if not isinstance(loaded, Dataset):
+        raise UserError(f"data set {entry.name!r} ({entry.origin}): build returned {type(loaded).__name__}, not a Dataset")
+    return spec, loaded
+
+
+def _limited(split: Split, limit: int, flag: str) -> Split:
+    classes = len(np.unique(split.labels))
+    if limit < classes:
+        raise UserError(f"{flag} {limit} is less than one image for each of the {classes} classes; give at least {classes}")
+    return split.take(class_balanced(split.keys, split.labels, total=limit)[0])

@@ -1,0 +1,66 @@
+"""Progress on standard error: a bar on a terminal, else a plain line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeVar
+
+T = TypeVar("T")
+LINE_SECONDS = 15.0  # between plain lines
+
+
+def progress(items: Iterable[T], *, label: str, total: int | None = None, unit: str = "batch") -> Iterator[T]:
+    """Yields the items; shows how many of `total` are done, the rate and the time left."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    return (_bar if sys.stderr.isatty() else _lines)(items, label, total, unit)
+
+
+def _bar(items: Iterable[T], label: str, total: int | None, unit: str) -> Iterator[T]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total, rate="")
+        started = time.monotonic()
+        for done, item in enumerate(items, 1):
+            yield item
+            bar.update(task, advance=1, rate=_rate(done, time.monotonic() - started, unit))
+
+
+def _lines(items: Iterable[T], label: str, total: int | None, unit: str) -> Iterator[T]:
+    started = said = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - said >= LINE_SECONDS:
+            said = now
+            left = f", {duration((total - done) * (now - started) / done)} left" if total else ""
+            print(
+                f"  {label}: {done}{f' of {total}' if total else ''}, {_rate(done, now - started, unit)}{left}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def _rate(done: int, seconds: float, unit: str) -> str:
+    rate = done / max(seconds, 1e-9)
+    return f"{rate:,.0f} {unit}/s" if rate >= 10 else f"{rate:.2g} {unit}/s"
+
+
+def duration(seconds: float) -> str:
+    """`4.2 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"

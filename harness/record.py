@@ -1,0 +1,173 @@
+"""The run folder is the record: `runs/<run_id>/` holds a finished run, `runs/<run_id>.unfinished/` any other.
+
+    result.json             contract.Result
+    scores.npz              keys, labels, scores of the test split; tune_scores.npz of the tune split
+    state.safetensors       what the pipeline has learnt
+    spec.json               what was asked for: enough to run it again
+    status.json             state (running, failed, stopped), process, phase: only until the run is finished
+    log.txt                 what was printed
+    checkpoint/             the pipeline's own work in progress: only until the run is finished
+
+A folder loses its suffix in one rename, when everything in it is complete. Reading a record imports no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import secrets
+import shutil
+import socket
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.contract import Result, Scores, UserError
+from harness.files import write_atomic, write_json
+
+SUFFIX = ".unfinished"
+
+
+class Record:
+    """One run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def run_id(self) -> str:
+        return self.folder.name.removesuffix(SUFFIX)
+
+    @property
+    def finished(self) -> bool:
+        return not self.folder.name.endswith(SUFFIX)
+
+    @cached_property
+    def result(self) -> Result:
+        """Raises UserError when the file is missing, damaged or of another version."""
+        path = self.folder / "result.json"
+        try:
+            raw = json.loads(path.read_text())
+            for name in ("notes", "remarks"):
+                raw[name] = tuple(raw[name])
+            raw["curves"] = {name: [(int(step), float(value)) for step, value in points] for name, points in raw["curves"].items()}
+            return Result(**raw)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} cannot be read ({error}); remove the run with: harness runs rm {self.run_id}") from error
+
+    @cached_property
+    def spec(self) -> dict[str, Any]:
+        return dict(json.loads((self.folder / "spec.json").read_text()))
+
+    @property
+    def status(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.folder / "status.json").read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    @property
+    def state(self) -> str:
+        """finished, tuned (ran with --no-test), running, dead (killed), stopped (Ctrl-C) or failed."""
+        if self.finished:
+            return "finished" if self.result.top1_error is not None else "tuned"
+        status = self.status
+        return "dead" if status.get("state", "running") == "running" and not _alive(status) else str(status["state"])
+
+    @property
+    def age_seconds(self) -> float:
+        return max(0.0, datetime.now(UTC).timestamp() - self.folder.stat().st_mtime)
+
+    def set_status(self, state: str, **facts: Any) -> None:
+        write_json(self.folder / "status.json", {**self.status, "state": state, **_this_process(), **facts})
+
+    def scores(self, name: str = "scores") -> Scores:
+        """`scores` of the test split or `tune_scores`. Raises UserError when they are missing or damaged."""
+        path = self.folder / f"{name}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return Scores(file["keys"], file["labels"], file["scores"])
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(f"{path} cannot be read ({error}); remove the run with: harness runs rm {self.run_id}") from error
+
+    def save_scores(self, scores: Scores, name: str = "scores") -> None:
+        arrays = dataclasses.asdict(scores)
+        write_atomic(self.folder / f"{name}.npz", lambda file: np.savez(file, **arrays))
+
+    def finish(self, result: Result) -> None:
+        """Complete the record: result.json, then the rename that makes it one."""
+        write_json(self.folder / "result.json", dataclasses.asdict(result))
+        shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
+        (self.folder / "status.json").unlink(missing_ok=True)
+        finished = self.folder.with_name(self.run_id)
+        self.folder.replace(finished)
+        self.folder = finished
+
+
+class Runs:
+    """All records below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def create(self, name: str, spec: dict[str, Any]) -> Record:
+        """A new running record, its id `<name>-<6 hex digits>`. Raises UserError where nothing can be written."""
+        record = Record(self.folder / f"{name}-{secrets.token_hex(3)}{SUFFIX}")
+        try:
+            record.folder.mkdir(parents=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot write a run to {self.folder} ({error.strerror}); work in another folder or give --config"
+            ) from error
+        record.set_status("running", phase="fit")
+        write_json(record.folder / "spec.json", spec)
+        return record
+
+    def all(self) -> list[Record]:
+        """Every record, the oldest first."""
+        folders = [f for f in self.folder.glob("*") if f.is_dir()] if self.folder.is_dir() else []
+        return [Record(f) for f in sorted(folders, key=lambda f: f.stat().st_mtime)]
+
+    def finished(self) -> list[Record]:
+        return [record for record in self.all() if record.finished]
+
+    def find(self, run_id: str) -> Record:
+        """The record of that id, or of the one id that starts so. Raises UserError naming what there is."""
+        records = self.all()
+        found = [r for r in records if r.run_id == run_id] or [r for r in records if r.run_id.startswith(run_id)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UserError(f"{run_id!r} could be any of: {', '.join(r.run_id for r in found)}")
+        latest = ", ".join(r.run_id for r in records[:-6:-1])
+        raise UserError(
+            f"no run is called {run_id!r} in {self.folder}; the latest are: {latest or 'none'} (harness runs lists all)"
+        )
+
+    def test_looks(self, name: str, test_digest: str) -> int:
+        """How many finished runs of that pipeline have scored this test split."""
+        results = [r.result for r in self.finished() if r.state == "finished"]
+        return sum(r.name == name and r.test_digest == test_digest for r in results)
+
+
+def _this_process() -> dict[str, Any]:
+    import psutil
+
+    process = psutil.Process()
+    return {"pid": process.pid, "pid_started": process.create_time(), "host": socket.gethostname()}
+
+
+def _alive(status: dict[str, Any]) -> bool:
+    """Whether the process that wrote the status still runs; one on another machine is taken to."""
+    import psutil
+
+    if status.get("host") != socket.gethostname():
+        return True
+    try:
+        # A process of the same number that started at another time is another process.
+        return abs(psutil.Process(status["pid"]).create_time() - status["pid_started"]) < 1
+    except (psutil.Error, KeyError):
+        return False

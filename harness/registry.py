@@ -1,0 +1,215 @@
+"""Which pipelines and data sets there are: the files of `pipelines/` and `harness/data/datasets/`, entry points, `--plugins`.
+
+Listing reads files as text and imports nothing; a pipeline is imported when it is asked for by name.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module, metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from harness.contract import UserError
+from harness.spec import bind, format_spec, parse_spec, suggest
+
+Kind = Literal["pipeline", "dataset"]
+ROOT = Path(__file__).parent.parent
+_FOLDERS: dict[Kind, Path] = {"pipeline": ROOT / "pipelines", "dataset": ROOT / "harness" / "data" / "datasets"}
+_PACKAGES: dict[Kind, str] = {"pipeline": "pipelines", "dataset": "harness.data.datasets"}
+_GROUPS: dict[Kind, str] = {"pipeline": "harness.pipelines", "dataset": "harness.datasets"}
+_WORDS: dict[Kind, str] = {"pipeline": "pipeline", "dataset": "data set"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One pipeline or data set: where it comes from, and what can be said of it without importing it."""
+
+    kind: Kind
+    name: str
+    module: str | None  # importable name, or None for a file outside any package
+    path: Path | None  # its source file, where that is known without importing
+    origin: str  # "built-in", "package NAME", or the plugin's path
+
+    @cached_property
+    def _tree(self) -> ast.Module | None:
+        try:
+            return ast.parse(self.path.read_text()) if self.path else None
+        except (OSError, SyntaxError, ValueError):
+            return None
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        if self._tree is None:
+            return "(its file cannot be read: see harness list --check)" if self.path else "(not read before it is used)"
+        return (ast.get_docstring(self._tree) or "(no docstring)").splitlines()[0]
+
+    @property
+    def family(self) -> str:
+        """The file's FAMILY constant."""
+        for node in self._tree.body if self._tree else []:
+            if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == ["FAMILY"]:
+                return str(ast.literal_eval(node.value))
+        return "?"
+
+    def load(self) -> ModuleType:
+        """Import it. Raises UserError with the reason when that fails or `build` is missing."""
+        try:
+            module = _import_file(self.path) if self.module is None and self.path else import_module(str(self.module))
+        except Exception as error:
+            raise UserError(f"{_WORDS[self.kind]} {self.name!r} ({self.origin}) cannot be imported: {_reason(error)}") from error
+        if not callable(getattr(module, "build", None)):
+            raise UserError(f"{_WORDS[self.kind]} {self.name!r} ({self.origin}) has no function build(*, ...)")
+        return module
+
+    def resolve(self, given: dict[str, str]) -> tuple[Callable[..., Any], dict[str, Any], str]:
+        """(build, all parameters, the spec string with all of them written out)."""
+        build = self.load().build
+        values = bind(self.name, build, given)
+        return build, values, format_spec(self.name, values)
+
+    @property
+    def source_hash(self) -> str:
+        """16 hex digits over this file and every file of `pipelines/` that it imports, directly or not."""
+        path = self.path or Path(str(self.load().__file__))
+        digest = hashlib.sha256()
+        for file in sorted(_closure(path), key=lambda f: (f.name, f.read_bytes())):
+            digest.update(file.read_bytes() + b"\0")
+        return digest.hexdigest()[:16]
+
+
+class Registry:
+    """All entries. `plugins` are paths of .py files or names of importable modules."""
+
+    def __init__(self, plugins: Iterable[str] = ()) -> None:
+        self.entries: dict[Kind, dict[str, Entry]] = {"pipeline": {}, "dataset": {}}
+        self.plugins = tuple(plugins)
+        for kind in self.entries:
+            for path in sorted(_FOLDERS[kind].glob("[!_]*.py")):
+                self._add(Entry(kind, _name(path), f"{_PACKAGES[kind]}.{path.stem}", path, "built-in"))
+            for point in metadata.entry_points(group=_GROUPS[kind]):
+                owner = f"package {point.dist.name}" if point.dist else "an entry point"
+                self._add(Entry(kind, point.name, point.value.partition(":")[0], None, owner))
+        for plugin in self.plugins:
+            self._add(_plugin_entry(plugin))
+
+    def names(self, kind: Kind) -> list[str]:
+        return sorted(self.entries[kind])
+
+    def find(self, kind: Kind, name: str) -> Entry:
+        """Raises UserError with a suggestion and the list for an unknown name."""
+        entries = self.entries[kind]
+        if name not in entries:
+            word = _WORDS[kind]
+            raise UserError(f"no {word} is called {name!r}{suggest(name, entries)}; there are: {', '.join(sorted(entries))}")
+        if kind == "pipeline" and entries[name].origin == "built-in":
+            _check_not_shadowed()
+        return entries[name]
+
+    def resolve(self, kind: Kind, spec: str) -> tuple[Entry, Callable[..., Any], dict[str, Any], str]:
+        """(entry, build, all parameters, resolved spec string) of a spec string."""
+        name, given = parse_spec(spec)
+        entry = self.find(kind, name)
+        return entry, *entry.resolve(given)
+
+    def _add(self, entry: Entry) -> None:
+        other = self.entries[entry.kind].get(entry.name)
+        if other is not None:
+            raise UserError(
+                f"two {_WORDS[entry.kind]}s are called {entry.name!r}: {other.origin} ({other.path or other.module}) and "
+                f"{entry.origin} ({entry.path or entry.module}); rename one of them"
+            )
+        self.entries[entry.kind][entry.name] = entry
+
+
+def _name(path: Path) -> str:
+    return path.stem.replace("_", "-")
+
+
+def _plugin_entry(plugin: str) -> Entry:
+    """A data set's build takes the data root as its one positional parameter, a pipeline's none: that tells them apart."""
+    path = Path(plugin).expanduser()
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise UserError(f"--plugins {plugin}: there is no such file")
+        module, path = None, path.resolve()
+    else:
+        sys.path.insert(0, str(Path.cwd()))
+        try:
+            found = importlib.util.find_spec(plugin)
+        except (ImportError, ValueError):
+            found = None
+        finally:
+            sys.path.pop(0)
+        if found is None or found.origin is None:
+            raise UserError(f"--plugins {plugin}: neither a .py file nor an importable module")
+        module, path = plugin, Path(found.origin)
+    try:
+        tree = ast.parse(path.read_text())
+    except SyntaxError as error:
+        raise UserError(f"--plugins {plugin}: {_reason(error)}") from error
+    builds = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "build"]
+    if not builds:
+        raise UserError(f"--plugins {plugin}: the file has no function build(*, ...)")
+    return Entry("dataset" if builds[0].args.args else "pipeline", _name(path), module, path, str(path))
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = f"harness_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec
+        assert spec.loader
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def _closure(path: Path, seen: set[Path] | None = None) -> set[Path]:
+    """`path` and the files of the `pipelines` package that its import statements reach."""
+    seen = set() if seen is None else seen
+    if path in seen:
+        return seen
+    seen.add(path)
+    for node in ast.walk(ast.parse(path.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if name.split(".")[0] == "pipelines":
+                file = ROOT.joinpath(*name.split(".")).with_suffix(".py")
+                if file.is_file():
+                    _closure(file, seen)
+    return seen
+
+
+def _check_not_shadowed() -> None:
+    """`pipelines` is a common name: a folder of that name in the working folder would be imported in place of ours."""
+    found = importlib.util.find_spec("pipelines")
+    folder = Path(found.origin).parent if found and found.origin else None
+    if folder != _FOLDERS["pipeline"]:
+        places = folder or (list(found.submodule_search_locations or []) if found else "nothing")
+        raise UserError(
+            f"the name 'pipelines' is taken by {places}, not {_FOLDERS['pipeline']}; rename that folder or work elsewhere"
+        )
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error}; install it with: pip install {(error.name or '').split('.')[0]}"
+    where = f"{Path(error.filename).name}, line {error.lineno}: " if isinstance(error, SyntaxError) and error.filename else ""
+    return f"{where}{type(error).__name__}: {getattr(error, 'msg', None) or error}"

@@ -1,0 +1,116 @@
+"""Spec strings: `NAME[,KEY=VALUE]...`, for pipelines and data sets alike.
+
+The keys are the keyword-only parameters of the owner's `build`; values are read through its type hints. The first `=` splits;
+a value that holds a comma is quoted: `folder,path="a,b"`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from harness.contract import UserError
+
+_ITEM = re.compile(r"""((?:[^,"']|"[^"]*"|'[^']*')*)(?:,|$)""")
+
+
+def parse_spec(text: str) -> tuple[str, dict[str, str]]:
+    """(name, key -> value as written). Raises UserError for an empty name, an item without `=` and a key given twice."""
+    if text.count('"') % 2 or text.count("'") % 2:
+        raise UserError(f'{text!r}: a quote is not closed; write NAME,KEY="VALUE, WITH COMMA"')
+    items = [match.group(1).strip() for match in _ITEM.finditer(text)][:-1] if not text.endswith(",") else None
+    if items is None or not items[0]:
+        raise UserError(f"{text!r} is not a spec; write NAME or NAME,KEY=VALUE,KEY=VALUE")
+    values: dict[str, str] = {}
+    for item in items[1:]:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UserError(f"{text!r}: {item!r} is not KEY=VALUE")
+        if key in values:
+            raise UserError(f"{text!r}: {key!r} is given twice")
+        values[key.strip()] = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
+    return items[0], values
+
+
+def format_spec(name: str, values: Mapping[str, Any]) -> str:
+    """The spec string that parses to these values."""
+    return ",".join([name, *(f"{key}={_format_value(value)}" for key, value in values.items())])
+
+
+def _format_value(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    return f'"{text}"' if "," in text or text != text.strip() else text
+
+
+def parameters(build: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The keyword-only parameters of `build`, annotations resolved to types."""
+    hints = typing.get_type_hints(build, include_extras=True)
+    return {
+        name: parameter.replace(annotation=hints.get(name, Any))
+        for name, parameter in inspect.signature(build).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def bind(owner: str, build: Callable[..., Any], given: Mapping[str, str]) -> dict[str, Any]:
+    """Every parameter of `build` with its value, given or default. Raises UserError naming owner, given and allowed."""
+    known = parameters(build)
+    for key in given:
+        if key not in known:
+            raise UserError(f"{owner} has no parameter {key!r}{suggest(key, known)}; it has: {', '.join(known) or 'none'}")
+    missing = [key for key, parameter in known.items() if parameter.default is inspect.Parameter.empty and key not in given]
+    if missing:
+        raise UserError(f"{owner} needs {' and '.join(f'{key}=...' for key in missing)}: {owner},{missing[0]}=VALUE")
+    return {
+        key: _read(owner, key, given[key], parameter.annotation) if key in given else parameter.default
+        for key, parameter in known.items()
+    }
+
+
+def suggest(wrong: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(wrong, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _read(owner: str, key: str, text: str, hint: Any) -> Any:
+    """`text` as a value of type `hint`: first as YAML reads it (numbers, booleans), then as the plain text it is."""
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        value = None if text.lower() == "none" else yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    adapter = TypeAdapter(hint)
+    # pydantic would take 1 for True and "yes" for 1; YAML has already told numbers, words and booleans apart.
+    if isinstance(value, bool) or hint is not bool:
+        for candidate in (value, text):
+            try:
+                return adapter.validate_python(candidate)
+            except ValidationError as error:
+                first = error.errors()[0]
+        reason = first["msg"][0].lower() + first["msg"][1:]
+    else:
+        reason = "input should be true or false"
+    raise UserError(f"{owner}: {key}={text} is not allowed: {reason} (allowed: {describe(hint)})")
+
+
+def describe(hint: Any) -> str:
+    """What a type hint allows, in words: `int >= 1`, `one of 2012, short`, `number or none`."""
+    origin = typing.get_origin(hint)
+    if origin is typing.Annotated:
+        base, *limits = typing.get_args(hint)
+        signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of"}
+        bounds = [f"{sign} {getattr(limit, name)}" for limit in limits for name, sign in signs.items() if hasattr(limit, name)]
+        return " ".join([describe(base), " and ".join(bounds)]).strip()
+    if origin is typing.Literal:
+        return "one of " + ", ".join(map(_format_value, typing.get_args(hint)))
+    if args := typing.get_args(hint):
+        return " or ".join(describe(arg) for arg in args)
+    return {bool: "true or false", int: "integer", float: "number", str: "text", type(None): "none"}.get(hint, str(hint))

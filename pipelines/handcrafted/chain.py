@@ -1,0 +1,143 @@
+"""The chain that every hand-crafted pipeline is: descriptor -> standardisation -> linear classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from harness.contract import Batch, Context, Split, State
+from pipelines.handcrafted.classifiers.linear_svm import LinearSVM
+from pipelines.handcrafted.classifiers.rows import Rows
+from pipelines.handcrafted.images import resized, working_size
+
+BATCH = 256  # images described at a time
+# Rows have a mean squared length of 1, so these suit descriptors of any length.
+C_GRID = tuple(10.0 ** (k / 2) for k in range(-6, 5))
+PATIENCE = 2  # values of C without a better tune error before the search ends
+
+
+class Descriptor(Protocol):
+    """Float (n, 3, size, size) in 0..255 to (n, features). A frozen dataclass: its fields name its results in the cache."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __call__(self, images: Tensor) -> Tensor: ...
+
+
+class Chain:
+    """A `contract.Pipeline`: images at a working size are described, standardised and put before a linear SVM.
+
+    describe  the descriptor for a working size
+    size      working size in pixels; None: by `working_size` from the train images, within `sizes` and a multiple of 8
+    c         the SVM's C on rows of mean squared length 1; None: the best on tune of C_GRID, or `default_c` without tune
+    flip      train on the images and on their mirror images
+    """
+
+    def __init__(
+        self,
+        describe: Callable[[int], Descriptor],
+        *,
+        size: int | None,
+        sizes: tuple[int, int],
+        c: float | None,
+        default_c: float,
+        flip: bool,
+    ) -> None:
+        self.describe = describe
+        self.size = size
+        self.sizes = sizes
+        self.c = c
+        self.default_c = default_c
+        self.flip = flip
+        self.learnt: State = {}
+
+    def fit(self, train: Split, tune: Split | None, context: Context) -> None:
+        size = self.size or working_size(train.image_size, multiple=8, smallest=self.sizes[0], largest=self.sizes[1])
+        views = (False, True) if self.flip else (False,)
+        train_blocks = [self._features(train, size, mirrored, context) for mirrored in views]
+        svm = _svm(train_blocks, train.classes, context)
+        if tune is None:
+            self._learn(svm, size, self.c or self.default_c)
+            return
+        tune_blocks = [self._features(tune, size, mirrored, context) for mirrored in views]
+        c = self._choose_c(svm, size, tune_blocks[0], context)
+        context.refit(self)
+        self._learn(_svm(train_blocks + tune_blocks, train.classes, context), size, c)
+
+    def scores(self, batch: Batch) -> Tensor:
+        size = int(self.learnt["size"])
+        features = self.describe(size)(resized(batch.images, size))
+        return linear(features, self.learnt["weights"], self.learnt["biases"])
+
+    def state(self) -> State:
+        return dict(self.learnt)
+
+    def load(self, state: State) -> None:
+        self.learnt = dict(state)
+
+    def _learn(self, svm: LinearSVM, size: int, c: float) -> None:
+        weights, biases = svm.fit(c)
+        self.learnt = {"weights": weights, "biases": biases, "size": torch.tensor(size)}
+
+    def _choose_c(self, svm: LinearSVM, size: int, tune: State, context: Context) -> float:
+        """The C with the fewest errors on tune, and that model in place. Of equals the smallest; stops after PATIENCE worse ones."""
+        grid = C_GRID if self.c is None else (self.c,)
+        best_error, best_c, best_model, waited = float("inf"), grid[0], self.learnt, 0
+        for step, c in enumerate(grid):
+            self._learn(svm, size, c)
+            error = top1_error(linear(tune["features"], self.learnt["weights"], self.learnt["biases"]), tune["labels"], context)
+            context.log("val/c", c, step)
+            context.log("val/top1_error", error, step)
+            if error < best_error:
+                best_error, best_c, best_model, waited = error, c, self.learnt, 0
+            else:
+                waited += 1
+            if waited == PATIENCE:
+                break
+        self.learnt = best_model
+        return best_c
+
+    def _features(self, split: Split, size: int, mirrored: bool, context: Context) -> State:
+        """This process's rows and their labels: {"features": (n, features) float32, "labels": (n,)}."""
+        descriptor = self.describe(size)
+        key = {
+            "stage": type(descriptor).__name__, **asdict(descriptor), "size": size, "mirrored": mirrored,
+            "split": split.digest, "dtype": "float32",
+        }  # fmt: skip
+        return context.cache(key, lambda: _describe_split(descriptor, split, size, mirrored, context))
+
+
+def top1_error(scores: Tensor, labels: Tensor, context: Context) -> float:
+    """Percent of the rows of all processes whose own class does not score above every other one."""
+    own = scores.gather(1, labels[:, None])
+    wrong = (scores >= own).sum(1) > 1
+    counts = context.sum(torch.tensor([float(wrong.sum()), len(wrong)], dtype=torch.float64, device=scores.device))
+    return float(100 * counts[0] / counts[1])
+
+
+def _svm(blocks: list[State], classes: int, context: Context) -> LinearSVM:
+    rows = Rows.standardised([block["features"] for block in blocks], context)
+    return LinearSVM(rows, torch.cat([block["labels"] for block in blocks]), classes)
+
+
+def _describe_split(descriptor: Descriptor, split: Split, size: int, mirrored: bool, context: Context) -> State:
+    # Labels are kept beside the features: a split's digest does not tell the order of its images.
+    device = context.device
+    length = descriptor(torch.zeros(1, 3, size, size, device=device)).shape[1]
+    count = len(range(context.rank, len(split), context.world))
+    features = torch.empty(count, length, device=device)
+    index = torch.empty(count, dtype=torch.int64, device=device)
+    done = 0
+    batches = split.batches(BATCH, device=device)
+    for batch in context.progress(batches, label=f"describe {type(descriptor).__name__}", total=-(-count // BATCH)):
+        images = resized(batch.images, size)
+        stretch = slice(done, done + len(batch))
+        features[stretch] = descriptor(images.flip(-1) if mirrored else images)
+        index[stretch] = batch.index
+        done += len(batch)
+    return {"features": features, "labels": torch.from_numpy(split.labels).to(device)[index]}

@@ -1,0 +1,110 @@
+"""Feature rows as linear classifiers see them: standardised and with a constant appended, without a second copy in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from harness.contract import Context
+
+CHUNK_ROWS = 4096  # rows whose temporary copies exist at one time
+
+
+class Rows:
+    """This process's rows: blocks of (rows, features) float32 that stand one below the other.
+
+    Seen from outside, a row is ((features - mean) * scale, 1). The constant is the bias' feature and is regularised like the
+    others: scikit-learn's `LinearSVC` with `intercept_scaling=1`. `total` counts the rows of all processes.
+    """
+
+    def __init__(self, blocks: Sequence[Tensor], context: Context, *, mean: Tensor | None = None, scale: Tensor | None = None) -> None:
+        self.blocks = list(blocks)
+        self.context = context
+        first = self.blocks[0]
+        self.features = first.shape[1]
+        self.mean = first.new_zeros(self.features) if mean is None else mean
+        self.scale = first.new_ones(self.features) if scale is None else scale
+        self.total = int(context.sum(torch.tensor(float(len(self)), dtype=torch.float64, device=first.device)))
+
+    @classmethod
+    def standardised(cls, blocks: Sequence[Tensor], context: Context) -> Rows:
+        """Each feature with mean 0 and the same variance, such that a row's mean squared length is 1; constant ones become 0.
+
+        So the same value of C means the same trade-off for descriptors of any length and unit.
+        """
+        rows = cls(blocks, context)
+        mean = context.sum(rows._column_sums(lambda chunk: chunk)) / rows.total
+        variance = context.sum(rows._column_sums(lambda chunk: (chunk - mean) ** 2)) / rows.total
+        # Below this a feature varies by float32 rounding only.
+        varying = variance.sqrt() > 1e-6 * mean.abs().clamp_min(1e-6)
+        scale = torch.where(varying, variance.clamp_min(1e-30).rsqrt(), 0) / varying.sum().clamp_min(1).sqrt()
+        return cls(blocks, context, mean=mean.float(), scale=scale.float())
+
+    def __len__(self) -> int:
+        return sum(len(block) for block in self.blocks)
+
+    @property
+    def device(self) -> torch.device:
+        return self.blocks[0].device
+
+    def times(self, weights: Tensor) -> Tensor:
+        """(classes, features + 1) to (rows, classes): each row's product with each class's weights."""
+        plain, offset = self.fold(weights)
+        return torch.cat([linear(block, plain, offset) for block in self.blocks])
+
+    def transposed_times(self, coefficients: Tensor) -> Tensor:
+        """(rows, classes) to (classes, features + 1): the rows of all processes, summed with these coefficients."""
+        parts = coefficients.split([len(block) for block in self.blocks])
+        product = torch.stack([part.T @ block for part, block in zip(parts, self.blocks, strict=True)]).sum(0)
+        constant = coefficients.sum(0)
+        both = self.context.sum(torch.cat([product, constant[:, None]], dim=1))
+        product, constant = both[:, :-1], both[:, -1:]
+        return torch.cat([(product - constant * self.mean) * self.scale, constant], dim=1)
+
+    def fold(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """(classes, features) weights and (classes,) offsets that do to plain features what `weights` do to the rows seen here."""
+        plain = weights[:, :-1] * self.scale
+        return plain, weights[:, -1] - plain @ self.mean
+
+    def sample(self, count: int) -> Tensor:
+        """About `count` of this process's rows as seen from outside, evenly spaced: (n, features + 1)."""
+        step = max(1, len(self) // max(count, 1))
+        return self._seen(torch.cat([block[::step] for block in self.blocks]))
+
+    def gram(self) -> Tensor:
+        """(total, total) float64: the products of all rows with each other, those of process 0 first.
+
+        A stretch of columns at a time is gathered from all processes; each process multiplies its share of the stretches.
+        """
+        start, _ = self.span()
+        width = max(1, CHUNK_ROWS * self.features // max(self.total, 1))
+        gram = torch.ones(self.total, self.total, dtype=torch.float64, device=self.device) * (self.context.rank == 0)
+        for number, first in enumerate(range(0, self.features, width)):
+            columns = slice(first, first + width)
+            stretch = torch.zeros(self.total, len(self.mean[columns]), device=self.device)
+            own = torch.cat([block[:, columns] for block in self.blocks])
+            stretch[start : start + len(self)] = (own - self.mean[columns]) * self.scale[columns]
+            self.context.sum(stretch)
+            if number % self.context.world == self.context.rank:
+                gram += stretch @ stretch.T
+        return self.context.sum(gram)
+
+    def span(self) -> tuple[int, int]:
+        """Where this process's rows stand among everybody's: (first, one past the last)."""
+        counts = torch.zeros(self.context.world, dtype=torch.float64, device=self.device)
+        counts[self.context.rank] = len(self)
+        start = int(self.context.sum(counts)[: self.context.rank].sum())
+        return start, start + len(self)
+
+    def _seen(self, chunk: Tensor) -> Tensor:
+        return torch.cat([(chunk - self.mean) * self.scale, chunk.new_ones(len(chunk), 1)], dim=1)
+
+    def _column_sums(self, of) -> Tensor:  # type: ignore[no-untyped-def]
+        sums = torch.zeros(self.features, dtype=torch.float64, device=self.device)
+        for block in self.blocks:
+            for chunk in block.split(CHUNK_ROWS):
+                sums += of(chunk).sum(0, dtype=torch.float64)
+        return sums

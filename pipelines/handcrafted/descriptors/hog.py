@@ -1,0 +1,99 @@
+"""Histograms of oriented gradients (Dalal & Triggs, CVPR 2005), batched, on CPU and GPU alike."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+Directions = Literal["unsigned", "signed", "both"]
+
+CLIP = 0.2  # L2-Hys: no entry of a normalised block counts for more
+EPSILON = 1e-5  # in units of the mean gradient magnitude of a cell: a flat block stays 0
+# Angles are rounded down to bins after this nudge, in bins. It outweighs the rounding of float32 angles and is smaller than the
+# distance from a bin's edge of any gradient between 8-bit pixels that does not lie on it, so those get the exact bin.
+NUDGE = 1e-6
+
+
+@dataclass(frozen=True)
+class Hog:
+    """The HOG descriptor of whole images: float (n, channels, height, width) to (n, `length`), of the images' type.
+
+    cell          pixels along a cell's side; what is left over at the right and bottom edges is not described
+    orientations  bins over 180 degrees; each pixel votes for the one bin that its gradient falls in, with its magnitude
+    block         cells along the side of a block; blocks overlap, at a step of one cell, and each is normalised (L2-Hys)
+    directions    "unsigned": opposite gradients share a bin, as published; "signed": 2 x orientations bins over 360
+                  degrees; "both": the two histograms together (Felzenszwalb et al., PAMI 2010, sec. 6)
+
+    A pixel's gradient is (right - left, below - above) in the channel where that is longest; the image's outermost rows have no
+    vertical and its outermost columns no horizontal part. With unsigned directions this equals `skimage.feature.hog`.
+    """
+
+    cell: int = 8
+    orientations: int = 9
+    block: int = 2
+    directions: Directions = "unsigned"
+
+    def __call__(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        if min(height, width) < self.cell * self.block:
+            raise ValueError(f"HOG needs images of at least {self.cell * self.block} pixels a side, got {height} x {width}")
+        right, down = strongest_gradient(images)
+        return normalise_blocks(self.histograms(right, down), self.block).flatten(1)
+
+    def histograms(self, right: Tensor, down: Tensor) -> Tensor:
+        """Votes a cell and pixel: (n, height, width) gradients to (n, rows of cells, columns of cells, bins)."""
+        n, rows, columns = right.shape[0], right.shape[1] // self.cell, right.shape[2] // self.cell
+        half_turn = self.orientations
+        bins = torch.atan2(down, right).mul_(half_turn / math.pi).add_(NUDGE).floor_().to(torch.int32).add_(half_turn)
+        magnitude = torch.hypot(right, down)
+        # A cell is a bag of pixels that look up their bin's one-hot row and add it up, weighted by their magnitude.
+        votes = embedding_bag(
+            self._cells(bins), self._bin_table(magnitude), per_sample_weights=self._cells(magnitude), mode="sum"
+        )  # fmt: skip
+        return votes.view(n, rows, columns, -1) / self.cell**2
+
+    def _cells(self, pixels: Tensor) -> Tensor:
+        """(n, height, width) to (cells, pixels of a cell)."""
+        cell, rows, columns = self.cell, pixels.shape[1] // self.cell, pixels.shape[2] // self.cell
+        whole = pixels[:, : rows * cell, : columns * cell]
+        return whole.reshape(-1, rows, cell, columns, cell).transpose(2, 3).reshape(-1, cell * cell)
+
+    def _bin_table(self, like: Tensor) -> Tensor:
+        """(2 x orientations + 1, bins): row i says which bins an angle of i bins above -180 degrees votes for."""
+        angles = torch.arange(-self.orientations, self.orientations + 1, device=like.device)
+        unsigned = torch.eye(self.orientations, dtype=like.dtype, device=like.device)[angles % self.orientations]
+        signed = torch.eye(2 * self.orientations, dtype=like.dtype, device=like.device)[angles % (2 * self.orientations)]
+        return {"unsigned": unsigned, "signed": signed, "both": torch.cat([unsigned, signed], dim=1)}[self.directions]
+
+
+def strongest_gradient(images: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, channels, height, width) to the (n, height, width) parts to the right and downward; of equal channels the first counts."""
+    right, down = torch.zeros_like(images), torch.zeros_like(images)
+    torch.sub(images[..., :, 2:], images[..., :, :-2], out=right[..., :, 1:-1])
+    torch.sub(images[..., 2:, :], images[..., :-2, :], out=down[..., 1:-1, :])
+    best_right, best_down = right[:, 0], down[:, 0]
+    best = best_right**2 + best_down**2
+    for channel in range(1, images.shape[1]):
+        squared = right[:, channel] ** 2 + down[:, channel] ** 2
+        stronger = squared > best
+        best = torch.maximum(best, squared)
+        best_right = torch.where(stronger, right[:, channel], best_right)
+        best_down = torch.where(stronger, down[:, channel], best_down)
+    return best_right, best_down
+
+
+def normalise_blocks(cells: Tensor, block: int) -> Tensor:
+    """L2-Hys over each square of block x block cells: (n, rows, columns, bins) to (n, rows', columns', block, block, bins)."""
+    blocks = cells.unfold(1, block, 1).unfold(2, block, 1).permute(0, 1, 2, 4, 5, 3)
+    clipped = _unit(blocks).clamp_(max=CLIP)
+    return _unit(clipped)
+
+
+def _unit(blocks: Tensor) -> Tensor:
+    squares = blocks.square().sum(dim=(3, 4, 5), keepdim=True)
+    return blocks * squares.add_(EPSILON**2).rsqrt_()
