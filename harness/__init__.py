@@ -8,7 +8,7 @@ _EXPORTS = {
     "Batch": "harness.contract",
     "Dataset": "harness.contract",
     "Split": "harness.contract",
-    "UserError": "harness.contract",
+    "UserError": "harness.errors",
     "compare": "harness.comparison",
     "load_dataset": "harness.data.load",
     "run": "harness.runner",

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.contract import Result, UserError
+from harness.contract import Result
+from harness.errors import UserError
 from harness.metrics import top_k_wrong
 from harness.record import SUFFIX, Record, Runs
 from harness.settings import Settings, load_settings
@@ -72,6 +73,7 @@ class Comparison:
     rows: tuple[Row, ...]
     caveats: tuple[str, ...]
     machines: tuple[str, ...]
+    link: str | None  # MLflow's table of runs
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -150,6 +152,7 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
         rows=tuple(compared),
         caveats=(*caveats, *reference.remarks),
         machines=tuple(sorted(machines)),
+        link=next((record.table_link for group in groups for record in group if record.table_link), None),
     )
 
 
@@ -167,7 +170,7 @@ def _records(run: str | Result, dataset: str | None, settings: Settings, plugins
 
     registry = Registry(plugins)
     *_, pipeline = registry.resolve("pipeline", name)
-    *_, data = registry.resolve("dataset", dataset_spec(dataset))
+    *_, data = registry.resolve("dataset", dataset_spec(dataset, registry))
     here = [r for r in runs.finished() if r.state == "finished" and r.result.pipeline == pipeline and r.result.limit is None]
     latest = {r.result.seed: r for r in here if r.result.dataset == data and r.result.limit_test is None}
     if not latest:

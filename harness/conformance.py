@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from harness.context import RunContext
-from harness.contract import Pipeline, Split, UserError
+from harness.contract import Pipeline, Split
 from harness.data.load import load_dataset
+from harness.errors import UserError
 from harness.files import load_arrays, save_arrays
 from harness.registry import Registry
 from harness.runner import seeded

@@ -35,16 +35,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from harness.data.identity import class_balanced, image_keys, split_digest
+from harness.errors import UserError as UserError  # part of the contract: a pipeline raises it for a mistake that the user can mend
 
 if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
 State = dict[str, "torch.Tensor"]
-
-
-class UserError(Exception):
-    """A mistake that the user can mend. Says what was wrong, what was given and what is allowed; shown without a traceback."""
 
 
 @dataclass(frozen=True)
@@ -300,7 +297,7 @@ class Context(Protocol):
 class Pipeline(Protocol):
     """What `build` returns. Learning happens in `fit` alone; everything else leaves the object as it was.
 
-    A network may also have `layers(classes, image_size) -> list[dict]`, one dict a layer with `name`, `output` (shape),
+    A network may also have `layers(classes, image_size) -> list[dict]` (image_size as Split has it), one dict a layer with `name`, `output` (shape),
     `parameters` and `multiply_adds` for one view of one image, and `views`, how many views `scores` averages (else 1):
     `harness show` and the cost columns read them.
     """

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from harness.contract import UserError
+from harness.errors import UserError
 
 
 def choose_device(name: str) -> torch.device:

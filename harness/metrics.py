@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.contract import Scores, UserError
+from harness.contract import Scores
+from harness.errors import UserError
 
 CHUNK = 4096  # rows at a time, so that 100,000 x 1,000 scores need no second copy
 

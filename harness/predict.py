@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harness.contract import Batch, Pipeline, UserError
+from harness.contract import Batch, Pipeline
 from harness.data.decode import Undecodable, decode, shrink
 from harness.data.sources.class_folders import IMAGE_SUFFIXES
+from harness.errors import UserError
 from harness.files import load_arrays
 from harness.machine import choose_device
 from harness.record import Record, Runs

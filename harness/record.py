@@ -6,6 +6,7 @@
     spec.json               what was asked for: enough to run it again
     status.json             state (running, failed, stopped), process, phase: only until the run is finished
     log.txt                 what was printed
+    mlflow.json             where MLflow shows it, once it does
     checkpoint/             the pipeline's own work in progress: only until the run is finished
 
 A folder loses its suffix in one rename, when everything in it is complete. Reading a record imports no torch.
@@ -18,6 +19,7 @@ import json
 import secrets
 import shutil
 import socket
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.contract import Result, Scores, UserError
+from harness.contract import Result, Scores
+from harness.errors import UserError
 from harness.files import write_atomic, write_json
 
 SUFFIX = ".unfinished"
@@ -96,6 +99,18 @@ class Record:
     def save_scores(self, scores: Scores, name: str = "scores") -> None:
         arrays = dataclasses.asdict(scores)
         write_atomic(self.folder / f"{name}.npz", lambda file: np.savez(file, **arrays))
+
+    def save_log(self, lines: Sequence[str]) -> None:
+        (self.folder / "log.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def save_links(self, table: str, run: str) -> None:
+        """Where MLflow shows the table and this run, so that others can say it without asking MLflow."""
+        write_json(self.folder / "mlflow.json", {"table": table, "run": run})
+
+    @property
+    def table_link(self) -> str | None:
+        path = self.folder / "mlflow.json"
+        return str(json.loads(path.read_text())["table"]) if path.exists() else None
 
     def finish(self, result: Result) -> None:
         """Complete the record: result.json, then the rename that makes it one."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from harness.contract import UserError
+from harness.errors import UserError
 from harness.spec import bind, format_spec, parse_spec, suggest
 
 Kind = Literal["pipeline", "dataset"]

@@ -9,7 +9,7 @@ import random
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -21,16 +21,18 @@ import torch
 
 from harness.cache import Cache
 from harness.context import RunContext
-from harness.contract import Dataset, Pipeline, Result, Scores, Split, UserError
+from harness.contract import Dataset, Pipeline, Result, Scores, Split
 from harness.data.load import Splits, load_dataset
 from harness.data.root import data_root as default_data_root
 from harness.distributed import Processes, processes
+from harness.errors import UserError
 from harness.files import load_arrays, save_arrays
 from harness.machine import PeakMemory, Stopwatch, choose_device, describe_machine
 from harness.metrics import metrics
 from harness.progress import progress
 from harness.record import Record, Runs
 from harness.registry import Registry
+from harness.report.run_text import request_lines, result_lines
 from harness.settings import Settings, load_settings
 from harness.stats import wilson
 
@@ -168,20 +170,34 @@ def execute(
         runs = Runs(request.settings.runs)
         record = resume or (runs.create(request.name, request.record) if group.first else None)
         record = Record(group.share(record.folder if record else None))
+        lines: list[str] = []
+
+        def log(line: str) -> None:
+            lines.append(line)
+            if group.first:
+                say(line)
+
+        for line in request_lines(request):
+            log(line)
+        if resume:
+            log(f"resuming   {record.run_id}")
         if group.first:
             record.set_status("running")
         try:
             with seeded(request.seed), PeakMemory() as peak:
                 result = _fit_and_score(request, record, runs, group, peak)
         except BaseException as error:
-            if group.first and not record.finished:
-                stopped = isinstance(error, KeyboardInterrupt)
-                record.set_status("stopped" if stopped else "failed", why=f"{type(error).__name__}: {error}")
+            if group.first:
+                _record_failure(error, request, record, lines, track)
             raise
+        for line in result_lines(result):
+            log(line)
         if group.first:
+            record.save_log(lines)
             record.finish(result)
             if track:
-                _track(result, record, request.settings, say)
+                _track(result, record, request.settings, log)
+                record.save_log(lines)
     return result
 
 
@@ -364,9 +380,33 @@ def _cost(pipeline: Pipeline, splits: Splits) -> tuple[float | None, float | Non
     if not hasattr(pipeline, "layers"):
         reason = "only networks list their layers"
         return None, None, {"params_millions": reason, "gflops_per_image": reason}
-    layers = pipeline.layers(splits.train.classes, max(splits.train.image_size or (256, 256)))
+    layers = pipeline.layers(splits.train.classes, splits.train.image_size)
     views = getattr(pipeline, "views", 1)
     return sum(x["parameters"] for x in layers) / 1e6, 2 * views * sum(x["multiply_adds"] for x in layers) / 1e9, {}
+
+
+def _record_failure(error: BaseException, request: Request, record: Record, lines: list[str], track: bool) -> None:
+    """Mark the folder, and MLflow's copy, as stopped or failed. What goes wrong on the way must not hide the error itself."""
+    stopped = isinstance(error, KeyboardInterrupt)
+    why = f"{type(error).__name__}: {error}".removeprefix("UserError: ")
+    with suppress(OSError):
+        record.set_status("stopped" if stopped else "failed", why=why)
+        record.save_log([*lines, f"{'stopped' if stopped else 'failed'}     {why}"])
+    if track:
+        from harness.tracking import track_failure
+
+        with suppress(UserError):
+            track_failure(
+                record.run_id,
+                record.folder,
+                request.settings,
+                pipeline=request.pipeline,
+                dataset=request.splits.spec,
+                seed=request.seed,
+                started=datetime.now(UTC).isoformat(timespec="seconds"),
+                reason=why,
+                killed=stopped,
+            )
 
 
 def _track(result: Result, record: Record, settings: Settings, say: Say) -> None:
@@ -376,8 +416,9 @@ def _track(result: Result, record: Record, settings: Settings, say: Say) -> None
     try:
         links = track(result, record.folder, settings)
     except UserError as error:
-        say(f"not logged to MLflow: {error}; the record is kept in {record.folder}")
+        say(f"MLflow     not logged: {error}; the record is kept in {record.folder}")
     else:
+        record.save_links(links.table, links.runs[result.run_id])
         say(f"MLflow     {links.table}")
 
 

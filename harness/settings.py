@@ -17,7 +17,7 @@ from typing import Annotated, Any, get_type_hints
 
 from annotated_types import Ge, Le, MinLen
 
-from harness.contract import UserError
+from harness.errors import UserError
 
 FILE_NAME = "mlflow.yaml"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")

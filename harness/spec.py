@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from harness.contract import UserError
+from harness.errors import UserError
 
 _ITEM = re.compile(r"""((?:[^,"']|"[^"]*"|'[^']*')*)(?:,|$)""")
 
@@ -50,12 +50,21 @@ def _format_value(value: Any) -> str:
 
 def parameters(build: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The keyword-only parameters of `build`, annotations resolved to types."""
-    hints = typing.get_type_hints(build, include_extras=True)
-    return {
-        name: parameter.replace(annotation=hints.get(name, Any))
-        for name, parameter in inspect.signature(build).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    names = {k: p for k, p in inspect.signature(build).parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    return {name: parameter.replace(annotation=_hint(build, parameter)) for name, parameter in names.items()}
+
+
+def _hint(build: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """One parameter's type. The others', and the return type, may name what is only imported for type checkers."""
+    hint = parameter.annotation
+    if isinstance(hint, str):
+        try:
+            return eval(hint, build.__globals__)
+        except Exception as error:
+            raise UserError(
+                f"build in {build.__module__}: the type hint {hint!r} of {parameter.name!r} cannot be read: {error}"
+            ) from error
+    return Any if hint is inspect.Parameter.empty else hint
 
 
 def bind(owner: str, build: Callable[..., Any], given: Mapping[str, str]) -> dict[str, Any]:

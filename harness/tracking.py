@@ -22,7 +22,8 @@ from typing import Any
 from urllib.parse import quote
 
 from harness import __version__
-from harness.contract import Result, UserError
+from harness.contract import Result
+from harness.errors import UserError
 from harness.saved_view import VIEW, VIEW_TAG, same_view, table_view
 from harness.settings import Settings
 from harness.spec import parse_spec
@@ -160,10 +161,10 @@ def _environment(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No INFO lines from mlflow and its database migrations. To be entered after `import mlflow`, which sets its own level."""
+    """Not a line from mlflow and its database migrations: what matters is raised. Enter after `import mlflow` has set its level."""
     levels = {logger: logger.level for logger in map(logging.getLogger, ("mlflow", "alembic"))}
     for logger in levels:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:

@@ -64,7 +64,7 @@ def main() -> None:
         # A full disk, a read-only folder: the system's own words, and where.
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
     except Exception as error:
-        from harness.contract import UserError
+        from harness.errors import UserError
 
         if not isinstance(error, UserError):
             raise

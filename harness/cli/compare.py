@@ -48,5 +48,7 @@ def command(
             run_and_print({"pipeline": missing.spec, "dataset": dataset, "plugins": plugins}, config=config, data_root=data_root)
             click.echo("")
     click.echo(comparison_markdown(comparison) if markdown else str(comparison))
+    if comparison.link and not markdown:
+        click.echo(f"MLflow: {comparison.link} (harness ui starts it)")
     if as_json:
         options.print_json(comparison.to_dict())

@@ -46,7 +46,7 @@ def command(check: bool, plugins: tuple[str, ...], as_json: bool) -> None:
 
 
 def _why_broken(entry: object) -> str | None:
-    from harness.contract import UserError
+    from harness.errors import UserError
     from harness.registry import Entry
     from harness.spec import parameters
 

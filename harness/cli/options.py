@@ -24,7 +24,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Last line of out
 
 def _complete(kind: str) -> Callable[..., list[CompletionItem]]:
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from harness.contract import UserError
+        from harness.errors import UserError
         from harness.registry import Registry
 
         try:
@@ -37,7 +37,7 @@ def _complete(kind: str) -> Callable[..., list[CompletionItem]]:
 
 
 def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from harness.contract import UserError
+    from harness.errors import UserError
     from harness.record import Runs
     from harness.settings import load_settings
 

@@ -52,7 +52,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Fit a pipeline on the train part of a data set, score the test part, keep the record and log it to MLflow."""
-    from harness.contract import UserError
+    from harness.errors import UserError
     from harness.record import Runs
     from harness.settings import load_settings
 
@@ -84,71 +84,26 @@ def run_and_print(
 ) -> None:
     """Do the run that `asked` (arguments of runner.resolve) describes and say so line by line."""
     from harness.machine import choose_device
-    from harness.report.tables import result_text
+    from harness.report.run_text import request_lines
     from harness.runner import execute, resolve, resumable
 
     choose_device(device)
-    first = os.environ.get("RANK", "0") == "0"
-    log: list[str] = []
-
-    def say(text: str) -> None:
-        log.append(text)
-        if first:
-            click.echo(text)
-
     request = resolve(**asked, config=config, data_root=data_root)
     record = resumable(request, resume) if resume else None
-    for line in _header(request, asked["dataset"]):
-        say(line)
     if dry_run:
+        click.echo("\n".join(request_lines(request)))
         return
-    if record:
-        say(f"resuming   {record.run_id}")
-    result = execute(request, device=device, resume=record, say=say)
-    if not first:
+    result = execute(request, device=device, resume=record, say=click.echo)
+    if os.environ.get("RANK", "0") != "0":
         return
-    say(result_text(result))
-    say(f"run        {result.run_id}")
-    say(f"next       {_next_command(result, asked['dataset'])}")
-    (request.settings.runs / result.run_id / "log.txt").write_text("\n".join(log) + "\n")
+    click.echo(f"next       {_next_command(result, asked.get('dataset'))}")
     if as_json:
-        names = ("run_id", "pipeline", "dataset", "n_test", "top1_error", "top5_error", "mean_class_error", "tune_top1_error",
-                 "fit_seconds", "score_seconds", "test_digest", "test_looks", "machine")  # fmt: skip
+        names = (
+            "run_id", "pipeline", "dataset", "n_test", "top1_error", "top5_error", "mean_class_error", "tune_top1_error", "fit_seconds",
+            "score_seconds", "test_digest", "test_looks", "machine",
+        )  # fmt: skip
         values = dataclasses.asdict(result)
         options.print_json({name: values[name] for name in names})
-
-
-def _header(request: Any, dataset: str | None) -> list[str]:
-    """The resolved request, one fact a line."""
-    from harness.progress import duration
-
-    splits = request.splits
-    chosen = "" if dataset or os.environ.get("HARNESS_DATASET") else " (the default; --dataset chooses another)"
-    expected, basis = _expected(request)
-    lines = [
-        f"data set   {splits.spec}{chosen}",
-        f"pipeline   {request.pipeline}",
-        f"images     train {len(splits.train):,}, tune {len(splits.tune) if splits.tune else 0:,}, test {len(splits.test):,}; "
-        f"{splits.train.classes} classes; test digest {splits.test.digest}",
-    ]
-    lines += [f"remark     {remark}" for remark in splits.remarks]
-    if request.limit is not None or request.limit_test is not None:
-        lines.append("limited    compare takes this run by its id only")
-    lines.append(f"expected   {f'about {duration(expected)}, {basis}' if expected else basis}; seed {request.seed}")
-    return lines
-
-
-def _expected(request: Any) -> tuple[float | None, str]:
-    """(seconds, on what grounds): as the last run of this spec, scaled by the number of images. No number without one."""
-    from harness.record import Runs
-
-    results = [r.result for r in Runs(request.settings.runs).finished() if r.state == "finished"]
-    known = [r for r in results if r.pipeline == request.pipeline and r.title == request.splits.title and r.n_fit]
-    if not known:
-        return None, "no run of this pipeline on this data set to judge the time by; progress shows the time left"
-    last = known[-1]
-    fit = last.fit_seconds * len(request.splits.train) / last.n_train
-    return fit + (last.score_seconds or 0.0) * len(request.splits.test) / last.n_test, f"as {last.run_id} took"
 
 
 def _next_command(result: Any, dataset: str | None) -> str:

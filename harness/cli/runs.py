@@ -54,7 +54,7 @@ def remove(config: Path | None, run_ids: tuple[str, ...]) -> None:
     """Delete runs from disk, scores and state with them. A run that still goes on is left alone."""
     import shutil
 
-    from harness.contract import UserError
+    from harness.errors import UserError
     from harness.record import Runs
     from harness.settings import load_settings
 
@@ -69,7 +69,7 @@ def remove(config: Path | None, run_ids: tuple[str, ...]) -> None:
 
 
 def _row(record: Any) -> dict[str, Any]:
-    from harness.contract import UserError
+    from harness.errors import UserError
 
     row = {
         "run_id": record.run_id,

@@ -28,7 +28,7 @@ def command(pipeline: str, classes: int, image_size: int, plugins: tuple[str, ..
     rows = [[name, str(values[name]), str(p.default), describe(p.annotation)] for name, p in known.items()]
     click.echo(text_table(["parameter", "value", "default", "allowed"], rows, left=4) if rows else "no parameters")
     layers = getattr(build(**values), "layers", None)
-    table = layers(classes, image_size) if layers else []
+    table = layers(classes, (image_size, image_size)) if layers else []
     totals = {key: sum(layer[key] for layer in table) for key in ("parameters", "multiply_adds")} if table else {}
     if table:
         click.echo(f"\n{classes} classes, images of {image_size} x {image_size}:\n")

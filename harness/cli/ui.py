@@ -20,7 +20,7 @@ from urllib.request import urlopen
 
 import click
 
-from harness.contract import UserError
+from harness.errors import UserError
 from harness.settings import Settings, Ui, load_settings
 
 START_SECONDS = 120  # a first start takes 12 s on two cores
@@ -42,7 +42,8 @@ def command(host: str | None, port: int | None, config: Path | None) -> None:
     if settings.server.is_remote:
         click.echo(f"Runs are tracked on a server that already runs:\n  {table}")
         return
-    signal.signal(signal.SIGTERM, _interrupt)  # so that `kill` stops the server too
+    for number in (signal.SIGINT, signal.SIGTERM):  # both, since a shell's background job starts with SIGINT ignored
+        signal.signal(number, _interrupt)
     with suppress(KeyboardInterrupt), served(settings) as server:
         click.echo(f"Results:\n  {table}\nPress Ctrl-C to stop.")
         server.wait()

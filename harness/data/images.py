@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from harness.contract import Images, UserError
+from harness.contract import Images
+from harness.errors import UserError
 
 
 class ArrayImages:

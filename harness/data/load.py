@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.contract import Dataset, Split, UserError
+from harness.contract import Dataset, Split
 from harness.data.identity import class_balanced
 from harness.data.root import data_root as default_data_root
+from harness.errors import UserError
 from harness.registry import Registry
 from harness.spec import format_spec
 
@@ -35,13 +36,21 @@ class Splits:
         return (self.train + self.tune if self.tune else self.train).digest
 
 
-def dataset_spec(given: str | None) -> str:
-    """The spec string asked for: given, else HARNESS_DATASET, else digits. A path that exists means `folder,path=...`."""
+def dataset_spec(given: str | None, registry: Registry) -> str:
+    """The spec string asked for: given, else HARNESS_DATASET, else digits. A path means `folder,path=...`.
+
+    Raises UserError for a path that does not exist.
+    """
     spec = given or os.environ.get("HARNESS_DATASET") or DEFAULT
+    name = spec.partition(",")[0]
     path = Path(spec).expanduser()
-    return (
-        format_spec("folder", {"path": path.resolve()}) if ("/" in spec or spec.startswith((".", "~"))) and path.exists() else spec
-    )
+    if name in registry.entries["dataset"]:
+        return spec
+    if path.exists():
+        return format_spec("folder", {"path": path.resolve()})
+    if "/" in name or name.startswith(("~", ".")):
+        raise UserError(f"there is no folder or archive {spec}")
+    return spec
 
 
 def load_dataset(
@@ -86,7 +95,8 @@ def _load(
         return f"object:{dataset.title}", dataset
     if isinstance(dataset, tuple):
         return "object:splits", Dataset("splits in memory", *dataset)
-    entry, build, values, spec = Registry(plugins).resolve("dataset", dataset_spec(dataset))
+    registry = Registry(plugins)
+    entry, build, values, spec = registry.resolve("dataset", dataset_spec(dataset, registry))
     loaded = build(default_data_root(root), **values)
     if not isinstance(loaded, Dataset):
         raise UserError(f"data set {entry.name!r} ({entry.origin}): build returned {type(loaded).__name__}, not a Dataset")

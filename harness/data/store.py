@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.contract import Split, UserError
+from harness.contract import Split
 from harness.data.decode import Undecodable, decode, encode_jpeg, image_shape, resized_shape, shrink
 from harness.data.identity import number_duplicates
 from harness.data.images import ArrayImages
 from harness.data.sources.class_folders import ClassFolders, SourceImage
+from harness.errors import UserError
 from harness.files import write_json
 
 RAW_LIMIT = 4 * 2**30  # bytes of pixels up to which a store is kept lossless

@@ -1,4 +1,4 @@
-"""Results and comparisons as text, Markdown, HTML and data frames."""
+"""Comparisons as text, Markdown and HTML; results as HTML and data frames."""
 
 from __future__ import annotations
 
@@ -105,26 +105,6 @@ def results_frame(results: Sequence[Result]) -> Any:
 
     hidden = {"curves", "machine", "versions", "absent"}
     return pd.DataFrame([{k: v for k, v in vars(r).items() if k not in hidden} for r in results])
-
-
-def result_text(result: Result) -> str:
-    """What `harness run` ends with."""
-    lines = []
-    if result.top1_error is not None:
-        n = f"(95 % {interval(result.top1_error_ci_low, result.top1_error_ci_high)}, n = {result.n_test:,})"
-        lines.append(f"top-1 error {percent(result.top1_error)} {n}")
-        top5 = percent(result.top5_error) if result.top5_error is not None else result.absent.get("top5_error", "-")
-        lines.append(f"top-5 error {top5} {interval(result.top5_error_ci_low, result.top5_error_ci_high)}".rstrip())
-        lines.append(f"mean class error {percent(result.mean_class_error)}; look {result.test_looks} at this test split")
-    if result.tune_top1_error is not None:
-        lines.append(f"tune top-1 error {percent(result.tune_top1_error)} (n = {result.n_tune:,})")
-    cached = f" ({duration(result.cached_seconds)} of it from the cache)" if result.cached_seconds else ""
-    lines.append(f"fit        {duration(result.fit_seconds)} on {result.n_fit:,} images{cached}")
-    if result.score_seconds is not None:
-        lines.append(f"score      {duration(result.score_seconds)} ({result.images_per_second:,.0f} images/s)")
-    lines.append(f"memory     {result.peak_memory_mb:,.0f} MB at most")
-    lines += [f"note       {note}" for note in result.notes]
-    return "\n".join(lines)
 
 
 def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

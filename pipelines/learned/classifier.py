@@ -12,7 +12,15 @@ import torch
 
 from harness.contract import Batch, Context, Split, State, UserError
 from pipelines.learned.augmentation import (
-    Augmentation, Centre, CentreCrop, ColourNoise, PixelStatistics, RandomCrop, RandomFlip, Scale, views,
+    Augmentation,
+    Centre,
+    CentreCrop,
+    ColourNoise,
+    PixelStatistics,
+    RandomCrop,
+    RandomFlip,
+    Scale,
+    views,
 )  # fmt: skip
 from pipelines.learned.images import Squares, square
 from pipelines.learned.networks.alexnet import FULL, Activation, AlexNet, Pool, small
@@ -50,11 +58,19 @@ class AlexNetPipeline:
         self.pixels: PixelStatistics
         self.pixel_scale = 1.0
 
+    @property
+    def views(self) -> int:
+        """Crops of an image whose softmax `scores` averages."""
+        chosen = self.settings
+        return 1 if chosen.views == 1 else (5 if chosen.crops else 1) * (2 if chosen.flip else 1)
+
     def fit(self, train: Split, tune: Split | None, context: Context) -> None:
         side = square_side(train.image_size)
         recipe = self._recipe(len(train), side)
         if tune is None and recipe.schedule == "plateau":
-            raise UserError("recipe=2012 lowers its learning rate by the error on tune, and --tune 0 left no tune split: hold images out, or take recipe=short")
+            raise UserError(
+                "recipe=2012 lowers its learning rate by the error on tune, and --tune 0 left no tune split: hold images out, or take recipe=short"
+            )
         squares = Squares(train, side, context.device)
         self.pixels = self._statistics(train, squares, context)
         self.pixel_scale = recipe.pixel_scale
@@ -63,7 +79,9 @@ class AlexNetPipeline:
         self.network.to(context.device)
         self._note(recipe, side, context)
         tune_squares = None if tune is None else Squares(tune, side, context.device)
-        task = Task(train=squares, tune=tune_squares, classes=train.classes, augment=self._augmentation(), predict=self._centre_logits)
+        task = Task(
+            train=squares, tune=tune_squares, classes=train.classes, augment=self._augmentation(), predict=self._centre_logits
+        )
         Trainer(self.network, task, recipe, context).run()
 
     @torch.inference_mode()
@@ -71,7 +89,9 @@ class AlexNetPipeline:
         """(n, classes) float32: the logarithm of the softmax averaged over the views."""
         images = self._input(square(batch.images, self.pixels.side).to(batch.index.device))
         chosen = self.settings
-        crops = views(images, self.network.crop, corners=chosen.crops and chosen.views > 1, mirrored=chosen.flip and chosen.views > 1)
+        crops = views(
+            images, self.network.crop, corners=chosen.crops and chosen.views > 1, mirrored=chosen.flip and chosen.views > 1
+        )
         logs = torch.stack([self.network(crop).log_softmax(1) for crop in crops])
         return logs.logsumexp(0) - math.log(len(logs))
 

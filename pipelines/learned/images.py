@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from harness.contract import Batch, Split
+from harness.contract import Split
 
 RESIDENT_BYTES = 1 << 30  # pixels kept in the device's memory at most
 
@@ -19,7 +19,11 @@ def square(images: torch.Tensor | list[torch.Tensor], side: int) -> torch.Tensor
     Images (N, 3, H, W) are resized together, images of several sizes one by one.
     """
     if isinstance(images, list):
-        return torch.cat([square(image[None], side) for image in images]) if images else torch.empty(0, 3, side, side, dtype=torch.uint8)
+        return (
+            torch.cat([square(image[None], side) for image in images])
+            if images
+            else torch.empty(0, 3, side, side, dtype=torch.uint8)
+        )
     if images.shape[2:] == (side, side):
         return images
     height, width = images.shape[2:]

@@ -21,7 +21,6 @@ from pipelines.learned.schedule import make_schedule
 from pipelines.learned.sgd import MomentumSGD
 
 log = logging.getLogger(__name__)
-CURVES = ("train/loss", "train/top1_error", "val/top1_error", "lr")
 STALLED = 0.98  # share of ln(classes) above which the mean loss of an epoch is that of equal guesses
 STALL_STEPS = 400  # updates in which a network should have moved
 
@@ -47,7 +46,9 @@ class Trainer:
         self.network, self.task, self.recipe, self.context = network, task, recipe, context
         self.batch = min(recipe.batch, len(task.train))
         if self.batch < context.world:
-            raise UserError(f"{context.world} processes cannot share batches of {self.batch} images: start at most {self.batch} processes")
+            raise UserError(
+                f"{context.world} processes cannot share batches of {self.batch} images: start at most {self.batch} processes"
+            )
         self.steps = len(task.train) // self.batch  # an epoch; an incomplete last batch is dropped
         # After the gradient: the loss and the number of wrong images, global by the same sum.
         self.optimiser = MomentumSGD(network, momentum=recipe.momentum, weight_decay=recipe.weight_decay, extras=2)
@@ -57,7 +58,6 @@ class Trainer:
         self.epoch, self.step, self.stalled = 0, 0, 0
         self.epoch_start = self.order.get_state()
         self.sums = torch.zeros(self.steps, 2, device=context.device)  # loss and wrong images of each step of this epoch
-        self.curves = torch.zeros(0, len(CURVES), dtype=torch.float64)
 
     def run(self) -> None:
         """Raises UserError when the loss is no longer a number."""
@@ -101,10 +101,11 @@ class Trainer:
         loss = float(self.sums[:, 0].mean())
         train_error = 100 * float(self.sums[:, 1].sum()) / (self.steps * self.batch)
         tune_error = None if self.task.tune is None else self._error(self.task.tune)
-        rate = self.schedule.rate((self.epoch + 1) * self.steps - 1)
-        point = torch.tensor([[loss, train_error, math.nan if tune_error is None else tune_error, rate]], dtype=torch.float64)
-        self.curves = torch.cat([self.curves, point])
-        self._log_curves(self.epoch)
+        self.context.log("train/loss", loss, self.epoch)
+        self.context.log("train/top1_error", train_error, self.epoch)
+        self.context.log("lr", self.schedule.rate((self.epoch + 1) * self.steps - 1), self.epoch)
+        if tune_error is not None:
+            self.context.log("val/top1_error", tune_error, self.epoch)
         if not self._stalled(loss):
             self.schedule.after_epoch(tune_error)
         self.epoch, self.step = self.epoch + 1, 0
@@ -143,12 +144,6 @@ class Trainer:
             wrong += (self.task.predict(images).argmax(1) != labels).sum()
         return 100 * int(self.context.sum(wrong)) / len(squares)
 
-    def _log_curves(self, since: int) -> None:
-        for epoch in range(since, len(self.curves)):
-            for name, value in zip(CURVES, self.curves[epoch].tolist(), strict=True):
-                if not math.isnan(value):
-                    self.context.log(name, value, epoch)
-
     def _save(self) -> None:
         self._require_numbers()
         self.context.checkpoint.save(
@@ -160,7 +155,6 @@ class Trainer:
                 "noise": self.noise.get_state(),
                 "schedule": torch.tensor(self.schedule.state(), dtype=torch.float64),
                 "sums": self.sums,
-                "curves": self.curves,
             }
         )
 
@@ -175,5 +169,3 @@ class Trainer:
         self.noise.set_state(saved["noise"])
         self.schedule.load(saved["schedule"].tolist())
         self.sums.copy_(saved["sums"])
-        self.curves = saved["curves"]
-        self._log_curves(0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.contract import Dataset, Split, UserError
+from harness.contract import Dataset, Split
+from harness.errors import UserError
 
 
 def build(root: Path) -> Dataset:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Lt
 
-from harness.contract import Dataset, Split, UserError
+from harness.contract import Dataset, Split
+from harness.errors import UserError
 
 
 def build(

@@ -37,7 +37,7 @@ def small(crop: int) -> Shape:
     Kernel 2 stride + 3 is the paper's 11 at its stride of 4. Widths and kernels were chosen by `benchmarks.alexnet_stem`.
     """
     stride = max(1, crop // 28)
-    return Shape(stem=(2 * stride + 3, stride, stride + 1), maps=(64, 128, 192, 192, 128), second_kernel=3, hidden=512)
+    return Shape(stem=(2 * stride + 3, stride, stride + 1), maps=(48, 128, 192, 192, 128), second_kernel=3, hidden=512)
 
 
 class AlexNet(nn.Module):
@@ -132,7 +132,9 @@ def _side_after(module: nn.Module, side: int) -> int:
         kernel, stride, padding = module.kernel_size[0], module.stride[0], int(module.padding[0])
         return ceil((side + 2 * padding - kernel) / stride) + 1
     if isinstance(module, nn.MaxPool2d):
-        return ceil((side - int(module.kernel_size)) / int(module.stride)) + 1  # type: ignore[call-overload]
+        assert isinstance(module.kernel_size, int)
+        assert isinstance(module.stride, int)
+        return ceil((side - module.kernel_size) / module.stride) + 1
     return side
 
 

@@ -1,0 +1,64 @@
+"""What `harness run` says: first what it is about to do, at the end what came out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.contract import Result
+from harness.progress import duration
+from harness.record import Runs
+from harness.report.tables import interval, percent
+
+if TYPE_CHECKING:
+    from harness.runner import Request
+
+
+def request_lines(request: Request) -> list[str]:
+    """The resolved request, one fact a line."""
+    splits = request.splits
+    n_tune = len(splits.tune) if splits.tune else 0
+    lines = [
+        f"data set   {splits.spec}",
+        f"pipeline   {request.pipeline}",
+        f"images     train {len(splits.train):,}, tune {n_tune:,}, test {len(splits.test):,}; {splits.train.classes} classes",
+        f"digests    train + tune {splits.fit_digest}, test {splits.test.digest}",
+    ]
+    lines += [f"remark     {remark}" for remark in splits.remarks]
+    if request.limit is not None or request.limit_test is not None:
+        lines.append("limited    compare takes this run by its id only")
+    return [*lines, f"expected   {_expected(request)}; seed {request.seed}"]
+
+
+def result_lines(result: Result) -> list[str]:
+    """Errors with their intervals, seconds, memory and the pipeline's notes."""
+    lines = []
+    if result.top1_error is not None:
+        low_high = interval(result.top1_error_ci_low, result.top1_error_ci_high)
+        lines.append(f"top-1      {percent(result.top1_error)} error, 95 % interval {low_high}, n = {result.n_test:,}")
+        top5 = f"{percent(result.top5_error)} error, 95 % interval {interval(result.top5_error_ci_low, result.top5_error_ci_high)}"
+        lines.append(f"top-5      {top5 if result.top5_error is not None else result.absent['top5_error']}")
+        lines.append(
+            f"per class  {percent(result.mean_class_error)} mean error; look {result.test_looks} of this pipeline at this test split"
+        )
+    if result.tune_top1_error is not None:
+        lines.append(f"tune       {percent(result.tune_top1_error)} top-1 error, n = {result.n_tune:,}")
+    cached = f", {duration(result.cached_seconds)} of it spared by the cache" if result.cached_seconds else ""
+    refitted = " (train + tune, settings chosen on tune)" if result.refitted else ""
+    lines.append(f"fit        {duration(result.fit_seconds)}{cached}; {result.n_fit:,} labelled images{refitted}")
+    if result.score_seconds is not None:
+        lines.append(f"score      {duration(result.score_seconds)}, {result.images_per_second:,.0f} images/s")
+    lines.append(f"memory     {result.peak_memory_mb:,.0f} MB at most")
+    return [*lines, *(f"note       {note}" for note in result.notes), f"run        {result.run_id}"]
+
+
+def _expected(request: Request) -> str:
+    """As the last run of this spec took, scaled by the number of images. No number without one."""
+    results = [r.result for r in Runs(request.settings.runs).finished() if r.state == "finished"]
+    known = [
+        r for r in results if (r.pipeline, r.title) == (request.pipeline, request.splits.title) and r.score_seconds is not None
+    ]
+    if not known:
+        return "no earlier run of this pipeline on this data set to judge the time by; progress shows the time left"
+    last = known[-1]
+    fit = last.fit_seconds * len(request.splits.train) / last.n_train
+    return f"about {duration(fit + (last.score_seconds or 0) * len(request.splits.test) / last.n_test)}, as {last.run_id} took"

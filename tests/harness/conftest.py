@@ -1,0 +1,86 @@
+"""Results made by hand, for everything that reads or shows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.contract import Result
+
+BASELINE = {
+    "run_id": "baseline-digits-1",
+    "pipeline": "baseline,cell=8,flip=true",
+    "name": "baseline",
+    "family": "hand-crafted",
+    "dataset": 'digits,classes="0,1"',
+    "title": "digits",
+    "seed": 3,
+    "classes": 10,
+    "n_train": 900,
+    "n_tune": 100,
+    "n_test": 797,
+    "n_fit": 1000,
+    "refitted": True,
+    "limit": None,
+    "limit_test": None,
+    "tune": None,
+    "train_digest": "a" * 32,
+    "test_digest": "b" * 32,
+    "identity": "c" * 16,
+    "source_hash": "d" * 16,
+    "test_looks": 2,
+    "top1_error": 12.3456,
+    "top1_error_ci_low": 10.2,
+    "top1_error_ci_high": 14.8,
+    "top5_error": 1.2345,
+    "top5_error_ci_low": 0.6,
+    "top5_error_ci_high": 2.2,
+    "mean_class_error": 12.5,
+    "tune_top1_error": 11.0,
+    "fit_seconds": 123.456,
+    "score_seconds": 1.5,
+    "cached_seconds": 0.0,
+    "images_per_second": 531.3,
+    "peak_memory_mb": 812.3,
+    "params_millions": None,
+    "gflops_per_image": None,
+    "notes": ("recipe: short",),
+    "remarks": ("no official split",),
+    "absent": {"params_millions": "no network", "gflops_per_image": "not counted"},
+    "machine": {"cpu": "two cores"},
+    "versions": {"torch": "2"},
+    "started": "2026-01-01T10:00:00+00:00",
+    "finished": "2026-01-01T10:03:00.250000+00:00",
+    "command": "harness run --pipeline baseline --data digits",
+    "curves": {},
+}
+
+
+@pytest.fixture
+def make_result() -> Callable[..., Result]:
+    """A finished run of `baseline` on `digits`, with the fields that the caller gives."""
+
+    def make(**fields: Any) -> Result:
+        return Result(**{**BASELINE, **fields})
+
+    return make
+
+
+@pytest.fixture
+def make_run(make_result: Callable[..., Result]) -> Callable[..., tuple[Result, Path]]:
+    """The same, and its run folder below `root`."""
+
+    def make(root: Path, **fields: Any) -> tuple[Result, Path]:
+        result = make_result(**fields)
+        folder = root / "runs" / result.run_id
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(asdict(result)))
+        (folder / "log.txt").write_text("fitted, scored\n")
+        return result, folder
+
+    return make

@@ -1,0 +1,137 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.contract import UserError
+from harness.settings import Sections, load_settings
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "mlflow.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_without_a_file_everything_is_in_the_working_folder(here):
+    settings = load_settings()
+    assert settings.runs == here / "runs"
+    assert settings.server.tracking_uri == f"sqlite:///{here}/mlflow.db"
+    assert settings.server.tracking_uri.startswith("sqlite:////")
+    assert settings.server.database_file == here / "mlflow.db"
+    assert settings.server.artifact_location == str(here / "mlartifacts")
+    assert settings.telemetry is False
+
+
+def test_the_nearest_file_upward_is_read_and_its_paths_are_relative_to_it(here, monkeypatch):
+    write(here, "experiment: {name: outer}")
+    inner = here / "project"
+    deep = inner / "a" / "b"
+    deep.mkdir(parents=True)
+    write(inner, "server: {tracking_uri: 'sqlite:///store/m.db', artifact_location: ../files}\nexperiment: {name: inner}\n")
+    monkeypatch.chdir(deep)
+    settings = load_settings()
+    assert settings.experiment.name == "inner"
+    assert settings.root == inner
+    assert settings.server.database_file == inner / "store" / "m.db"
+    assert settings.server.artifact_location == str(here / "files")
+
+
+def test_config_goes_before_the_nearest_file(here, tmp_path_factory):
+    write(here, "experiment: {name: nearest}")
+    named = write(tmp_path_factory.mktemp("elsewhere"), "experiment: {name: named}")
+    settings = load_settings(named)
+    assert (settings.experiment.name, settings.root) == ("named", named.parent)
+
+
+def test_the_environment_goes_before_the_file(here, monkeypatch):
+    file = write(here, "server: {tracking_uri: 'sqlite:///file.db'}\nexperiment: {name: file}")
+    work = here / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "variable")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///variable.db")
+    settings = load_settings(file)
+    assert settings.experiment.name == "variable"
+    assert settings.server.database_file == work / "variable.db"
+    assert settings.server.artifact_location == str(here / "mlartifacts")
+
+
+def test_a_server_elsewhere_keeps_its_own_artifact_folder_but_takes_a_url(here, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere:5000")
+    settings = load_settings(write(here, "server: {artifact_location: mlartifacts}"))
+    assert settings.server.is_remote
+    assert settings.server.database_file is None
+    assert settings.server.artifact_location is None
+    assert load_settings(write(here, "server: {artifact_location: 's3://bucket/x'}")).server.artifact_location == "s3://bucket/x"
+
+
+def test_sections_that_are_empty_or_all_comments_are_defaults(here):
+    assert load_settings(write(here, "")).ui == Sections().ui
+    assert load_settings(write(here, "run:\n  # tags: {}\nui: {port: 5001}\n")).ui.port == 5001
+
+
+def test_the_file_of_the_repository_spells_out_the_defaults(here):
+    spelled, default = load_settings(REPOSITORY / "mlflow.yaml"), load_settings()
+    for section in ("experiment", "run", "views", "ui", "telemetry"):
+        assert getattr(spelled, section) == getattr(default, section)
+    assert spelled.server.database_file == REPOSITORY / "mlflow.db"
+    assert spelled.server.artifact_location == str(REPOSITORY / "mlartifacts")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("server: {tracking_url: x}", ["server.tracking_url", "unknown key", "allowed: tracking_uri, artifact_location"]),
+        ("servers: {}", ["'servers'", "allowed: server, experiment, run, views, ui, telemetry"]),
+        ("ui: {port: many}", ["ui.port", "'many'", "integer"]),
+        ("ui: {port: 70000}", ["ui.port", "70000", "65535"]),
+        ("ui: 5000", ["ui", "5000", "host, port"]),
+        ("- a list", ["top level", "a list", "server, experiment"]),
+        ("experiment: {name: ''}", ["experiment.name", "at least 1 character"]),
+        ("run: {tags: {a: [1]}}", ["run.tags.a", "[1]", "string"]),
+        ("views: {table: [top1_error]}", ["views.table", "'top1_error'", "metrics.NAME, params.NAME, tags.NAME"]),
+        ("ui:\n  host: 'open\n  port: 1\n", ["line ", "not valid YAML"]),
+        (
+            "server: {tracking_uri: ./mlruns}",
+            ["server.tracking_uri", "'./mlruns'", "mlflow migrate-filestore", "sqlite:///mlflow.db"],
+        ),
+        ("server: {tracking_uri: 'file:///mlruns'}", ["server.tracking_uri", "mlflow migrate-filestore"]),
+        ("server: {tracking_uri: 'htp://host'}", ["server.tracking_uri", "'htp://host'", "sqlite://", "http://"]),
+        ("server: {tracking_uri: 'sqlite://'}", ["server.tracking_uri", "sqlite:///FILE"]),
+    ],
+)
+def test_an_error_names_file_key_given_and_allowed(here, text, parts):
+    file = write(here, text)
+    with pytest.raises(UserError) as error:
+        load_settings(file)
+    assert all(part in str(error.value) for part in [str(file), *parts]), str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_wrong_uri_in_the_environment_is_named_as_such(here, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mlruns")
+    with pytest.raises(UserError, match=r"^MLFLOW_TRACKING_URI: got 'mlruns'"):
+        load_settings()
+
+
+def test_a_missing_config_says_so(here):
+    with pytest.raises(UserError, match=r"absent\.yaml cannot be read"):
+        load_settings(Path("absent.yaml"))
+
+
+def test_importing_settings_tracking_and_the_command_loads_nothing_slow():
+    code = "import sys, harness.settings, harness.tracking, harness.cli.ui; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"mlflow", "torch", "pydantic", "yaml", "sqlalchemy", "pandas"} & set(loaded)
