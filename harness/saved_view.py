@@ -16,7 +16,7 @@ TITLE = "Before / after"
 
 # Widths in pixels, such that the errors and times show at 1600 pixels beside the panel that MLflow opens on a first visit.
 # The first two columns are always there; the first shows our run id, the second whether it finished.
-FIXED = {"attributes.`Run Name`": 140, "runDateAndNestInfo": 50}
+FIXED = {"attributes.`Run Name`": 146, "runDateAndNestInfo": 44}
 WIDTHS = {"pipeline": 120, "dataset": 110, "top1_error": 124, "notes": 300}  # top1_error has the arrow of the sorting
 HEADER, CHARACTER = 30, 7
 

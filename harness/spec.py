@@ -15,15 +15,15 @@ from typing import Any
 
 from harness.errors import UserError
 
-_ITEM = re.compile(r"""((?:[^,"']|"[^"]*"|'[^']*')*)(?:,|$)""")
+_COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')  # one with an even number of quotes behind it: outside of quotes
 
 
 def parse_spec(text: str) -> tuple[str, dict[str, str]]:
     """(name, key -> value as written). Raises UserError for an empty name, an item without `=` and a key given twice."""
-    if text.count('"') % 2 or text.count("'") % 2:
+    if text.count('"') % 2:
         raise UserError(f'{text!r}: a quote is not closed; write NAME,KEY="VALUE, WITH COMMA"')
-    items = [match.group(1).strip() for match in _ITEM.finditer(text)][:-1] if not text.endswith(",") else None
-    if items is None or not items[0]:
+    items = [item.strip() for item in _COMMA.split(text)]
+    if not all(items):
         raise UserError(f"{text!r} is not a spec; write NAME or NAME,KEY=VALUE,KEY=VALUE")
     values: dict[str, str] = {}
     for item in items[1:]:
@@ -32,7 +32,7 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
             raise UserError(f"{text!r}: {item!r} is not KEY=VALUE")
         if key in values:
             raise UserError(f"{text!r}: {key!r} is given twice")
-        values[key.strip()] = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
+        values[key.strip()] = value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
     return items[0], values
 
 

@@ -147,7 +147,7 @@ def _connection(settings: Settings) -> Iterator[Any]:
 @contextmanager
 def _environment(settings: Settings) -> Iterator[None]:
     """mlflow's switches for the time of a call; what the user has set stays as it is."""
-    wanted = dict(HTTP_LIMITS)
+    wanted = {**HTTP_LIMITS, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
     if not settings.telemetry:
         wanted["MLFLOW_DISABLE_TELEMETRY"] = "true"
     added = {name: value for name, value in wanted.items() if name not in os.environ}
@@ -339,29 +339,32 @@ def _dataset_inputs(result: Result) -> list[Any]:
 
 def describe(result: Result) -> str:
     """The run in words, as Markdown: what was measured on what, what it cost, and what a reader must know."""
-    low, high = result.top1_error_ci_low, result.top1_error_ci_high
+    interval = ""
+    if result.top1_error_ci_low is not None:
+        interval = f" (95 % interval {result.top1_error_ci_low:.2f} to {result.top1_error_ci_high:.2f})"
     rows = [
-        ("top-1 error", f"{result.top1_error:.2f} % (95 % interval {low:.2f} to {high:.2f})"),
-        ("top-5 error", _or_absent(result, "top5_error", "{:.2f} %")),
-        ("mean class error", f"{result.mean_class_error:.2f} %"),
-        ("top-1 error on tune", _or_absent(result, "tune_top1_error", "{:.2f} %")),
+        ("top-1 error", _figure(result, "top1_error", "{:.2f} %") + interval),
+        ("top-5 error", _figure(result, "top5_error", "{:.2f} %")),
+        ("mean class error", _figure(result, "mean_class_error", "{:.2f} %")),
+        ("top-1 error on tune", _figure(result, "tune_top1_error", "{:.2f} %")),
         ("fit", f"{result.fit_seconds:.1f} s, of which {result.cached_seconds:.1f} s came from the cache"),
-        ("score", f"{result.score_seconds:.1f} s, {result.images_per_second:.0f} images/s"),
+        ("score", _figure(result, "score_seconds", "{:.1f} s")),
+        ("images scored per second", _figure(result, "images_per_second", "{:.0f}")),
         ("peak memory", f"{result.peak_memory_mb:.0f} MB"),
-        ("parameters", _or_absent(result, "params_millions", "{:.3g} million")),
-        ("cost of one image", _or_absent(result, "gflops_per_image", "{:.3g} GFLOPs")),
+        ("parameters", _figure(result, "params_millions", "{:.3g} million")),
+        ("cost of one image", _figure(result, "gflops_per_image", "{:.3g} GFLOPs")),
     ]
     fitted = f"Fitted on {result.n_fit} labelled images of {result.n_train} train + {result.n_tune} tune"
     fitted += ", refitted after tuning" if result.refitted else ""
-    looks = f"Run {result.test_looks} of this pipeline on this test split."
+    headline = _figure(result, "top1_error", "top-1 error {:.2f} %" + f" on {result.n_test} images")
     lines = [
-        f"**{result.name}** ({result.family}) on {result.title}: top-1 error {result.top1_error:.2f} % on {result.n_test} images.",
+        f"**{result.name}** ({result.family}) on {result.title}: {headline}.",
         "",
         "| | |",
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in rows),
         "",
-        f"{fitted}. {looks}",
+        f"{fitted}. Look {result.test_looks} of this pipeline at this test split.",
         "",
         *(f"- {text}" for text in (*result.notes, *result.remarks)),
         "",
@@ -372,7 +375,7 @@ def describe(result: Result) -> str:
     return "\n".join(lines)
 
 
-def _or_absent(result: Result, name: str, form: str) -> str:
+def _figure(result: Result, name: str, form: str) -> str:
     value = getattr(result, name)
     return f"not available: {result.absent.get(name, 'no reason given')}" if value is None else form.format(value)
 

@@ -61,7 +61,7 @@ BASELINE = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_result() -> Callable[..., Result]:
     """A finished run of `baseline` on `digits`, with the fields that the caller gives."""
 
@@ -71,7 +71,7 @@ def make_result() -> Callable[..., Result]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_run(make_result: Callable[..., Result]) -> Callable[..., tuple[Result, Path]]:
     """The same, and its run folder below `root`."""
 

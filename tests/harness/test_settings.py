@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.contract import UserError
+from harness.errors import UserError
 from harness.settings import Sections, load_settings
 
 REPOSITORY = Path(__file__).parents[2]

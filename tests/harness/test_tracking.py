@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from harness.contract import UserError
+from harness.errors import UserError
 from harness.saved_view import VIEW_TAG
 from harness.settings import Experiment, Run, Server, Settings, Views, load_settings
 from harness.tracking import links, track, track_failure
@@ -108,6 +108,15 @@ def test_the_description_tells_the_story(settings, make_run):
 def test_a_figure_that_is_missing_is_absent(settings, make_run):
     metrics = track_one(settings, make_run, top5_error=None, tune_top1_error=None).data.metrics
     assert not {"top5_error", "tune_top1_error", "params_millions", "gflops_per_image"} & set(metrics)
+
+
+def test_a_run_that_stopped_after_tune_says_so(settings, make_run):
+    names = ("top1_error", "top1_error_ci_low", "top1_error_ci_high", "top5_error", "mean_class_error", "score_seconds")
+    nothing = dict.fromkeys([*names, "images_per_second"])
+    run = track_one(settings, make_run, **nothing, absent={"top1_error": "--no-test"})
+    assert not set(nothing) & set(run.data.metrics)
+    assert run.data.metrics["tune_top1_error"] == 11.0
+    assert "digits: not available: --no-test." in run.data.tags["mlflow.note.content"].splitlines()[0]
 
 
 def test_curves_keep_their_steps_and_a_loss_that_diverged_is_nan(settings, make_run):

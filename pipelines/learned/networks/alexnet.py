@@ -96,17 +96,22 @@ class AlexNet(nn.Module):
         """Draw the weights; the generator is on the CPU, so that a seed means the same network on every device.
 
         "2012": N(0, 0.01^2) weights; biases 1 in conv2, conv4, conv5 and the hidden fully connected layers, else 0 (section 5).
-        "he": N(0, 2 / fan-in) weights and biases 0 (He et al. 2015), but N(0, 0.01^2) in fc8, so that training starts from equal classes.
+        "he": N(0, 2 / (fan-in * m)) weights, m the factor by which normalisation or dropout before the layer lowers the mean square of
+        what comes in, so that signals keep their size from layer to layer (He et al. 2015); biases 0.
         """
+        kept = 1 - self.drop6.p
+        normalised = {"conv2", "conv3"} if "norm1" in dict(self.features.named_children()) else set()
         for name, layer in self._weighted():
-            paper = init == "2012" or name == "fc8"
-            deviation = 0.01 if paper else (2 / layer.weight[0].numel()) ** 0.5
-            weights = deviation * torch.randn(layer.weight.shape, generator=generator)
-            bias = 1.0 if init == "2012" and name in {"conv2", "conv4", "conv5", "fc6", "fc7"} else 0.0
+            if init == "2012":
+                deviation, bias = 0.01, 1.0 if name in {"conv2", "conv4", "conv5", "fc6", "fc7"} else 0.0
+            else:
+                factor = (
+                    2.0**-1.5 if name in normalised else kept if name in {"fc7", "fc8"} else 1.0
+                )  # LRN of small values: k^-beta, k = 2
+                deviation, bias = (2 / (layer.weight[0].numel() * factor)) ** 0.5, 0.0
             with torch.no_grad():
-                layer.weight.copy_(weights)
-                assert layer.bias is not None
-                layer.bias.fill_(bias)
+                layer.weight.copy_(deviation * torch.randn(layer.weight.shape, generator=generator))
+                layer.bias.fill_(bias)  # type: ignore[union-attr]
 
     def layers(self) -> list[dict[str, Any]]:
         """One dict a layer: `name`, `output` (channels, height, width) or (units,), `parameters`, `multiply_adds` for one view."""

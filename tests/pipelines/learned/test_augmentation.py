@@ -77,7 +77,9 @@ def test_centre():
     assert torch.equal(CentreCrop(8)(images), images[:, :, 2:10, 2:10])
 
 
-@pytest.mark.parametrize(("corners", "mirrored", "count"), [(True, True, 10), (True, False, 5), (False, True, 2), (False, False, 1)])
+@pytest.mark.parametrize(
+    ("corners", "mirrored", "count"), [(True, True, 10), (True, False, 5), (False, True, 2), (False, False, 1)]
+)
 def test_views(corners, mirrored, count):
     image = torch.arange(3 * 64).view(1, 3, 8, 8).float()
     crops = list(views(image, 6, corners=corners, mirrored=mirrored))

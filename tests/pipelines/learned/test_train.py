@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from harness.contract import Split, UserError
 from harness.distributed import Processes
 from pipelines.alexnet import build
 from pipelines.learned import classifier
+from pipelines.learned.recipe import RECIPE_2012
 
 
 def stripes(n, seed=0, side=32):
@@ -64,7 +66,8 @@ def assert_equal_states(one, other):
 
 @pytest.mark.parametrize("recipe", ["short", "2012"])
 @pytest.mark.parametrize("saves", [1, 4, 5])
-def test_a_killed_run_resumes_bit_equal(recipe, saves):
+def test_a_killed_run_resumes_bit_equal(monkeypatch, recipe, saves):
+    monkeypatch.setattr(classifier, "RECIPE_2012", replace(RECIPE_2012, batch=16))  # three steps an epoch, as in the short recipe
     undisturbed = RunContext(seed=1)
     expected = fitted(undisturbed, recipe=recipe)
 
@@ -75,7 +78,91 @@ def test_a_killed_run_resumes_bit_equal(recipe, saves):
     resumed = RunContext(seed=1)
     resumed.checkpoint = MemoryCheckpoint()
     resumed.checkpoint.arrays = killed.checkpoint.arrays
-    resumed.curves = {name: points for name, points in killed.curves.items() if name}
     assert_equal_states(fitted(resumed, recipe=recipe), expected)
-    last = {name: points[-1] for name, points in undisturbed.curves.items()}
-    assert {name: points[-1] for name, points in resumed.curves.items()} == last
+    assert resumed.curves == {name: points[saves // 3 :] for name, points in undisturbed.curves.items()}
+
+
+def test_the_seed_decides():
+    assert_equal_states(fitted(RunContext(seed=2)), fitted(RunContext(seed=2)))
+    one, other = fitted(RunContext(seed=2)).state(), fitted(RunContext(seed=3)).state()
+    assert not torch.equal(one["network.fc7.weight"], other["network.fc7.weight"])
+
+
+def worker(rank, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    context = RunContext(seed=1, processes=Processes(rank, 2, torch.device("cpu")))
+    pipeline = fitted(context, epochs=2)
+    if rank == 0:
+        torch.save((pipeline.state(), context.curves), f"{folder}/state.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_train_the_network_of_one(tmp_path):
+    context = RunContext(seed=1)
+    expected = fitted(context, epochs=2).state()
+    mp.spawn(worker, args=(tmp_path,), nprocs=2)
+    state, curves = torch.load(tmp_path / "state.pt")
+    for name, array in expected.items():
+        torch.testing.assert_close(state[name], array, rtol=1e-3, atol=1e-5)
+    for name, points in context.curves.items():
+        assert [value for _, value in curves[name]] == pytest.approx([value for _, value in points], rel=1e-4)
+
+
+def test_it_learns_and_logs_a_point_an_epoch():
+    context = RunContext()
+    train = stripes(120)
+    pipeline = build(epochs=4)
+    pipeline.fit(train, stripes(60, seed=1), context)
+    assert {name: [step for step, _ in points] for name, points in context.curves.items()} == {
+        key: [0, 1, 2, 3] for key in ("train/loss", "train/top1_error", "lr", "val/top1_error")
+    }
+    loss = [value for _, value in context.curves["train/loss"]]
+    assert loss[-1] < 0.7 * loss[0]
+    assert context.curves["val/top1_error"][-1][1] < 20
+
+
+def test_recipe_2012_needs_tune():
+    with pytest.raises(UserError, match="tune"):
+        build(recipe="2012").fit(stripes(12), None, RunContext())
+
+
+def test_short_recipe_runs_without_tune():
+    context = RunContext()
+    build(epochs=1).fit(stripes(12), None, context)
+    assert "val/top1_error" not in context.curves
+
+
+def with_recipe(monkeypatch, **changes):
+    original = classifier.short
+    monkeypatch.setattr(classifier, "short", lambda n, side: replace(original(n, side), **changes))
+
+
+def test_divergence_names_the_step(monkeypatch):
+    with_recipe(monkeypatch, rate=1e6)
+    with pytest.raises(UserError, match=r"loss was (nan|inf) at step \d+ of \d+ in epoch \d"):
+        fitted(RunContext())
+
+
+def test_a_stalled_start_is_reported(monkeypatch, caplog):
+    with_recipe(monkeypatch, rate=1e-9)
+    monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 4)
+    context = RunContext()
+    fitted(context, epochs=2)
+    assert context.notes[-1].startswith("stalled start")
+    assert f"{math.log(3):.3f}" in caplog.text
+
+
+def test_a_network_that_moves_is_not_reported(monkeypatch, caplog):
+    monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 4)
+    context = RunContext()
+    build(epochs=3).fit(stripes(120), None, context)
+    assert not any("stalled" in note for note in context.notes)
+    assert not caplog.records
+
+
+def test_more_processes_than_images_a_batch():
+    context = RunContext(processes=Processes(0, 3, torch.device("cpu")))
+    context.sum = lambda tensor: tensor
+    with pytest.raises(UserError, match="processes"):
+        build(epochs=1).fit(stripes(2), None, context)

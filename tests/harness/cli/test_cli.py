@@ -1,0 +1,180 @@
+"""The commands as typed: real processes where exit codes and signals matter, click's runner elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.record import Runs
+
+SLOW_PIPELINE = '''"""Counts slowly."""
+import time, torch
+FAMILY = "learned"
+
+class Slow:
+    def fit(self, train, tune, context):
+        saved = context.checkpoint.load()
+        for epoch in range(int(saved["epoch"]) if saved else 0, 40):
+            context.log("train/loss", float(epoch), epoch)
+            context.checkpoint.save({"epoch": torch.tensor(epoch + 1)})
+            time.sleep(0.1)
+        self.weight = torch.eye(train.classes)[0]
+    def scores(self, batch):
+        return self.weight.expand(len(batch), -1).contiguous()
+    def state(self):
+        return {"weight": self.weight}
+    def load(self, state):
+        self.weight = state["weight"]
+
+def build(*, a: int = 1):
+    return Slow()
+'''
+
+
+def harness(*arguments: str, code: int = 0) -> str:
+    """Run a command in this process; the exit code must be `code`. Returns what it printed, errors included."""
+    from contextlib import redirect_stderr, redirect_stdout
+
+    out = io.StringIO()
+    old = sys.argv
+    sys.argv = ["harness", *arguments]
+    try:
+        with redirect_stdout(out), redirect_stderr(out):
+            main()
+        assert code == 0
+    except SystemExit as stop:
+        assert (stop.code or 0) == code, out.getvalue()
+    finally:
+        sys.argv = old
+    return out.getvalue()
+
+
+def test_a_plugin_is_listed_run_checked_compared_and_predicts(plugin: str, workdir: Path, pictures: Callable[..., Path]) -> None:
+    """A third party's whole way, with a file of fifteen-odd lines in an empty folder and no other edit."""
+    assert "nearest-mean" in harness("list", "--plugins", plugin)
+    output = harness("run", "--plugins", plugin, "--pipeline", "nearest-mean", "--json")
+    last = json.loads(output.splitlines()[-1])
+    assert {"run_id", "pipeline", "dataset", "n_test", "top1_error", "top5_error", "mean_class_error", "fit_seconds"} <= set(last)
+    assert {"score_seconds", "test_digest", "test_looks", "machine"} <= set(last)
+    assert (last["n_test"], last["test_looks"], last["pipeline"]) == (500, 1, "nearest-mean,shrink=0.0")
+    assert "MLflow     http" in output
+    assert "next       harness compare baseline nearest-mean --run-missing" in output
+    assert last["run_id"] in harness("runs")
+    table = harness("compare", "--plugins", plugin, "nearest-mean", "raw-linear,c=0.01", "--run-missing", "--json")
+    rows = json.loads(table.splitlines()[-1])["rows"]
+    assert [row["name"] for row in rows] == ["nearest-mean", "raw-linear"]
+    folder = pictures(workdir / "mine", {"": 3}, size=(40, 60))
+    predictions = list(csv.DictReader(io.StringIO(harness("predict", last["run_id"], str(folder)))))
+    assert len(predictions) == 15
+    assert {row["class"] for row in predictions} <= set("0123456789")
+    as_json = json.loads(harness("predict", last["run_id"], str(folder), "--json"))
+    assert [len(item["top5"]) for item in as_json] == [5, 5, 5]
+    assert f"removed {last['run_id']}" in harness("runs", "rm", last["run_id"])
+    assert last["run_id"] not in harness("runs")
+
+
+def test_dry_run_stops_after_the_resolved_spec(plugin: str) -> None:
+    output = harness("run", "--plugins", plugin, "--pipeline", "nearest-mean", "--dry-run", "--limit", "100")
+    assert "pipeline   nearest-mean,shrink=0.0" in output
+    assert "train 90, tune 10, test 500" in output
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["rn"], "did you mean 'run'"),
+        (["run"], "say which pipeline"),
+        (["run", "--pipeline", "alxnet"], "did you mean 'alexnet'"),
+        (["run", "--pipeline", "hog-svm,cel=3"], "did you mean 'cell'"),
+        (["run", "--pipeline", "hog-svm", "--dataset", "./nowhere"], "there is no folder or archive ./nowhere"),
+        (["run", "--pipeline", "hog-svm", "--device", "tpu"], "--device tpu: not on this machine; it has: auto, cpu"),
+        (["run", "--pipeline", "hog-svm", "--limit", "3"], "--limit 3 is less than one image for each of the 10 classes"),
+        (["run", "--pipeline", "hog-svm", "--config", "nope.yaml"], "nope.yaml"),
+        (["run", "--pipeline", "hog-svm", "--resume"], "there is no unfinished run"),
+        (["run", "--resume", "abc"], "no run is called 'abc'"),
+        (["compare", "hog-svm"], "two or more"),
+        (["compare", "hog-svm", "raw-linear"], "harness run --pipeline hog-svm"),
+        (["runs", "rm", "abc"], "no run is called 'abc'"),
+        (["predict", "abc", "x.png"], "no run is called 'abc'"),
+        (["show", "alxnet"], "did you mean"),
+        (["check", "alxnet"], "did you mean"),
+        (["list", "--plugins", "nope.py"], "there is no such file"),
+    ],
+)
+def test_a_users_mistake_is_one_message_and_exit_code_2(arguments: list[str], words: str) -> None:
+    output = harness(*arguments, code=2)
+    assert words in output
+    assert "Traceback" not in output
+
+
+def test_show_has_the_numbers_of_the_paper() -> None:
+    shown = json.loads(harness("show", "alexnet", "--classes", "1000", "--image-size", "224", "--json").splitlines()[-1])
+    assert (shown["parameters"], shown["multiply_adds"]) == (60_965_224, 724_406_816)
+    assert shown["defaults"]["dropout"] == 0.5
+
+
+def test_list_check_says_why_a_plugin_is_broken(workdir: Path) -> None:
+    (workdir / "broken.py").write_text('"""Broken."""\nimport no_such_library\ndef build(*, a=1): ...\n')
+    assert "BROKEN: " in harness("list", "--check", "--plugins", "broken.py", code=1)
+
+
+@pytest.fixture
+def slow(workdir: Path) -> list[str]:
+    (workdir / "slow.py").write_text(SLOW_PIPELINE)
+    return [sys.executable, "-m", "harness", "run", "--plugins", "slow.py", "--pipeline", "slow"]
+
+
+def wait_for_checkpoint(process: subprocess.Popen[str]) -> None:
+    while not list(Path("runs").glob("*/checkpoint/state.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
+
+
+@pytest.mark.parametrize(("sent", "code", "state"), [(signal.SIGINT, 130, "stopped"), (signal.SIGKILL, -9, "dead")])
+def test_a_run_that_is_stopped_or_killed_is_marked_and_resumes(slow: list[str], sent: int, code: int, state: str) -> None:
+    process = subprocess.Popen(
+        slow, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    )
+    wait_for_checkpoint(process)
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    (record,) = Runs(Path("runs")).all()
+    assert record.state == state
+    assert state in harness("runs")
+    done = subprocess.run([*slow, "--resume"], capture_output=True, text=True, check=True)
+    assert f"resuming   {record.run_id}" in done.stdout
+    (record,) = Runs(Path("runs")).all()
+    assert record.state == "finished"
+    assert record.result.curves["train/loss"] == [(epoch, float(epoch)) for epoch in range(40)]
+    assert record.result.top1_error == pytest.approx(100 - 100 * (record.scores().labels == 0).mean())
+
+
+def test_two_processes_give_the_scores_of_one(workdir: Path) -> None:
+    """Both families, under torchrun over gloo."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "harness"]
+    arguments = ["run", "--pipeline", "hog-svm,c=0.01", "--limit", "300", "--limit-test", "101", "--json"]
+    alone = json.loads(harness(*arguments).splitlines()[-1])
+    done = subprocess.run([*torchrun, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    together = json.loads(done.stdout.splitlines()[-1])
+    runs = Runs(Path("runs"))
+    a, b = (runs.find(result["run_id"]).scores() for result in (alone, together))
+    assert (a.keys == b.keys).all()
+    assert a.scores == pytest.approx(b.scores, abs=1e-3)
+    assert together["machine"]["processes"] == 2
+    assert len(runs.all()) == 2

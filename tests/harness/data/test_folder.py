@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+import harness
+from harness import UserError
+from harness.data import store as store_module
+from harness.data.sources.class_folders import ClassFolders, classify
+
+Pictures = Callable[..., Path]
+
+
+def tar_of(folder: Path, path: Path) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(folder, arcname="photos")
+    return path
+
+
+@pytest.mark.parametrize("layout", ["train/{}", "photos/train/{}", "a/b/train/{}/deep"])
+def test_parts_are_found_below_other_folders(layout: str) -> None:
+    images = classify(
+        [layout.format("cat") + "/1.jpg", layout.format("dog") + "/2.jpg", layout.replace("train", "val").format("cat") + "/3.jpg"]
+    )
+    assert [(image.part, image.class_name) for image in images] == [("train", "cat"), ("train", "dog"), ("val", "cat")]
+
+
+def test_class_folders_alone() -> None:
+    images = classify(["photos/cat/1.jpg", "photos/dog/x/2.jpg"])
+    assert [(image.part, image.class_name) for image in images] == [(None, "cat"), (None, "dog")]
+    assert [i.class_name for i in classify(["cat/1.jpg", "dog/2.jpg"])] == ["cat", "dog"]
+
+
+def test_a_folder_and_a_tar_of_it_are_the_same_split(workdir: Path, pictures: Pictures) -> None:
+    root = pictures(workdir / "photos", {"train/cat": 12, "train/dog": 11, "test/cat": 3, "test/dog": 4})
+    folder, tar = harness.load_dataset(str(root)), harness.load_dataset(str(tar_of(root, workdir / "photos.tar.gz")))
+    assert folder.test.digest == tar.test.digest
+    assert folder.fit_digest == tar.fit_digest
+    assert (len(folder.train) + len(folder.tune or []), len(folder.test)) == (23, 7)
+    assert folder.test.class_names == ("cat", "dog")
+    pixels = {name: image for name, image in zip(folder.test.names, next(folder.test.batches(7)).images, strict=True)}  # type: ignore[arg-type]
+    assert np.array_equal(pixels["test/cat/1.png"].permute(1, 2, 0).numpy(), np.asarray(Image.open(root / "test/cat/1.png")))
+
+
+def test_the_store_opens_in_any_arrow_reader(workdir: Path, session_data: Path, pictures: Pictures) -> None:
+    root = pictures(workdir / "arrows", {"train/cat": 12, "train/dog": 12, "test/cat": 3, "test/dog": 4}, seed=5)
+    harness.load_dataset(str(root))
+    (folder,) = (session_data / "stores").glob("arrows-*")
+    table = pa.ipc.open_file(str(folder / "test.arrow")).read_all()
+    assert table.column_names == ["key", "label", "name", "height", "width", "image"]
+    assert table["height"].to_pylist() == [20] * 7
+
+
+def test_without_a_test_part_a_balanced_fifth_is_drawn_and_said(workdir: Path, pictures: Pictures) -> None:
+    root = pictures(workdir / "photos", {"cat": 20, "dog": 30})
+    splits = harness.load_dataset(str(root))
+    assert np.bincount(splits.test.labels).tolist() == [4, 6]
+    assert "20% (seed 0) is the test split" in splits.remarks[0]
+    assert not set(splits.test.keys) & {*splits.train.keys, *(splits.tune.keys if splits.tune else ())}
+    other = harness.load_dataset(f"folder,path={root},split_seed=1")
+    assert other.test.digest != splits.test.digest
+
+
+def test_images_of_many_sizes_are_shrunk_with_aspect_kept(workdir: Path, pictures: Pictures) -> None:
+    root = pictures(workdir / "photos", {"train/a": 4, "train/b": 4, "test/a": 2, "test/b": 2}, size=(300, 400))
+    pictures(root, {"train/c": 4, "test/c": 1}, size=(50, 90))
+    test = harness.load_dataset(f"folder,path={root},size=64", tune=1).test
+    assert test.image_size is None
+    assert sorted({tuple(image.shape) for image in next(test.batches(5)).images}) == [(3, 50, 90), (3, 64, 85)]
+
+
+def test_above_the_limit_the_store_is_jpeg_and_says_so(workdir: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "RAW_LIMIT", 1000)
+    root = pictures(workdir / "big", {"train/a": 4, "train/b": 4, "test/a": 2, "test/b": 2})
+    test = harness.load_dataset(str(root), tune=1).test
+    assert "codec=jpeg quality=95" in test.preparation
+    assert next(test.batches(4)).images.shape == (4, 3, 20, 30)  # type: ignore[union-attr]
+
+
+def test_a_changed_file_is_prepared_again(workdir: Path, pictures: Pictures) -> None:
+    root = pictures(workdir / "photos", {"train/cat": 4, "train/dog": 4, "test/cat": 2, "test/dog": 2})
+    before = harness.load_dataset(str(root), tune=1).test.digest
+    pictures(root, {"test/cat": 1}, seed=99)
+    assert harness.load_dataset(str(root), tune=1).test.digest != before
+
+
+def test_undecodable_images_are_left_out_of_train_and_kept_in_test(workdir: Path, pictures: Pictures) -> None:
+    root = pictures(workdir / "photos", {"train/cat": 4, "train/dog": 4, "test/cat": 2, "test/dog": 2})
+    (root / "train/cat/bad.jpg").write_bytes(b"")
+    (root / "test/dog/bad.jpg").write_bytes(b"\xff\xd8 not a jpeg")
+    splits = harness.load_dataset(str(root), tune=1)
+    assert (len(splits.train) + len(splits.tune or []), len(splits.test)) == (8, 5)
+    assert (splits.test.rows < 0).sum() == 1
+    assert any("train/cat/bad.jpg (the file is empty)" in remark for remark in splits.remarks)
+    assert any("test/dog/bad.jpg" in remark for remark in splits.remarks)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda root: None, "there is no folder or archive"),
+        (lambda root: root.mkdir(), "holds no images in class folders"),
+        (lambda root: root.write_bytes(b"hello"), "neither a folder nor a tar"),
+    ],
+)
+def test_a_source_that_is_none_says_why(workdir: Path, make: Callable[[Path], None], words: str) -> None:
+    make(workdir / "photos")
+    with pytest.raises(UserError, match=words):
+        ClassFolders(workdir / "photos")
+
+
+def test_a_single_class_is_refused(workdir: Path, pictures: Pictures) -> None:
+    with pytest.raises(UserError, match="one class only"):
+        harness.load_dataset(str(pictures(workdir / "photos", {"train/cat": 4, "test/cat": 2})))
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.9])
+def test_a_damaged_archive_says_where(workdir: Path, pictures: Pictures, keep: float) -> None:
+    data = tar_of(pictures(workdir / "photos", {"train/cat": 9, "test/cat": 9}), workdir / "photos.tar.gz").read_bytes()
+    (workdir / "cut.tar.gz").write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(UserError, match=r"cut\.tar\.gz is damaged after"):
+        harness.load_dataset(str(workdir / "cut.tar.gz"))
+
+
+def test_a_tar_that_is_no_tar(workdir: Path) -> None:
+    (workdir / "x.tar").write_bytes(io.BytesIO(b"x" * 5000).getvalue())
+    with pytest.raises(UserError, match="damaged after its start"):
+        ClassFolders(workdir / "x.tar")

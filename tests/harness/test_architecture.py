@@ -1,0 +1,72 @@
+"""The rules of the house: who may import whom, and what stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.registry import ROOT
+
+HEAVY = ("torch", "mlflow", "sklearn", "skimage", "torchvision", "pandas", "matplotlib")
+
+
+def imports(file: Path) -> set[str]:
+    """The modules that a file imports anywhere, in full."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "pipelines").rglob("*.py")), ids=lambda f: f.stem)
+def test_pipelines_know_the_contract_and_nothing_else_of_the_harness(file: Path) -> None:
+    assert {name for name in imports(file) if name.split(".")[0] == "harness"} <= {"harness.contract"}
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "harness").rglob("*.py")), ids=lambda f: f.stem)
+def test_the_harness_reaches_a_pipeline_by_name_only(file: Path) -> None:
+    assert not {name for name in imports(file) if name.split(".")[0] == "pipelines"}
+    if file.name != "tracking.py":
+        assert not {name for name in imports(file) if name.split(".")[0] == "mlflow"}
+
+
+COMMANDS = (
+    ["--help"],
+    ["list"],
+    ["runs"],
+    ["run", "--help"],
+    ["compare", "baseline", "alexnet"],
+    ["compare", "hog-svm", "raw-linear", "--dataset", "digits"],
+)
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys; sys.argv = ['harness', *sys.argv[1:]]\n"
+        "from harness.__main__ import main\n"
+        "try: main()\n"
+        f"finally: print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert "HEAVY []" in done.stdout, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_completion_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, os; os.environ.update(_HARNESS_COMPLETE='bash_complete', COMP_WORDS='harness run --pipeline a', COMP_CWORD='3')\n"
+        "from harness.__main__ import main\n"
+        "try: main()\n"
+        f"finally: print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "plain,alexnet" in done.stdout
+    assert "HEAVY []" in done.stdout

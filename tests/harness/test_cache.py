@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.cache import Cache
+
+
+def make() -> dict[str, torch.Tensor]:
+    time.sleep(0.05)
+    return {"x": torch.arange(6).reshape(2, 3)}
+
+
+def refuse() -> dict[str, torch.Tensor]:
+    raise AssertionError("made again")
+
+
+def test_a_hit_gives_the_same_arrays_and_counts_the_time_it_saves(workdir: Path) -> None:
+    first = Cache(workdir, "source")({"stage": "hog", "cell": 4}, make)
+    cache = Cache(workdir, "source")
+    assert torch.equal(cache({"cell": 4, "stage": "hog"}, refuse)["x"], first["x"])
+    assert 0 < cache.saved_seconds <= 0.1
+
+
+@pytest.mark.parametrize(("source", "key"), [("changed", {"stage": "hog"}), ("source", {"stage": "hog", "cell": 4})])
+def test_another_source_or_key_is_a_miss(workdir: Path, source: str, key: dict[str, object]) -> None:
+    Cache(workdir, "source")({"stage": "hog"}, make)
+    with pytest.raises(AssertionError, match="made again"):
+        Cache(workdir, source)(key, refuse)
+
+
+def test_the_oldest_go_when_the_limit_is_passed(workdir: Path) -> None:
+    cache = Cache(workdir, "source", limit=1000)
+    for cell in range(5):
+        cache({"cell": cell}, make)
+        time.sleep(0.01)
+    assert sum(file.stat().st_size for file in workdir.glob("*.safetensors")) <= 1000
+    cache({"cell": 4}, refuse)
+
+
+def test_a_place_that_cannot_be_written_costs_nothing_but_the_saving(workdir: Path) -> None:
+    (workdir / "file").touch()
+    assert Cache(workdir / "file" / "cache", "source")({"stage": "hog"}, make)["x"].shape == (2, 3)

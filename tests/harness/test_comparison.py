@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+import harness
+from harness import UserError
+from harness.comparison import NoSuchRun, compare, compare_records
+from harness.contract import Result, Scores
+from harness.record import Record, Runs
+
+
+@pytest.fixture
+def made(plugin: str) -> dict[str, Result]:
+    """Three finished runs: the plugin with two seeds, raw-linear with one."""
+    options = {"track": False, "plugins": [plugin]}
+    return {
+        "means": harness.run("nearest-mean", "digits", **options),
+        "means-1": harness.run("nearest-mean", "digits", seed=1, **options),
+        "linear": harness.run("raw-linear,c=0.01", "digits", **options),
+    }
+
+
+def test_the_table(made: dict[str, Result], plugin: str) -> None:
+    table = compare("nearest-mean", "raw-linear,c=0.01", plugins=[plugin])
+    a, b = table.rows
+    assert a.seeds == (0, 1)
+    assert a.top1_error_sd == 0.0  # the pipeline has nothing random
+    assert a.top1_delta is a.p_value is None
+    means, linear = made["means"], made["linear"]
+    assert b.top1_delta == pytest.approx(linear.top1_error - means.top1_error)  # type: ignore[operator]
+    assert b.top1_delta_low < b.top1_delta < b.top1_delta_high  # type: ignore[operator]
+    scores = [Runs(Path("runs")).find(r.run_id).scores() for r in (means, linear)]
+    wrong = [dict(zip(s.keys, s.scores.argmax(1) != s.labels, strict=True)) for s in scores]
+    only = [sum(wrong[i][k] and not wrong[1 - i][k] for k in wrong[0]) for i in (0, 1)]
+    assert b.p_value == pytest.approx(binomtest(only[0], sum(only)).pvalue)
+    text = str(table)
+    assert all(
+        word in text for word in ("nearest-mean", "raw-linear", "McNemar p", table.test_digest, linear.run_id, b.source_hashes[0])
+    )
+    assert "<table>" in table._repr_html_()
+    assert list(table.to_frame()["name"]) == ["nearest-mean", "raw-linear"]
+
+
+def test_run_ids_results_and_specs_name_the_same_rows(made: dict[str, Result], plugin: str) -> None:
+    by_id = compare(made["means-1"].run_id, made["linear"].run_id)
+    by_result = compare(made["means-1"], made["linear"])
+    assert by_id.rows == by_result.rows
+    assert by_id.rows[0].seeds == (1,)
+
+
+def test_scores_are_joined_by_key_not_by_position(made: dict[str, Result]) -> None:
+    record = Runs(Path("runs")).find(made["linear"].run_id)
+    before = compare(made["means"], made["linear"]).rows[1]
+    scores, order = record.scores(), np.random.default_rng(0).permutation(500)
+    record.save_scores(Scores(scores.keys[order], scores.labels[order], scores.scores[order]))
+    assert compare(made["means"], made["linear"]).rows[1] == before
+
+
+def test_other_test_splits_are_refused_and_other_training_said(made: dict[str, Result], plugin: str) -> None:
+    options = {"track": False, "plugins": [plugin]}
+    fewer = harness.run("nearest-mean", "digits", limit_test=100, **options)
+    with pytest.raises(UserError, match="different test splits"):
+        compare(made["means"], fewer)
+    less = harness.run("nearest-mean", "digits", limit=200, **options)
+    with pytest.raises(UserError, match="--allow-different-train"):
+        compare(made["means"], less)
+    table = compare(made["means"], less, allow_different_train=True)
+    assert any("learnt from other images" in caveat for caveat in table.caveats)
+
+
+def test_limited_and_tuned_runs_do_not_stand_for_a_spec(made: dict[str, Result], plugin: str) -> None:
+    later = harness.run("nearest-mean", "digits", limit=200, track=False, plugins=[plugin])
+    assert later.run_id not in compare("nearest-mean", made["linear"], plugins=[plugin]).rows[0].run_ids
+    tuned = harness.run("nearest-mean", "digits", test=False, track=False, plugins=[plugin])
+    with pytest.raises(UserError, match="stopped after tune"):
+        compare(tuned, made["linear"])
+
+
+def test_a_missing_run_says_what_to_type(made: dict[str, Result], plugin: str) -> None:
+    with pytest.raises(NoSuchRun, match="harness run --pipeline hog-svm,c=3 ") as error:
+        compare("nearest-mean", "hog-svm,c=3", plugins=[plugin])
+    assert error.value.spec == "hog-svm,c=3"
+    with pytest.raises(UserError, match="two or more"):
+        compare("nearest-mean", plugins=[plugin])
+
+
+def test_an_unfinished_run_says_how_to_finish_it(made: dict[str, Result]) -> None:
+    record = Runs(Path("runs")).create("means", {"pipeline": "x"})
+    record.set_status("failed")
+    with pytest.raises(UserError, match=f"not finished \\(failed\\); finish it with: harness run --resume {record.run_id}"):
+        compare(record.run_id, made["linear"])
+
+
+def test_a_damaged_record_names_the_file(made: dict[str, Result]) -> None:
+    (Path("runs") / made["means"].run_id / "scores.npz").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"scores\.npz cannot be read"):
+        compare(made["means"], made["linear"])
+
+
+def test_several_seeds_are_means_and_their_spread(made: dict[str, Result]) -> None:
+    """Against numbers made by hand: two seeds of 20 and 30 wrong of 100, a reference of 50."""
+    base, n = made["means"], 100
+    keys, labels = np.array([f"{i:016x}" for i in range(n)]), np.zeros(n, dtype=np.int64)
+
+    def fake(name: str, seed: int, wrong: int) -> Record:
+        record = Runs(Path("made")).create(name, {})
+        values = np.zeros((n, 6), dtype=np.float32)
+        values[np.arange(n), np.where(np.arange(n) < wrong, 1, 0)] = 1
+        record.save_scores(Scores(keys, labels, values))
+        result = dataclasses.replace(base, run_id=record.run_id, seed=seed, name=name, top5_error=0.0, n_test=n)
+        record.finish(result)
+        return record
+
+    table = compare_records([[fake("a", 0, 50)], [fake("b", 0, 20), fake("b", 1, 30)]])
+    row = table.rows[1]
+    assert (row.top1_error, row.top1_delta) == (25.0, -25.0)
+    assert row.top1_error_sd == pytest.approx(np.std([20, 30], ddof=1))
+    assert row.p_value == pytest.approx(binomtest(0, 30).pvalue)  # of seed 0

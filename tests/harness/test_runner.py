@@ -1,0 +1,177 @@
+"""One run from request to record, on real digits and on pipelines made to misbehave."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import harness
+from harness import Split, UserError
+from harness.metrics import metrics
+from harness.record import Record, Runs
+from harness.runner import execute, resolve, resumable
+
+
+class Means:
+    """Nearest class mean; `misbehave` names a way of going wrong."""
+
+    FAMILY = "hand-crafted"
+
+    def __init__(self, misbehave: str = "") -> None:
+        self.misbehave = misbehave
+
+    def fit(self, train: Split, tune: Split | None, context: Any) -> None:
+        saved = context.checkpoint.load()
+        step = int(saved["step"]) if saved else 0
+        for epoch in range(step, 3):
+            context.log("train/loss", 1.0 / (epoch + 1), epoch)
+            context.checkpoint.save({"step": torch.tensor(epoch + 1)})
+            if self.misbehave == "interrupt" and epoch == 1 and not saved:
+                raise KeyboardInterrupt
+        pixels = torch.cat([batch.images.flatten(1).float() for batch in train.batches(256)])
+        self.means = torch.stack([pixels[torch.from_numpy(train.labels == c)].mean(0) for c in range(train.classes)])
+        random.random(), np.random.random(), torch.rand(1)
+
+    def scores(self, batch: Any) -> torch.Tensor:
+        if self.misbehave == "fail in score" and not Path("mended").exists():
+            raise RuntimeError("the disk burns")
+        scores = -torch.cdist(batch.images.flatten(1).float(), self.means)
+        if self.misbehave == "nan":
+            scores[0, 0] = torch.nan
+        return torch.zeros_like(scores) if self.misbehave == "constant" else scores[:, :5] if self.misbehave == "shape" else scores
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {"means": self.means}
+
+    def load(self, state: dict[str, torch.Tensor]) -> None:
+        self.means = state["means"]
+
+
+def record_of(result: harness.runner.Result) -> Record:  # type: ignore[name-defined]
+    return Runs(Path("runs")).find(result.run_id)
+
+
+def test_the_result_equals_a_recomputation_from_the_saved_scores() -> None:
+    result = harness.run(Means(), "digits", track=False)
+    record = record_of(result)
+    scores = record.scores()
+    assert len(scores) == result.n_test == 500
+    assert set(scores.keys) == set(harness.load_dataset("digits").test.keys)
+    saved = json.loads((record.folder / "result.json").read_text())
+    for name, value in metrics(scores):
+        assert saved[name] == value == getattr(result, name)
+    assert dict(metrics(record.scores("tune_scores")))["top1_error"] == saved["tune_top1_error"]
+    assert record.result == result
+    assert result.curves["train/loss"] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+
+
+def test_constant_scores_are_100_percent_wrong() -> None:
+    assert harness.run(Means("constant"), "digits", track=False).top1_error == 100.0
+
+
+def test_looks_at_the_test_split_are_counted() -> None:
+    assert [harness.run(Means(), "digits", track=False).test_looks for _ in range(3)] == [1, 2, 3]
+
+
+def test_no_global_state_is_left_changed() -> None:
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), torch.get_num_threads())
+    harness.run(Means(), "digits", track=False, seed=7)
+    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), torch.get_num_threads())
+
+
+def test_no_test_stops_after_tune() -> None:
+    result = harness.run(Means(), "digits", track=False, test=False)
+    assert (result.top1_error, result.n_test, result.score_seconds) == (None, 0, None)
+    assert result.tune_top1_error is not None
+    assert record_of(result).state == "tuned"
+    assert not (record_of(result).folder / "scores.npz").exists()
+    assert harness.run(Means(), "digits", track=False).test_looks == 1
+
+
+def test_without_tune_there_is_no_tune_error() -> None:
+    result = harness.run(Means(), "digits", track=False, tune=0)
+    assert (result.n_tune, result.tune_top1_error, result.n_fit) == (0, None, 1297)
+
+
+@pytest.mark.parametrize(("misbehave", "words"), [("nan", "NaN scores for"), ("shape", r"scores are \(128, 5\) for 128 images")])
+def test_scores_that_are_none_are_an_error_and_the_run_is_failed(misbehave: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        harness.run(Means(misbehave), "digits", track=False, tune=0)
+    (record,) = Runs(Path("runs")).all()
+    assert record.state == "failed"
+    assert "scores" in record.status["why"]
+
+
+def test_a_run_interrupted_in_fit_resumes_from_its_checkpoint_and_ends_the_same() -> None:
+    undisturbed = harness.run(Means(), "digits", track=False)
+    request = resolve(Means("interrupt"), "digits")
+    with pytest.raises(KeyboardInterrupt):
+        execute(request, track=False)
+    record = resumable(request, "latest")
+    assert record.state == "stopped"
+    result = execute(request, track=False, resume=record)
+    assert result.curves == undisturbed.curves
+    assert result.top1_error == undisturbed.top1_error
+    assert [r.state for r in Runs(Path("runs")).all()] == ["finished", "finished"]
+
+
+def test_a_run_that_fails_between_fit_and_score_does_not_fit_again() -> None:
+    request = resolve(Means("fail in score"), "digits", tune=0)
+    with pytest.raises(RuntimeError):
+        execute(request, track=False)
+    record = resumable(request, "latest")
+    fitted = (record.folder / "state.safetensors").read_bytes()
+    Path("mended").touch()
+    result = execute(request, track=False, resume=record)
+    assert (record_of(result).folder / "state.safetensors").read_bytes() == fitted
+    assert result.curves["train/loss"] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+
+
+def test_resume_refuses_what_it_cannot_go_on_with(plugin: str) -> None:
+    def request(**options: Any) -> Any:
+        return resolve("nearest-mean", "digits", plugins=[plugin], **options)
+
+    with pytest.raises(UserError, match="no unfinished run of nearest-mean"):
+        resumable(request(), "latest")
+    record = Runs(Path("runs").resolve()).create("nearest-mean", request().record)
+    with pytest.raises(UserError, match="is still running"):
+        resumable(request(), "latest")
+    record.set_status("failed")
+    assert resumable(request(), record.run_id).run_id == record.run_id
+    with pytest.raises(UserError, match="no unfinished run"):
+        resumable(request(seed=1), "latest")
+    Path(plugin).write_text(Path(plugin).read_text() + "\n# changed\n")
+    with pytest.raises(UserError, match="the source of the pipeline has changed"):
+        resumable(request(), "latest")
+
+
+def test_an_undecodable_test_image_is_wrong_and_counted() -> None:
+    splits = harness.load_dataset("digits")
+    test = splits.test.take(np.arange(20))
+    test.rows[3] = -1
+    result = harness.run(Means(), (splits.train, test), track=False)
+    assert result.n_test == 20
+    scores = record_of(result).scores()
+    assert np.isneginf(scores.scores[3]).all()
+    assert not np.isneginf(np.delete(scores.scores, 3, axis=0)).any()
+
+
+def test_a_place_that_cannot_be_written_is_said_before_any_work() -> None:
+    Path("runs").write_text("in the way")
+    with pytest.raises(UserError, match="cannot write a run to"):
+        harness.run(Means(), "digits", track=False)
+
+
+def test_a_dead_run_is_told_from_a_running_one() -> None:
+    record = Runs(Path("runs")).create("means", {"pipeline": "x"})
+    assert record.state == "running"
+    status = {**record.status, "pid_started": record.status["pid_started"] - 100}
+    (record.folder / "status.json").write_text(json.dumps(status))
+    assert record.state == "dead"

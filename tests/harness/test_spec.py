@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pytest
+from annotated_types import Ge, Lt
+
+from harness.errors import UserError
+from harness.spec import bind, describe, format_spec, parse_spec
+
+
+def build(*, lrn: bool = True, dropout: Annotated[float, Ge(0), Lt(1)] = 0.5, recipe: Literal["2012", "short"] = "2012", c: float | None = None, path: str = ""):  # fmt: skip
+    return lrn, dropout, recipe, c, path
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "values"),
+    [
+        ("alexnet", "alexnet", {}),
+        ("alexnet,lrn=false,dropout=0.3", "alexnet", {"lrn": "false", "dropout": "0.3"}),
+        ('folder,path="a,b",size=3', "folder", {"path": "a,b", "size": "3"}),
+        ("folder,path=/a=b", "folder", {"path": "/a=b"}),
+    ],
+)
+def test_parse(text: str, name: str, values: dict[str, str]) -> None:
+    assert parse_spec(text) == (name, values)
+
+
+@pytest.mark.parametrize("text", ["", ",a=1", "a,", "a,b", "a,b=1,b=2", "a,=1", 'a,b="c'])
+def test_parse_refuses(text: str) -> None:
+    with pytest.raises(UserError):
+        parse_spec(text)
+
+
+def test_format_is_the_inverse_of_parse() -> None:
+    values = {"path": "a, b", "size": 3, "flip": True, "c": None}
+    name, read = parse_spec(format_spec("folder", values))
+    assert (name, read) == ("folder", {"path": "a, b", "size": "3", "flip": "true", "c": "none"})
+
+
+def test_bind_reads_values_through_the_hints() -> None:
+    bound = bind("net", build, {"lrn": "false", "dropout": "1e-1", "recipe": "short", "c": "2", "path": "007"})
+    assert bound == {"lrn": False, "dropout": 0.1, "recipe": "short", "c": 2.0, "path": "007"}
+    assert bind("net", build, {"c": "none"})["c"] is None
+    assert bind("net", build, {"recipe": "2012"})["recipe"] == "2012"  # YAML reads a number, the hint wants text
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"lrm": "true"}, ["net", "'lrm'", "did you mean 'lrn'", "dropout"]),
+        ({"lrn": "1"}, ["net", "lrn=1", "true or false"]),
+        ({"dropout": "1.5"}, ["dropout=1.5", "number >= 0 and < 1"]),
+        ({"recipe": "long"}, ["recipe=long", "one of 2012, short"]),
+        ({"c": "much"}, ["c=much", "number or none"]),
+    ],
+)
+def test_bind_refuses_naming_owner_given_and_allowed(given: dict[str, str], words: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        bind("net", build, given)
+    assert all(word in str(error.value) for word in words)
+
+
+def test_bind_names_what_is_missing() -> None:
+    def needs(*, path: str) -> None: ...
+
+    with pytest.raises(UserError, match=r"folder needs path=\.\.\."):
+        bind("folder", needs, {})
+
+
+def test_a_hint_that_cannot_be_read_is_the_authors_mistake() -> None:
+    def broken(*, a: Nowhere = 1) -> None: ...  # noqa: F821
+
+    with pytest.raises(UserError, match="Nowhere"):
+        bind("broken", broken, {})
+
+
+def test_describe() -> None:
+    assert describe(Annotated[int, Ge(1)] | None) == "integer >= 1 or none"

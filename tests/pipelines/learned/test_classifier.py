@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from harness.context import RunContext
+from harness.contract import Pipeline, Split
+from pipelines.alexnet import build
+from pipelines.learned.classifier import crop_side, square_side
+from pipelines.learned.recipe import RECIPE_2012
+
+
+def split(n=24, size=(32, 32), classes=3, seed=0):
+    images = np.random.default_rng(seed).integers(0, 256, (n, 3, *size), dtype=np.uint8)
+    return Split.from_arrays(images, np.arange(n) % classes)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    pipeline = build(epochs=1)
+    pipeline.fit(split(), split(seed=1), RunContext())
+    return pipeline
+
+
+def batch(n=5, seed=2):
+    return next(split(n, seed=seed).batches(n))
+
+
+def test_it_is_a_pipeline(fitted):
+    assert isinstance(fitted, Pipeline)
+
+
+def test_scores_are_the_log_of_the_softmax_averaged_over_ten_crops(fitted):
+    """Section 4.1, in numpy from the network's logits."""
+    images = batch()
+    x = (images.images.double().numpy() - fitted.pixels.mean.double().numpy()) * fitted.pixel_scale
+    total = 0.0
+    for top, left in ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2)):
+        for crop in (x[:, :, top : top + 28, left : left + 28], x[:, :, top : top + 28, left : left + 28][..., ::-1]):
+            with torch.no_grad():
+                logits = fitted.network(torch.from_numpy(crop.copy()).float()).double().numpy()
+            exponentials = np.exp(logits)
+            total = total + exponentials / exponentials.sum(1, keepdims=True)
+    scores = fitted.scores(images)
+    assert scores.dtype == torch.float32
+    assert fitted.views == 10
+    np.testing.assert_allclose(scores.numpy(), np.log(total / 10), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "count"), [({"views": 1}, 1), ({"flip": False}, 5), ({"crops": False}, 2), ({"crops": False, "flip": False}, 1)]
+)
+def test_views_follow_the_switches(options, count):
+    assert build(**options).views == count
+
+
+def test_state_restores_the_scores(fitted):
+    other = build()
+    other.load(fitted.state())
+    assert torch.equal(other.scores(batch()), fitted.scores(batch()))
+
+
+def test_scores_of_an_image_do_not_depend_on_its_batch(fitted):
+    images = batch(6)
+    alone = torch.cat([fitted.scores(b) for b in split(6, seed=2).batches(1)])
+    torch.testing.assert_close(fitted.scores(images), alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("image_size", "side", "crop"),
+    [
+        ((32, 32), 32, 28),
+        ((8, 8), 32, 28),
+        ((64, 96), 64, 56),
+        ((127, 300), 127, 111),
+        ((128, 128), 256, 224),
+        ((500, 375), 256, 224),
+        (None, 256, 224),
+    ],
+)
+def test_geometry_by_image_size(image_size, side, crop):
+    assert square_side(image_size) == side
+    assert crop_side(side) == crop
+
+
+def test_layers_by_image_size():
+    assert sum(row["parameters"] for row in build().layers(1000, (256, 256))) == 60_965_224
+    assert sum(row["parameters"] for row in build().layers(10, (32, 32))) < 2e6
+    ungrouped = sum(row["multiply_adds"] for row in build(columns=1).layers(10, (32, 32)))
+    assert ungrouped > sum(row["multiply_adds"] for row in build().layers(10, (32, 32)))
+
+
+@pytest.mark.parametrize(("image_size", "expected"), [((32, 32), "short"), ((127, 127), "short"), ((128, 128), "2012")])
+def test_auto_recipe_by_image_size(image_size, expected):
+    pipeline = build()
+    assert pipeline._recipe(1000, square_side(image_size)).name == expected
+    assert build(recipe="2012")._recipe(1000, 32) is RECIPE_2012
+
+
+def test_notes_name_variant_recipe_and_what_is_younger_than_2012():
+    short, paper = RunContext(), RunContext()
+    build(epochs=1).fit(split(), None, short)
+    build(recipe="2012", epochs=1).fit(split(), split(seed=1), paper)
+    assert short.notes[1:] == ["recipe short: 1 epochs", "post-2012: one-cycle schedule, He init"]
+    assert short.notes[0].startswith("32 px variant, ")
+    assert paper.notes[1:] == ["recipe 2012: 1 epochs"]
+
+
+@pytest.mark.parametrize("size", [(16, 16), (40, 33)])
+def test_images_of_other_small_sizes(size):
+    pipeline = build(epochs=1)
+    train = split(size=size)
+    pipeline.fit(train, None, RunContext())
+    scores = pipeline.scores(next(train.batches(24)))
+    assert scores.shape == (24, 3)
+    assert torch.isfinite(scores).all()
+
+
+def test_paper_augmentation_can_be_switched_off():
+    pipeline = build(
+        epochs=1, crops=False, flip=False, colour=False, dropout=0.0, lrn=False, pool="plain", activation="tanh", columns=1
+    )
+    pipeline.fit(split(), None, RunContext())
+    assert pipeline.scores(batch()).shape == (5, 3)
