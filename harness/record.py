@@ -137,7 +137,7 @@ class Runs:
             raise UserError(
                 f"cannot write a run to {self.folder} ({error.strerror}); work in another folder or give --config"
             ) from error
-        record.set_status("running", phase="fit")
+        record.set_status("running", phase="fit", started=datetime.now(UTC).isoformat(timespec="seconds"))
         write_json(record.folder / "spec.json", spec)
         return record
 

@@ -197,7 +197,8 @@ def execute(
             record.finish(result)
             if track:
                 _track(result, record, request.settings, log)
-                record.save_log(lines)
+                with suppress(OSError):  # the disk may be full by now, and the record is complete without MLflow's address
+                    record.save_log(lines)
     return result
 
 
@@ -238,7 +239,6 @@ def resumable(request: Request, wanted: str) -> Record:
 
 
 def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processes, peak: PeakMemory) -> Result:
-    started = datetime.now(UTC)
     splits = request.splits
     train = splits.train.sharded(group.rank, group.world)
     tune = splits.tune.sharded(group.rank, group.world) if splits.tune else None
@@ -325,7 +325,7 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         absent=absent,
         machine=describe_machine(group.device, group.world),
         versions={name: metadata.version(name) for name in VERSIONS},
-        started=started.isoformat(timespec="seconds"),
+        started=record.status["started"],
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         command=request.command,
         curves=context.curves,
@@ -403,7 +403,7 @@ def _record_failure(error: BaseException, request: Request, record: Record, line
                 pipeline=request.pipeline,
                 dataset=request.splits.spec,
                 seed=request.seed,
-                started=datetime.now(UTC).isoformat(timespec="seconds"),
+                started=record.status["started"],
                 reason=why,
                 killed=stopped,
             )
@@ -415,10 +415,10 @@ def _track(result: Result, record: Record, settings: Settings, say: Say) -> None
 
     try:
         links = track(result, record.folder, settings)
-    except UserError as error:
+        record.save_links(links.table, links.runs[result.run_id])
+    except (UserError, OSError) as error:
         say(f"MLflow     not logged: {error}; the record is kept in {record.folder}")
     else:
-        record.save_links(links.table, links.runs[result.run_id])
         say(f"MLflow     {links.table}")
 
 

@@ -34,4 +34,4 @@ def build(
             raise UserError(f"hog-svm: size must be at least cell * block = {side * block} pixels, got {working_size}")
         return Hog(side, orientations, block, directions)
 
-    return Chain(describe, size=size, sizes=(32, 128), c=c, default_c=0.1, flip=flip)
+    return Chain(describe, size=size, sizes=(32, 128), c=c, default_c=1.0, flip=flip)

@@ -16,4 +16,4 @@ def build(*, size: Annotated[int, Ge(1)] | None = None, flip: bool = True, c: An
     from pipelines.handcrafted.chain import Chain
     from pipelines.handcrafted.descriptors.pixels import Pixels
 
-    return Chain(lambda working_size: Pixels(), size=size, sizes=(8, 32), c=c, default_c=0.1, flip=flip)
+    return Chain(lambda working_size: Pixels(), size=size, sizes=(8, 32), c=c, default_c=1.0, flip=flip)

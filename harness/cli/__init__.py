@@ -52,9 +52,7 @@ def cli() -> None:
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 failure, 2 the user's mistake, 130 Ctrl-C."""
     try:
-        cli.main(prog_name="harness", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        sys.exit(cli.main(prog_name="harness", standalone_mode=False))  # the value is None, or the code of click's Exit
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped", 130)
     except click.ClickException as error:

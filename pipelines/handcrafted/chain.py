@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, Protocol
 
@@ -17,8 +18,7 @@ from pipelines.handcrafted.images import resized, working_size
 
 BATCH = 256  # images described at a time
 # Rows have a mean squared length of 1, so these suit descriptors of any length.
-C_GRID = tuple(10.0 ** (k / 2) for k in range(-6, 5))
-PATIENCE = 2  # values of C without a better tune error before the search ends
+C_GRID = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 class Descriptor(Protocol):
@@ -34,7 +34,8 @@ class Chain:
 
     describe  the descriptor for a working size
     size      working size in pixels; None: by `working_size` from the train images, within `sizes` and a multiple of 8
-    c         the SVM's C on rows of mean squared length 1; None: the best on tune of C_GRID, or `default_c` without tune
+    c         the SVM's C on rows of mean squared length 1; None: of C_GRID the one nearest to `default_c` among those as good
+              as the best on tune (`nearest_as_good`), or `default_c` without tune
     flip      train on the images and on their mirror images
     """
 
@@ -65,7 +66,7 @@ class Chain:
             self._learn(svm, size, self.c or self.default_c)
             return
         tune_blocks = [self._features(tune, size, mirrored, context) for mirrored in views]
-        c = self._choose_c(svm, size, tune_blocks[0], context)
+        c = self._choose_c(svm, size, tune_blocks[0], len(tune), context)
         context.refit(self)
         self._learn(_svm(train_blocks + tune_blocks, train.classes, context), size, c)
 
@@ -84,23 +85,21 @@ class Chain:
         weights, biases = svm.fit(c)
         self.learnt = {"weights": weights, "biases": biases, "size": torch.tensor(size)}
 
-    def _choose_c(self, svm: LinearSVM, size: int, tune: State, context: Context) -> float:
-        """The C with the fewest errors on tune, and that model in place. Of equals the smallest; stops after PATIENCE worse ones."""
+    def _choose_c(self, svm: LinearSVM, size: int, tune: State, tune_size: int, context: Context) -> float:
+        """The C for this tune split, with its model in place."""
         grid = C_GRID if self.c is None else (self.c,)
-        best_error, best_c, best_model, waited = float("inf"), grid[0], self.learnt, 0
+        models, wrong = [], []
         for step, c in enumerate(grid):
             self._learn(svm, size, c)
-            error = top1_error(linear(tune["features"], self.learnt["weights"], self.learnt["biases"]), tune["labels"], context)
+            models.append(self.learnt)
+            scores = linear(tune["features"], self.learnt["weights"], self.learnt["biases"])
+            wrong.append(mistaken(scores, tune["labels"]))
             context.log("val/c", c, step)
-            context.log("val/top1_error", error, step)
-            if error < best_error:
-                best_error, best_c, best_model, waited = error, c, self.learnt, 0
-            else:
-                waited += 1
-            if waited == PATIENCE:
-                break
-        self.learnt = best_model
-        return best_c
+            errors = context.sum(wrong[-1].sum(dtype=torch.float64))
+            context.log("val/top1_error", 100 * float(errors) / tune_size, step)
+        chosen = nearest_as_good(torch.stack(wrong), grid, self.default_c, context)
+        self.learnt = models[chosen]
+        return grid[chosen]
 
     def _features(self, split: Split, size: int, mirrored: bool, context: Context) -> State:
         """This process's rows and their labels: {"features": (n, features) float32, "labels": (n,)}."""
@@ -112,12 +111,23 @@ class Chain:
         return context.cache(key, lambda: _describe_split(descriptor, split, size, mirrored, context))
 
 
-def top1_error(scores: Tensor, labels: Tensor, context: Context) -> float:
-    """Percent of the rows of all processes whose own class does not score above every other one."""
-    own = scores.gather(1, labels[:, None])
-    wrong = (scores >= own).sum(1) > 1
-    counts = context.sum(torch.tensor([float(wrong.sum()), len(wrong)], dtype=torch.float64, device=scores.device))
-    return float(100 * counts[0] / counts[1])
+def mistaken(scores: Tensor, labels: Tensor) -> Tensor:
+    """(n,) bool: rows whose own class does not score above every other one."""
+    return (scores >= scores.gather(1, labels[:, None])).sum(1) > 1
+
+
+def nearest_as_good(wrong: Tensor, grid: Sequence[float], default: float, context: Context) -> int:
+    """The position in `grid` nearest to `default` (in ratio) of those that are as good as the best one.
+
+    wrong (settings, n) bool, this process's share. As good: more mistakes than the best by no more than one standard error of their
+    paired difference, the root of the number of rows on which just one of the two is wrong. A small tune split tells little.
+    """
+    errors = context.sum(wrong.sum(1, dtype=torch.float64))
+    best = int(errors.argmin())
+    discordant = context.sum((wrong ^ wrong[best]).sum(1, dtype=torch.float64))
+    as_good = errors - errors[best] <= discordant.sqrt()
+    distances = torch.tensor([abs(math.log(value / default)) for value in grid], dtype=torch.float64)
+    return int(distances.masked_fill(~as_good.cpu(), math.inf).argmin())
 
 
 def _svm(blocks: list[State], classes: int, context: Context) -> LinearSVM:

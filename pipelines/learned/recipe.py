@@ -37,7 +37,7 @@ def short(n: int, side: int) -> Recipe:
         name="short",
         epochs=short_epochs(n, side),
         batch=short_batch(n),
-        rate=0.02,
+        rate=0.03,
         schedule="one-cycle",
         init="he",
         pixel_scale=1 / 64,

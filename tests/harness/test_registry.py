@@ -24,7 +24,7 @@ def test_a_plugin_file_is_listed_with_its_origin_and_read_without_import(workdir
     file.write_text('"""A net."""\nFAMILY = "learned"\nraise RuntimeError("imported")\ndef build(*, a: int = 1): ...\n')
     entry = Registry([str(file)]).find("pipeline", "my-net")
     assert (entry.summary, entry.family, entry.origin) == ("A net.", "learned", str(file))
-    with pytest.raises(UserError, match="my-net.*cannot be imported: RuntimeError: imported"):
+    with pytest.raises(UserError, match=r"my-net.*cannot be imported: RuntimeError: imported"):
         entry.load()
 
 

@@ -6,11 +6,13 @@ For each class it minimises what LIBLINEAR does (Fan et al., JMLR 2008), with la
 
 by Newton's method (Keerthi & DeCoste, JMLR 2005): the Hessian is that of the rows inside the margin, its system is solved by
 conjugate gradients, and the step's length is exact. Each class has its own rows inside the margin and its own step, but all share
-every pass over the rows; a class that is done drops out.
+every pass over the rows; a class that is done drops out. Computed in the rows' own type: float32 resolves the minimum while
+C times rows times their mean squared length stays below about 1e6, which standardised rows do for any useful C.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -23,6 +25,8 @@ MAX_STEPS = 60  # Newton steps; 5 to 15 are usual
 MAX_PRODUCTS = 40  # Hessian products a step
 RESIDUAL = 0.1  # of the gradient's length, left over when a step's system counts as solved
 LINE_STEPS = 20
+NEVER = -1e6  # the margin of a class without rows
+JITTER = 1e-6  # of the mean squared length of a row
 
 
 class LinearSVM:
@@ -36,15 +40,20 @@ class LinearSVM:
         self.rows = rows
         counts = torch.bincount(labels, minlength=classes).to(torch.float64)
         self.present = rows.context.sum(counts) > 0
-        self.signs = torch.full((len(labels), classes), -1.0, device=labels.device)
+        self.signs = torch.full((len(labels), classes), -1.0, dtype=rows.dtype, device=rows.device)
         self.signs.scatter_(1, labels[:, None], 1.0)
         self.problem: Problem = Primal(rows) if rows.total > rows.features else Dual(rows)
-        self.solution = torch.zeros(classes, self.problem.size, device=labels.device)
+        self.squares = self.problem.squares()
+        self.solution = torch.zeros(classes, self.problem.size, dtype=rows.dtype, device=rows.device)
 
     def fit(self, c: float) -> tuple[Tensor, Tensor]:
-        """(classes, features) weights and (classes,) biases for plain features: margins = features @ weights.T + biases."""
-        self.solution = minimise(self.problem, self.signs, c, self.solution)
-        return self.rows.fold(self.problem.weights(self.solution))
+        """(classes, features) weights and (classes,) biases for plain features: margins = features @ weights.T + biases.
+
+        A class without rows gets the bias NEVER, not the margin of about -1 that the minimum has: it would beat real classes.
+        """
+        self.solution = minimise(self.problem, self.squares, self.signs, c, self.solution)
+        weights, biases = self.rows.fold(self.problem.weights(self.solution))
+        return weights * self.present[:, None], torch.where(self.present, biases, NEVER)
 
 
 class Problem(Protocol):
@@ -61,8 +70,8 @@ class Problem(Protocol):
         """(rows, classes) to (classes, size), summed over processes."""
         ...
 
-    def precondition(self, residual: Tensor, weight: Tensor) -> Tensor:
-        """About (1 + weight * sum of x x')^-1 residual: (classes, size) and (classes, 1)."""
+    def squares(self) -> Tensor:
+        """(size, size): about the sum of x x' over all rows; it preconditions."""
         ...
 
     def weights(self, solution: Tensor) -> Tensor:
@@ -71,45 +80,37 @@ class Problem(Protocol):
 
 
 class Primal:
-    """More rows than features: one weight a feature. Preconditioned along the principal axes of a sample of the rows."""
+    """More rows than features: one weight a feature."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
         self.size = rows.features + 1
         self.times = rows.times
         self.transposed_times = rows.transposed_times
-        context = rows.context
-        sample = rows.sample(4 * self.size // context.world)
-        count = context.sum(torch.tensor(float(len(sample)), device=rows.device))
-        covariance = context.sum(sample.T @ sample) / count
-        values, self.axes = torch.linalg.eigh(covariance)
-        self.squares = values.clamp_min(0) * rows.total
-        context.broadcast(self.squares)
-        context.broadcast(self.axes)
 
-    def precondition(self, residual: Tensor, weight: Tensor) -> Tensor:
-        return ((residual @ self.axes) / (1 + weight * self.squares)) @ self.axes.T
+    def squares(self) -> Tensor:
+        context = self.rows.context
+        sample = self.rows.sample(2 * self.size // context.world)  # twice as many rows as unknowns tell the axes well enough
+        count = context.sum(torch.tensor(float(len(sample)), dtype=torch.float64, device=sample.device))
+        return context.sum(sample.T @ sample) * float(self.rows.total / count)
 
     def weights(self, solution: Tensor) -> Tensor:
         return solution
 
 
 class Dual:
-    """No more rows than features: the weights lie in the span of the rows, so one coordinate a principal axis of their Gram matrix."""
+    """No more rows than features: the weights lie in the span of the rows. The Cholesky factor of their Gram matrix holds the rows
+    in an orthonormal basis of that span."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
         self.size = rows.total
-        values, axes = torch.linalg.eigh(rows.gram())
-        context = rows.context
-        context.broadcast(values)
-        context.broadcast(axes)
-        kept = values > values[-1] * 1e-7  # what is less is rounding of the float32 products
-        lengths = torch.where(kept, values, 0).sqrt()
-        start, end = rows.span()
-        self.squares = lengths.square().float()
-        self.coordinates = (axes[start:end] * lengths).float()
-        self.unit_axes = (axes[start:end] * torch.where(kept, 1 / lengths, 0)).float()
+        gram = rows.gram()
+        # Rounding of float32 products may have made it indefinite; repeated rows have made it singular.
+        gram.diagonal().add_(JITTER * gram.diagonal().mean())
+        self.factor = rows.context.broadcast(torch.linalg.cholesky(gram))
+        self.own = slice(*rows.span())
+        self.coordinates = self.factor[self.own].to(rows.dtype)
 
     def times(self, weights: Tensor) -> Tensor:
         return self.coordinates @ weights.T
@@ -117,14 +118,16 @@ class Dual:
     def transposed_times(self, coefficients: Tensor) -> Tensor:
         return self.rows.context.sum(coefficients.T @ self.coordinates)
 
-    def precondition(self, residual: Tensor, weight: Tensor) -> Tensor:
-        return residual / (1 + weight * self.squares)
+    def squares(self) -> Tensor:
+        factor = self.factor.to(self.rows.dtype)
+        return factor.T @ factor
 
     def weights(self, solution: Tensor) -> Tensor:
-        return self.rows.transposed_times(self.unit_axes @ solution.T)
+        coefficients = torch.linalg.solve_triangular(self.factor.T, solution.T.double(), upper=True)
+        return self.rows.transposed_times(coefficients[self.own].to(self.rows.dtype))
 
 
-def minimise(problem: Problem, signs: Tensor, c: float, start: Tensor) -> Tensor:
+def minimise(problem: Problem, squares: Tensor, signs: Tensor, c: float, start: Tensor) -> Tensor:
     """The minimum for each class: signs (rows, classes), start and result (classes, size)."""
     total = problem.rows.context.sum
     weights = start.clone()
@@ -141,23 +144,22 @@ def minimise(problem: Problem, signs: Tensor, c: float, start: Tensor) -> Tensor
             break
         live, slack, gradient = live[open_], slack[:, open_], gradient[open_]
         inside = (slack > 0).to(slack.dtype)
-        step, along = solve_newton_system(problem, inside, c, gradient)
+        step, along = solve_newton_system(problem, squares, inside, c, gradient)
         length = line_minimum(problem, weights[live], step, signs[:, live] * margins[:, live], signs[:, live] * along, c)
-        weights[live] += length[:, None] * step
-        margins[:, live] += length * along
+        weights[live] += length[:, None].to(step.dtype) * step
+        margins[:, live] += length.to(along.dtype) * along
     return weights
 
 
-def solve_newton_system(problem: Problem, inside: Tensor, c: float, gradient: Tensor) -> tuple[Tensor, Tensor]:
+def solve_newton_system(problem: Problem, squares: Tensor, inside: Tensor, c: float, gradient: Tensor) -> tuple[Tensor, Tensor]:
     """Conjugate gradients on (1 + 2 C sum of x x' inside the margin) step = -gradient; also returns the rows times the step.
 
     inside (rows, classes) of 0 and 1; gradient and step (classes, size).
     """
-    share = problem.rows.context.sum(inside.sum(0, dtype=torch.float64)) / problem.rows.total
-    weight = (2 * c * share)[:, None].to(gradient.dtype)
+    precondition = preconditioner(problem, squares, inside, c)
     step, along = torch.zeros_like(gradient), torch.zeros_like(inside)
     residual = -gradient
-    conditioned = problem.precondition(residual, weight)
+    conditioned = precondition(residual)
     direction = conditioned
     energy = _dot(residual, conditioned)
     goal = RESIDUAL**2 * energy
@@ -170,13 +172,23 @@ def solve_newton_system(problem: Problem, inside: Tensor, c: float, gradient: Te
         step += size * direction
         along += size.T * products
         residual = residual - size * image
-        conditioned = problem.precondition(residual, weight)
+        conditioned = precondition(residual)
         new_energy = _dot(residual, conditioned)
         if not (new_energy > goal).any():
             break
         direction = conditioned + torch.where(energy > goal, new_energy / energy, 0)[:, None] * direction
         energy = new_energy
     return step, along
+
+
+def preconditioner(problem: Problem, squares: Tensor, inside: Tensor, c: float) -> Callable[[Tensor], Tensor]:
+    """Solves the Newton system as if the rows inside the margin were a mean share of all rows, the same for each class."""
+    counts = problem.rows.context.sum(inside.sum(dtype=torch.float64))
+    share = float(counts) / (problem.rows.total * inside.shape[1])
+    matrix = squares * (2 * c * share)
+    matrix.diagonal().add_(1)
+    factor = torch.linalg.cholesky(matrix)
+    return lambda residual: torch.cholesky_solve(residual.T, factor).T
 
 
 def line_minimum(problem: Problem, weights: Tensor, step: Tensor, margins: Tensor, along: Tensor, c: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ CHUNK_ROWS = 4096  # rows whose temporary copies exist at one time
 
 
 class Rows:
-    """This process's rows: blocks of (rows, features) float32 that stand one below the other.
+    """This process's rows: blocks of (rows, features), float32 or float64, that stand one below the other.
 
     Seen from outside, a row is ((features - mean) * scale, 1). The constant is the bias' feature and is regularised like the
     others: scikit-learn's `LinearSVC` with `intercept_scaling=1`. `total` counts the rows of all processes.
@@ -36,12 +36,12 @@ class Rows:
         So the same value of C means the same trade-off for descriptors of any length and unit.
         """
         rows = cls(blocks, context)
-        mean = context.sum(rows._column_sums(lambda chunk: chunk)) / rows.total
-        variance = context.sum(rows._column_sums(lambda chunk: (chunk - mean) ** 2)) / rows.total
-        # Below this a feature varies by float32 rounding only.
-        varying = variance.sqrt() > 1e-6 * mean.abs().clamp_min(1e-6)
-        scale = torch.where(varying, variance.clamp_min(1e-30).rsqrt(), 0) / varying.sum().clamp_min(1).sqrt()
-        return cls(blocks, context, mean=mean.float(), scale=scale.float())
+        mean = (rows._column_sums(lambda chunk: chunk) / rows.total).to(rows.dtype)
+        variance = rows._column_sums(lambda chunk: (chunk - mean).square()) / rows.total
+        deviation = variance.sqrt().to(rows.dtype)
+        varying = deviation > 1e-6 * mean.abs()  # else by rounding only
+        scale = torch.where(varying, 1 / deviation, 0) / varying.sum().clamp_min(1).sqrt()
+        return cls(blocks, context, mean=mean, scale=scale)
 
     def __len__(self) -> int:
         return sum(len(block) for block in self.blocks)
@@ -49,6 +49,10 @@ class Rows:
     @property
     def device(self) -> torch.device:
         return self.blocks[0].device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.blocks[0].dtype
 
     def times(self, weights: Tensor) -> Tensor:
         """(classes, features + 1) to (rows, classes): each row's product with each class's weights."""
@@ -84,7 +88,7 @@ class Rows:
         gram = torch.ones(self.total, self.total, dtype=torch.float64, device=self.device) * (self.context.rank == 0)
         for number, first in enumerate(range(0, self.features, width)):
             columns = slice(first, first + width)
-            stretch = torch.zeros(self.total, len(self.mean[columns]), device=self.device)
+            stretch = torch.zeros(self.total, len(self.mean[columns]), dtype=self.dtype, device=self.device)
             own = torch.cat([block[:, columns] for block in self.blocks])
             stretch[start : start + len(self)] = (own - self.mean[columns]) * self.scale[columns]
             self.context.sum(stretch)
@@ -102,9 +106,10 @@ class Rows:
     def _seen(self, chunk: Tensor) -> Tensor:
         return torch.cat([(chunk - self.mean) * self.scale, chunk.new_ones(len(chunk), 1)], dim=1)
 
-    def _column_sums(self, of) -> Tensor:  # type: ignore[no-untyped-def]
+    def _column_sums(self, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """(features,) float64 sums over the rows of all processes."""
         sums = torch.zeros(self.features, dtype=torch.float64, device=self.device)
         for block in self.blocks:
             for chunk in block.split(CHUNK_ROWS):
-                sums += of(chunk).sum(0, dtype=torch.float64)
-        return sums
+                sums += of(chunk).sum(0)
+        return self.context.sum(sums)

@@ -17,6 +17,7 @@ EPSILON = 1e-5  # in units of the mean gradient magnitude of a cell: a flat bloc
 # Angles are rounded down to bins after this nudge, in bins. It outweighs the rounding of float32 angles and is smaller than the
 # distance from a bin's edge of any gradient between 8-bit pixels that does not lie on it, so those get the exact bin.
 NUDGE = 1e-6
+CHUNK_PIXELS = 2**18  # described at a time: what is computed on the way then stays in a processor's cache
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,10 @@ class Hog:
         height, width = images.shape[-2:]
         if min(height, width) < self.cell * self.block:
             raise ValueError(f"HOG needs images of at least {self.cell * self.block} pixels a side, got {height} x {width}")
+        chunks = images.split(max(1, CHUNK_PIXELS // (height * width)))
+        return torch.cat([self._describe(chunk) for chunk in chunks])
+
+    def _describe(self, images: Tensor) -> Tensor:
         right, down = strongest_gradient(images)
         return normalise_blocks(self.histograms(right, down), self.block).flatten(1)
 
@@ -52,9 +57,8 @@ class Hog:
         bins = torch.atan2(down, right).mul_(half_turn / math.pi).add_(NUDGE).floor_().to(torch.int32).add_(half_turn)
         magnitude = torch.hypot(right, down)
         # A cell is a bag of pixels that look up their bin's one-hot row and add it up, weighted by their magnitude.
-        votes = embedding_bag(
-            self._cells(bins), self._bin_table(magnitude), per_sample_weights=self._cells(magnitude), mode="sum"
-        )  # fmt: skip
+        table = self._bin_table(magnitude)
+        votes = embedding_bag(self._cells(bins), table, per_sample_weights=self._cells(magnitude), mode="sum")
         return votes.view(n, rows, columns, -1) / self.cell**2
 
     def _cells(self, pixels: Tensor) -> Tensor:

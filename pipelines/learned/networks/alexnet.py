@@ -37,7 +37,7 @@ def small(crop: int) -> Shape:
     Kernel 2 stride + 3 is the paper's 11 at its stride of 4. Widths and kernels were chosen by `benchmarks.alexnet_stem`.
     """
     stride = max(1, crop // 28)
-    return Shape(stem=(2 * stride + 3, stride, stride + 1), maps=(48, 128, 192, 192, 128), second_kernel=3, hidden=512)
+    return Shape(stem=(2 * stride + 3, stride, stride + 1), maps=(32, 96, 128, 128, 96), second_kernel=3, hidden=512)
 
 
 class AlexNet(nn.Module):
@@ -97,18 +97,17 @@ class AlexNet(nn.Module):
 
         "2012": N(0, 0.01^2) weights; biases 1 in conv2, conv4, conv5 and the hidden fully connected layers, else 0 (section 5).
         "he": N(0, 2 / (fan-in * m)) weights, m the factor by which normalisation or dropout before the layer lowers the mean square of
-        what comes in, so that signals keep their size from layer to layer (He et al. 2015); biases 0.
+        what comes in, so that signals keep their size from layer to layer (He et al. 2015); biases 0. fc8 keeps the paper's weights, so
+        that training starts from nearly equal classes.
         """
-        kept = 1 - self.drop6.p
-        normalised = {"conv2", "conv3"} if "norm1" in dict(self.features.named_children()) else set()
+        normalised = {"conv2", "conv3"} if hasattr(self.features, "norm1") else set()
         for name, layer in self._weighted():
-            if init == "2012":
-                deviation, bias = 0.01, 1.0 if name in {"conv2", "conv4", "conv5", "fc6", "fc7"} else 0.0
+            if init == "2012" or name == "fc8":
+                deviation = 0.01
             else:
-                factor = (
-                    2.0**-1.5 if name in normalised else kept if name in {"fc7", "fc8"} else 1.0
-                )  # LRN of small values: k^-beta, k = 2
-                deviation, bias = (2 / (layer.weight[0].numel() * factor)) ** 0.5, 0.0
+                factor = 2.0**-1.5 if name in normalised else 1 - self.drop6.p if name == "fc7" else 1.0  # LRN of small values: k^-beta, k = 2
+                deviation = (2 / (layer.weight[0].numel() * factor)) ** 0.5
+            bias = 1.0 if init == "2012" and name in {"conv2", "conv4", "conv5", "fc6", "fc7"} else 0.0
             with torch.no_grad():
                 layer.weight.copy_(deviation * torch.randn(layer.weight.shape, generator=generator))
                 layer.bias.fill_(bias)  # type: ignore[union-attr]

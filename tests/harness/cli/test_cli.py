@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -44,19 +45,14 @@ def build(*, a: int = 1):
 
 def harness(*arguments: str, code: int = 0) -> str:
     """Run a command in this process; the exit code must be `code`. Returns what it printed, errors included."""
-    from contextlib import redirect_stderr, redirect_stdout
-
-    out = io.StringIO()
-    old = sys.argv
-    sys.argv = ["harness", *arguments]
-    try:
-        with redirect_stdout(out), redirect_stderr(out):
+    out, exit_code = io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(out):
+        patch.setattr(sys, "argv", ["harness", *arguments])
+        try:
             main()
-        assert code == 0
-    except SystemExit as stop:
-        assert (stop.code or 0) == code, out.getvalue()
-    finally:
-        sys.argv = old
+        except SystemExit as stop:
+            exit_code = int(stop.code or 0)
+    assert exit_code == code, out.getvalue()
     return out.getvalue()
 
 

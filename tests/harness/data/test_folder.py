@@ -45,7 +45,7 @@ def test_a_folder_and_a_tar_of_it_are_the_same_split(workdir: Path, pictures: Pi
     assert folder.fit_digest == tar.fit_digest
     assert (len(folder.train) + len(folder.tune or []), len(folder.test)) == (23, 7)
     assert folder.test.class_names == ("cat", "dog")
-    pixels = {name: image for name, image in zip(folder.test.names, next(folder.test.batches(7)).images, strict=True)}  # type: ignore[arg-type]
+    pixels = dict(zip(folder.test.names, next(folder.test.batches(7)).images, strict=True))  # type: ignore[arg-type]
     assert np.array_equal(pixels["test/cat/1.png"].permute(1, 2, 0).numpy(), np.asarray(Image.open(root / "test/cat/1.png")))
 
 

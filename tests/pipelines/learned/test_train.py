@@ -154,9 +154,9 @@ def test_a_stalled_start_is_reported(monkeypatch, caplog):
 
 
 def test_a_network_that_moves_is_not_reported(monkeypatch, caplog):
-    monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 4)
+    monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 20)
     context = RunContext()
-    build(epochs=3).fit(stripes(120), None, context)
+    build(epochs=4).fit(stripes(120), None, context)
     assert not any("stalled" in note for note in context.notes)
     assert not caplog.records
 
