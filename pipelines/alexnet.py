@@ -1,8 +1,8 @@
 """AlexNet, the network that won ILSVRC-2012, with every trick of its training, each one a switch.
 
 Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012. Images of 128 pixels
-or more are brought to the paper's 256, with crops of 224, and get the paper's network; smaller ones get a variant of fewer and smaller layers' widths with the
-same order of layers. Multiply-adds are counted for one view.
+or more are brought to the paper's 256 and get the paper's network on crops of 224. Smaller ones get the same layers in the same order,
+narrower and with a smaller stem, on crops of the same share of the side. Multiply-adds are counted for one view.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def build(
     columns: Literal[1, 2] = 2,
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
     crops: bool = True,
-    flip: bool = True,
+    flip: bool | None = None,
     colour: bool = True,
     views: Literal[1, 10] = 10,
     epochs: Annotated[int, Ge(1)] | None = None,
@@ -39,7 +39,7 @@ def build(
     columns     2: conv2, conv4 and conv5 in two groups, as on two GPUs; 1: ungrouped
     dropout     probability with which a unit of the first two fully connected layers is dropped; 0 turns it off
     crops       random crops of 7/8 of the side in training and, with views=10, corner crops at test; off: the centre crop
-    flip        random mirroring in training and, with views=10, mirrored crops at test
+    flip        random mirroring in training and, with views=10, mirrored crops at test; None: if tune says that they show the same
     colour      noise along the principal components of the training pixels' colours
     views       crops averaged at test time
     epochs      passes over the training images; by default the recipe's own number

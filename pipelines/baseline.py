@@ -1,4 +1,7 @@
-"""The system to beat; for now the same as hog-svm, on its way to the SIFT and colour Fisher vectors of 2011."""
+"""The strongest hand-crafted system here; for now it is hog-svm under another name, with its settings and cost.
+
+It is to become the system of 2011: SIFT and colour statistics, Fisher vectors, linear SVMs (Sanchez & Perronnin, CVPR 2011).
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,15 @@
 """HOG descriptors of the whole image and a one-vs-rest linear SVM.
 
-Source: Dalal & Triggs, Histograms of Oriented Gradients for Human Detection, CVPR 2005.
+Source: Dalal & Triggs, Histograms of Oriented Gradients for Human Detection, CVPR 2005; histograms of unsigned and of signed
+directions together as in Felzenszwalb et al., PAMI 2010, section 6.
+
+Settings: an image is resized to a square working size, by default its own longer side within 32 and 128 pixels, and covered by
+8 x 8 cells, so the descriptor's length does not hang on the size: 49 overlapping blocks of 2 x 2 cells, 27 directions a cell, 5,292
+values. Both choices were made on held-out training images of two sets. The SVM has the squared hinge loss; its C and, unless
+`flip` says, whether mirrored copies of the images are added are chosen on tune.
+
+Cost: n images of one channel or three take about 1 microsecond a pixel and core at most to describe, and 5,292 x 4 bytes each in
+memory (21 MB a thousand, twice that with mirrored copies); the SVM passes over them about 100 times for each C.
 """
 
 from __future__ import annotations
@@ -22,9 +31,19 @@ def build(
     orientations: Annotated[int, Ge(1)] = 9,
     block: Annotated[int, Ge(1)] = 2,
     directions: Literal["unsigned", "signed", "both"] = "both",
-    flip: bool = True,
+    flip: bool | None = None,
     c: Annotated[float, Gt(0)] | None = None,
 ) -> Pipeline:
+    """What the keywords mean; None is the default that the data decide.
+
+    size          side of the working images, in pixels; None: the images' longer side, within 32 and 128
+    cell          side of a cell, in pixels; None: an eighth of the working size
+    orientations  bins over 180 degrees
+    block         cells along the side of a block
+    directions    of gradients: opposite ones in one bin, apart, or both histograms
+    flip          train on mirrored images as well; None: if tune says that they show the same
+    c             of the SVM, for rows of mean squared length 1; None: chosen on tune, 1 without tune
+    """
     from pipelines.handcrafted.chain import Chain
     from pipelines.handcrafted.descriptors.hog import Hog
 
@@ -34,4 +53,4 @@ def build(
             raise UserError(f"hog-svm: size must be at least cell * block = {side * block} pixels, got {working_size}")
         return Hog(side, orientations, block, directions)
 
-    return Chain(describe, size=size, sizes=(32, 128), c=c, default_c=1.0, flip=flip)
+    return Chain(describe, size=size, sizes=(32, 128), c=c, flip=flip)

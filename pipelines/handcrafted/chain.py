@@ -12,13 +12,15 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from harness.contract import Batch, Context, Split, State
+from pipelines._mirroring import may_mirror
 from pipelines.handcrafted.classifiers.linear_svm import LinearSVM
 from pipelines.handcrafted.classifiers.rows import Rows
 from pipelines.handcrafted.images import resized, working_size
 
 BATCH = 256  # images described at a time
 # Rows have a mean squared length of 1, so these suit descriptors of any length.
-C_GRID = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+C_GRID = (0.03, 0.1, 0.3, 1.0, 3.0)
+DEFAULT_C = 1.0
 
 
 class Descriptor(Protocol):
@@ -34,9 +36,9 @@ class Chain:
 
     describe  the descriptor for a working size
     size      working size in pixels; None: by `working_size` from the train images, within `sizes` and a multiple of 8
-    c         the SVM's C on rows of mean squared length 1; None: of C_GRID the one nearest to `default_c` among those as good
-              as the best on tune (`nearest_as_good`), or `default_c` without tune
-    flip      train on the images and on their mirror images
+    c         the SVM's C on rows of mean squared length 1; None: of C_GRID the one nearest to DEFAULT_C among those as good
+              as the best on tune (`nearest_as_good`), or DEFAULT_C without tune
+    flip      train on the images and on their mirror images; None: as `may_mirror` finds
     """
 
     def __init__(
@@ -46,24 +48,23 @@ class Chain:
         size: int | None,
         sizes: tuple[int, int],
         c: float | None,
-        default_c: float,
-        flip: bool,
+        flip: bool | None,
     ) -> None:
         self.describe = describe
         self.size = size
         self.sizes = sizes
         self.c = c
-        self.default_c = default_c
         self.flip = flip
         self.learnt: State = {}
 
     def fit(self, train: Split, tune: Split | None, context: Context) -> None:
         size = self.size or working_size(train.image_size, multiple=8, smallest=self.sizes[0], largest=self.sizes[1])
-        views = (False, True) if self.flip else (False,)
+        flip = may_mirror(train, tune, context) if self.flip is None else self.flip
+        views = (False, True) if flip else (False,)
         train_blocks = [self._features(train, size, mirrored, context) for mirrored in views]
         svm = _svm(train_blocks, train.classes, context)
         if tune is None:
-            self._learn(svm, size, self.c or self.default_c)
+            self._learn(svm, size, self.c or DEFAULT_C)
             return
         tune_blocks = [self._features(tune, size, mirrored, context) for mirrored in views]
         c = self._choose_c(svm, size, tune_blocks[0], len(tune), context)
@@ -97,7 +98,7 @@ class Chain:
             context.log("val/c", c, step)
             errors = context.sum(wrong[-1].sum(dtype=torch.float64))
             context.log("val/top1_error", 100 * float(errors) / tune_size, step)
-        chosen = nearest_as_good(torch.stack(wrong), grid, self.default_c, context)
+        chosen = nearest_as_good(torch.stack(wrong), grid, DEFAULT_C, context)
         self.learnt = models[chosen]
         return grid[chosen]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from harness.contract import Context, State
+from harness.contract import State
 from pipelines.learned.noise import BatchNoise
 
 Augmentation = Callable[[torch.Tensor, BatchNoise], torch.Tensor]
@@ -31,19 +31,12 @@ class PixelStatistics:
     variances: torch.Tensor
 
     @classmethod
-    def of(cls, batches: Iterable[torch.Tensor], n: int, side: int, context: Context) -> PixelStatistics:
-        """Of this process's uint8 batches (rows, 3, side, side), `n` images in all processes.
-
-        Sums of integers below 2^53 are exact in float64, so that the result does not depend on batches or processes.
-        """
-        total = torch.zeros(3 * side * side + 9, dtype=torch.float64, device=context.device)
-        for images in batches:
-            pixels = images.transpose(0, 1).flatten(1).double()
-            total += torch.cat([images.sum(0, dtype=torch.int64).flatten(), (pixels @ pixels.T).flatten()])
-        total = context.sum(total)
-        mean = (total[:-9] / n).view(3, side, side)
+    def of(cls, sums: torch.Tensor, n: int) -> PixelStatistics:
+        """From the `pixel_sums` of `n` images."""
+        side = round(((len(sums) - 9) / 3) ** 0.5)
+        mean = (sums[:-9] / n).view(3, side, side)
         colour = mean.mean((1, 2))
-        covariance = total[-9:].view(3, 3) / (n * side * side) - colour[:, None] * colour
+        covariance = sums[-9:].view(3, 3) / (n * side * side) - colour[:, None] * colour
         variances, directions = torch.linalg.eigh(covariance)
         return cls(mean.float(), directions.float(), variances.clamp(min=0).float())
 
@@ -57,6 +50,18 @@ class PixelStatistics:
     @classmethod
     def load(cls, state: State) -> PixelStatistics:
         return cls(state["pixels.mean"], state["pixels.directions"], state["pixels.variances"])
+
+
+def pixel_sums(batches: Iterable[torch.Tensor], side: int, device: torch.device) -> torch.Tensor:
+    """(3 * side * side + 9,) float64: the sum of uint8 images (rows, 3, side, side), then that of r r^T over all their pixels r = (R, G, B).
+
+    Sums of integers below 2^53 are exact in float64, so that neither the batches nor the number of processes change the result.
+    """
+    total = torch.zeros(3 * side * side + 9, dtype=torch.float64, device=device)
+    for images in batches:
+        pixels = images.transpose(0, 1).flatten(1).double()
+        total += torch.cat([images.sum(0, dtype=torch.int64).flatten(), (pixels @ pixels.T).flatten()])
+    return total
 
 
 @dataclass(frozen=True)

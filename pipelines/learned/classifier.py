@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from harness.contract import Batch, Context, Split, State, UserError
+from pipelines._mirroring import may_mirror
 from pipelines.learned.augmentation import (
     Augmentation,
     Centre,
@@ -20,8 +21,9 @@ from pipelines.learned.augmentation import (
     RandomCrop,
     RandomFlip,
     Scale,
+    pixel_sums,
     views,
-)  # fmt: skip
+)
 from pipelines.learned.images import Squares, square
 from pipelines.learned.networks.alexnet import FULL, Activation, AlexNet, Pool, small
 from pipelines.learned.recipe import RECIPE_2012, Recipe, short, with_epochs
@@ -43,7 +45,7 @@ class Settings:
     columns: int
     dropout: float
     crops: bool
-    flip: bool
+    flip: bool | None
     colour: bool
     views: int
     epochs: int | None
@@ -54,15 +56,17 @@ class AlexNetPipeline:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.small = small  # the variant below 128 pixels; `benchmarks.alexnet_stem` puts others in its place
         self.network: AlexNet
         self.pixels: PixelStatistics
         self.pixel_scale = 1.0
+        self.mirrored = settings.flip is not False  # in training and at test; where `flip` leaves it open, `fit` finds out
 
     @property
     def views(self) -> int:
         """Crops of an image whose softmax `scores` averages."""
         chosen = self.settings
-        return 1 if chosen.views == 1 else (5 if chosen.crops else 1) * (2 if chosen.flip else 1)
+        return 1 if chosen.views == 1 else (5 if chosen.crops else 1) * (2 if self.mirrored else 1)
 
     def fit(self, train: Split, tune: Split | None, context: Context) -> None:
         side = square_side(train.image_size)
@@ -71,6 +75,8 @@ class AlexNetPipeline:
             raise UserError(
                 "recipe=2012 lowers its learning rate by the error on tune, and --tune 0 left no tune split: hold images out, or take recipe=short"
             )
+        if self.settings.flip is None:
+            self.mirrored = may_mirror(train, tune, context)
         squares = Squares(train, side, context.device)
         self.pixels = self._statistics(train, squares, context)
         self.pixel_scale = recipe.pixel_scale
@@ -90,18 +96,24 @@ class AlexNetPipeline:
         images = self._input(square(batch.images, self.pixels.side).to(batch.index.device))
         chosen = self.settings
         crops = views(
-            images, self.network.crop, corners=chosen.crops and chosen.views > 1, mirrored=chosen.flip and chosen.views > 1
+            images, self.network.crop, corners=chosen.crops and chosen.views > 1, mirrored=self.mirrored and chosen.views > 1
         )
         logs = torch.stack([self.network(crop).log_softmax(1) for crop in crops])
         return logs.logsumexp(0) - math.log(len(logs))
 
     def state(self) -> State:
         network = {f"network.{name}": array for name, array in self.network.state_dict().items()}
-        return {**network, **self.pixels.state(), "pixel_scale": torch.tensor(self.pixel_scale, dtype=torch.float64)}
+        return {
+            **network,
+            **self.pixels.state(),
+            "pixel_scale": torch.tensor(self.pixel_scale, dtype=torch.float64),
+            "mirrored": torch.tensor(self.mirrored),
+        }
 
     def load(self, state: State) -> None:
         self.pixels = PixelStatistics.load(state)
         self.pixel_scale = float(state["pixel_scale"])
+        self.mirrored = bool(state["mirrored"])
         network = {name.removeprefix("network."): array for name, array in state.items() if name.startswith("network.")}
         self.network = self._network(len(network["fc8.bias"]), self.pixels.side).to(self.pixels.mean.device)
         self.network.load_state_dict(network)
@@ -114,7 +126,7 @@ class AlexNetPipeline:
     def _network(self, classes: int, side: int) -> AlexNet:
         chosen, crop = self.settings, crop_side(side)
         return AlexNet(
-            FULL if side >= FULL_FROM else small(crop),
+            FULL if side >= FULL_FROM else self.small(crop),
             crop=crop, classes=classes, columns=chosen.columns, lrn=chosen.lrn, pool=chosen.pool,
             activation=chosen.activation, dropout=chosen.dropout,
         )  # fmt: skip
@@ -125,18 +137,19 @@ class AlexNetPipeline:
         return with_epochs(RECIPE_2012 if paper else short(n, side), self.settings.epochs)
 
     def _statistics(self, train: Split, squares: Squares, context: Context) -> PixelStatistics:
+        """Each process keeps the sums over its own share, so that one that finds them in the cache still meets the others in `sum`."""
+
         def gather() -> State:
             own = np.arange(len(squares))[context.rank :: context.world]
-            batches = (images for images, _ in squares.batches(256, own))
-            return PixelStatistics.of(batches, len(squares), squares.side, context).state()
+            return {"sums": pixel_sums((images for images, _ in squares.batches(256, own)), squares.side, context.device)}
 
-        key = {"stage": "pixel statistics", "split": train.digest, "side": squares.side}
-        return PixelStatistics.load({name: array.to(context.device) for name, array in context.cache(key, gather).items()})
+        sums = context.cache({"stage": "pixel sums", "split": train.digest, "side": squares.side}, gather)["sums"]
+        return PixelStatistics.of(context.sum(sums.to(context.device)), len(squares))
 
     def _augmentation(self) -> Sequence[Augmentation]:
         chosen, size = self.settings, self.network.crop
         steps: list[Augmentation] = [Centre(self.pixels.mean), RandomCrop(size) if chosen.crops else CentreCrop(size)]
-        if chosen.flip:
+        if self.mirrored:
             steps.append(RandomFlip())
         if chosen.colour:
             steps.append(ColourNoise(self.pixels.directions, self.pixels.variances))
@@ -154,6 +167,8 @@ class AlexNetPipeline:
             millions = sum(p.numel() for p in self.network.parameters()) / 1e6
             context.note(f"{side} px variant, {millions:.1f} M params")
         context.note(f"recipe {recipe.name}: {recipe.epochs} epochs")
+        if self.settings.flip is None and not self.mirrored:
+            context.note("no mirroring: on tune it changes the class")
         if recipe.later:
             context.note(f"post-2012: {', '.join(recipe.later)}")
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from pipelines.learned.noise import BatchNoise
 
 # Rows of (pixels, channels) normalised at a time: a few megabytes, so that the passes over them stay in the processor's cache.
-CACHED_VALUES = 1 << 17
+CACHED_VALUES = 1 << 19
 
 
 class LocalResponseNorm(nn.Module):

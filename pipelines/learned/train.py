@@ -53,8 +53,9 @@ class Trainer:
         # After the gradient: the loss and the number of wrong images, global by the same sum.
         self.optimiser = MomentumSGD(network, momentum=recipe.momentum, weight_decay=recipe.weight_decay, extras=2)
         self.schedule = make_schedule(recipe, self.steps)
-        self.order = torch.Generator().manual_seed(context.seed)
-        self.noise = torch.Generator(context.device).manual_seed(context.seed)
+        order, noise = torch.randint(2**62, (2,), generator=torch.Generator().manual_seed(context.seed)).tolist()
+        self.order = torch.Generator().manual_seed(order)
+        self.noise = torch.Generator(context.device).manual_seed(noise)
         self.epoch, self.step, self.stalled = 0, 0, 0
         self.epoch_start = self.order.get_state()
         self.sums = torch.zeros(self.steps, 2, device=context.device)  # loss and wrong images of each step of this epoch

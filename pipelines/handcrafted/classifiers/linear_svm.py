@@ -24,9 +24,9 @@ GAP = 1e-3  # relative duality gap at which a class is done: f is then at most s
 MAX_STEPS = 60  # Newton steps; 5 to 15 are usual
 MAX_PRODUCTS = 40  # Hessian products a step
 RESIDUAL = 0.1  # of the gradient's length, left over when a step's system counts as solved
-LINE_STEPS = 20
+LINE_STEPS = 50
 NEVER = -1e6  # the margin of a class without rows
-JITTER = 1e-6  # of the mean squared length of a row
+JITTER = 1e-7  # of the mean squared length of a row
 
 
 class LinearSVM:
@@ -106,7 +106,7 @@ class Dual:
         self.rows = rows
         self.size = rows.total
         gram = rows.gram()
-        # Rounding of float32 products may have made it indefinite; repeated rows have made it singular.
+        # Repeated rows make it singular.
         gram.diagonal().add_(JITTER * gram.diagonal().mean())
         self.factor = rows.context.broadcast(torch.linalg.cholesky(gram))
         self.own = slice(*rows.span())
@@ -198,26 +198,22 @@ def line_minimum(problem: Problem, weights: Tensor, step: Tensor, margins: Tenso
     """
     linear_term = (weights.double() * step.double()).sum(1)
     square_term = step.double().square().sum(1)
-    length = torch.ones_like(square_term)
+    length = torch.zeros_like(square_term)
     low, high = torch.zeros_like(length), torch.full_like(length, torch.inf)
     for _ in range(LINE_STEPS):
         slack = (1 - margins - length.to(margins.dtype) * along).clamp_(min=0)
-        sums = torch.stack(
-            [
-                (slack * along).sum(0, dtype=torch.float64),
-                (along.square() * (slack > 0)).sum(0, dtype=torch.float64),
-            ]
-        )
-        first, second = problem.rows.context.sum(sums)
+        sums = [(slack * along).sum(0, dtype=torch.float64), (along.square() * (slack > 0)).sum(0, dtype=torch.float64)]
+        first, second = problem.rows.context.sum(torch.stack(sums))
         slope = linear_term + length * square_term - 2 * c * first
         curvature = square_term + 2 * c * second
         change = -slope / curvature
         if (change.abs() <= 1e-3 * length).all():
             break
         low, high = torch.where(slope < 0, length, low), torch.where(slope < 0, high, length)
+        # Far from the margin the curvature is next to nothing and Newton's step too long.
+        longest = torch.minimum(high, 4 * low + 1)
         length = length + change
-        outside = (length <= low) | (length >= high)
-        length = torch.where(outside, (low + high.clamp_max(1e6)) / 2, length)
+        length = torch.where((length <= low) | (length >= longest), (low + longest) / 2, length)
     return length
 
 

@@ -20,7 +20,9 @@ class Rows:
     others: scikit-learn's `LinearSVC` with `intercept_scaling=1`. `total` counts the rows of all processes.
     """
 
-    def __init__(self, blocks: Sequence[Tensor], context: Context, *, mean: Tensor | None = None, scale: Tensor | None = None) -> None:
+    def __init__(
+        self, blocks: Sequence[Tensor], context: Context, *, mean: Tensor | None = None, scale: Tensor | None = None
+    ) -> None:
         self.blocks = list(blocks)
         self.context = context
         first = self.blocks[0]
@@ -88,7 +90,7 @@ class Rows:
         gram = torch.ones(self.total, self.total, dtype=torch.float64, device=self.device) * (self.context.rank == 0)
         for number, first in enumerate(range(0, self.features, width)):
             columns = slice(first, first + width)
-            stretch = torch.zeros(self.total, len(self.mean[columns]), dtype=self.dtype, device=self.device)
+            stretch = torch.zeros(self.total, len(self.mean[columns]), dtype=torch.float64, device=self.device)
             own = torch.cat([block[:, columns] for block in self.blocks])
             stretch[start : start + len(self)] = (own - self.mean[columns]) * self.scale[columns]
             self.context.sum(stretch)

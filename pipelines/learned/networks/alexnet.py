@@ -105,7 +105,9 @@ class AlexNet(nn.Module):
             if init == "2012" or name == "fc8":
                 deviation = 0.01
             else:
-                factor = 2.0**-1.5 if name in normalised else 1 - self.drop6.p if name == "fc7" else 1.0  # LRN of small values: k^-beta, k = 2
+                factor = (
+                    2.0**-1.5 if name in normalised else 1 - self.drop6.p if name == "fc7" else 1.0
+                )  # LRN of small values: k^-beta, k = 2
                 deviation = (2 / (layer.weight[0].numel() * factor)) ** 0.5
             bias = 1.0 if init == "2012" and name in {"conv2", "conv4", "conv5", "fc6", "fc7"} else 0.0
             with torch.no_grad():

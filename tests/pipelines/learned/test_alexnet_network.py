@@ -89,17 +89,17 @@ def test_columns_meet_in_conv3_only():
     """A change in one column's half of the maps after conv1 reaches one half of conv2 and all of conv3."""
     network = AlexNet(small(28), crop=28, classes=10)
     network.initialise("he", torch.Generator().manual_seed(0))
-    maps = torch.rand(1, 48, 14, 14)
+    maps = torch.rand(1, 32, 14, 14)
     changed = maps.clone()
-    changed[:, :24] += 1
+    changed[:, :16] += 1
 
     def differing(module, before, after):
         return ((module(before) - module(after)).abs().amax((0, 2, 3)) > 0).tolist()
 
-    assert differing(network.features.conv2, maps, changed) == [True] * 64 + [False] * 64
-    second = torch.rand(1, 128, 7, 7)
+    assert differing(network.features.conv2, maps, changed) == [True] * 48 + [False] * 48
+    second = torch.rand(1, 96, 7, 7)
     moved = second.clone()
-    moved[:, :64] += 1
+    moved[:, :48] += 1
     assert all(differing(network.features.conv3, second, moved))
 
 

@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from harness.context import RunContext
-from pipelines.learned.augmentation import Centre, CentreCrop, ColourNoise, PixelStatistics, RandomCrop, RandomFlip, views
+from pipelines.learned.augmentation import (
+    Centre,
+    CentreCrop,
+    ColourNoise,
+    PixelStatistics,
+    RandomCrop,
+    RandomFlip,
+    pixel_sums,
+    views,
+)
 from pipelines.learned.noise import BatchNoise
 
 
@@ -21,7 +29,7 @@ def noise(n, seed=0):
 
 
 def statistics(images, size):
-    return PixelStatistics.of(images.split(size), len(images), images.shape[-1], RunContext())
+    return PixelStatistics.of(pixel_sums(images.split(size), images.shape[-1], torch.device("cpu")), len(images))
 
 
 def test_pixel_statistics_against_numpy():

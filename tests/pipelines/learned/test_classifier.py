@@ -18,7 +18,7 @@ def split(n=24, size=(32, 32), classes=3, seed=0):
 
 @pytest.fixture(scope="module")
 def fitted():
-    pipeline = build(epochs=1)
+    pipeline = build(epochs=1, flip=True)
     pipeline.fit(split(), split(seed=1), RunContext())
     return pipeline
 
@@ -53,6 +53,21 @@ def test_scores_are_the_log_of_the_softmax_averaged_over_ten_crops(fitted):
 )
 def test_views_follow_the_switches(options, count):
     assert build(**options).views == count
+
+
+def test_mirroring_is_off_where_a_mirrored_image_is_of_another_class():
+    images = np.random.default_rng(0).integers(0, 60, (80, 3, 32, 32))
+    labels = np.arange(80) % 2
+    images[labels == 0, :, :, :10] += 190  # a bright left or a bright right edge
+    images[labels == 1, :, :, -10:] += 190
+    sided = Split.from_arrays(images.astype(np.uint8), labels)
+    pipeline, context = build(epochs=1), RunContext()
+    pipeline.fit(sided.take(np.arange(60)), sided.take(np.arange(60, 80)), context)
+    assert pipeline.views == 5
+    assert any(note.startswith("no mirroring") for note in context.notes)
+    other = build()
+    other.load(pipeline.state())
+    assert other.views == 5
 
 
 def test_state_restores_the_scores(fitted):

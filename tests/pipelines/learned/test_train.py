@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from harness.context import MemoryCheckpoint, RunContext
+from harness.context import FileCheckpoint, RunContext
 from harness.contract import Split, UserError
 from harness.distributed import Processes
 from pipelines.alexnet import build
@@ -34,12 +34,10 @@ class Killed(Exception):
     pass
 
 
-class DyingCheckpoint(MemoryCheckpoint):
-    """Due at every step; raises in place of save number `last` + 1."""
+class DyingCheckpoint(FileCheckpoint):
+    """Due at every step; raises in place of save number `left` + 1."""
 
-    def __init__(self, last):
-        super().__init__()
-        self.left = last
+    left = 0
 
     def due(self):
         return True
@@ -66,20 +64,20 @@ def assert_equal_states(one, other):
 
 @pytest.mark.parametrize("recipe", ["short", "2012"])
 @pytest.mark.parametrize("saves", [1, 4, 5])
-def test_a_killed_run_resumes_bit_equal(monkeypatch, recipe, saves):
+def test_a_killed_run_resumes_bit_equal(monkeypatch, tmp_path, recipe, saves):
     monkeypatch.setattr(classifier, "RECIPE_2012", replace(RECIPE_2012, batch=16))  # three steps an epoch, as in the short recipe
     undisturbed = RunContext(seed=1)
     expected = fitted(undisturbed, recipe=recipe)
 
     killed = RunContext(seed=1)
-    killed.checkpoint = DyingCheckpoint(saves)
+    killed.checkpoint = DyingCheckpoint(tmp_path, killed)
+    killed.checkpoint.left = saves
     with pytest.raises(Killed):
         fitted(killed, recipe=recipe)
-    resumed = RunContext(seed=1)
-    resumed.checkpoint = MemoryCheckpoint()
-    resumed.checkpoint.arrays = killed.checkpoint.arrays
+    resumed = RunContext(seed=1, checkpoint_folder=tmp_path)
     assert_equal_states(fitted(resumed, recipe=recipe), expected)
-    assert resumed.curves == {name: points[saves // 3 :] for name, points in undisturbed.curves.items()}
+    assert resumed.curves == undisturbed.curves
+    assert resumed.notes == undisturbed.notes
 
 
 def test_the_seed_decides():

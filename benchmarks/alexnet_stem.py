@@ -1,0 +1,65 @@
+"""Study: which stem and widths should AlexNet have below 128 pixels?
+
+Question       The 11x11 stem at stride 4 leaves a 28-pixel crop with 6 positions a side. Which first layers serve small images, at what cost?
+Arms           `ARMS` below: kernel and stride of conv1, kernel of conv2, and widths; all else is `alexnet`'s default.
+Metric         top-1 error on tune (%), one view, and multiply-adds of one view (M); never the test split.
+Decision rule  the cheapest arm whose mean tune error is within 1 point of the lowest; the number of images is too small to tell closer ones apart.
+
+    python -m benchmarks.alexnet_stem [DATASET] [--limit 10000] [--epochs 4] [--seeds 1]
+
+RESULTS
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from statistics import mean
+from typing import Any
+
+from harness.context import RunContext
+from harness.contract import Split
+from harness.data.load import load_dataset
+from pipelines.alexnet import build
+from pipelines.learned.networks.alexnet import Shape
+
+THIRD = (32, 96, 128, 128, 96)  # feature maps: about a third of the paper's
+HALF = (48, 128, 192, 192, 128)
+
+ARMS: dict[str, Callable[[int], Shape]] = {
+    "5x5/1, conv2 3x3, a third of the maps": lambda crop: Shape((5, 1, 2), THIRD, second_kernel=3, hidden=512),
+    "3x3/1": lambda crop: Shape((3, 1, 1), THIRD, second_kernel=3, hidden=512),
+    "conv2 5x5": lambda crop: Shape((5, 1, 2), THIRD, second_kernel=5, hidden=512),
+    "7x7/2": lambda crop: Shape((7, 2, 3), THIRD, second_kernel=3, hidden=512),
+    "half of the maps": lambda crop: Shape((5, 1, 2), HALF, second_kernel=3, hidden=512),
+}
+
+
+def tune_error(arm: Callable[[int], Shape], train: Split, tune: Split, *, epochs: int, seed: int) -> tuple[float, float]:
+    """Top-1 error on tune in percent, and multiply-adds of one view in millions."""
+    pipeline: Any = build(epochs=epochs, views=1)
+    pipeline.small = arm
+    context = RunContext(seed=seed)
+    pipeline.fit(train, tune, context)
+    multiply_adds = sum(row["multiply_adds"] for row in pipeline.layers(train.classes, train.image_size))
+    return context.curves["val/top1_error"][-1][1], multiply_adds / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", nargs="?", default="cifar10", help="spec or path; images below 128 pixels")
+    parser.add_argument("--limit", type=int, default=10_000, help="images, train and tune together")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=1)
+    given = parser.parse_args()
+    splits = load_dataset(given.dataset, limit=given.limit)
+    assert splits.tune is not None
+    print(f"{'arm':40} {'M multiply-adds':>15} {'tune top-1 error %':>20}")
+    for name, arm in ARMS.items():
+        runs = [tune_error(arm, splits.train, splits.tune, epochs=given.epochs, seed=seed) for seed in range(given.seeds)]
+        errors = [error for error, _ in runs]
+        print(f"{name:40} {runs[0][1]:15.1f} {mean(errors):20.1f}   {' '.join(f'{error:.1f}' for error in errors)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from sklearn.datasets import load_digits, make_classification
+from sklearn.svm import LinearSVC
+
+from harness.context import RunContext
+from harness.distributed import ALONE, Processes
+from pipelines.handcrafted.classifiers.linear_svm import NEVER, LinearSVM
+from pipelines.handcrafted.classifiers.rows import Rows
+
+Data = tuple[np.ndarray, np.ndarray]
+
+
+def digits() -> Data:
+    features, labels = load_digits(return_X_y=True)
+    return features / 16, labels
+
+
+def more_features_than_rows() -> Data:
+    return make_classification(200, 600, n_informative=50, n_classes=5, random_state=0)
+
+
+def unbalanced() -> Data:
+    return make_classification(1500, 40, n_informative=30, n_classes=4, weights=[0.9, 0.06, 0.03, 0.01], random_state=0)
+
+
+def repeated_rows() -> Data:
+    features, labels = more_features_than_rows()
+    return np.concatenate([features] * 2), np.concatenate([labels] * 2)
+
+
+SETS = {f.__name__: f for f in (digits, more_features_than_rows, unbalanced, repeated_rows)}
+
+
+def solve(data: Data, c: float, processes: Processes = ALONE) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights and biases from the share of the rows that this process has."""
+    features, labels = (torch.from_numpy(part[processes.rank :: processes.world]) for part in data)
+    rows = Rows([features.float()], RunContext(processes=processes))
+    return LinearSVM(rows, labels.long(), int(data[1].max()) + 1).fit(c)
+
+
+def objective(weights: np.ndarray, biases: np.ndarray, data: Data, c: float) -> np.ndarray:
+    """What LinearSVC minimises for each class, in float64."""
+    features, labels = data
+    signs = np.where(labels[:, None] == np.arange(len(weights)), 1, -1)
+    slack = np.maximum(0, 1 - signs * (features @ weights.T + biases))
+    return ((weights**2).sum(1) + biases**2) / 2 + c * (slack**2).sum(0)
+
+
+@pytest.mark.parametrize("c", [1e-3, 0.1, 3.0])
+@pytest.mark.parametrize("name", SETS)
+def test_reaches_the_objective_of_a_converged_linear_svc(name: str, c: float) -> None:
+    data = SETS[name]()
+    weights, biases = (part.double().numpy() for part in solve(data, c))
+    peer = LinearSVC(C=c, dual=False, tol=1e-6, max_iter=100_000).fit(*data)
+    ours, theirs = objective(weights, biases, data, c), objective(peer.coef_, peer.intercept_, data, c)
+    np.testing.assert_array_less(ours, theirs * (1 + 1e-3))
+
+
+def test_a_fit_does_not_depend_on_the_fits_before() -> None:
+    features, labels = digits()
+    svm = LinearSVM(Rows([torch.from_numpy(features).float()], RunContext()), torch.from_numpy(labels), 10)
+    for c in (0.01, 0.1, 10.0):
+        svm.fit(c)
+    warm, cold = svm.fit(1.0), solve((features, labels), 1.0)
+    costs = [objective(w.double().numpy(), b.double().numpy(), (features, labels), 1.0) for w, b in (warm, cold)]
+    np.testing.assert_allclose(costs[0], costs[1], rtol=1e-3)
+
+
+def test_the_same_rows_give_the_same_bits() -> None:
+    first, second = solve(digits(), 1.0), solve(digits(), 1.0)
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+
+
+def test_a_class_without_rows_is_never_guessed_and_changes_nothing() -> None:
+    features, labels = digits()
+    skipping = np.where(labels >= 4, labels + 1, labels)
+    weights, biases = solve((features, skipping), 1.0)
+    assert not weights[4].any()
+    assert biases[4] == NEVER
+    others = [k for k in range(11) if k != 4]
+    plain_weights, plain_biases = solve((features, labels), 1.0)
+    torch.testing.assert_close(weights[others], plain_weights, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(biases[others], plain_biases, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["digits", "more_features_than_rows"])
+def test_two_processes_reach_the_objective_of_one(name: str, tmp_path: Path) -> None:
+    mp.spawn(_solve_share, args=(name, tmp_path), nprocs=2)
+    data = SETS[name]()
+    shared = [np.load(tmp_path / f"{rank}.npz") for rank in range(2)]
+    np.testing.assert_array_equal(shared[0]["weights"], shared[1]["weights"])
+    weights, biases = solve(data, 1.0)
+    alone = objective(weights.double().numpy(), biases.double().numpy(), data, 1.0)
+    np.testing.assert_allclose(objective(shared[0]["weights"], shared[0]["biases"], data, 1.0), alone, rtol=1e-3)
+
+
+def _solve_share(rank: int, name: str, folder: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    weights, biases = solve(SETS[name](), 1.0, Processes(rank, 2, torch.device("cpu")))
+    np.savez(folder / f"{rank}.npz", weights=weights.double().numpy(), biases=biases.double().numpy())
+    dist.destroy_process_group()

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from sklearn.datasets import load_digits
+
+from harness.cache import Cache
+from harness.context import RunContext
+from harness.contract import Batch, Pipeline, Split, UserError
+from harness.distributed import Processes
+from pipelines import baseline, hog_svm, raw_linear
+from pipelines.handcrafted.chain import mistaken, nearest_as_good
+
+BUILDS: dict[str, Callable[..., Pipeline]] = {"hog-svm": hog_svm.build, "raw-linear": raw_linear.build, "baseline": baseline.build}
+
+
+def digits(rows: slice) -> Split:
+    """scikit-learn's digits, four times as large."""
+    images = np.kron(load_digits().images[rows] * 15.9, np.ones((4, 4))).astype(np.uint8)
+    return Split.from_arrays(images, load_digits().target[rows], class_names=list("0123456789"))
+
+
+def error(pipeline: Pipeline, split: Split) -> float:
+    (batch,) = split.batches(len(split))
+    return 100 * float((pipeline.scores(batch).argmax(1).numpy() != split.labels).mean())
+
+
+@pytest.fixture(scope="module", params=BUILDS)
+def fitted(request: pytest.FixtureRequest) -> tuple[Callable[..., Pipeline], Pipeline]:
+    build = BUILDS[request.param]
+    pipeline = build()
+    pipeline.fit(digits(slice(400)), digits(slice(400, 500)), RunContext())
+    return build, pipeline
+
+
+Fitted = tuple[Callable[..., Pipeline], Pipeline]
+
+
+def as_batch(images: torch.Tensor | list[torch.Tensor]) -> Batch:
+    return Batch(np.array([str(i) for i in range(len(images))]), images, torch.arange(len(images)))
+
+
+def test_learns(fitted: Fitted) -> None:
+    assert error(fitted[1], digits(slice(500, 900))) < 15
+
+
+def test_scores_depend_on_their_own_image_only(fitted: Fitted) -> None:
+    (batch,) = digits(slice(500, 550)).batches(50)
+    assert isinstance(batch.images, torch.Tensor)
+    together = fitted[1].scores(batch)
+    alone = torch.cat([fitted[1].scores(as_batch(image[None])) for image in batch.images])
+    assert together.dtype == torch.float32
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+
+
+def test_a_fresh_object_with_the_state_scores_the_same(fitted: Fitted) -> None:
+    build, pipeline = fitted
+    fresh = build()
+    fresh.load({name: array.clone() for name, array in pipeline.state().items()})
+    (batch,) = digits(slice(500, 550)).batches(50)
+    assert torch.equal(fresh.scores(batch), pipeline.scores(batch))
+
+
+def test_odd_images_pass(fitted: Fitted) -> None:
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(1, 1), (32, 32), (7, 90), (3000, 4000)]
+    images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in sizes]
+    images.append(torch.full((3, 20, 20), 128, dtype=torch.uint8))  # featureless
+    scores = fitted[1].scores(as_batch(images))
+    assert scores.shape == (5, 10)
+    assert scores.isfinite().all()
+    torch.testing.assert_close(fitted[1].scores(as_batch(images[3][None])), scores[3:4], atol=1e-4, rtol=1e-4)
+
+
+def test_trains_on_images_of_many_sizes() -> None:
+    class Many:
+        image_size: tuple[int, int] | None = None
+
+        def __init__(self, split: Split) -> None:
+            self.split = split
+
+        def __len__(self) -> int:
+            return len(self.split)
+
+        def read(self, rows: np.ndarray) -> list[torch.Tensor]:
+            images = self.split.images.read(rows)
+            return [image.repeat_interleave(1 + int(row) % 3, dim=2) for image, row in zip(images, rows, strict=True)]
+
+    def many(rows: slice) -> Split:
+        s = digits(rows)
+        return Split(keys=s.keys, labels=s.labels, class_names=s.class_names, images=Many(s), preparation="stretched")
+
+    pipeline = hog_svm.build(size=32, c=1.0)
+    pipeline.fit(many(slice(400)), None, RunContext())
+    assert error(pipeline, many(slice(400, 600))) < 15
+
+
+def test_c_is_chosen_on_tune_then_all_is_fitted() -> None:
+    """The harness sees the chosen C fitted on train alone; what scores in the end was fitted on train + tune with that C."""
+    train, tune = digits(slice(300)), digits(slice(300, 500))
+    before: list[dict[str, Any]] = []
+    context = RunContext(score_tune=lambda pipeline: before.append(dict(pipeline.state())))
+    pipeline = raw_linear.build(flip=False)
+    pipeline.fit(train, tune, context)
+    chosen = [c for _, c in context.curves["val/c"]]
+    assert len(chosen) == len(context.curves["val/top1_error"]) > 2
+
+    def differs(split: Split, c: float, state: dict[str, torch.Tensor]) -> float:
+        alone = raw_linear.build(c=c, flip=False)
+        alone.fit(split, None, RunContext())
+        return float((alone.state()["weights"] - state["weights"]).norm() / state["weights"].norm())
+
+    c = min(chosen, key=lambda c: differs(train, c, before[0]))
+    assert differs(train, c, before[0]) < 0.05
+    assert differs(train + tune, c, dict(pipeline.state())) < 0.05
+
+
+def test_a_c_is_left_for_one_that_is_clearly_better_only() -> None:
+    wrong = torch.zeros(3, 100, dtype=torch.bool)
+    wrong[0, :20], wrong[1, :22], wrong[2, :40] = True, True, True
+    # Two more mistakes of two discordant ones are beyond the error of sqrt(2); the worst has twenty of twenty.
+    assert nearest_as_good(wrong, (0.1, 1.0, 10.0), 1.0, RunContext()) == 0
+    wrong[1, 0] = wrong[1, 1] = wrong[1, 2] = False  # now it is right three times where the first is not
+    wrong[1, 22:25] = True
+    assert nearest_as_good(wrong, (0.1, 1.0, 10.0), 1.0, RunContext()) == 1
+
+
+def test_ties_count_as_mistakes() -> None:
+    scores = torch.tensor([[1.0, 1.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    assert mistaken(scores, torch.tensor([0, 0, 0])).tolist() == [True, False, True]
+
+
+def test_features_come_from_the_cache_whatever_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A split's digest does not tell its order, so features must bring their labels."""
+    train = digits(slice(300))
+    for split in (train, train.take(np.arange(300)[::-1])):
+        pipeline = hog_svm.build(c=1.0)
+        pipeline.fit(split, None, RunContext(cache=Cache(tmp_path, "source")))
+        assert error(pipeline, train) == 0
+        monkeypatch.setattr("pipelines.handcrafted.chain._describe_split", None)  # the second time nothing is described
+    with pytest.raises(TypeError):
+        hog_svm.build(c=1.0, cell=8).fit(train, None, RunContext(cache=Cache(tmp_path, "source")))
+
+
+def test_a_working_size_below_one_block_is_refused() -> None:
+    with pytest.raises(UserError, match="cell \\* block = 64"):
+        hog_svm.build(size=32, cell=32).fit(digits(slice(50)), None, RunContext())
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    mp.spawn(_fit_share, args=(tmp_path,), nprocs=2)
+    pipeline = hog_svm.build()
+    pipeline.fit(digits(slice(300)), digits(slice(300, 400)), RunContext())
+    (batch,) = digits(slice(400, 500)).batches(100)
+    alone = pipeline.scores(batch)
+    for rank in range(2):
+        shared = torch.from_numpy(np.load(tmp_path / f"{rank}.npy"))
+        torch.testing.assert_close(shared, alone, atol=0.03, rtol=0)  # margins; the solver's tolerance, not float32's
+
+
+def _fit_share(rank: int, folder: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    pipeline = hog_svm.build()
+    train, tune = (digits(rows).sharded(rank, 2) for rows in (slice(300), slice(300, 400)))
+    pipeline.fit(train, tune, RunContext(processes=Processes(rank, 2, torch.device("cpu"))))
+    (batch,) = digits(slice(400, 500)).batches(100)
+    np.save(folder / f"{rank}.npy", pipeline.scores(batch).numpy())
+    dist.destroy_process_group()
