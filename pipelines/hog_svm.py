@@ -8,8 +8,8 @@ Settings: an image is resized to a square working size, by default its own longe
 values. Both choices were made on held-out training images of two sets. The SVM has the squared hinge loss; its C and, unless
 `flip` says, whether mirrored copies of the images are added are chosen on tune.
 
-Cost: n images of one channel or three take about 1 microsecond a pixel and core at most to describe, and 5,292 x 4 bytes each in
-memory (21 MB a thousand, twice that with mirrored copies); the SVM passes over them about 100 times for each C.
+Cost: a processor core describes about 20 million pixels a second. Features take 21 MB a thousand images, twice that with mirrored
+copies, and the SVM passes over them 20 to 100 times for each of 5 values of C.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ classifiers of CIFAR-10's pixels are published at 59 to 63 percent error.
 Settings: images are resized to a square working size, by default their own longer side within 8 and 32 pixels, since more pixels
 make a linear classifier dearer and no better. C and, unless `flip` says, mirrored copies are chosen on tune.
 
-Cost: 3 x size x size x 4 bytes of memory an image (12 MB a thousand at 32 pixels); the SVM passes over them about 100 times for
-each C.
+Cost: 3 x size x size x 4 bytes of memory an image (12 MB a thousand at 32 pixels); the SVM passes over them 20 to 100 times
+for each of 5 values of C.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from harness.contract import Result
@@ -52,13 +54,26 @@ def result_lines(result: Result) -> list[str]:
 
 
 def _expected(request: Request) -> str:
-    """As the last run of this spec took, scaled by the number of images. No number without one."""
+    """As the last run of this spec took, scaled by the number of images; else as long as one on file. No number without one."""
     results = [r.result for r in Runs(request.settings.runs).finished() if r.state == "finished"]
     known = [
         r for r in results if (r.pipeline, r.title) == (request.pipeline, request.splits.title) and r.score_seconds is not None
     ]
     if not known:
-        return "no earlier run of this pipeline on this data set to judge the time by; progress shows the time left"
+        return (
+            _on_file(request)
+            or "no earlier run of this pipeline on this data set to judge the time by; progress shows the time left"
+        )
     last = known[-1]
     fit = last.fit_seconds * len(request.splits.train) / last.n_train
     return f"about {duration(fit + (last.score_seconds or 0) * len(request.splits.test) / last.n_test)}, as {last.run_id} took"
+
+
+def _on_file(request: Request) -> str | None:
+    """A time of this pipeline on this data set, measured elsewhere and kept with the machine that it was measured on."""
+    times = tomllib.loads((files("benchmarks") / "reference_times.toml").read_text()).get("time", [])
+    known = (request.pipeline, request.splits.title, request.limit)
+    for time in times:
+        if (time["pipeline"], time["title"], None) == known:
+            return f"{duration(time['seconds'])} on {time['machine']} ({time['date']}); this machine may differ"
+    return None

@@ -17,6 +17,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from pipelines.handcrafted.classifiers.rows import Rows
 
@@ -110,10 +111,10 @@ class Dual:
         gram.diagonal().add_(JITTER * gram.diagonal().mean())
         self.factor = rows.context.broadcast(torch.linalg.cholesky(gram))
         self.own = slice(*rows.span())
-        self.coordinates = self.factor[self.own].to(rows.dtype)
+        self.coordinates = self.factor[self.own].to(rows.dtype).contiguous()
 
     def times(self, weights: Tensor) -> Tensor:
-        return self.coordinates @ weights.T
+        return linear(self.coordinates, weights)
 
     def transposed_times(self, coefficients: Tensor) -> Tensor:
         return self.rows.context.sum(coefficients.T @ self.coordinates)

@@ -77,18 +77,24 @@ class Hog:
 
 def strongest_gradient(images: Tensor) -> tuple[Tensor, Tensor]:
     """(n, channels, height, width) to the (n, height, width) parts to the right and downward; of equal channels the first counts."""
-    right, down = torch.zeros_like(images), torch.zeros_like(images)
-    torch.sub(images[..., :, 2:], images[..., :, :-2], out=right[..., :, 1:-1])
-    torch.sub(images[..., 2:, :], images[..., :-2, :], out=down[..., 1:-1, :])
-    best_right, best_down = right[:, 0], down[:, 0]
-    best = best_right**2 + best_down**2
+    best_right, best_down = gradient(images[:, 0])
+    best = best_right.square().addcmul_(best_down, best_down)
     for channel in range(1, images.shape[1]):
-        squared = right[:, channel] ** 2 + down[:, channel] ** 2
+        right, down = gradient(images[:, channel])
+        squared = right.square().addcmul_(down, down)
         stronger = squared > best
-        best = torch.maximum(best, squared)
-        best_right = torch.where(stronger, right[:, channel], best_right)
-        best_down = torch.where(stronger, down[:, channel], best_down)
+        best_right = torch.where(stronger, right, best_right)
+        best_down = torch.where(stronger, down, best_down)
+        torch.maximum(best, squared, out=best)
     return best_right, best_down
+
+
+def gradient(channel: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, height, width) to its central differences to the right and downward; 0 where a neighbour is missing."""
+    right, down = torch.zeros_like(channel), torch.zeros_like(channel)
+    torch.sub(channel[..., :, 2:], channel[..., :, :-2], out=right[..., :, 1:-1])
+    torch.sub(channel[..., 2:, :], channel[..., :-2, :], out=down[..., 1:-1, :])
+    return right, down
 
 
 def normalise_blocks(cells: Tensor, block: int) -> Tensor:

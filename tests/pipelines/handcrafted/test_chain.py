@@ -97,7 +97,7 @@ def test_trains_on_images_of_many_sizes() -> None:
         s = digits(rows)
         return Split(keys=s.keys, labels=s.labels, class_names=s.class_names, images=Many(s), preparation="stretched")
 
-    pipeline = hog_svm.build(size=32, c=1.0)
+    pipeline = hog_svm.build(size=32, c=1.0, flip=False)
     pipeline.fit(many(slice(400)), None, RunContext())
     assert error(pipeline, many(slice(400, 600))) < 15
 

@@ -24,7 +24,8 @@ def digits() -> Data:
 
 
 def more_features_than_rows() -> Data:
-    return make_classification(200, 600, n_informative=50, n_classes=5, random_state=0)
+    features, labels = make_classification(200, 600, n_informative=50, n_classes=5, random_state=0)
+    return features / 20, labels  # at full length LinearSVC takes minutes to converge
 
 
 def unbalanced() -> Data:
@@ -87,9 +88,9 @@ def test_a_class_without_rows_is_never_guessed_and_changes_nothing() -> None:
     assert not weights[4].any()
     assert biases[4] == NEVER
     others = [k for k in range(11) if k != 4]
-    plain_weights, plain_biases = solve((features, labels), 1.0)
-    torch.testing.assert_close(weights[others], plain_weights, rtol=1e-2, atol=1e-2)
-    torch.testing.assert_close(biases[others], plain_biases, rtol=1e-2, atol=1e-2)
+    alone = objective(*(part.double().numpy() for part in solve((features, labels), 1.0)), (features, labels), 1.0)
+    kept = objective(weights[others].double().numpy(), biases[others].double().numpy(), (features, labels), 1.0)
+    np.testing.assert_allclose(kept, alone, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["digits", "more_features_than_rows"])
