@@ -12,6 +12,9 @@ import pytest
 
 import harness
 from harness import Dataset, UserError
+from harness.data.load import dataset_spec
+from harness.data.prepare import prepare
+from harness.data.sources import open_source
 from harness.registry import Registry
 
 
@@ -41,13 +44,15 @@ def specs(workdir: Path, pictures: Callable[..., Path], monkeypatch: pytest.Monk
     """A spec for every data set, on data made here where it is not embedded."""
     fake_cifar10(workdir / "root", monkeypatch)
     photos = pictures(workdir / "photos", {"train/cat": 12, "train/dog": 11, "test/cat": 3, "test/dog": 4})
-    return {"digits": "digits", "cifar10": "cifar10", "folder": f"folder,path={photos}"}
+    prepare(open_source(photos), workdir / "root", name="pets", progress=lambda items, **_: iter(items))
+    return {"prepared": "pets", "digits": "digits", "cifar10": "cifar10", "folder": f"folder,path={photos}"}
 
 
 @pytest.mark.parametrize("name", Registry().names("dataset"))
 def test_conformance(name: str, specs: dict[str, str], workdir: Path) -> None:
     assert name in specs, f"say in this file how data set {name!r} is to be tested"
-    entry, build, values, spec = Registry().resolve("dataset", specs[name])
+    given = dataset_spec(specs[name], Registry(), workdir / "root")
+    entry, build, values, spec = Registry().resolve("dataset", given)
     first, second = build(workdir / "root", **values), build(workdir / "root", **values)
     assert isinstance(first, Dataset)
     assert entry.summary
