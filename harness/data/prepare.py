@@ -86,7 +86,7 @@ def prepare(
 
 def identity(source: Source, size: int) -> str:
     """12 hex digits over everything that a store's bytes depend on."""
-    text = f"{source.path.resolve()} {source.fingerprint} {size} {RAW_LIMIT} {JPEG_QUALITY}"
+    text = f"{source.path.resolve()} {source.fingerprint} {size} {RAW_LIMIT} {JPEG_QUALITY} {ROWS}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -123,7 +123,7 @@ def _build(source: Source, folder: Path, made_from: str, size: int, workers: int
         write_json(plan, {"identity": made_from, "raw": raw})
     preparation = Preparation(size, json.loads(plan.read_text())["raw"])
     if not (folder / "store.json").exists():
-        with _one_torch_thread(), ThreadPoolExecutor(workers) as pool:
+        with one_torch_thread(), ThreadPoolExecutor(workers) as pool:
             _check_space(source, folder, preparation)
             _write_shards(source, folder, preparation, pool, 8 * workers, progress)
         _finish(source, folder, preparation, made_from)
@@ -221,7 +221,7 @@ def _ahead(jobs: Iterable[tuple[Path, Future[Any]]], depth: int) -> Iterator[tup
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
     """The pool has a thread a core already. Pillow's warning of large images is ours to give, as a line in the list."""
     import torch
 

@@ -66,7 +66,8 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
         self.noted: list[tuple[str, str]] = []
         self._schema = schema(preparation)
         self._temporary = path.with_name(f".{path.name}.part")
-        self._writer = pa.ipc.new_file(str(self._temporary), self._schema)
+        self._file = self._temporary.open("wb")
+        self._writer = pa.ipc.new_file(self._file, self._schema)
         self._waiting: list[Row] = []
 
     def add(self, row: Row) -> None:
@@ -78,7 +79,9 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
     def finish(self) -> ShardFacts:
         self._flush()
         self._writer.close()
-        facts = ShardFacts(self.rows, checksum(self._temporary, sync=True), self.undecodable, self.noted)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        facts = ShardFacts(self.rows, checksum(self._temporary), self.undecodable, self.noted)
         self._temporary.replace(self.path)
         write_json(facts_file(self.path), asdict(facts))
         return facts
@@ -93,15 +96,13 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
             self._waiting.clear()
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()
+        self._file.close()
         self._temporary.unlink(missing_ok=True)
 
 
-def checksum(path: Path, *, sync: bool = False) -> str:
-    """SHA-256 of a file, after bringing it to the disk if asked."""
+def checksum(path: Path) -> str:
+    """SHA-256 of a file."""
     with path.open("rb") as file:
-        if sync:
-            os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -28,6 +28,17 @@ def store_names(root: Path) -> list[str]:
     return sorted(file.parent.name for file in (root / "stores").glob("[!.]*/store.json"))
 
 
+def open_store(root: Path, name: str) -> Store:
+    """Raises UserError when nothing of that name was prepared."""
+    folder = store_folder(root, name)
+    if not (folder / "store.json").exists():
+        there = ", ".join(store_names(root)) or "none"
+        raise UserError(
+            f"no prepared data set is called {name!r} in {root}; there are: {there} (harness prepare SOURCE --name {name})"
+        )
+    return Store(folder)
+
+
 class Store:
     """A prepared source in `folder`."""
 

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from annotated_types import Gt, Lt
 
 from harness.contract import Dataset
-from harness.errors import UserError
 
 
 def build(
@@ -25,12 +24,7 @@ def build(
     Raises UserError when there is no such store.
     """
     from harness.data.cut import dataset_of
-    from harness.data.store import Store, store_folder, store_names
+    from harness.data.store import open_store
 
-    folder = store_folder(root, name)
-    if not (folder / "store.json").exists():
-        there = ", ".join(store_names(root)) or "none"
-        raise UserError(
-            f"no prepared data set is called {name!r} in {root}; there are: {there} (harness prepare SOURCE --name {name})"
-        )
-    return dataset_of(Store(folder), title=name, test_fraction=test_fraction, split_seed=split_seed, train_percent=train_percent)
+    store = open_store(root, name)
+    return dataset_of(store, title=name, test_fraction=test_fraction, split_seed=split_seed, train_percent=train_percent)
