@@ -16,6 +16,7 @@ FORMAT_OF = {
     ".bmp": "BMP", ".gif": "GIF", ".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG", ".ppm": "PPM", ".tif": "TIFF", ".tiff": "TIFF",
     ".webp": "WEBP",
 }  # fmt: skip
+IMAGE_SUFFIXES = frozenset(FORMAT_OF)
 MODES = {"1": "black and white", "L": "grayscale", "LA": "grayscale", "P": "palette", "CMYK": "CMYK", "RGBA": "transparency"}
 
 

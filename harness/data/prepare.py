@@ -79,7 +79,8 @@ def prepare(
     with _locked(folder):
         if not (folder / "store.json").exists():
             building = folder.with_name(f".building-{folder.name}")
-            _build(source, building, made_from, size, workers or cores(), progress)
+            with one_torch_thread():
+                _build(source, building, made_from, size, workers or cores(), progress)
             building.replace(folder)
     return _same(Store(folder), made_from)
 
@@ -123,7 +124,7 @@ def _build(source: Source, folder: Path, made_from: str, size: int, workers: int
         write_json(plan, {"identity": made_from, "raw": raw})
     preparation = Preparation(size, json.loads(plan.read_text())["raw"])
     if not (folder / "store.json").exists():
-        with one_torch_thread(), ThreadPoolExecutor(workers) as pool:
+        with ThreadPoolExecutor(workers) as pool:
             _check_space(source, folder, preparation)
             _write_shards(source, folder, preparation, pool, 8 * workers, progress)
         _finish(source, folder, preparation, made_from)

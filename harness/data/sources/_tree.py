@@ -13,10 +13,9 @@ from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from harness.data.decode import Undecodable
+from harness.data.decode import IMAGE_SUFFIXES, Undecodable
 from harness.errors import UserError
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 File = tuple[str, Callable[[], bytes]]
 
