@@ -19,8 +19,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from harness.data.cores import cores
 from harness.data.decode import decode, encode_jpeg, shrink
-from harness.data.prepare import JPEG_QUALITY, cores, one_torch_thread, prepare
+from harness.data.prepare import JPEG_QUALITY, one_torch_thread, prepare
 from harness.data.sources import open_source
 from harness.progress import progress
 

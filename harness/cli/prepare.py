@@ -25,8 +25,9 @@ def command(
     """Make a data set of SOURCE: ILSVRC-2012 or 2010 as downloaded, Kaggle's layout, imagenet-1k parquet, tar shards, Tiny-ImageNet-200,
     or class folders; a folder or an archive. What a killed preparation has done is kept.
     """
+    from harness.data.cores import cores
     from harness.data.load import load_dataset
-    from harness.data.prepare import cores, prepare
+    from harness.data.prepare import prepare
     from harness.data.root import data_root as default_data_root
     from harness.data.sources import open_source
     from harness.progress import progress

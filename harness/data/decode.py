@@ -110,18 +110,14 @@ def encode_jpeg(image: torch.Tensor, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def decode_crop(data: bytes, out: np.ndarray, top: float, left: float) -> None:
+def decode_crop(data: bytes, out: np.ndarray, top: float, left: float, *, mirror: bool) -> None:
     """Decode an RGB JPEG and copy a crop of it into `out`, uint8 (3, height, width), without building the whole array first.
 
-    `top` and `left` in [0, 1) choose among the places that fit. Raises Undecodable, and ValueError where the image is smaller than `out`.
+    `top` and `left` in [0, 1) choose among the places that fit. Raises Undecodable.
     """
     import pyarrow as pa
 
     image = _open(data)
-    height, width = out.shape[1:]
-    if image.height < height or image.width < width:
-        raise ValueError(f"a crop of {height} x {width} pixels does not fit into an image of {image.height} x {image.width}")
-    y, x = int(top * (image.height - height + 1)), int(left * (image.width - width + 1))
     try:
         image.load()
     except Exception as error:
@@ -131,4 +127,7 @@ def decode_crop(data: bytes, out: np.ndarray, top: float, left: float) -> None:
         pixels = pa.array(image).flatten().to_numpy().reshape(image.height, image.width, 4)
     except ValueError:
         pixels = np.asarray(image)
-    out[:] = pixels[y : y + height, x : x + width, :3].transpose(2, 0, 1)
+    height, width = out.shape[1:]
+    y, x = int(top * (image.height - height + 1)), int(left * (image.width - width + 1))
+    crop = pixels[y : y + height, x : x + width, :3].transpose(2, 0, 1)
+    out[:] = crop[:, :, ::-1] if mirror else crop

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import warnings
 from collections import deque
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from harness.data.cores import cores
 from harness.data.decode import Undecodable, decode_noted, encode_jpeg, image_shape, resized_shape, shrink
 from harness.data.identity import number_duplicates, split_digest
 from harness.data.shards import ROWS, Row, ShardFacts, ShardWriter, read_facts, read_table, renamed
@@ -89,10 +89,6 @@ def identity(source: Source, size: int) -> str:
     """12 hex digits over everything that a store's bytes depend on."""
     text = f"{source.path.resolve()} {source.fingerprint} {size} {RAW_LIMIT} {JPEG_QUALITY} {ROWS}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _same(store: Store, made_from: str) -> Store:

@@ -16,6 +16,7 @@ import torch
 from harness.contract import Split
 from harness.data.decode import Undecodable, decode, decode_crop
 from harness.data.images import ArrayImages
+from harness.data.loader import cut_crops, require_room
 from harness.data.shards import checksum, read_table
 from harness.errors import UserError
 
@@ -77,7 +78,7 @@ class Store:
             keys=np.array(table["key"].to_pylist(), dtype="U24"),
             labels=table["label"].to_numpy(),
             class_names=self.facts["class_names"],
-            images=images.in_memory() if images.image_size and images.raw else images,
+            images=images.loaded() if images.image_size and images.raw else images,
             preparation=self.facts["preparation"],
             rows=rows,
             names=np.array(table["name"].to_pylist(), dtype=object),
@@ -129,27 +130,22 @@ class StoreImages:
         images = [self._image(int(row)) for row in rows]
         return torch.stack(images) if self.image_size and images else images
 
-    def read_crops(self, rows: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
+    def read_crops(self, rows: np.ndarray, places: np.ndarray, mirrored: np.ndarray, out: np.ndarray) -> None:
         """Fill `out`, uint8 (n, 3, height, width), with crops of the images at `rows`; `places` (n, 2) in [0, 1) choose (top, left).
 
         Raises UserError for an image smaller than the crop, or a damaged store.
         """
-        for row, (top, left), crop in zip(rows.tolist(), places.tolist(), out, strict=True):
-            height, width = crop.shape[1:]
-            if self.heights[row] < height or self.widths[row] < width:
-                raise UserError(
-                    f"crops of {height} x {width} pixels do not fit into an image of {self.heights[row]} x {self.widths[row]} in {self._folder.name}"
-                )
-            if self.raw:
-                y, x = int(top * (self.heights[row] - height + 1)), int(left * (self.widths[row] - width + 1))
-                crop[:] = self._raw(row)[y : y + height, x : x + width].transpose(2, 0, 1)
-            else:
-                try:
-                    decode_crop(self._column[row].as_buffer(), crop, top, left)
-                except Undecodable as error:
-                    raise self._damage(row, error) from error
+        if self.raw:
+            cut_crops([torch.from_numpy(self._raw(row).copy()).permute(2, 0, 1) for row in rows.tolist()], places, mirrored, 0, out)
+            return
+        for row, (top, left), mirror, crop in zip(rows.tolist(), places.tolist(), mirrored.tolist(), out, strict=True):
+            require_room(int(self.heights[row]), int(self.widths[row]), *crop.shape[1:])
+            try:
+                decode_crop(self._column[row].as_buffer(), crop, top, left, mirror=mirror)
+            except Undecodable as error:
+                raise self._damage(row, error) from error
 
-    def in_memory(self) -> ArrayImages:
+    def loaded(self) -> ArrayImages:
         """All pixels as one array; rows that could not be decoded are black, and no split points at them."""
         assert self.image_size
         pixels = torch.zeros(len(self), 3, *self.image_size, dtype=torch.uint8)
