@@ -82,6 +82,32 @@ def verify(names: tuple[str, ...], data_root: Path | None) -> None:
 
 
 @command.command()
+@click.argument("dataset")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("audit.html"), show_default=True, help="The page to write.")
+@options.data_root
+@options.as_json
+def audit(dataset: str, out: Path, data_root: Path | None, as_json: bool) -> None:
+    """A page about DATASET (a prepared name, or any --dataset): class balance, sizes, exact and near duplicates side by side."""
+    from harness.data.audit import audit, audit_page
+    from harness.data.load import load_dataset
+    from harness.files import write_atomic
+
+    splits = load_dataset(dataset, data_root=data_root, tune=0)
+    found = audit(splits.title, splits.train, splits.test)
+    lists = []
+    if dataset in _names(data_root):
+        store = _store(dataset, data_root)
+        lists = [("Undecodable", store.undecodable), ("Unusual, but decoded", store.noted)]
+    page = audit_page(found, remarks=splits.remarks, lists=lists)
+    write_atomic(out, lambda file: file.write(page.encode()))
+    for kind, counts in found.counts().items():
+        click.echo(f"{kind:<6} " + ", ".join(f"{where}: {count:,}" for where, count in counts.items()))
+    click.echo(f"page   {out.resolve()}")
+    if as_json:
+        options.print_json({"dataset": dataset, "page": str(out.resolve()), "pairs": found.counts()})
+
+
+@command.command()
 @click.argument("names", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @options.data_root
