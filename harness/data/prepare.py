@@ -112,20 +112,23 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _build(source: Source, folder: Path, made_from: str, size: int, workers: int, progress: Progress) -> None:
-    plan = folder / "build.json"
-    if not plan.exists() or json.loads(plan.read_text())["identity"] != made_from:
-        shutil.rmtree(folder, ignore_errors=True)  # of another source of this name, or begun and not yet planned
-        folder.mkdir()
-        raw = _fits_raw(source, size, progress)
-        write_json(plan, {"identity": made_from, "raw": raw})
-    preparation = Preparation(size, json.loads(plan.read_text())["raw"])
-    if not (folder / "store.json").exists():
+    plan, finished = folder / "build.json", folder / "store.json"
+    if _begun_from(finished) != made_from:
+        if _begun_from(plan) != made_from:
+            shutil.rmtree(folder, ignore_errors=True)  # of another source of this name, or killed before its plan was made
+            folder.mkdir()
+            write_json(plan, {"identity": made_from, "raw": _fits_raw(source, size, progress)})
+        preparation = Preparation(size, json.loads(plan.read_text())["raw"])
         with ThreadPoolExecutor(workers) as pool:
             _check_space(source, folder, preparation)
             _write_shards(source, folder, preparation, pool, 8 * workers, progress)
         _finish(source, folder, preparation, made_from)
-    for file in [plan, *folder.glob("*-*.json"), *folder.glob(".*.part")]:
+    for file in [*folder.glob("build.json"), *folder.glob("*-*.json"), *folder.glob(".*.part")]:
         file.unlink()
+
+
+def _begun_from(file: Path) -> str:
+    return json.loads(file.read_text())["identity"] if file.exists() else ""
 
 
 def _fits_raw(source: Source, size: int, progress: Progress) -> bool:

@@ -22,12 +22,12 @@ def open_source(path: Path) -> Source | None:
     tree = Tree(path)
     wnids = sorted(_read(tree, "wnids.txt").split())
     label = dict(line.split("\t")[:2] for line in _read(tree, "val_annotations.txt").splitlines() if line)
-    images, test = {}, 0
+    images, test, classes = {}, 0, set(wnids)
     for name in tree.names:
         parts = PurePosixPath(name).parts
         if not is_image(name) or len(parts) < 3:
             continue
-        if parts[-2] == "images" and parts[-3] in wnids:
+        if parts[-2] == "images" and parts[-3] in classes:
             images[name] = ("train", parts[-3])
         elif parts[-3:-1] == ("val", "images"):
             if parts[-1] not in label:

@@ -100,6 +100,21 @@ def test_a_kill_while_keys_are_numbered_loses_nothing(
     assert contents(store_of(photos, root=workdir / "b", name="pets").folder) == contents(whole.folder)
 
 
+@pytest.mark.parametrize("cleared", [False, True])
+def test_a_kill_before_the_last_step_costs_nothing(
+    photos: Path, store_of: StoreOf, workdir: Path, monkeypatch: pytest.MonkeyPatch, cleared: bool
+) -> None:
+    whole = store_of(photos, root=workdir / "a", name="pets")
+    building = workdir / "b/stores/.building-pets"
+    building.parent.mkdir(parents=True)
+    shutil.copytree(whole.folder, building)
+    if not cleared:
+        (building / "build.json").write_text("{}")
+        (building / "test-00000.json").write_text("{}")
+    monkeypatch.setattr(prepare_module, "_write_shards", None)
+    assert contents(store_of(photos, root=workdir / "b", name="pets").folder) == contents(whole.folder)
+
+
 def test_a_killed_process_leaves_what_a_second_one_finishes(
     photos: Path, store_of: StoreOf, workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
