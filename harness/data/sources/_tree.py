@@ -99,6 +99,11 @@ def is_archive(path: Path) -> bool:
     return path.is_file() and (path.name.endswith(TAR_SUFFIXES) or zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
 
 
+def files_near(path: Path, suffix: str) -> list[Path]:
+    """Files of this suffix in the folder `path` and in those right below it: no deeper, since a set of class folders has a million files."""
+    return sorted([*path.glob(f"*{suffix}"), *path.glob(f"*/*{suffix}")])
+
+
 def is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.data.sources import Source, SourceImage, part_of
-from harness.data.sources._tree import stat_line
+from harness.data.sources._tree import files_near, stat_line
 from harness.errors import UserError
 
 ROWS = 32  # read at once: full-size photographs, about 100 kB each
@@ -95,5 +95,5 @@ def _class_names(metadata: dict[bytes, bytes]) -> tuple[str, ...]:
 def open_source(path: Path) -> Source | None:
     if path.is_file():
         return ParquetFiles(path, [path]) if path.suffix == ".parquet" else None
-    files = sorted(path.rglob("*.parquet"))
+    files = files_near(path, ".parquet")
     return ParquetFiles(path, files) if files else None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.data.sources import Source, SourceImage, part_of
-from harness.data.sources._tree import is_image, stat_line, tar_files
+from harness.data.sources._tree import files_near, is_image, stat_line, tar_files
 from harness.errors import UserError
 
 JSON_KEYS = ("cls", "label", "class", "wnid", "synset", "class_name")  # the first that is there
@@ -75,7 +75,7 @@ def _class(data: bytes, suffix: str) -> str | None:
 
 
 def open_source(path: Path) -> Source | None:
-    shards = [path] if path.is_file() and path.suffix == ".tar" else sorted(path.rglob("*.tar")) if path.is_dir() else []
+    shards = [path] if path.is_file() and path.suffix == ".tar" else files_near(path, ".tar") if path.is_dir() else []
     return Shards(path, shards) if shards and _is_shard(shards[0]) else None
 
 

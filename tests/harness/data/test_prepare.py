@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -270,3 +271,16 @@ def test_the_committed_val_table_is_that_of_the_kit(samples: Path) -> None:
     assert pairs[0] == ("ILSVRC2012_val_00000001", "n01751748")
     assert np.bincount(kit.labels("val")).tolist() == [50] * 1000
     assert table_digest(pairs) == VAL_TABLE
+
+
+@pytest.mark.parametrize("arguments", [["prepare", "--help"], ["data", "list"], ["data", "--help"]])
+def test_light_commands_import_nothing_heavy(arguments: list[str], photos: Path, store_of: StoreOf, workdir: Path) -> None:
+    store_of(photos, name="pets")
+    code = (
+        "import sys; sys.argv = ['harness', *sys.argv[1:]]\nfrom harness.__main__ import main\ntry: main()\n"
+        "finally: print('HEAVY', [name for name in ('torch', 'torchvision', 'pyarrow', 'scipy', 'PIL') if name in sys.modules])"
+    )
+    environment = {**os.environ, "HARNESS_DATA": str(workdir / "root"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.endswith("HEAVY []\n")
+    assert "--help" in arguments or "pets" in done.stdout
