@@ -189,9 +189,9 @@ class Split:
         """This process's share of all images in an order drawn by (seed, epoch), `size` at a time; shared out as `batches` does.
 
         start  batches of this epoch that are done: what follows is, image for image, what an undisturbed epoch goes on with
-        crop   a square of so many pixels from a random place of each image, after `pad` zeros on every side; None: whole images
+        crop   a square of so many pixels from a random place of each image, after `pad` zeros on every side; an image smaller than
+               that is first scaled up until it just fits. None: whole images
         flip   each image is mirrored left to right with probability 1/2
-        Raises UserError where an image is smaller than the crop.
         """
         from harness.data.loader import shuffled
 

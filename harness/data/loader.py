@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from harness.data.cores import cores
-from harness.errors import UserError
 
 if TYPE_CHECKING:
     from harness.contract import Images, Split
@@ -92,25 +91,31 @@ def _cropping(images: Images, rows: np.ndarray, places: np.ndarray, mirrored: np
 
 
 def cut_crops(images: Pixels, places: np.ndarray, mirrored: np.ndarray, pad: int, out: np.ndarray) -> None:
-    """Fill `out`, uint8 (n, 3, height, width): of each image the crop at `places` (n, 2) in [0, 1), after `pad` zeros on every side."""
-    height, width = out.shape[2:]
-    if pad:
-        around = [pad] * 4
-        images = torch.nn.functional.pad(images, around) if isinstance(images, torch.Tensor) else [
-            torch.nn.functional.pad(image, around) for image in images
-        ]  # fmt: skip
-    arrays = images.numpy() if isinstance(images, torch.Tensor) else [image.numpy() for image in images]
+    """Fill `out`, uint8 (n, 3, side, side): of each image the crop at `places` (n, 2) in [0, 1), after `pad` zeros on every side.
+
+    An image smaller than that is first scaled up until the crop just fits.
+    """
+    side = out.shape[2]
+    if isinstance(images, torch.Tensor):
+        arrays = list(_with_room(images, pad, side).numpy())
+    else:
+        arrays = [_with_room(image, pad, side).numpy() for image in images]
     for image, (top, left), mirror, crop in zip(arrays, places.tolist(), mirrored.tolist(), out, strict=True):
-        require_room(image.shape[1], image.shape[2], height, width)
-        y, x = int(top * (image.shape[1] - height + 1)), int(left * (image.shape[2] - width + 1))
-        view = image[:, y : y + height, x : x + width]
+        y, x = int(top * (image.shape[1] - side + 1)), int(left * (image.shape[2] - side + 1))
+        view = image[:, y : y + side, x : x + side]
         crop[:] = view[:, :, ::-1] if mirror else view
 
 
-def require_room(height: int, width: int, crop_height: int, crop_width: int) -> None:
-    """Raises UserError where the crop does not fit into the image."""
-    if height < crop_height or width < crop_width:
-        raise UserError(f"crops of {crop_height} x {crop_width} pixels do not fit into an image of {height} x {width}")
+def _with_room(images: torch.Tensor, pad: int, side: int) -> torch.Tensor:
+    """(..., 3, height, width) padded, and with both sides `side` at least."""
+    if pad:
+        images = torch.nn.functional.pad(images, [pad] * 4)
+    height, width = images.shape[-2:]
+    if min(height, width) >= side:
+        return images
+    from torchvision.transforms.v2 import functional
+
+    return functional.resize(images, [side], antialias=True)  # the shorter side; bilinear
 
 
 def _mirror(images: Pixels, mirrored: np.ndarray) -> Pixels:

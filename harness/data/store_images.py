@@ -10,7 +10,7 @@ import torch
 
 from harness.data.decode import Undecodable, decode, decode_crop
 from harness.data.images import ArrayImages
-from harness.data.loader import cut_crops, require_room
+from harness.data.loader import cut_crops
 from harness.errors import UserError
 
 
@@ -34,17 +34,17 @@ class StoreImages:
         return torch.stack(images) if self.image_size and images else images
 
     def read_crops(self, rows: np.ndarray, places: np.ndarray, mirrored: np.ndarray, out: np.ndarray) -> None:
-        """Fill `out`, uint8 (n, 3, height, width), with crops of the images at `rows`; `places` (n, 2) in [0, 1) choose (top, left).
+        """Fill `out`, uint8 (n, 3, side, side), with crops of the images at `rows`; `places` (n, 2) in [0, 1) choose (top, left).
 
-        Raises UserError for an image smaller than the crop, or a damaged store.
+        An image smaller than the crop is first scaled up until it just fits. Raises UserError for a damaged store.
         """
-        if self.raw:
-            cut_crops([torch.from_numpy(self._raw(row).copy()).permute(2, 0, 1) for row in rows.tolist()], places, mirrored, 0, out)
-            return
-        for row, (top, left), mirror, crop in zip(rows.tolist(), places.tolist(), mirrored.tolist(), out, strict=True):
-            require_room(int(self.heights[row]), int(self.widths[row]), *crop.shape[1:])
+        side = out.shape[2]
+        for row, place, mirror, crop in zip(rows.tolist(), places, mirrored, out, strict=True):
+            if self.raw or min(self.heights[row], self.widths[row]) < side:
+                cut_crops([self._image(row)], place[None], mirror[None], 0, crop[None])
+                continue
             try:
-                decode_crop(self._column[row].as_buffer(), crop, top, left, mirror=mirror)
+                decode_crop(self._column[row].as_buffer(), crop, *place.tolist(), mirror=bool(mirror))
             except Undecodable as error:
                 raise self._damage(row, error) from error
 

@@ -131,9 +131,15 @@ def test_padding_is_black() -> None:
     assert sorted(set(columns.tolist())) == [0, 1, 2]
 
 
-def test_a_crop_that_does_not_fit_is_said(stored: Split) -> None:
-    with pytest.raises(UserError, match=r"crops of 64 x 64 pixels do not fit into an image of \d+ x \d+"):
-        list(stored.shuffled(16, seed=0, epoch=0, crop=64))
+def test_an_image_smaller_than_the_crop_is_scaled_up(stored: Split) -> None:
+    from torchvision.transforms.v2 import functional
+
+    batch = next(stored.shuffled(8, seed=0, epoch=0, crop=64, flip=True))
+    for position, crop in zip(batch.index.tolist(), batch.images, strict=True):
+        whole = stored.images.read(stored.rows[[position]])[0]
+        larger = functional.resize(whole, [64], antialias=True)
+        assert min(larger.shape[1:]) == 64
+        assert crop.numpy().tobytes() in crops_of(larger.permute(1, 2, 0).numpy(), 64)
 
 
 class Failing:
