@@ -166,15 +166,45 @@ class Split:
         Of W processes, process r gets positions r, r + W, ... of `order`: no image twice, none left out, none padded, and
         the union of everybody's i-th batch is the i-th stretch of W * size images of `order`.
         """
-        import torch
+        from harness.data.loader import read_batches
 
         rank, world = self.shard
         share = (np.arange(len(self)) if order is None else np.asarray(order))[rank::world]
-        for start in range(0, len(share), size):
-            index = share[start : start + size]
-            images = self.images.read(self.rows[index])
-            moved = images.to(device, non_blocking=True) if isinstance(images, torch.Tensor) else [i.to(device) for i in images]
-            yield Batch(self.keys[index], moved, torch.from_numpy(index).to(device))
+        chunks = [share[start : start + size] for start in range(0, len(share), size)]
+        for index, images in zip(chunks, read_batches(self.images, (self.rows[chunk] for chunk in chunks)), strict=True):
+            yield self._batch(index, images, device)
+
+    def shuffled(
+        self,
+        size: int,
+        *,
+        seed: int,
+        epoch: int,
+        start: int = 0,
+        crop: int | None = None,
+        pad: int = 0,
+        flip: bool = False,
+        device: torch.device | str = "cpu",
+    ) -> Iterator[Batch]:
+        """This process's share of all images in an order drawn by (seed, epoch), `size` at a time; shared out as `batches` does.
+
+        start  batches of this epoch that are done: what follows is, image for image, what an undisturbed epoch goes on with
+        crop   a square of so many pixels from a random place of each image, after `pad` zeros on every side; an image smaller than
+               that is first scaled up until it just fits. None: whole images
+        flip   each image is mirrored left to right with probability 1/2
+        """
+        from harness.data.loader import shuffled
+
+        for index, images in shuffled(
+            self, size, seed=seed, epoch=epoch, start=start, crop=crop, pad=pad, flip=flip, device=device
+        ):
+            yield self._batch(index, images, device)
+
+    def _batch(self, index: np.ndarray, images: torch.Tensor | list[torch.Tensor], device: torch.device | str) -> Batch:
+        import torch
+
+        moved = images.to(device, non_blocking=True) if isinstance(images, torch.Tensor) else [i.to(device) for i in images]
+        return Batch(self.keys[index], moved, torch.from_numpy(index).to(device))
 
     def take(self, index: np.ndarray) -> Split:
         """The images at these positions, in this order."""

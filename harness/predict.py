@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from harness.contract import Batch, Pipeline
-from harness.data.decode import Undecodable, decode, shrink
-from harness.data.sources.class_folders import IMAGE_SUFFIXES
+from harness.data.decode import IMAGE_SUFFIXES, Undecodable, decode, shrink
 from harness.errors import UserError
 from harness.files import load_arrays
 from harness.machine import choose_device

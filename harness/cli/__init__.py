@@ -15,6 +15,8 @@ COMMANDS = {
     "show": "A pipeline's parameters, and a network's layers.",
     "check": "Test that a pipeline keeps the contract.",
     "runs": "Runs on record: list them, remove them.",
+    "prepare": "Make a data set of ILSVRC, parquet, shards or folders.",
+    "data": "Prepared data sets: list, info, verify, audit, rm.",
     "predict": "Top-5 classes of your own images, by a finished run.",
     "ui": "Open the MLflow page on the table of runs.",
 }

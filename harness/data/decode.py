@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 import io
-import warnings
+from contextlib import suppress
+from pathlib import PurePosixPath
 
 import numpy as np
 import torch
 from PIL import Image
 
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # Pillow's own bound, above which it suspects a decompression bomb
+ORIENTATION = 0x0112  # the EXIF tag
+FORMAT_OF = {
+    ".bmp": "BMP", ".gif": "GIF", ".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG", ".ppm": "PPM", ".tif": "TIFF", ".tiff": "TIFF",
+    ".webp": "WEBP",
+}  # fmt: skip
+IMAGE_SUFFIXES = frozenset(FORMAT_OF)
+MODES = {"1": "black and white", "L": "grayscale", "LA": "grayscale", "P": "palette", "CMYK": "CMYK", "RGBA": "transparency"}
+
 
 class Undecodable(Exception):
     """These bytes are no image that Pillow reads; says why."""
+
+
+def decode(data: bytes) -> torch.Tensor:
+    """uint8 (3, height, width), channels last in memory, any mode converted to RGB. Raises Undecodable."""
+    return _pixels(_open(data))
+
+
+def decode_noted(data: bytes, name: str = "") -> tuple[torch.Tensor, list[str]]:
+    """(`decode`'s pixels, what is unusual about the file called `name`). Raises Undecodable.
+
+    Pixels stay as the file has them where EXIF asks for a rotation, as readers of ILSVRC leave them; an animation gives its first
+    frame, 16 bits a channel become 8.
+    """
+    image = _open(data)
+    notes = _notes(image, name)  # first, since loading the pixels forgets how they were coded
+    return _pixels(image), notes
 
 
 def image_shape(data: bytes) -> tuple[int, int]:
@@ -19,22 +45,48 @@ def image_shape(data: bytes) -> tuple[int, int]:
     return _open(data).size[::-1]
 
 
-def decode(data: bytes) -> torch.Tensor:
-    """uint8 (3, height, width), any mode converted to RGB. Raises Undecodable."""
-    image = _open(data)
+def _open(data: bytes) -> Image.Image:
     try:
-        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+        image = Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError as error:
+        raise Undecodable(f"decompression bomb: {error}") from error
     except Exception as error:  # Pillow's plugins raise whatever their format's parser trips over
+        raise Undecodable(f"{type(error).__name__}: {error}" if data else "the file is empty") from error
+    if image.width * image.height > MAX_PIXELS:
+        raise Undecodable(f"decompression bomb: {image.width} x {image.height} pixels, more than {MAX_PIXELS:,} in all")
+    return image
+
+
+def _pixels(image: Image.Image) -> torch.Tensor:
+    try:
+        if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255
+            grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+            array = np.repeat(grey[:, :, None], 3, axis=2)
+        else:
+            image.load()
+            array = np.asarray(image if image.mode == "RGB" else image.convert("RGB")).copy()
+        return torch.from_numpy(array).permute(2, 0, 1)
+    except Exception as error:
         raise Undecodable(f"{type(error).__name__}: {error}") from error
 
 
-def _open(data: bytes) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(data))
-    except Exception as error:
-        raise Undecodable(f"{type(error).__name__}: {error}" if data else "the file is empty") from error
+def _notes(image: Image.Image, name: str) -> list[str]:
+    notes = []
+    expected = FORMAT_OF.get(PurePosixPath(name).suffix.lower())
+    if expected and image.format not in (expected, "MPO"):
+        notes.append(f"{image.format} inside {PurePosixPath(name).suffix}")
+    if image.mode.startswith("I") or any("16" in str(tile.args) for tile in getattr(image, "tile", ())):
+        notes.append("16 bits a channel")
+    elif image.mode in MODES:
+        notes.append(MODES[image.mode])
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        notes.append(f"animated: the first of {image.n_frames} frames")  # type: ignore[attr-defined]
+    orientation = 1
+    with suppress(Exception):  # damaged metadata around sound pixels
+        orientation = image.getexif().get(ORIENTATION, 1)
+    if orientation not in (0, 1):
+        notes.append(f"EXIF-rotated (orientation {orientation}): left as stored")
+    return notes
 
 
 def resized_shape(height: int, width: int, size: int) -> tuple[int, int]:
@@ -56,3 +108,26 @@ def encode_jpeg(image: torch.Tensor, quality: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(buffer, "JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
+
+
+def decode_crop(data: bytes, out: np.ndarray, top: float, left: float, *, mirror: bool) -> None:
+    """Decode an RGB JPEG and copy a crop of it into `out`, uint8 (3, height, width), without building the whole array first.
+
+    `top` and `left` in [0, 1) choose among the places that fit. Raises Undecodable.
+    """
+    import pyarrow as pa
+
+    image = _open(data)
+    try:
+        image.load()
+    except Exception as error:
+        raise Undecodable(f"{type(error).__name__}: {error}") from error
+    try:
+        # Pillow lends its memory, four bytes a pixel, where the image is in one block of it: up to 16 MB.
+        pixels = pa.array(image).flatten().to_numpy().reshape(image.height, image.width, 4)
+    except ValueError:
+        pixels = np.asarray(image)
+    height, width = out.shape[1:]
+    y, x = int(top * (image.height - height + 1)), int(left * (image.width - width + 1))
+    crop = pixels[y : y + height, x : x + width, :3].transpose(2, 0, 1)
+    out[:] = crop[:, :, ::-1] if mirror else crop

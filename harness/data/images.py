@@ -14,6 +14,8 @@ from harness.errors import UserError
 class ArrayImages:
     """Images of one size in memory: uint8 (n, 3, height, width)."""
 
+    in_memory = True
+
     def __init__(self, pixels: torch.Tensor) -> None:
         self.pixels = pixels
         self.image_size: tuple[int, int] | None = (pixels.shape[2], pixels.shape[3])
@@ -50,6 +52,7 @@ class ConcatImages:
     def __init__(self, first: Images, second: Images) -> None:
         self.parts = (first, second)
         self.image_size = first.image_size if first.image_size == second.image_size else None
+        self.in_memory = all(getattr(part, "in_memory", False) for part in self.parts)
 
     def __len__(self) -> int:
         return len(self.parts[0]) + len(self.parts[1])

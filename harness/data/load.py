@@ -36,16 +36,19 @@ class Splits:
         return (self.train + self.tune if self.tune else self.train).digest
 
 
-def dataset_spec(given: str | None, registry: Registry) -> str:
-    """The spec string asked for: given, else HARNESS_DATASET, else digits. A path means `folder,path=...`.
+def dataset_spec(given: str | None, registry: Registry, root: Path | str | None = None) -> str:
+    """The spec string asked for: given, else HARNESS_DATASET, else digits. The name of a prepared store below the data root `root` means
+    `prepared,name=...`, a path `folder,path=...`.
 
     Raises UserError for a path that does not exist.
     """
     spec = given or os.environ.get("HARNESS_DATASET") or DEFAULT
-    name = spec.partition(",")[0]
+    name, comma, parameters = spec.partition(",")
     path = Path(spec).expanduser()
     if name in registry.entries["dataset"]:
         return spec
+    if "/" not in name and (default_data_root(root) / "stores" / name / "store.json").exists():
+        return f"prepared,name={name}{comma}{parameters}"
     if path.exists():
         return format_spec("folder", {"path": path.resolve()})
     if "/" in name or name.startswith(("~", ".")):
@@ -96,7 +99,7 @@ def _load(
     if isinstance(dataset, tuple):
         return "object:splits", Dataset("splits in memory", *dataset)
     registry = Registry(plugins)
-    entry, build, values, spec = registry.resolve("dataset", dataset_spec(dataset, registry))
+    entry, build, values, spec = registry.resolve("dataset", dataset_spec(dataset, registry, root))
     loaded = build(default_data_root(root), **values)
     if not isinstance(loaded, Dataset):
         raise UserError(f"data set {entry.name!r} ({entry.origin}): build returned {type(loaded).__name__}, not a Dataset")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import pickle
 from collections.abc import Callable
@@ -12,14 +13,18 @@ import pytest
 
 import harness
 from harness import Dataset, UserError
+from harness.data.load import dataset_spec
+from harness.data.prepare import prepare
+from harness.data.sources import open_source
 from harness.registry import Registry
 
 
-def fake_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def fake_cifar(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of the official layout with few images, and their checksums in place of the real ones."""
-    from torchvision.datasets import CIFAR10
+    from torchvision import datasets
 
-    folder = root / "cifar10" / CIFAR10.base_folder
+    reader = getattr(datasets, name.upper())
+    folder = root / name / reader.base_folder
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
 
@@ -28,26 +33,50 @@ def fake_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
 
     def batch() -> dict[str, object]:
-        return {"data": rng.integers(0, 256, (20, 3072), dtype=np.uint8), "labels": (np.arange(20) % 10).tolist()}
+        labels = "fine_labels" if name == "cifar100" else "labels"
+        return {"data": rng.integers(0, 256, (20, 3072), dtype=np.uint8), labels: (np.arange(20) % 10).tolist()}
 
-    monkeypatch.setattr(CIFAR10, "train_list", [write(f"data_batch_{i}", batch()) for i in range(1, 6)])
-    monkeypatch.setattr(CIFAR10, "test_list", [write("test_batch", batch())])
-    name, md5 = write("batches.meta", {"label_names": list("abcdefghij")})
-    monkeypatch.setattr(CIFAR10, "meta", {"filename": name, "key": "label_names", "md5": md5})
+    monkeypatch.setattr(reader, "train_list", [write(file, batch()) for file, _ in reader.train_list])
+    monkeypatch.setattr(reader, "test_list", [write(file, batch()) for file, _ in reader.test_list])
+    file, md5 = write(reader.meta["filename"], {reader.meta["key"]: list("abcdefghij")})
+    monkeypatch.setattr(reader, "meta", {**reader.meta, "filename": file, "md5": md5})
+
+
+def fake_fashion_mnist(root: Path) -> None:
+    """The four files with few images, two of them packed, as people have them."""
+    folder = root / "fashion-mnist"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for part, n, packed in (("train", 40, True), ("t10k", 20, False)):
+        images, labels = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8), (np.arange(n) % 10).astype(np.uint8)
+        for what, array in (("images-idx3", images), ("labels-idx1", labels)):
+            data = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+            name = f"{part}-{what}-ubyte{'.gz' if packed else ''}"
+            (folder / name).write_bytes(gzip.compress(data) if packed else data)
+
+
+def fake_caltech101(root: Path, pictures: Callable[..., Path]) -> None:
+    pictures(root / "caltech101" / "101_ObjectCategories", {"BACKGROUND_Google": 9, "Faces": 8, "accordion": 12})
 
 
 @pytest.fixture
 def specs(workdir: Path, pictures: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A spec for every data set, on data made here where it is not embedded."""
-    fake_cifar10(workdir / "root", monkeypatch)
+    for name in ("cifar10", "cifar100"):
+        fake_cifar(name, workdir / "root", monkeypatch)
+    fake_fashion_mnist(workdir / "root")
+    fake_caltech101(workdir / "root", pictures)
     photos = pictures(workdir / "photos", {"train/cat": 12, "train/dog": 11, "test/cat": 3, "test/dog": 4})
-    return {"digits": "digits", "cifar10": "cifar10", "folder": f"folder,path={photos}"}
+    prepare(open_source(photos), workdir / "root", name="pets", progress=lambda items, **_: iter(items))
+    alone = {name: name for name in ("digits", "cifar10", "cifar100", "fashion-mnist")}
+    return alone | {"prepared": "pets", "caltech101": "caltech101,train_per_class=3", "folder": f"folder,path={photos}"}
 
 
 @pytest.mark.parametrize("name", Registry().names("dataset"))
 def test_conformance(name: str, specs: dict[str, str], workdir: Path) -> None:
     assert name in specs, f"say in this file how data set {name!r} is to be tested"
-    entry, build, values, spec = Registry().resolve("dataset", specs[name])
+    given = dataset_spec(specs[name], Registry(), workdir / "root")
+    entry, build, values, spec = Registry().resolve("dataset", given)
     first, second = build(workdir / "root", **values), build(workdir / "root", **values)
     assert isinstance(first, Dataset)
     assert entry.summary
@@ -94,3 +123,41 @@ def test_limits() -> None:
         harness.load_dataset("digits", limit=9)
     with pytest.raises(UserError, match="without training images"):
         harness.load_dataset("digits", limit=10)
+
+
+def test_fashion_mnist_is_read_as_torchvision_reads_it(workdir: Path) -> None:
+    from torchvision.datasets.mnist import read_image_file, read_label_file
+
+    fake_fashion_mnist(workdir)
+    test = harness.load_dataset("fashion-mnist", data_root=workdir).test
+    folder = workdir / "fashion-mnist"
+    images = next(test.batches(20)).images
+    assert np.array_equal(images[:, 2], read_image_file(str(folder / "t10k-images-idx3-ubyte")))  # type: ignore[call-overload]
+    assert np.array_equal(test.labels, read_label_file(str(folder / "t10k-labels-idx1-ubyte")))
+    (folder / "t10k-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03 cut off")
+    with pytest.raises(UserError, match=r"t10k-images-idx3-ubyte is damaged .* download it again"):
+        harness.load_dataset("fashion-mnist", data_root=workdir)
+
+
+def test_caltech101_protocol(workdir: Path, pictures: Callable[..., Path]) -> None:
+    fake_caltech101(workdir, pictures)
+
+    def load(parameters: str) -> harness.data.load.Splits:  # type: ignore[name-defined]
+        return harness.load_dataset(f"caltech101,{parameters}", data_root=workdir, tune=0)
+
+    splits = load("train_per_class=5,test_per_class=4")
+    assert np.bincount(splits.train.labels).tolist() == [5, 5, 5]
+    assert np.bincount(splits.test.labels).tolist() == [4, 3, 4]
+    assert not set(splits.train.keys) & set(splits.test.keys)
+    assert load("train_per_class=5,test_per_class=4").test.digest == splits.test.digest
+    assert load("train_per_class=5,test_per_class=4,split_seed=1").test.digest != splits.test.digest
+    assert np.bincount(load("train_per_class=5,test_per_class=0").test.labels).tolist() == [4, 3, 7]
+    alone = load("train_per_class=5,background=false")
+    assert alone.test.class_names == ("Faces", "accordion")
+    assert np.bincount(alone.test.labels).tolist() == [3, 7]
+    with pytest.raises(
+        UserError, match=r"train_per_class=8 leaves nothing to test of class 'Faces', which has 8 images.* at most 7"
+    ):
+        load("train_per_class=8")
+    with pytest.raises(UserError, match=r"Caltech-101 is not in .*put 101_ObjectCategories\.tar\.gz there"):
+        load(f"path={workdir}/nowhere")

@@ -12,8 +12,9 @@ from PIL import Image
 
 import harness
 from harness import UserError
-from harness.data import store as store_module
-from harness.data.sources.class_folders import ClassFolders, classify
+from harness.data import prepare as prepare_module
+from harness.data.sources import open_source
+from harness.data.sources.class_folders import classify
 
 Pictures = Callable[..., Path]
 
@@ -29,13 +30,13 @@ def test_parts_are_found_below_other_folders(layout: str) -> None:
     images = classify(
         [layout.format("cat") + "/1.jpg", layout.format("dog") + "/2.jpg", layout.replace("train", "val").format("cat") + "/3.jpg"]
     )
-    assert [(image.part, image.class_name) for image in images] == [("train", "cat"), ("train", "dog"), ("val", "cat")]
+    assert list(images.values()) == [("train", "cat"), ("train", "dog"), ("val", "cat")]
 
 
 def test_class_folders_alone() -> None:
     images = classify(["photos/cat/1.jpg", "photos/dog/x/2.jpg"])
-    assert [(image.part, image.class_name) for image in images] == [(None, "cat"), (None, "dog")]
-    assert [i.class_name for i in classify(["cat/1.jpg", "dog/2.jpg"])] == ["cat", "dog"]
+    assert list(images.values()) == [("all", "cat"), ("all", "dog")]
+    assert list(classify(["cat/1.jpg", "dog/2.jpg"]).values()) == [("all", "cat"), ("all", "dog")]
 
 
 def test_a_folder_and_a_tar_of_it_are_the_same_split(workdir: Path, pictures: Pictures) -> None:
@@ -53,7 +54,7 @@ def test_the_store_opens_in_any_arrow_reader(workdir: Path, session_data: Path, 
     root = pictures(workdir / "arrows", {"train/cat": 12, "train/dog": 12, "test/cat": 3, "test/dog": 4}, seed=5)
     harness.load_dataset(str(root))
     (folder,) = (session_data / "stores").glob("arrows-*")
-    table = pa.ipc.open_file(str(folder / "test.arrow")).read_all()
+    table = pa.ipc.open_file(str(folder / "test-00000.arrow")).read_all()
     assert table.column_names == ["key", "label", "name", "height", "width", "image"]
     assert table["height"].to_pylist() == [20] * 7
 
@@ -77,7 +78,7 @@ def test_images_of_many_sizes_are_shrunk_with_aspect_kept(workdir: Path, picture
 
 
 def test_above_the_limit_the_store_is_jpeg_and_says_so(workdir: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "RAW_LIMIT", 1000)
+    monkeypatch.setattr(prepare_module, "RAW_LIMIT", 1000)
     root = pictures(workdir / "big", {"train/a": 4, "train/b": 4, "test/a": 2, "test/b": 2})
     test = harness.load_dataset(str(root), tune=1).test
     assert "codec=jpeg quality=95" in test.preparation
@@ -107,13 +108,13 @@ def test_undecodable_images_are_left_out_of_train_and_kept_in_test(workdir: Path
     [
         (lambda root: None, "there is no folder or archive"),
         (lambda root: root.mkdir(), "holds no images in class folders"),
-        (lambda root: root.write_bytes(b"hello"), "neither a folder nor a tar"),
+        (lambda root: root.write_bytes(b"hello"), "neither a folder nor an archive"),
     ],
 )
 def test_a_source_that_is_none_says_why(workdir: Path, make: Callable[[Path], None], words: str) -> None:
     make(workdir / "photos")
     with pytest.raises(UserError, match=words):
-        ClassFolders(workdir / "photos")
+        open_source(workdir / "photos")
 
 
 def test_a_single_class_is_refused(workdir: Path, pictures: Pictures) -> None:
@@ -132,4 +133,4 @@ def test_a_damaged_archive_says_where(workdir: Path, pictures: Pictures, keep: f
 def test_a_tar_that_is_no_tar(workdir: Path) -> None:
     (workdir / "x.tar").write_bytes(io.BytesIO(b"x" * 5000).getvalue())
     with pytest.raises(UserError, match="damaged after its start"):
-        ClassFolders(workdir / "x.tar")
+        open_source(workdir / "x.tar")

@@ -1,0 +1,89 @@
+"""How fast is `prepare`, how much memory does it take? `python -m benchmarks.prepare_speed SOURCE [--images N]`
+
+Question    images/s a core of preparing full-size photographs, against a bare loop of decode, resize and encode on the same cores
+Arms        the bare loop (the same three functions, no store, on as many threads) and prepare, alternated in one process
+Decision    prepare at 85 % of the loop or more; peak resident memory below 1 GB
+SOURCE is a tar of JPEGs; its images are repeated, each made distinct by a comment, up to N.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import resource
+import statistics
+import tarfile
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from harness.data.cores import cores
+from harness.data.decode import decode, encode_jpeg, shrink
+from harness.data.prepare import JPEG_QUALITY, one_torch_thread, prepare
+from harness.data.sources import open_source
+from harness.progress import progress
+
+
+def repeated(source: Path, target: Path, count: int) -> Path:
+    """A tar `target` of `count` JPEGs in class folders: those of the tar `source` over and over, each with a comment of its own."""
+    with tarfile.open(source) as archive:
+        photos = [(Path(m.name), content.read()) for m in archive if m.isfile() and (content := archive.extractfile(m))]
+    with tarfile.open(target, "w") as archive:
+        for i, (name, data) in zip(range(count), itertools.cycle(photos), strict=False):
+            comment = f"{i:010}".encode()
+            data = data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:]
+            member = tarfile.TarInfo(f"{'val' if i % 20 == 0 else 'train'}/{name.name[:9]}/{i}{name.suffix}")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return target
+
+
+def bare_loop(data: list[bytes], threads: int) -> float:
+    """Images a second of decode, resize, encode and nothing else."""
+
+    def work(start: int) -> None:
+        for image in data[start::threads]:
+            encode_jpeg(shrink(decode(image), 256), JPEG_QUALITY)
+
+    with one_torch_thread(), ThreadPoolExecutor(threads) as pool:
+        started = time.perf_counter()
+        list(pool.map(work, range(threads)))
+        return len(data) / (time.perf_counter() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory-only", action="store_true", help="one preparation, no loop")
+    arguments = parser.parse_args()
+    threads = cores()
+    with tempfile.TemporaryDirectory() as folder:
+        tar = repeated(arguments.source, Path(folder) / "repeated.tar", arguments.images)
+        source = open_source(tar)
+        data = [] if arguments.memory_only else [image.read() for image in itertools.islice(source, 500)]
+        ratios = []
+        for turn in range(1 if arguments.memory_only else arguments.rounds):
+            loop = bare_loop(data, threads) if data else 0.0
+            started = time.perf_counter()
+            prepare(source, Path(folder) / str(turn), progress=progress, name="repeated", workers=threads)
+            rate = len(source) / (time.perf_counter() - started)
+            if data:
+                ratios.append(rate / loop)
+                print(
+                    f"round {turn + 1}: loop {loop / threads:.0f}, prepare {rate / threads:.0f} images/s a core: {100 * ratios[-1]:.0f} %"
+                )
+            else:
+                print(f"prepare {rate:.0f} images/s")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            f"{len(source):,} images, {threads} threads: peak {peak:,.0f} MB"
+            + (f", median {100 * statistics.median(ratios):.0f} %" if ratios else "")
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""`harness data`: prepared data sets; list, look into, verify, audit and remove them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli import options
+
+if TYPE_CHECKING:
+    from harness.data.store import Store
+
+
+@click.group()
+def command() -> None:
+    """Prepared data sets: list them, check them, look into them, remove them."""
+
+
+@command.command(name="list")
+@options.data_root
+@options.as_json
+def list_(data_root: Path | None, as_json: bool) -> None:
+    """Names, sizes and sources of what was prepared."""
+    from harness.report.text import text_table
+
+    stores = [_store(name, data_root) for name in _names(data_root)]
+    rows = [
+        [
+            s.folder.name, " + ".join(f"{part} {facts['n']:,}" for part, facts in s.facts["parts"].items()),
+            str(len(s.facts["class_names"])), str(s.facts["size"]), s.facts["codec"], f"{s.bytes / 1e6:,.1f}", s.facts["layout"],
+        ]
+        for s in stores
+    ]  # fmt: skip
+    click.echo(text_table(["data set", "images", "classes", "pixels", "codec", "MB", "layout"], rows, left=2))
+    if as_json:
+        options.print_json([{"name": s.folder.name, "bytes": s.bytes, **_brief(s)} for s in stores])
+
+
+@command.command()
+@click.argument("name")
+@options.data_root
+@options.as_json
+def info(name: str, data_root: Path | None, as_json: bool) -> None:
+    """Digests of its parts and of the nested subsets of train, and every image that could not be decoded or is unusual."""
+    from harness.data.cut import PERCENTS
+    from harness.data.load import load_dataset
+
+    store = _store(name, data_root)
+    for label, key in (("source", "source"), ("layout", "layout"), ("made by", "preparation")):
+        click.echo(f"{label:<10} {store.facts[key]}")
+    for part, facts in store.facts["parts"].items():
+        click.echo(f"{part:<10} {facts['n']:>9,} images, digest {facts['digest']}")
+    subsets = {}
+    for percent in PERCENTS:
+        splits = load_dataset(f"prepared,name={name},train_percent={percent}", data_root=data_root, tune=0)
+        subsets[percent] = {"n": len(splits.train), "digest": splits.train.digest}
+        click.echo(f"{percent:>3} % train {len(splits.train):>9,} images, digest {splits.train.digest}")
+    for what, images in (("undecodable", store.undecodable), ("noted", store.noted)):
+        click.echo(f"{what:<11} {len(images)}")
+        for part, image, why in images:
+            click.echo(f"  {part}: {image}: {why}")
+    if as_json:
+        options.print_json(
+            {"name": name, **_brief(store), "subsets": subsets, "undecodable": store.undecodable, "noted": store.noted}
+        )
+
+
+@command.command()
+@click.argument("names", nargs=-1)
+@options.data_root
+def verify(names: tuple[str, ...], data_root: Path | None) -> None:
+    """Read every file of the named data sets (default: all) and compare checksums and digests."""
+    damaged = False
+    for name in names or _names(data_root):
+        wrong = _store(name, data_root).damaged()
+        damaged |= bool(wrong)
+        click.echo(f"{name}: {'; '.join(wrong) or 'as it was written'}")
+    if damaged:
+        raise click.exceptions.Exit(1)
+
+
+@command.command()
+@click.argument("dataset")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("audit.html"), show_default=True, help="The page to write.")
+@options.data_root
+@options.as_json
+def audit(dataset: str, out: Path, data_root: Path | None, as_json: bool) -> None:
+    """A page about DATASET (a prepared name, or any --dataset): class balance, sizes, exact and near duplicates side by side."""
+    from harness.data.audit import audit, audit_page
+    from harness.data.load import load_dataset
+    from harness.files import write_atomic
+
+    splits = load_dataset(dataset, data_root=data_root, tune=0)
+    found = audit(splits.title, splits.train, splits.test)
+    lists = []
+    if dataset in _names(data_root):
+        store = _store(dataset, data_root)
+        lists = [("Undecodable", store.undecodable), ("Unusual, but decoded", store.noted)]
+    page = audit_page(found, remarks=splits.remarks, lists=lists)
+    write_atomic(out, lambda file: file.write(page.encode()))
+    for kind, counts in found.counts().items():
+        click.echo(f"{kind:<6} " + ", ".join(f"{where}: {count:,}" for where, count in counts.items()))
+    click.echo(f"page   {out.resolve()}")
+    if as_json:
+        options.print_json({"dataset": dataset, "page": str(out.resolve()), "pairs": found.counts()})
+
+
+@command.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options.data_root
+def rm(names: tuple[str, ...], yes: bool, data_root: Path | None) -> None:
+    """Remove prepared data sets; the sources stay."""
+    import shutil
+
+    stores = [_store(name, data_root) for name in names]
+    if not yes:
+        click.confirm(f"Remove {', '.join(names)} ({sum(store.bytes for store in stores) / 1e6:,.1f} MB)?", abort=True)
+    for store in stores:
+        (store.folder / "store.json").unlink()  # first: half removed, it is no data set any more
+        shutil.rmtree(store.folder)
+        click.echo(f"removed {store.folder}")
+
+
+def _names(root: Path | None) -> list[str]:
+    from harness.data.root import data_root
+    from harness.data.store import store_names
+
+    return store_names(data_root(root))
+
+
+def _store(name: str, root: Path | None) -> Store:
+    from harness.data.root import data_root
+    from harness.data.store import open_store
+
+    return open_store(data_root(root), name)
+
+
+def _brief(store: Store) -> dict[str, object]:
+    facts = {key: store.facts[key] for key in ("layout", "source", "size", "codec", "preparation")}
+    return {**facts, "splits": {part: {"n": f["n"], "digest": f["digest"]} for part, f in store.facts["parts"].items()}}

@@ -1,0 +1,82 @@
+"""`harness prepare`: decode a source once, into a data set that `--dataset NAME` takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli import options
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--name", help="How to call the data set.  [default: the source's name]")
+@click.option(
+    "--size", type=click.IntRange(8), default=256, show_default=True, help="Pixels of the shorter side; smaller images stay."
+)
+@click.option("--workers", type=click.IntRange(1), help="Threads that decode.  [default: one a core]")
+@click.option("--plan", is_flag=True, help="Say what it will take, and ILSVRC-2012 at this rate; write nothing.")
+@options.data_root
+@options.as_json
+def command(
+    source: Path, name: str | None, size: int, workers: int | None, plan: bool, data_root: Path | None, as_json: bool
+) -> None:
+    """Make a data set of SOURCE: ILSVRC-2012 or 2010 as downloaded, Kaggle's layout, imagenet-1k parquet, tar shards, Tiny-ImageNet-200,
+    or class folders; a folder or an archive. What a killed preparation has done is kept.
+    """
+    from harness.data.cores import cores
+    from harness.data.load import load_dataset
+    from harness.data.prepare import prepare
+    from harness.data.root import data_root as default_data_root
+    from harness.data.sources import open_source
+    from harness.progress import progress
+
+    root = default_data_root(data_root)
+    name = _checked(name or source.name.split(".")[0])
+    opened = open_source(source)
+    if plan:
+        _plan(opened, root, size, workers or cores(), as_json)
+        return
+    click.echo(f"source     {source} ({opened.layout}, {len(opened.class_names)} classes, {len(opened):,} images)")
+    store = prepare(opened, root, name=name, size=size, workers=workers, progress=progress)
+    splits = load_dataset(f"prepared,name={name}", data_root=root)
+    parts = {"train": splits.train, "tune": splits.tune, "test": splits.test}
+    click.echo(f"store      {store.folder} ({store.bytes / 1e6:,.1f} MB, {store.facts['preparation']})")
+    for part, split in parts.items():
+        if split is not None:
+            click.echo(f"{part:<10} {len(split):>9,} images, digest {split.digest}")
+    for remark in splits.remarks:
+        click.echo(f"remark     {remark}")
+    if store.noted:
+        click.echo(f"noted      {len(store.noted)} unusual images that were decoded: harness data info {name} lists them")
+    click.echo(f"next       harness run --pipeline baseline --dataset {name}")
+    if as_json:
+        facts = {part: {"n": len(split), "digest": split.digest} for part, split in parts.items() if split is not None}
+        options.print_json({"name": name, "splits": facts})
+
+
+def _checked(name: str) -> str:
+    """Raises UserError for a name that `--dataset` would read as something else."""
+    from harness.errors import UserError
+    from harness.registry import Registry
+
+    if name in Registry().entries["dataset"] or not name or name.startswith(("-", ".")) or not set(name).isdisjoint('/,="~ '):
+        raise UserError(
+            f"a prepared data set cannot be called {name!r}: choose with --name one that is no built-in data set "
+            f'({", ".join(Registry().names("dataset"))}) and has no blank and none of / , = " ~ in it'
+        )
+    return name
+
+
+def _plan(opened: object, root: Path, size: int, workers: int, as_json: bool) -> None:
+    from harness.data.plan import ILSVRC_2012, plan, plan_lines
+    from harness.data.sources import Source
+
+    source: Source = opened  # type: ignore[assignment]
+    made = plan(source, size=size, workers=workers)
+    for line in plan_lines(made, source, root, size):
+        click.echo(line)
+    if as_json:
+        counts = {"source": made.images, "ilsvrc2012": ILSVRC_2012}
+        options.print_json({what: {"images": n, "seconds": made.seconds(n), "bytes": made.bytes(n)} for what, n in counts.items()})

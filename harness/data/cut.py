@@ -1,0 +1,84 @@
+"""From the parts of a store to the train and test splits of a data set."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.contract import Dataset, Split
+from harness.data.sources import WHOLE
+from harness.data.store import Store
+from harness.errors import UserError
+
+PERCENTS = (1, 2, 5, 10, 25, 50, 100)  # of train: nested, class-balanced, fixed by the keys
+MANY_CLASSES = 1000  # from here on tune is 50 images a class, as on ILSVRC, else 10 % of each
+LISTED = 5  # undecodable images that a remark names
+
+
+def dataset_of(store: Store, *, title: str, test_fraction: float, split_seed: int, train_percent: int = 100) -> Dataset:
+    """The part `test` (else `val`) is scored; without either, `test_fraction` of each class, drawn by `split_seed` and the images' content.
+
+    Remarks say what was drawn or left out. Raises UserError when there is one class only.
+    """
+    if len(store.facts["class_names"]) < 2:
+        raise UserError(
+            f"{store.facts['source']} holds one class only ({store.facts['class_names'][0]}); a classifier needs at least two"
+        )
+    train, test, remarks = _parts(store, test_fraction, split_seed)
+    train = train.take(np.flatnonzero(train.rows >= 0))
+    if train_percent != 100:
+        train = train.subset(train_percent / 100)
+        remarks.append(f"{train_percent} % of the training images of each class, chosen by key")
+    return Dataset(
+        title=title,
+        train=train,
+        test=test,
+        tune_per_class=50 if train.classes >= MANY_CLASSES and np.bincount(train.labels).min() > 50 else None,
+        remarks=(*remarks, *store.facts["remarks"], *_undecodable(store.undecodable)),
+    )
+
+
+def _parts(store: Store, test_fraction: float, split_seed: int) -> tuple[Split, Split, list[str]]:
+    """(train, test, remarks)."""
+    if "train" in store.parts and len(store.parts) > 1:
+        test_part = next((part for part in ("test", "val") if part in store.parts), store.parts[0])
+        unused = [
+            f"{part}/ is not used: {test_part}/ is the test split" for part in store.parts if part not in ("train", test_part)
+        ]
+        return store.split("train"), store.split(test_part), unused
+    part = store.parts[0]
+    train, test = drawn(store.split(part), test_fraction, split_seed)
+    why = "no test part" if part == WHOLE else f"only {part}/ found"
+    return train, test, [f"{why}: a class-balanced {test_fraction:.0%} (seed {split_seed}) is the test split"]
+
+
+def drawn(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """(train, test). The draw depends on seed and keys alone, so it is the same for any order of the files."""
+    taken = np.zeros(len(split), dtype=bool)
+    for label, members in members_by_class(split, seed):
+        if len(members) < 2:
+            raise UserError(
+                f"class {split.class_names[label]!r} has one image only; without a test part each class needs at least two"
+            )
+        taken[members[: min(len(members) - 1, max(1, round(fraction * len(members))))]] = True
+    return split.take(np.flatnonzero(~taken)), split.take(np.flatnonzero(taken))
+
+
+def members_by_class(split: Split, seed: int) -> list[tuple[int, list[int]]]:
+    """(label, positions of its images in an order drawn by seed and keys), for each label that occurs."""
+    shuffled = []
+    for label in np.unique(split.labels).tolist():
+        members = np.flatnonzero(split.labels == label)
+        members = members[np.argsort(split.keys[members])].tolist()
+        random.Random(f"{seed} {label}").shuffle(members)
+        shuffled.append((label, members))
+    return shuffled
+
+
+def _undecodable(images: Sequence[tuple[str, str, str]]) -> list[str]:
+    remarks = [f"cannot be decoded: {name} ({why})" for _, name, why in images[:LISTED]]
+    if (more := len(images) - LISTED) > 0:
+        remarks.append(f"... and {more} more that cannot be decoded")
+    return remarks

@@ -1,0 +1,28 @@
+"""official ILSVRC-2010: ILSVRC2010_images_train.tar, _val.tar and _test.tar, and the devkit 1.0 with the test labels, in one folder.
+
+Its test labels are public: Table 1 of Krizhevsky et al. 2012 and their comparison of one and two columns are on its test images.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.data.sources import Source
+from harness.data.sources._ilsvrc import OfficialFiles, Year
+
+YEAR = Year(
+    year=2010,
+    page="https://image-net.org/challenges/LSVRC/2010/2010-downloads.php",
+    kit="ILSVRC2010_devkit-1.0.tar.gz",
+    tars={
+        "train": ("ILSVRC2010_images_train.tar", ""),
+        "val": ("ILSVRC2010_images_val.tar", ""),
+        "test": ("ILSVRC2010_images_test.tar", ""),
+    },
+    truth={"val": "ILSVRC2010_validation_ground_truth.txt", "test": "ILSVRC2010_test_ground_truth.txt"},
+)
+
+
+def open_source(path: Path) -> Source | None:
+    here = path.is_dir() and any((path / file).exists() for file, _ in YEAR.tars.values())
+    return OfficialFiles(path, YEAR) if here else None

@@ -1,0 +1,197 @@
+"""One set of photographs, one digest, whatever the layout."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import UserError
+from harness.data import prepare as prepare_module
+from harness.data.sources import open_source
+from harness.data.store import Store
+
+Layout = Callable[[Any, Path], Path]
+StoreOf = Callable[..., Store]
+
+
+def pixels(store: Store, part: str) -> dict[str, np.ndarray]:
+    split = store.split(part)
+    return {key: image.numpy() for key, image in zip(split.keys, split.images.read(split.rows), strict=True)}
+
+
+def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
+
+
+def digests(store: Store) -> list[str]:
+    return [store.facts["parts"][part]["digest"] for part in ("train", "val")]
+
+
+@pytest.mark.parametrize("raw", [True, False], ids=["lossless", "jpeg"])
+def test_every_layout_gives_one_digest_and_the_same_pixels(
+    generated: Any,
+    layout: Layout,
+    layouts: dict[str, Layout],
+    store_of: StoreOf,
+    workdir: Path,
+    raw: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if not raw:
+        monkeypatch.setattr(prepare_module, "RAW_LIMIT", 1000)
+    reference = store_of(layouts["class folders"](generated, workdir / "reference"))
+    store = store_of(layout(generated, workdir / "other"))
+    assert store.facts["codec"] == ("raw" if raw else "jpeg")
+    assert digests(store) == digests(reference)
+    assert same(pixels(store, "val"), pixels(reference, "val"))
+    assert [store.facts["parts"][part]["n"] for part in ("train", "val")] == [20, 10]
+
+
+def test_one_swapped_label_changes_the_digest(generated: Any, layout: Layout, store_of: StoreOf, workdir: Path) -> None:
+    (a, one), (b, other), *rest = generated.val
+    assert a != b
+    swapped = replace(generated, val=[(b, one), (a, other), *rest])
+    right, wrong = (store_of(layout(photos, workdir / name)) for name, photos in (("right", generated), ("wrong", swapped)))
+    assert digests(right)[0] == digests(wrong)[0]
+    assert digests(right)[1] != digests(wrong)[1]
+
+
+def test_labels_are_ranks_of_wordnet_ids_and_not_the_kits_ids(generated: Any, layouts: dict[str, Layout], workdir: Path) -> None:
+    source = open_source(layouts["official"](generated, workdir / "ilsvrc"))
+    assert source.class_names == tuple(generated.wnids)
+    wnid_of = {data: wnid for wnid, data in generated.train + generated.val}
+    assert [source.class_names[image.label] for image in source] == [wnid_of[image.read()] for image in source]
+
+
+def test_ilsvrc_2010_scores_its_public_test_part(
+    generated: Any, layouts: dict[str, Callable[..., Path]], store_of: StoreOf, workdir: Path
+) -> None:
+    import harness
+
+    store_of(layouts["official"](generated, workdir / "ilsvrc2010", year=2010), name="ilsvrc2010")
+    loaded = harness.load_dataset("ilsvrc2010", data_root=workdir / "root", tune=1)
+    assert len(loaded.test) == 10
+    assert "val/ is not used: test/ is the test split" in loaded.remarks
+
+
+@pytest.fixture
+def photographs(generated: Any, samples: Path) -> Any:
+    """The full-size sample: its first fifty classes also serve as the validation part."""
+    if not (samples / "ilsvrc-sample-100.tar").exists():
+        pytest.skip(f"needs ilsvrc-sample-100.tar in {samples}")
+    with tarfile.open(samples / "ilsvrc-sample-100.tar") as archive:
+        images = [(Path(m.name).name[:9], archive.extractfile(m).read()) for m in archive if m.isfile()]  # type: ignore[union-attr]
+    return replace(generated, train=images, val=images[:50])
+
+
+def test_full_size_photographs(photographs: Any, layouts: dict[str, Layout], store_of: StoreOf, workdir: Path) -> None:
+    def stores() -> Iterator[Store]:
+        for name in ("class folders", "official", "kaggle", "parquet", "shards"):
+            yield store_of(layouts[name](photographs, workdir / name), size=64)
+
+    first, *others = stores()
+    assert len(first.facts["class_names"]) == 100
+    for store in others:
+        assert digests(store) == digests(first)
+        assert same(pixels(store, "val"), pixels(first, "val"))
+
+
+@pytest.mark.parametrize(
+    ("layout_name", "without", "words"),
+    [
+        (
+            "official",
+            "ILSVRC2012_img_val.tar",
+            r"ILSVRC2012_img_val\.tar \(MD5 29b22e.*is missing; get it from https://image-net\.org",
+        ),
+        ("official", "ILSVRC2012_devkit_t12/data/meta.mat", r"development kit ILSVRC2012_devkit_t12\.tar\.gz .* is missing"),
+        (
+            "official",
+            "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt",
+            "validation_ground_truth.txt .* is missing",
+        ),
+        ("kaggle", "LOC_val_solution.csv", "LOC_val_solution.csv is missing; get it from https://www.kaggle.com"),
+        ("kaggle", "LOC_synset_mapping.txt", "LOC_synset_mapping.txt is missing"),
+    ],
+)
+def test_what_is_missing_is_named(
+    generated: Any, layouts: dict[str, Layout], workdir: Path, layout_name: str, without: str, words: str
+) -> None:
+    root = layouts[layout_name](generated, workdir / "source")
+    (root / without).unlink()
+    with pytest.raises(UserError, match=words):
+        open_source(root)
+
+
+def test_a_ground_truth_of_another_length_is_refused(generated: Any, layouts: dict[str, Layout], workdir: Path) -> None:
+    root = layouts["official"](generated, workdir / "source")
+    truth = root / "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
+    truth.write_text(truth.read_text() + "1\n")
+    with pytest.raises(UserError, match=r"holds 10 images, but ILSVRC2012_validation_ground_truth\.txt has 11 lines"):
+        open_source(root)
+
+
+def test_a_validation_image_in_the_wrong_folder_is_refused(generated: Any, layouts: dict[str, Layout], workdir: Path) -> None:
+    val = layouts["kaggle"](generated, workdir / "source") / "ILSVRC/Data/CLS-LOC/val"
+    for image in list(val.iterdir()):
+        (val / "n01440764").mkdir(exist_ok=True)
+        image.rename(val / "n01440764" / image.name)
+    with pytest.raises(UserError, match=r"lies in folder n01440764, but LOC_val_solution.csv says n0"):
+        open_source(workdir / "source")
+
+
+def test_a_shard_image_without_a_label_is_named(generated: Any, layouts: dict[str, Layout], workdir: Path) -> None:
+    root = layouts["shards"](generated, workdir / "source")
+    with tarfile.open(root / "imagenet-val-000002.tar", "w") as archive:
+        for name in ("7.cls", "7.jpg", "8.jpg"):
+            (workdir / name).write_bytes(b"1")
+            archive.add(workdir / name, arcname=name)
+    with pytest.raises(UserError, match=r"image 8 has neither 8\.cls nor a 8\.json"):
+        open_source(root)
+
+
+def test_parquet_rows_without_labels_are_passed_over_and_said(generated: Any, layouts: dict[str, Layout], workdir: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    root = layouts["parquet"](generated, workdir / "source")
+    pq.write_table(pa.table({"image": [{"bytes": b"?", "path": ""}] * 3, "label": [-1] * 3}), root / "test-00000-of-00001.parquet")
+    source = open_source(root)
+    assert {image.part for image in source} == {"train", "val"}
+    assert source.remarks == ("3 images without labels are passed over",)
+    assert source.class_names[0] == "words of n01440764"
+
+
+def test_tiny_imagenet(generated: Any, store_of: StoreOf, workdir: Path) -> None:
+    root = workdir / "tiny-imagenet-200"
+    for i, (wnid, data) in enumerate(generated.train):
+        (root / "train" / wnid / "images").mkdir(parents=True, exist_ok=True)
+        (root / "train" / wnid / "images" / f"{wnid}_{i}.JPEG").write_bytes(data)
+    for part in ("val", "test"):
+        (root / part / "images").mkdir(parents=True)
+        for i, (_, data) in enumerate(generated.val):
+            (root / part / "images" / f"{part}_{i}.JPEG").write_bytes(data)
+    (root / "wnids.txt").write_text("\n".join(reversed(generated.wnids)))
+    (root / "val" / "val_annotations.txt").write_text(
+        "".join(f"val_{i}.JPEG\t{wnid}\t0\t0\t62\t62\n" for i, (wnid, _) in enumerate(generated.val))
+    )
+    store = store_of(root)
+    assert store.facts["layout"] == "Tiny-ImageNet-200"
+    assert store.facts["remarks"] == ["10 test images without labels are passed over"]
+    assert [generated.wnids[label] for label in store.split("val").labels] == [wnid for wnid, _ in generated.val]
+    (root / "wnids.txt").unlink()
+    with pytest.raises(UserError, match=r"wnids\.txt is missing; get it from http"):
+        open_source(root)
+
+
+def test_imagenette_in_its_tar(generated: Any, layouts: dict[str, Layout], store_of: StoreOf, workdir: Path) -> None:
+    folder = layouts["class folders"](generated, workdir / "imagenette2-320")
+    with tarfile.open(workdir / "imagenette2-320.tgz", "w:gz") as archive:
+        archive.add(folder, arcname="imagenette2-320")
+    assert digests(store_of(workdir / "imagenette2-320.tgz")) == digests(store_of(folder))
