@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +130,8 @@ def main() -> None:
             return split.shuffled(BATCH, seed=0, epoch=epoch, crop=CROP, flip=True)
 
         for kind, wanted in (("full", 3.0), ("small", 1.2)):
-            compare(
-                f"{kind} files", wanted, len(split), ours, lambda w, k=kind: torchvision_loader(folder / k, w), arguments.rounds
-            )  # type: ignore[misc]
+            theirs = partial(torchvision_loader, folder / kind)
+            compare(f"{kind} files", wanted, len(split), ours, theirs, arguments.rounds)
     cifar = cifar_split()
     compare(
         "CIFAR-10",

@@ -8,8 +8,7 @@ import nbformat
 from nbclient import NotebookClient
 
 CELLS = (
-    "import numpy as np, torch, harness\n"
-    "before = (torch.initial_seed(), torch.get_num_threads(), np.random.get_state()[1][0])",
+    "import numpy as np, torch, harness\nbefore = (torch.initial_seed(), torch.get_num_threads(), np.random.get_state()[1][0])",
     "{plugin}",
     "rng = np.random.default_rng(0)\n"
     "def split(n):\n"
