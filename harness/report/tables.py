@@ -46,6 +46,17 @@ COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
 )
 
 
+def _notes(row: Row) -> str:
+    """The recipe, a variant, anything later than 2012: it stands in every table."""
+    return f"({'; '.join(row.notes)})"
+
+
+def _rich_cells(row: Row, escape: Callable[[str], str]) -> list[str]:
+    """The row's cells for a page, its notes in small print below its name."""
+    name, *others = [escape(cell(row)) for _, cell in COLUMNS]
+    return [f"{name}<br><small>{escape(_notes(row))}</small>" if row.notes else name, *others]
+
+
 def _footnotes(comparison: Comparison) -> list[str]:
     lines = [
         f"{comparison.title}, n = {comparison.n_test:,} test images, test digest {comparison.test_digest}",
@@ -54,28 +65,31 @@ def _footnotes(comparison: Comparison) -> list[str]:
     ]
     for row in comparison.rows:
         for run_id, seed, source, finished in zip(row.run_ids, row.seeds, row.source_hashes, row.finished, strict=True):
-            notes = f"; {'; '.join(row.notes)}" if row.notes else ""
             lines.append(
-                f"{run_id}: {row.pipeline}, seed {seed}, source {source}, {age(finished)} old, looks at test {row.test_looks}{notes}"
+                f"{run_id}: {row.pipeline}, seed {seed}, source {source}, {age(finished)} old, looks at test {row.test_looks}"
             )
     return [*lines, *(f"times on {machine}" for machine in comparison.machines)]
 
 
 def comparison_text(comparison: Comparison) -> str:
     """The table as `harness compare` prints it."""
-    table = text_table([head for head, _ in COLUMNS], [[cell(row) for _, cell in COLUMNS] for row in comparison.rows])
+    head, rule, *lines = text_table(
+        [head for head, _ in COLUMNS], [[cell(row) for _, cell in COLUMNS] for row in comparison.rows]
+    ).splitlines()
+    noted = [f"{line}\n  {_notes(row)}" if row.notes else line for line, row in zip(lines, comparison.rows, strict=True)]
+    table = "\n".join([head, rule, *noted])
     notes = [textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False) for line in _footnotes(comparison)]
     return "\n".join([table, "", *notes])
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    rows = [[head for head, _ in COLUMNS], ["---"] * len(COLUMNS), *([cell(row) for _, cell in COLUMNS] for row in comparison.rows)]
+    rows = [[head for head, _ in COLUMNS], ["---"] * len(COLUMNS), *(_rich_cells(row, str) for row in comparison.rows)]
     return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", *(f"- {line}" for line in _footnotes(comparison))])
 
 
 def comparison_html(comparison: Comparison) -> str:
     """A table for a notebook."""
-    rows = [[cell(row) for _, cell in COLUMNS] for row in comparison.rows]
+    rows = [_rich_cells(row, html.escape) for row in comparison.rows]
     notes = "".join(f"<li>{html.escape(line)}</li>" for line in _footnotes(comparison))
     return f"{_html_table([head for head, _ in COLUMNS], rows)}<ul>{notes}</ul>"
 
@@ -97,7 +111,9 @@ RESULT_COLUMNS: tuple[tuple[str, Callable[[Result], str]], ...] = (
 
 
 def results_html(results: Sequence[Result]) -> str:
-    return _html_table([head for head, _ in RESULT_COLUMNS], [[cell(r) for _, cell in RESULT_COLUMNS] for r in results])
+    return _html_table(
+        [head for head, _ in RESULT_COLUMNS], [[html.escape(cell(r)) for _, cell in RESULT_COLUMNS] for r in results]
+    )
 
 
 def results_frame(results: Sequence[Result]) -> Any:
@@ -108,6 +124,7 @@ def results_frame(results: Sequence[Result]) -> Any:
 
 
 def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """`rows` are HTML already."""
     cells = "".join(f"<th>{html.escape(h)}</th>" for h in head)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"

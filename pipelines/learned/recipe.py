@@ -34,15 +34,16 @@ RECIPE_2012 = Recipe(name="2012", epochs=90, batch=128, rate=0.01, schedule="pla
 def short(n: int, side: int) -> Recipe:
     """A recipe for small images and a short time; `n` training images of `side` x `side` pixels.
 
-    epochs  100 (side / 32)^(1/4) / n^(1/8): 26 for 45,000 images of 32 pixels, 41 for 1,200. Few images need more passes, and larger
-            ones hold more to learn, but both slowly: the number of updates still grows with n.
+    epochs  379 (side / 32)^(1/4) / n^(1/4): 26 for 45,000 images of 32 pixels, 65 for 1,167. Few images need more passes, and larger
+            ones hold more to learn, but both slowly: the number of updates still grows with n. The exponent of n: on two held-out
+            quarters of the 1,297 training digits 65 epochs left 2.5 and 1.9 % errors, 43 left 4.0 and 4.6 % (one seed).
     batch   n / 32 images, at least 16 and at most the paper's 128, so that an epoch has 32 updates or more.
     rate    0.08 for batches of 128, and with the root of the batch, as the noise of the gradient does.
     """
     batch = max(16, min(128, n // 32))
     return Recipe(
         name="short",
-        epochs=max(1, round(100 * (side / 32) ** 0.25 / n**0.125)),
+        epochs=max(1, round(379 * (side / 32) ** 0.25 / n**0.25)),
         batch=batch,
         rate=0.08 * (batch / 128) ** 0.5,
         schedule="one-cycle",

@@ -49,3 +49,4 @@ def test_short_recipe_follows_from_the_number_of_images():
     assert isinstance(make_schedule(short(1000, 32), 10), OneCycle)
     assert short(100_000, 32).epochs <= short(10_000, 32).epochs <= short(1_000, 32).epochs
     assert with_epochs(short(1000, 32), 3).epochs == 3
+    assert (short(45_000, 32).epochs, short(1_167, 32).epochs) == (26, 65)
