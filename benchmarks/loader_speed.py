@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +130,7 @@ def main() -> None:
             return split.shuffled(BATCH, seed=0, epoch=epoch, crop=CROP, flip=True)
 
         for kind, wanted in (("full", 3.0), ("small", 1.2)):
-            compare(
-                f"{kind} files", wanted, len(split), ours, lambda w, k=kind: torchvision_loader(folder / k, w), arguments.rounds
-            )  # type: ignore[misc]
+            compare(f"{kind} files", wanted, len(split), ours, partial(torchvision_loader, folder / kind), arguments.rounds)
     cifar = cifar_split()
     compare(
         "CIFAR-10",

@@ -40,7 +40,7 @@ def _reading(images: Images, rows: np.ndarray) -> Job:
             return torch.cat(read)  # type: ignore[arg-type]
         return [image for part in read for image in part]
 
-    return [lambda piece=piece: images.read(piece) for piece in pieces], collect  # type: ignore[misc]
+    return [lambda piece=piece: images.read(piece) for piece in pieces], collect
 
 
 def shuffled(
@@ -87,7 +87,7 @@ def _cropping(images: Images, rows: np.ndarray, places: np.ndarray, mirrored: np
             cut_crops(images.read(rows[piece]), places[piece], mirrored[piece], pad, out[piece])
 
     pieces = [slice(start, start + step) for start in range(0, len(rows), step)]
-    return [lambda piece=piece: fill(piece) for piece in pieces], lambda _: batch  # type: ignore[misc]
+    return [lambda piece=piece: fill(piece) for piece in pieces], lambda _: batch
 
 
 def cut_crops(images: Pixels, places: np.ndarray, mirrored: np.ndarray, pad: int, out: np.ndarray) -> None:
