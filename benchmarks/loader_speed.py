@@ -130,8 +130,7 @@ def main() -> None:
             return split.shuffled(BATCH, seed=0, epoch=epoch, crop=CROP, flip=True)
 
         for kind, wanted in (("full", 3.0), ("small", 1.2)):
-            theirs = partial(torchvision_loader, folder / kind)
-            compare(f"{kind} files", wanted, len(split), ours, theirs, arguments.rounds)
+            compare(f"{kind} files", wanted, len(split), ours, partial(torchvision_loader, folder / kind), arguments.rounds)
     cifar = cifar_split()
     compare(
         "CIFAR-10",
