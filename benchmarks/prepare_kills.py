@@ -18,6 +18,8 @@ from pathlib import Path
 
 from benchmarks.prepare_speed import repeated
 
+START_SECONDS = 4.0  # before a process has loaded its libraries and begins; the moments then spread over the whole of the work
+
 
 def prepare(source: Path, root: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "harness", "prepare", str(source), "--name", "repeated", "--data-root", str(root)]
@@ -46,9 +48,8 @@ def main() -> None:
         kills = 0
         while kills < arguments.kills:
             process = prepare(source, Path(folder) / "killed")
-            # A kill in each stretch of work: starting takes some seconds, and the work left shrinks as shards are kept.
             with suppress(subprocess.TimeoutExpired):
-                process.wait(moments.uniform(0, 3 * seconds / arguments.kills) + min(8.0, seconds / 4))
+                process.wait(START_SECONDS + moments.uniform(0, 1.2 * seconds / arguments.kills))
                 break
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -109,7 +109,8 @@ def cut_crops(images: Pixels, places: np.ndarray, mirrored: np.ndarray, pad: int
 def _with_room(images: torch.Tensor, pad: int, side: int) -> torch.Tensor:
     """(..., 3, height, width) padded, and with both sides `side` at least."""
     if pad:
-        images = torch.nn.functional.pad(images, [pad] * 4)
+        around = [(0, 0)] * (images.ndim - 2) + [(pad, pad)] * 2
+        images = torch.from_numpy(np.pad(images.numpy(), around))
     height, width = images.shape[-2:]
     if min(height, width) >= side:
         return images
