@@ -35,6 +35,7 @@ class Subject:
         splits = load_dataset("digits", limit=N_LABELLED, limit_test=N_SCORED)
         self.train, self.tune, self.test = splits.train, splits.tune, splits.test
         self.entry, *_ = Registry(plugins).resolve("pipeline", spec)
+        self.settings = global_settings()
         self.fitted = self.fit()
         self.scores = self.score(self.fitted)
 
@@ -119,21 +120,9 @@ def check_order_free(subject: Subject) -> None:
 
 def check_leaves_globals(subject: Subject) -> None:
     """fit and scores leave thread and determinism settings alone"""
-    before = (
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.get_default_dtype(),
-        torch.is_grad_enabled(),
-    )
-    subject.score(subject.fit(seed=1))
-    after = (
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.get_default_dtype(),
-        torch.is_grad_enabled(),
-    )
-    if before != after:
-        raise Broken(f"(threads, deterministic, dtype, gradients) were {before} and are {after}")
+    after = global_settings()
+    if subject.settings != after:
+        raise Broken(f"(threads, deterministic, dtype, gradients) were {subject.settings} and are {after}")
 
 
 def check_state_round_trip(subject: Subject) -> None:
@@ -144,6 +133,11 @@ def check_state_round_trip(subject: Subject) -> None:
         with get_context("spawn").Pool(1) as pool:
             rescored = pool.apply(_rescore, (subject.spec, subject.plugins, path))
     _same(torch.from_numpy(rescored), subject.scores, "the reloaded pipeline scores otherwise")
+
+
+def global_settings() -> tuple[int, bool, torch.dtype, bool]:
+    """torch's (threads, deterministic algorithms, default dtype, gradients on), for the whole process."""
+    return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_default_dtype(), torch.is_grad_enabled()
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (

@@ -5,6 +5,7 @@ It is to become the system of 2011: SIFT and colour statistics, Fisher vectors, 
 
 from __future__ import annotations
 
-from pipelines.hog_svm import FAMILY, build
+from pipelines.hog_svm import build
 
+FAMILY = "hand-crafted"
 __all__ = ["FAMILY", "build"]

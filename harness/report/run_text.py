@@ -44,7 +44,7 @@ def result_lines(result: Result) -> list[str]:
         )
     if result.tune_top1_error is not None:
         lines.append(f"tune       {percent(result.tune_top1_error)} top-1 error, n = {result.n_tune:,}")
-    cached = f", {duration(result.cached_seconds)} of it spared by the cache" if result.cached_seconds else ""
+    cached = f", {duration(result.cached_seconds)} of it spared by the cache" if result.cached_seconds >= 0.1 else ""
     refitted = " (train + tune, settings chosen on tune)" if result.refitted else ""
     lines.append(f"fit        {duration(result.fit_seconds)}{cached}; {result.n_fit:,} labelled images{refitted}")
     if result.score_seconds is not None:
