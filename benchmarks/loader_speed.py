@@ -56,7 +56,7 @@ def as_files(split: Split, folder: Path, source: Path) -> None:
     originals = {image.name: image.read() for image in open_source(source)}
     assert split.names is not None
     for name, label, row in zip(split.names.tolist(), split.labels.tolist(), split.rows.tolist(), strict=True):
-        for kind, data in (("full", originals[name]), ("small", split.images._column[row].as_py())):  # type: ignore[attr-defined]
+        for kind, data in (("full", originals[name]), ("small", split.images.stored(row).to_pybytes())):  # type: ignore[attr-defined]
             path = folder / kind / f"{label:03}" / f"{row}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
@@ -69,7 +69,7 @@ def check_pixels(split: Split) -> None:
     order = rng.permutation(len(split))
     places, mirrored = rng.random((len(split), 2), dtype=np.float32), rng.random(len(split), dtype=np.float32) < 0.5
     for i, crop in enumerate(batch.images):
-        data = split.images._column[split.rows[order[i]]].as_py()  # type: ignore[attr-defined]
+        data = split.images.stored(split.rows[order[i]]).to_pybytes()  # type: ignore[attr-defined]
         pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
         if min(pixels.shape[:2]) < CROP:  # scaled up until the crop fits: Pillow's own resize gives other pixels
             continue

@@ -2,7 +2,7 @@
 
 Question    images/s a core of preparing full-size photographs, against a bare loop of decode, resize and encode on the same cores
 Arms        the bare loop (the same three functions, no store, on as many threads) and prepare, alternated in one process
-Decision    prepare at 85 % of the loop or more; peak resident memory below 1 GB
+Decision    prepare at 85 % of the loop or more; peak resident memory of a process `harness prepare` below 1 GB
 SOURCE is a tar of JPEGs; its images are repeated, each made distinct by a comment, up to N.
 """
 
@@ -13,6 +13,8 @@ import io
 import itertools
 import resource
 import statistics
+import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -53,36 +55,40 @@ def bare_loop(data: list[bytes], threads: int) -> float:
         return len(data) / (time.perf_counter() - started)
 
 
+def peak_of_command(source: Path, root: Path) -> float:
+    """Megabytes that a process `harness prepare` holds resident at its peak."""
+    command = [sys.executable, "-m", "harness", "prepare", str(source), "--name", "repeated", "--data-root", str(root)]
+    subprocess.run(command, check=True)
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def ratio_of_rates(tar: Path, root: Path, threads: int) -> float:
+    """images/s of prepare over those of the bare loop."""
+    source = open_source(tar)
+    loop = bare_loop([image.read() for image in itertools.islice(source, 500)], threads)
+    started = time.perf_counter()
+    prepare(source, root, progress=progress, name="repeated", workers=threads)
+    rate = len(source) / (time.perf_counter() - started)
+    print(f"loop {loop / threads:.0f}, prepare {rate / threads:.0f} images/s a core: {100 * rate / loop:.0f} %", flush=True)
+    return rate / loop
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory-only", action="store_true", help="one preparation, no loop")
+    parser.add_argument("--memory-only", action="store_true", help="no rounds")
     arguments = parser.parse_args()
     threads = cores()
-    with tempfile.TemporaryDirectory() as folder:
-        tar = repeated(arguments.source, Path(folder) / "repeated.tar", arguments.images)
-        source = open_source(tar)
-        data = [] if arguments.memory_only else [image.read() for image in itertools.islice(source, 500)]
-        ratios = []
-        for turn in range(1 if arguments.memory_only else arguments.rounds):
-            loop = bare_loop(data, threads) if data else 0.0
-            started = time.perf_counter()
-            prepare(source, Path(folder) / str(turn), progress=progress, name="repeated", workers=threads)
-            rate = len(source) / (time.perf_counter() - started)
-            if data:
-                ratios.append(rate / loop)
-                print(
-                    f"round {turn + 1}: loop {loop / threads:.0f}, prepare {rate / threads:.0f} images/s a core: {100 * ratios[-1]:.0f} %"
-                )
-            else:
-                print(f"prepare {rate:.0f} images/s")
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(
-            f"{len(source):,} images, {threads} threads: peak {peak:,.0f} MB"
-            + (f", median {100 * statistics.median(ratios):.0f} %" if ratios else "")
-        )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tar = repeated(arguments.source, folder / "repeated.tar", arguments.images)
+        peak = peak_of_command(tar, folder / "memory")
+        print(f"{arguments.images:,} images, {threads} threads: peak {peak:,.0f} MB", flush=True)
+        if not arguments.memory_only:
+            shares = [ratio_of_rates(tar, folder / str(turn), threads) for turn in range(arguments.rounds)]
+            print(f"median of {arguments.rounds} rounds: {100 * statistics.median(shares):.0f} % of the bare loop")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ LIMIT_BYTES = 20 * 2**30
 
 
 class Cache:
-    """Keeps what `make` returned under the hash of (source hash, key), and counts the seconds that hits save.
+    """Keeps what `make` returned under the hash of (source hash, key), and counts the seconds that hits save: once for each key,
+    and not for what this process made itself, since without a cache it would have kept that in memory.
 
     Above `limit` bytes the files used longest ago go first. A full disk costs the saving, never the run.
     """
@@ -26,6 +27,7 @@ class Cache:
         self.source_hash = source_hash
         self.limit = limit
         self.saved_seconds = 0.0
+        self._seen: set[Path] = set()
 
     def __call__(self, key: Mapping[str, Any], make: Callable[[], State]) -> State:
         text = json.dumps({**key, "source": self.source_hash}, sort_keys=True, default=str)
@@ -34,8 +36,11 @@ class Cache:
         if path.exists():
             arrays, facts = load_arrays(path)
             path.touch()
-            self.saved_seconds += max(0.0, float(facts["seconds"]) - (time.perf_counter() - started))
+            if path not in self._seen:
+                self.saved_seconds += max(0.0, float(facts["seconds"]) - (time.perf_counter() - started))
+            self._seen.add(path)
             return arrays
+        self._seen.add(path)
         saved_before = self.saved_seconds
         arrays = make()
         # What hits inside `make` saved counts as time that this stage takes.

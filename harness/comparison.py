@@ -100,18 +100,20 @@ def compare(
     dataset: str | None = None,
     allow_different_train: bool = False,
     config: Path | None = None,
+    data_root: Path | str | None = None,
     plugins: Sequence[str] = (),
 ) -> Comparison:
     """Compare two or more runs; the first is the reference of every delta.
 
-    runs     each a run id, a Result, or a spec string: then the latest finished, unlimited run of every seed on `dataset`
-    dataset  a data set spec or path; None: HARNESS_DATASET, else digits
+    runs       each a run id, a Result, or a spec string: then the latest finished, unlimited run of every seed on `dataset`
+    dataset    a data set spec or path; None: HARNESS_DATASET, else digits
+    data_root  where prepared data sets are looked for by name
     Raises UserError when there is no such run, or when test splits (or, unless allowed, what was learnt from) differ.
     """
     if len(runs) < 2:
         raise UserError(f"compare needs two or more pipelines or run ids, got {len(runs)}: harness compare baseline alexnet")
     settings = load_settings(config)
-    records = [_records(run, dataset, settings, plugins) for run in runs]
+    records = [_records(run, dataset, settings, data_root, plugins) for run in runs]
     return compare_records(records, allow_different_train=allow_different_train)
 
 
@@ -156,7 +158,9 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
     )
 
 
-def _records(run: str | Result, dataset: str | None, settings: Settings, plugins: Sequence[str]) -> list[Record]:
+def _records(
+    run: str | Result, dataset: str | None, settings: Settings, data_root: Path | str | None, plugins: Sequence[str]
+) -> list[Record]:
     """The records that an argument of `compare` names, one a seed."""
     runs = Runs(settings.runs)
     name = run.run_id if isinstance(run, Result) else run
@@ -166,15 +170,17 @@ def _records(run: str | Result, dataset: str | None, settings: Settings, plugins
     if isinstance(run, Result):
         raise UserError(f"the record of run {name} is not in {settings.runs}")
     from harness.data.load import dataset_spec
+    from harness.data.root import as_flag
     from harness.registry import Registry
 
     registry = Registry(plugins)
     *_, pipeline = registry.resolve("pipeline", name)
-    *_, data = registry.resolve("dataset", dataset_spec(dataset, registry))
+    *_, data = registry.resolve("dataset", dataset_spec(dataset, registry, data_root))
     here = [r for r in runs.finished() if r.state == "finished" and r.result.pipeline == pipeline and r.result.limit is None]
     latest = {r.result.seed: r for r in here if r.result.dataset == data and r.result.limit_test is None}
     if not latest:
-        raise NoSuchRun(_no_run(name, pipeline, dataset, data, runs), name)
+        flags = (f" --dataset {dataset}" if dataset else "") + as_flag(data_root)
+        raise NoSuchRun(_no_run(name, pipeline, data, runs, flags), name)
     return [latest[seed] for seed in sorted(latest)]
 
 
@@ -186,11 +192,10 @@ def _usable(record: Record) -> Record:
     raise UserError(f"run {record.run_id} is not finished ({record.state}); finish it with: harness run --resume {record.run_id}")
 
 
-def _no_run(run: str, pipeline: str, dataset: str | None, data: str, runs: Runs) -> str:
+def _no_run(run: str, pipeline: str, data: str, runs: Runs, flags: str) -> str:
     """Says what to type: the missing run, or --dataset where there are runs on other data."""
-    flag = f" --dataset {dataset}" if dataset else ""
     message = (
-        f"no finished, unlimited run of {run} on {data}; make one with: harness run --pipeline {run}{flag} (or give --run-missing)"
+        f"no finished, unlimited run of {run} on {data}; make one with: harness run --pipeline {run}{flags} (or give --run-missing)"
     )
     elsewhere = {r.result.title for r in runs.finished() if r.state == "finished" and r.result.pipeline == pipeline} - {data}
     return message + (f"; there are runs of it on {', '.join(sorted(elsewhere))}: give --dataset" if elsewhere else "")

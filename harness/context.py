@@ -75,7 +75,7 @@ class RunContext:
         checkpoint_folder: Path | None = None,
         cache: Cache | None = None,
         progress: Callable[..., Iterator[Any]] = quiet_progress,
-        score_tune: Callable[[Pipeline], None] | None = None,
+        score_tune: Callable[[Pipeline], None] = lambda pipeline: None,
     ) -> None:
         self.seed = seed
         self.processes = processes
@@ -91,7 +91,7 @@ class RunContext:
         self.curves: dict[str, list[tuple[int, float]]] = {}
         self.refitted = False
         self._cache = cache
-        self._score_tune = score_tune
+        self.score_tune = score_tune
 
     @property
     def cached_seconds(self) -> float:
@@ -111,9 +111,8 @@ class RunContext:
 
     def refit(self, pipeline: Pipeline) -> None:
         self.refitted = True
-        if self._score_tune:
-            with self.stopwatch.paused():
-                self._score_tune(pipeline)
+        with self.stopwatch.paused():
+            self.score_tune(pipeline)
 
     def facts(self) -> dict[str, Any]:
         """What a resumed run must know of the part that was done before."""

@@ -62,7 +62,9 @@ class Batch:
 
 
 class Images(Protocol):
-    """Where the pixels of a split come from: memory, a store, files."""
+    """Where the pixels of a split come from: memory, a store, files. Read by several threads at once, unless an attribute `in_memory`
+    is True: reading is then a copy, and done where the batch is asked for.
+    """
 
     image_size: tuple[int, int] | None
     """(height, width) in pixels where every image has it, else None."""
@@ -70,7 +72,7 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, rows: np.ndarray) -> torch.Tensor | list[torch.Tensor]:
-        """The images at `rows`, in that order: uint8 (n, 3, height, width) on the CPU, or a list where sizes differ."""
+        """The images at `rows`, in that order: uint8 (n, 3, height, width), or a list where sizes differ; from any device."""
         ...
 
 
@@ -186,7 +188,10 @@ class Split:
         flip: bool = False,
         device: torch.device | str = "cpu",
     ) -> Iterator[Batch]:
-        """This process's share of all images in an order drawn by (seed, epoch), `size` at a time; shared out as `batches` does.
+        """All images in an order drawn by (seed, epoch), `size` at a time over all processes, of which this one gets its share.
+
+        Of W processes, process r gets images r, r + W, ... of each batch: whatever W is, the batches are the same. The last one may be
+        incomplete, and then empty here.
 
         start  batches of this epoch that are done: what follows is, image for image, what an undisturbed epoch goes on with
         crop   a square of so many pixels from a random place of each image, after `pad` zeros on every side; an image smaller than
@@ -330,6 +335,8 @@ class Pipeline(Protocol):
     A network may also have `layers(classes, image_size) -> list[dict]` (image_size as Split has it), one dict a layer with `name`, `output` (shape),
     `parameters` and `multiply_adds` for one view of one image, and `views`, how many views `scores` averages (else 1):
     `harness show` and the cost columns read them.
+    With `epochs_within(seconds, train, tune, context) -> int`, how many epochs fit into a time here, and a parameter `epochs`
+    it can be run with --budget.
     """
 
     def fit(self, train: Split, tune: Split | None, context: Context) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from harness.contract import Scores
 from harness.errors import UserError
+from harness.stats import wilson
 
 CHUNK = 4096  # rows at a time, so that 100,000 x 1,000 scores need no second copy
 
@@ -41,3 +42,15 @@ def metrics(scores: Scores) -> Iterator[tuple[str, float | None]]:
     n = np.bincount(scores.labels, minlength=classes)
     n_wrong = np.bincount(scores.labels, weights=wrong, minlength=classes)
     yield "mean_class_error", 100 * float((n_wrong[n > 0] / n[n > 0]).mean())
+
+
+def errors(scores: Scores | None) -> dict[str, float | None]:
+    """The three errors, and of top-1 and top-5 the 95 % Wilson interval as `..._ci_low` and `..._ci_high`; all None without scores."""
+    known = dict(metrics(scores)) if scores else {}
+    found: dict[str, float | None] = {name: known.get(name) for name in ("top1_error", "top5_error", "mean_class_error")}
+    for name in ("top1_error", "top5_error"):
+        low, high, value = None, None, found[name]
+        if scores and value is not None:
+            low, high = (100 * share for share in wilson(round(value * len(scores) / 100), len(scores)))
+        found |= {f"{name}_ci_low": low, f"{name}_ci_high": high}
+    return found

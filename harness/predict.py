@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from harness.contract import Batch, Pipeline
-from harness.data.decode import IMAGE_SUFFIXES, Undecodable, decode, shrink
+from harness.data.decode import IMAGE_SUFFIXES, Undecodable, decode, resize, shrink
 from harness.errors import UserError
 from harness.files import load_arrays
 from harness.machine import choose_device
@@ -82,6 +82,5 @@ def _fit(image: torch.Tensor, image_size: list[int] | None, size: int | None) ->
 
     height, width = image_size
     scale = max(height / image.shape[1], width / image.shape[2])
-    shape = [max(height, round(image.shape[1] * scale)), max(width, round(image.shape[2] * scale))]
-    resized = image if shape == list(image.shape[1:]) else functional.resize(image, shape, antialias=True)
+    resized = resize(image, (max(height, round(image.shape[1] * scale)), max(width, round(image.shape[2] * scale))))
     return functional.center_crop(resized, [height, width])

@@ -37,7 +37,12 @@ def command(
     while True:
         try:
             comparison = compare(
-                *runs, dataset=dataset, allow_different_train=allow_different_train, config=config, plugins=plugins
+                *runs,
+                dataset=dataset,
+                allow_different_train=allow_different_train,
+                config=config,
+                data_root=data_root,
+                plugins=plugins,
             )
             break
         except NoSuchRun as missing:

@@ -39,7 +39,7 @@ def list_(data_root: Path | None, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", shell_complete=options.complete_prepared)
 @options.data_root
 @options.as_json
 def info(name: str, data_root: Path | None, as_json: bool) -> None:
@@ -68,7 +68,7 @@ def info(name: str, data_root: Path | None, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=options.complete_prepared)
 @options.data_root
 def verify(names: tuple[str, ...], data_root: Path | None) -> None:
     """Read every file of the named data sets (default: all) and compare checksums and digests."""
@@ -82,7 +82,7 @@ def verify(names: tuple[str, ...], data_root: Path | None) -> None:
 
 
 @command.command()
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=options.complete_dataset)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("audit.html"), show_default=True, help="The page to write.")
 @options.data_root
 @options.as_json
@@ -108,7 +108,7 @@ def audit(dataset: str, out: Path, data_root: Path | None, as_json: bool) -> Non
 
 
 @command.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=options.complete_prepared)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @options.data_root
 def rm(names: tuple[str, ...], yes: bool, data_root: Path | None) -> None:

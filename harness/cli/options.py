@@ -52,9 +52,22 @@ def complete_pipeline_or_run(ctx: click.Context, param: click.Parameter, incompl
     return [*complete_pipeline(ctx, param, incomplete), *complete_run(ctx, param, incomplete)]
 
 
+def complete_prepared(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names below --data-root, where the line has it so far."""
+    from harness.data.root import data_root
+    from harness.data.store import store_names
+
+    names = store_names(data_root(ctx.params.get("data_root")))
+    return [CompletionItem(name, help="prepared") for name in names if name.startswith(incomplete)]
+
+
+def complete_dataset(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [*_complete("dataset")(ctx, param, incomplete), *complete_prepared(ctx, param, incomplete)]
+
+
 complete_pipeline = _complete("pipeline")
 dataset = click.option(
-    "--dataset", metavar="SPEC|PATH", shell_complete=_complete("dataset"), help="Default: $HARNESS_DATASET, else digits."
+    "--dataset", metavar="SPEC|PATH", shell_complete=complete_dataset, help="Default: $HARNESS_DATASET, else digits."
 )
 
 

@@ -28,6 +28,7 @@ def command(
     from harness.data.cores import cores
     from harness.data.load import load_dataset
     from harness.data.prepare import prepare
+    from harness.data.root import as_flag
     from harness.data.root import data_root as default_data_root
     from harness.data.sources import open_source
     from harness.progress import progress
@@ -49,8 +50,10 @@ def command(
     for remark in splits.remarks:
         click.echo(f"remark     {remark}")
     if store.noted:
-        click.echo(f"noted      {len(store.noted)} unusual images that were decoded: harness data info {name} lists them")
-    click.echo(f"next       harness run --pipeline baseline --dataset {name}")
+        click.echo(
+            f"noted      {len(store.noted)} unusual images that were decoded: harness data info {name}{as_flag(data_root)} lists them"
+        )
+    click.echo(f"next       harness run --pipeline baseline --dataset {name}{as_flag(data_root)}")
     if as_json:
         facts = {part: {"n": len(split), "digest": split.digest} for part, split in parts.items() if split is not None}
         options.print_json({"name": name, "splits": facts})

@@ -22,6 +22,9 @@ from harness.cli import options
 @click.option("--limit-test", type=click.IntRange(1), metavar="N", help="At most N test images; the run is marked as limited.")
 @click.option("--tune", type=click.IntRange(0), metavar="N", help="Images a class held out for tuning; 0: none. [default: 10 %]")
 @click.option("--no-test", is_flag=True, help="Stop after the tune error; the run never enters compare.")
+@click.option(
+    "--budget", metavar="TIME", help="Such as 20m or 1h30m: as many epochs as fit, timed once beforehand and kept in the spec."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
 @click.option("--dry-run", is_flag=True, help="Stop after the resolved spec.")
 @click.option(
@@ -43,6 +46,7 @@ def command(
     limit_test: int | None,
     tune: int | None,
     no_test: bool,
+    budget: str | None,
     device: str,
     dry_run: bool,
     resume: str | None,
@@ -69,7 +73,28 @@ def command(
         raise UserError(
             f"say which pipeline: harness run --pipeline NAME; there are: {', '.join(Registry(plugins).names('pipeline'))}"
         )
+    if budget:
+        if resume:
+            raise UserError(
+                "--budget with --resume: an unfinished run keeps its number of epochs; resume it by its id (harness runs)"
+            )
+        asked["pipeline"] = _within(budget, asked, config=config, data_root=data_root, device=device)
     run_and_print(asked, config=config, data_root=data_root, device=device, dry_run=dry_run, resume=resume, as_json=as_json)
+
+
+def _within(budget: str, asked: dict[str, Any], *, config: Path | None, data_root: Path | None, device: str) -> str:
+    """The pipeline spec with as many epochs as fit."""
+    from harness.budget import seconds_of, within
+    from harness.distributed import processes
+    from harness.machine import choose_device
+    from harness.runner import resolve
+
+    seconds_of(budget)  # a mistake in it is told before the data are read
+    with processes(choose_device(device)) as group:
+        spec = within(resolve(**asked, config=config, data_root=data_root), budget, group)
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(f"budget     {budget} is {spec.rpartition('epochs=')[2].partition(',')[0]} epochs here")
+    return spec
 
 
 def run_and_print(
@@ -82,10 +107,12 @@ def run_and_print(
     resume: str | None = None,
     as_json: bool = False,
 ) -> None:
-    """Do the run that `asked` (arguments of runner.resolve) describes and say so line by line."""
+    """Do the run that `asked` (arguments of request.resolve) describes and say so line by line."""
+    from harness.data.root import as_flag
     from harness.machine import choose_device
     from harness.report.run_text import request_lines
-    from harness.runner import execute, resolve, resumable
+    from harness.request import resolve, resumable
+    from harness.runner import execute
 
     choose_device(device)
     request = resolve(**asked, config=config, data_root=data_root)
@@ -96,7 +123,8 @@ def run_and_print(
     result = execute(request, device=device, resume=record, say=click.echo)
     if os.environ.get("RANK", "0") != "0":
         return
-    click.echo(f"next       {_next_command(result, asked.get('dataset'))}")
+    data = f" --dataset {asked['dataset']}" if asked.get("dataset") else ""
+    click.echo(f"next       {_next_command(result, data + as_flag(data_root))}")
     if as_json:
         names = (
             "run_id", "pipeline", "dataset", "n_test", "top1_error", "top5_error", "mean_class_error", "tune_top1_error", "fit_seconds",
@@ -106,8 +134,7 @@ def run_and_print(
         options.print_json({name: values[name] for name in names})
 
 
-def _next_command(result: Any, dataset: str | None) -> str:
-    data = f" --dataset {dataset}" if dataset else ""
+def _next_command(result: Any, data: str) -> str:
     if result.top1_error is None:
         return f"harness run --pipeline {result.name}{data}"
     if result.limit is not None or result.limit_test is not None:

@@ -1,12 +1,18 @@
-"""`harness show`: a pipeline's parameters, and a network's layers."""
+"""`harness show`: a pipeline's parameters, and a network's layers with what they cost."""
 
 from __future__ import annotations
 
 import inspect
+from math import prod
 
 import click
 
 from harness.cli import options
+
+MEGABYTE = 1e6
+VALUE = 4  # bytes of a float32
+COPIES = 3  # of the parameters in training: themselves, their gradient and velocity
+BATCH = 128  # images
 
 
 @click.command()
@@ -16,7 +22,7 @@ from harness.cli import options
 @options.plugins
 @options.as_json
 def command(pipeline: str, classes: int, image_size: int, plugins: tuple[str, ...], as_json: bool) -> None:
-    """Parameters with their defaults and what is allowed; for a network the layers, their parameters and multiply-adds."""
+    """Parameters with their defaults and what is allowed; for a network the layers, their parameters, multiply-adds and memory."""
     from harness.registry import Registry
     from harness.report.text import text_table
     from harness.spec import describe, parameters
@@ -29,14 +35,14 @@ def command(pipeline: str, classes: int, image_size: int, plugins: tuple[str, ..
     click.echo(text_table(["parameter", "value", "default", "allowed"], rows, left=4) if rows else "no parameters")
     layers = getattr(build(**values), "layers", None)
     table = layers(classes, (image_size, image_size)) if layers else []
-    totals = {key: sum(layer[key] for layer in table) for key in ("parameters", "multiply_adds")} if table else {}
+    table = [{**layer, "output_bytes": VALUE * prod(layer["output"])} for layer in table]
+    totals = {key: sum(layer[key] for layer in table) for key in ("parameters", "multiply_adds", "output_bytes")} if table else {}
     if table:
-        click.echo(f"\n{classes} classes, images of {image_size} x {image_size}:\n")
-        lines = [
-            [x["name"], " x ".join(map(str, x["output"])), f"{x['parameters']:,}", f"{x['multiply_adds']:,}"] for x in table
-        ]  # fmt: skip
-        lines.append(["total", "", f"{totals['parameters']:,}", f"{totals['multiply_adds']:,}"])
-        click.echo(text_table(["layer", "output", "parameters", "multiply-adds"], lines, left=2))
+        click.echo(f"\n{classes} classes, images of {image_size} x {image_size}, one view of one image:\n")
+        lines = [[x["name"], " x ".join(map(str, x["output"])), *_costs(x)] for x in table]
+        lines.append(["total", "", *_costs(totals)])
+        click.echo(text_table(["layer", "output", "parameters", "multiply-adds", "output MB"], lines, left=2))
+        click.echo(_memory(totals))
     if as_json:
         options.print_json(
             {
@@ -50,3 +56,17 @@ def command(pipeline: str, classes: int, image_size: int, plugins: tuple[str, ..
                 **totals,
             }
         )
+
+
+def _costs(layer: dict[str, int]) -> list[str]:
+    return [f"{layer['parameters']:,}", f"{layer['multiply_adds']:,}", f"{layer['output_bytes'] / MEGABYTE:.3f}"]
+
+
+def _memory(totals: dict[str, int]) -> str:
+    """What float32 numbers of these counts take; activation functions and what libraries set aside come on top."""
+    parameters, outputs = VALUE * totals["parameters"] / MEGABYTE, totals["output_bytes"] / MEGABYTE
+    training = COPIES * parameters + BATCH * outputs
+    return (
+        f"\nmemory     {parameters:,.1f} MB of parameters; training on {BATCH} images at least {training:,.0f} MB: parameters, gradients and "
+        f"velocities, and each layer's output for the way back"
+    )

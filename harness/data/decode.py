@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn import functional
 
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # Pillow's own bound, above which it suspects a decompression bomb
 ORIENTATION = 0x0112  # the EXIF tag
@@ -96,11 +97,20 @@ def resized_shape(height: int, width: int, size: int) -> tuple[int, int]:
 
 
 def shrink(image: torch.Tensor, size: int) -> torch.Tensor:
-    """(3, h, w) with the shorter side at most `size`: bilinear with antialias on uint8."""
-    from torchvision.transforms.v2 import functional
+    """(3, h, w) with the shorter side at most `size`."""
+    return resize(image, resized_shape(image.shape[1], image.shape[2], size))
 
-    shape = resized_shape(image.shape[1], image.shape[2], size)
-    return image if shape == tuple(image.shape[1:]) else functional.resize(image, list(shape), antialias=True)
+
+def resize(images: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    """(3, h, w) or (n, 3, h, w) uint8 brought to `shape` (height, width): bilinear with antialias, in integers, so alike on every machine.
+
+    The pixels of torchvision's `transforms.v2` resize, without the 170 MB that importing it takes.
+    """
+    if shape == tuple(images.shape[-2:]):
+        return images
+    # An image alone as a batch with the strides of channels-last, which `images[None]` would not have: no copy is then made.
+    batch = images if images.ndim == 4 else images.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
+    return functional.interpolate(batch, shape, mode="bilinear", antialias=True).reshape(*images.shape[:-2], *shape)
 
 
 def encode_jpeg(image: torch.Tensor, quality: int) -> bytes:

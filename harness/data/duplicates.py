@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from harness.contract import Split
+from harness.data.decode import resize
 from harness.data.loader import read_batches
 
 THUMBNAIL = 32  # pixels of the square that hashes and confirmations are taken from
@@ -24,13 +25,11 @@ READ = 256
 
 def thumbnails(split: Split) -> tuple[torch.Tensor, np.ndarray]:
     """(uint8 (n, 3, 32, 32) of the images, each squeezed to a square; (n, 2) their heights and widths)."""
-    from torchvision.transforms.v2 import functional
-
     small = torch.zeros(len(split), 3, THUMBNAIL, THUMBNAIL, dtype=torch.uint8)
     shapes = np.zeros((len(split), 2), dtype=np.int64)
     chunks = [split.rows[start : start + READ] for start in range(0, len(split), READ)]
     for nth, image in enumerate(image for images in read_batches(split.images, chunks) for image in images):
-        small[nth] = functional.resize(image, [THUMBNAIL, THUMBNAIL], antialias=True)
+        small[nth] = resize(image, (THUMBNAIL, THUMBNAIL))
         shapes[nth] = image.shape[1:]
     return small, shapes
 

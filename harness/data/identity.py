@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+CHUNK = 1 << 16  # keys made Python strings at once
+
 
 def image_keys(sources: Iterable[bytes], labels: np.ndarray) -> np.ndarray:
     """(n,) keys: the first 16 hex digits of each source's SHA-256; equal images numbered `-1`, `-2`, ... in order of label."""
@@ -29,8 +31,9 @@ def split_digest(preparation: str, keys: np.ndarray, labels: np.ndarray) -> str:
     """32 hex digits of the SHA-256 over the preparation line and the sorted (key, label) pairs."""
     digest = hashlib.sha256(f"{preparation}\n".encode())
     order = np.argsort(keys, kind="stable")
-    for key, label in zip(keys[order].tolist(), labels[order].tolist(), strict=True):
-        digest.update(f"{key} {label}\n".encode())
+    for chunk in np.split(order, range(CHUNK, len(order), CHUNK)):
+        pairs = zip(keys[chunk].tolist(), labels[chunk].tolist(), strict=True)
+        digest.update("".join(f"{key} {label}\n" for key, label in pairs).encode())
     return digest.hexdigest()[:32]
 
 

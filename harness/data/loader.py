@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from harness.data.cores import cores
+from harness.data.decode import resize
 
 if TYPE_CHECKING:
     from harness.contract import Images, Split
@@ -33,7 +34,7 @@ def read_batches(images: Images, chunks: Iterable[np.ndarray]) -> Iterator[Pixel
 
 
 def _reading(images: Images, rows: np.ndarray) -> Job:
-    pieces = [rows[start : start + PIECE] for start in range(0, len(rows), PIECE)]
+    pieces = [rows[start : start + PIECE] for start in range(0, len(rows), PIECE)] or [rows]
 
     def collect(read: list[Pixels]) -> Pixels:
         if all(isinstance(part, torch.Tensor) for part in read):
@@ -58,10 +59,10 @@ def shuffled(
     """(positions, images) of `Split.shuffled`."""
     rng = np.random.default_rng([seed, epoch])
     n, (rank, world) = len(split), split.shard
-    order = rng.permutation(n)[rank::world]
-    places = rng.random((n, 2), dtype=np.float32)[rank::world]
-    mirrored = (rng.random(n, dtype=np.float32) < 0.5)[rank::world] & flip
-    chunks = [slice(at, at + size) for at in range(start * size, len(order), size)]
+    order = rng.permutation(n)
+    places = rng.random((n, 2), dtype=np.float32)
+    mirrored = (rng.random(n, dtype=np.float32) < 0.5) & flip
+    chunks = [slice(at + rank, min(at + size, n), world) for at in range(start * size, n, size)]
     positions = (order[chunk] for chunk in chunks)
     if crop is None:
         whole = read_batches(split.images, (split.rows[order[chunk]] for chunk in chunks))
@@ -78,7 +79,7 @@ def _cropping(images: Images, rows: np.ndarray, places: np.ndarray, mirrored: np
     batch = torch.empty(len(rows), 3, crop, crop, dtype=torch.uint8, pin_memory=pinned)
     out = batch.numpy()
     read_crops = getattr(images, "read_crops", None)
-    step = len(rows) if getattr(images, "in_memory", False) else PIECE
+    step = max(1, len(rows)) if getattr(images, "in_memory", False) else PIECE
 
     def fill(piece: slice) -> None:
         if read_crops and not pad:
@@ -114,9 +115,8 @@ def _with_room(images: torch.Tensor, pad: int, side: int) -> torch.Tensor:
     height, width = images.shape[-2:]
     if min(height, width) >= side:
         return images
-    from torchvision.transforms.v2 import functional
-
-    return functional.resize(images, [side], antialias=True)  # the shorter side; bilinear
+    short = min(height, width)
+    return resize(images, (height * side // short, width * side // short))
 
 
 def _mirror(images: Pixels, mirrored: np.ndarray) -> Pixels:

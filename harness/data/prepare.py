@@ -24,7 +24,7 @@ from PIL import Image
 from harness.data.cores import cores
 from harness.data.decode import Undecodable, decode_noted, encode_jpeg, image_shape, resized_shape, shrink
 from harness.data.identity import number_duplicates, split_digest
-from harness.data.shards import ROWS, Row, ShardFacts, ShardWriter, read_facts, read_table, renamed
+from harness.data.shards import ROWS, Row, ShardFacts, ShardWriter, read_columns, read_facts, renamed
 from harness.data.sources import Source, SourceImage
 from harness.data.store import Store, store_folder
 from harness.data.val_table import check_val_labels
@@ -240,8 +240,8 @@ def _finish(source: Source, folder: Path, preparation: Preparation, made_from: s
     parts: dict[str, dict[str, Any]] = {}
     for part in sorted({file.stem.rpartition("-")[0] for file in folder.glob("*.arrow")}):
         shards = sorted(folder.glob(f"{part}-*.arrow"))
-        columns = [read_table(shard).select(["key", "label", "name", "height"]) for shard in shards]
-        hashes = np.array([key[:16] for table in columns for key in table["key"].to_pylist()])
+        columns = [read_columns(shard, ["key", "label", "name", "height"]) for shard in shards]
+        hashes = np.concatenate([np.array([key[:16] for key in table["key"].to_pylist()]) for table in columns])
         labels = np.concatenate([table["label"].to_numpy() for table in columns])
         readable = np.concatenate([table["height"].to_numpy() for table in columns]) > 0
         keys = number_duplicates(hashes, labels)

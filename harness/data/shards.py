@@ -128,6 +128,11 @@ def read_table(shard: Path) -> Any:
         return pa.ipc.open_file(file).read_all()
 
 
+def read_columns(shard: Path, names: list[str]) -> Any:
+    """Some columns as an Arrow table in memory of its own: what is read of a mapped file, and 64 kB around it, would stay resident."""
+    return read_table(shard).select(names).combine_chunks()
+
+
 def renamed(shard: Path, keys: np.ndarray) -> ShardFacts:
     """Give the rows these keys, unless they have them. Safe to be killed in: the shard then counts as not whole."""
     import pyarrow as pa

@@ -7,13 +7,14 @@ A folder below `stores` in the data root: store.json says what it holds, PART-00
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.contract import Split
-from harness.data.shards import checksum, read_table
+from harness.data.shards import checksum, read_columns
 from harness.errors import UserError
 
 
@@ -62,21 +63,24 @@ class Store:
         return sum(file.stat().st_size for file in self.folder.iterdir())
 
     def split(self, part: str) -> Split:
-        """The images of one part, memory-mapped; raw ones of one size are read into memory.
+        """The images of one part, memory-mapped; raw ones of one size are read into memory when the first of them is wanted.
 
         Images that could not be decoded have row -1; the train part is without them.
         Raises UserError when a file is missing or is no Arrow file.
         """
-        from harness.data.store_images import StoreImages
+        from harness.data.store_images import LoadedImages, StoreImages
 
-        table = self._table(part)
-        images = StoreImages(table, self.folder, raw=self.facts["codec"] == "raw")
-        rows = np.where(images.heights > 0, np.arange(len(table)), -1)
+        files = self.facts["parts"][part]["files"]
+        table = self._columns(files)
+        heights, widths = (table[name].to_numpy() for name in ("height", "width"))
+        raw = self.facts["codec"] == "raw"
+        images = StoreImages([self.folder / name for name in files], [f["rows"] for f in files.values()], heights, widths, raw=raw)
+        rows = np.where(heights > 0, np.arange(len(table)), -1)
         split = Split(
             keys=np.array(table["key"].to_pylist(), dtype="U24"),
             labels=table["label"].to_numpy(),
             class_names=self.facts["class_names"],
-            images=images.loaded() if images.image_size and images.raw else images,
+            images=LoadedImages(images) if images.image_size and raw else images,
             preparation=self.facts["preparation"],
             rows=rows,
             names=np.array(table["name"].to_pylist(), dtype=object),
@@ -97,11 +101,14 @@ class Store:
                 wrong.append(f"the digest of {part} is not that of its rows: store.json has changed")
         return wrong
 
-    def _table(self, part: str) -> Any:
+    def _columns(self, files: Iterable[str]) -> Any:
+        """All columns but the images, as one table."""
         import pyarrow as pa
 
         try:
-            return pa.concat_tables([read_table(self.folder / name) for name in self.facts["parts"][part]["files"]])
+            return pa.concat_tables(
+                [read_columns(self.folder / name, ["key", "label", "name", "height", "width"]) for name in files]
+            )
         except (pa.ArrowInvalid, FileNotFoundError) as error:
             raise UserError(
                 f"the store {self.folder.name} is damaged ({error}); see harness data verify {self.folder.name}, and prepare it again "

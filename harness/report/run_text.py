@@ -12,7 +12,7 @@ from harness.record import Runs
 from harness.report.tables import interval, percent
 
 if TYPE_CHECKING:
-    from harness.runner import Request
+    from harness.request import Request
 
 
 def request_lines(request: Request) -> list[str]:

@@ -60,13 +60,25 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_completion_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("harness run --pipeline a", "plain,alexnet"),
+        ("harness run --dataset d", "plain,digits"),
+        ("harness run --data-root elsewhere --dataset p", "plain,pets"),
+        ("harness compare baseline alexnet --data-root elsewhere --dataset p", "plain,pets"),
+        ("harness data info --data-root elsewhere p", "plain,pets"),
+    ],
+)
+def test_completion_knows_the_names_and_imports_nothing_heavy(words: str, completed: str, workdir: Path) -> None:
+    (workdir / "elsewhere/stores/pets").mkdir(parents=True)
+    (workdir / "elsewhere/stores/pets/store.json").write_text("{}")
     code = (
-        "import sys, os; os.environ.update(_HARNESS_COMPLETE='bash_complete', COMP_WORDS='harness run --pipeline a', COMP_CWORD='3')\n"
+        f"import sys, os; os.environ.update(_HARNESS_COMPLETE='bash_complete', COMP_WORDS={words!r}, COMP_CWORD='{words.count(' ')}')\n"
         "from harness.__main__ import main\n"
         "try: main()\n"
         f"finally: print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "plain,alexnet" in done.stdout
+    assert completed in done.stdout
     assert "HEAVY []" in done.stdout

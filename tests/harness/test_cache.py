@@ -25,6 +25,17 @@ def test_a_hit_gives_the_same_arrays_and_counts_the_time_it_saves(workdir: Path)
     assert 0 < cache.saved_seconds <= 0.1
 
 
+def test_time_is_saved_once_and_not_by_what_was_made_here(workdir: Path) -> None:
+    first = Cache(workdir, "source")
+    for _ in range(2):
+        first({"stage": "hog"}, make)
+    assert first.saved_seconds == 0
+    second = Cache(workdir, "source")
+    for _ in range(3):
+        second({"stage": "hog"}, refuse)
+    assert 0 < second.saved_seconds <= 0.1
+
+
 @pytest.mark.parametrize(("source", "key"), [("changed", {"stage": "hog"}), ("source", {"stage": "hog", "cell": 4})])
 def test_another_source_or_key_is_a_miss(workdir: Path, source: str, key: dict[str, object]) -> None:
     Cache(workdir, "source")({"stage": "hog"}, make)

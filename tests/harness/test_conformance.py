@@ -10,7 +10,17 @@ from harness.conformance import CHECKS, conformance
 from harness.registry import Registry
 
 # Settings under which a pipeline's fit on 200 small images takes seconds; the others' defaults do already.
-QUICK = {"alexnet": "alexnet,epochs=12,views=1"}
+QUICK = {
+    "alexnet": "alexnet,epochs=12,views=1",
+    "baseline": "baseline,components=8",
+    "alexnet-one-tower": "alexnet-one-tower,epochs=12,views=1",
+    "caffenet": "caffenet,epochs=12",
+    "cuda-convnet": "cuda-convnet,init=he,rate=0.0001,epochs=60",
+    "kmeans-triangle": "kmeans-triangle,k=100",
+    "sift-bow": "sift-bow,words=50,step=8",
+    "sift-fisher": "sift-fisher,components=8",
+    "sift-vlad": "sift-vlad,words=16",
+}
 
 
 @pytest.mark.parametrize("name", Registry().names("pipeline"))

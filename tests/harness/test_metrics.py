@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
 from harness.contract import Scores
 from harness.errors import UserError
-from harness.metrics import metrics, ranks
+from harness.metrics import errors, metrics, ranks
 
 
 def some_scores(n: int = 9000, classes: int = 20, seed: int = 0) -> Scores:
@@ -51,3 +52,21 @@ def test_nan_is_an_error() -> None:
 
 def test_top5_of_few_classes_is_none() -> None:
     assert dict(metrics(some_scores(classes=5)))["top5_error"] is None
+
+
+@pytest.mark.parametrize("classes", [5, 20])
+def test_intervals_are_wilsons(classes: int) -> None:
+    scores = some_scores(300, classes)
+    found = errors(scores)
+    assert {name: found[name] for name, _ in metrics(scores)} == dict(metrics(scores))
+    for name in ("top1_error", "top5_error"):
+        value, interval = found[name], (found[f"{name}_ci_low"], found[f"{name}_ci_high"])
+        if value is None:
+            assert interval == (None, None)
+        else:
+            oracle = binomtest(round(value * 3), 300).proportion_ci(method="wilson")
+            assert interval == pytest.approx((100 * oracle.low, 100 * oracle.high))
+
+
+def test_without_scores_every_error_is_none() -> None:
+    assert errors(None) == dict.fromkeys(errors(some_scores()))

@@ -15,7 +15,8 @@ import harness
 from harness import Split, UserError
 from harness.metrics import metrics
 from harness.record import Record, Runs
-from harness.runner import execute, resolve, resumable
+from harness.request import resolve, resumable
+from harness.runner import execute
 
 
 class Means:

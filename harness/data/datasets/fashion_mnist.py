@@ -8,19 +8,19 @@ from typing import Any
 from harness.contract import Dataset, Split
 from harness.errors import UserError
 
-SYSTEM = Path("/usr/share")  # Debian's package dataset-fashion-mnist puts the four files in a folder of that name or kind below
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where the package dataset-fashion-mnist puts the four files
 
 
 def build(root: Path) -> Dataset:
-    """The four official IDX files, plain or .gz: from `fashion-mnist` in the data root, else from Debian's dataset-fashion-mnist, else
-    downloaded by torchvision, which checks their MD5. Grey copied to three channels.
+    """The four official IDX files, plain or .gz: from `fashion-mnist` in the data root, else from `/usr/share/datasets/fashion-mnist`, where
+    Debian's package dataset-fashion-mnist puts them, else downloaded by torchvision, which checks their MD5. Grey copied to three channels.
 
     Raises UserError when they are nowhere, or damaged.
     """
     from torchvision.datasets import FashionMNIST
 
     folder = root / "fashion-mnist"
-    found = next(filter(_whole, [folder, folder / "FashionMNIST" / "raw", *sorted(SYSTEM.glob("dataset*/**/"))]), None)
+    found = next(filter(_whole, [folder, folder / "FashionMNIST" / "raw", DEBIAN]), None)
     if found is None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -28,7 +28,7 @@ def build(root: Path) -> Dataset:
         except (OSError, RuntimeError) as error:
             files = ", ".join(f"{name} (MD5 {md5})" for name, md5 in FashionMNIST.resources)
             raise UserError(
-                f"Fashion-MNIST is neither in {folder} nor below {SYSTEM} (Debian: apt install dataset-fashion-mnist) and could not be "
+                f"Fashion-MNIST is neither in {folder} nor in {DEBIAN} (Debian: apt install dataset-fashion-mnist) and could not be "
                 f"downloaded ({error}). Put {files} there, from {FashionMNIST.mirrors[0]}"
             ) from error
         found = folder / "FashionMNIST" / "raw"

@@ -93,6 +93,12 @@ def _wnids(meta: bytes, year: Year) -> dict[int, str]:
     return {int(number): str(wnid) for number, wnid in zip(leaves[f"ILSVRC{year.year}_ID"], leaves["WNID"], strict=True)}
 
 
+def official_files(path: Path, year: Year) -> OfficialFiles | None:
+    """None where not one of the year's tars is in the folder `path`."""
+    here = path.is_dir() and any((path / file).exists() for file, _ in year.tars.values())
+    return OfficialFiles(path, year) if here else None
+
+
 class OfficialFiles:
     """The tars and kit of `year` in the folder `path`. Raises UserError naming the file that is missing, or that disagrees with the kit."""
 

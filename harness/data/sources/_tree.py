@@ -53,8 +53,9 @@ class Tree:
 
     @cached_property
     def fingerprint(self) -> str:
-        lines = self._stats if self.path.is_dir() else [stat_line(self.path)]
-        return hashlib.sha256("\n".join(sorted(set(lines))).encode()).hexdigest()[:16]
+        lines = sorted(set(self._stats)) if self.path.is_dir() else [stat_line(self.path)]
+        self._stats.clear()  # 150 bytes a file
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
     def _folder(self) -> Iterator[File]:
         listing = not hasattr(self, "names")

@@ -6,7 +6,8 @@ folder belongs to it. Extracted ILSVRC folders are of this layout when the valid
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 
 from harness.data.sources import PARTS, WHOLE, Source
 from harness.data.sources._listed import ListedImages
@@ -29,15 +30,22 @@ def open_source(path: Path) -> Source | None:
 
 def classify(names: list[str]) -> dict[str, tuple[str, str]]:
     """name -> (part, class) of those `names` that lie in a class folder; folders that all share and that name no part are passed over."""
-    split = [PurePosixPath(name).parts for name in names]
-    positions = [next((i for i, part in enumerate(parts[:-2]) if part.lower() in PARTS), None) for parts in split]
-    if any(position is not None for position in positions):
-        return {
-            name: (PARTS[parts[position].lower()], parts[position + 1])
-            for name, parts, position in zip(names, split, positions, strict=True)
-            if position is not None
-        }
+    pairs: dict[tuple[str, str], tuple[str, str]] = {}  # a million images share some thousand: one object each
+
+    def pair(part: str, class_name: str) -> tuple[str, str]:
+        return pairs.setdefault((part, class_name), (part, class_name))
+
+    def position(parts: Sequence[str]) -> int | None:
+        return next((i for i, part in enumerate(parts[:-2]) if part.lower() in PARTS), None)
+
+    in_parts = {
+        name: pair(PARTS[parts[at].lower()], parts[at + 1])
+        for name in names
+        if (at := position(parts := name.split("/"))) is not None
+    }
+    if in_parts:
+        return in_parts
     shared = 0
-    while all(len(parts) > shared + 2 for parts in split) and len({parts[shared] for parts in split}) == 1:
+    while all(name.count("/") > shared + 1 for name in names) and len({name.split("/")[shared] for name in names}) == 1:
         shared += 1
-    return {name: (WHOLE, parts[shared]) for name, parts in zip(names, split, strict=True) if len(parts) > shared + 1}
+    return {name: pair(WHOLE, name.split("/")[shared]) for name in names if name.count("/") > shared}

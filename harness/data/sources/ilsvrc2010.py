@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.data.sources import Source
-from harness.data.sources._ilsvrc import OfficialFiles, Year
+from harness.data.sources._ilsvrc import Year, official_files
 
 YEAR = Year(
     year=2010,
@@ -24,5 +24,4 @@ YEAR = Year(
 
 
 def open_source(path: Path) -> Source | None:
-    here = path.is_dir() and any((path / file).exists() for file, _ in YEAR.tars.values())
-    return OfficialFiles(path, YEAR) if here else None
+    return official_files(path, YEAR)

@@ -80,6 +80,21 @@ def test_a_plugin_is_listed_run_checked_compared_and_predicts(plugin: str, workd
     assert last["run_id"] not in harness("runs")
 
 
+def test_a_prepared_name_below_a_data_root_works_in_every_command(workdir: Path, pictures: Callable[..., Path]) -> None:
+    photos = pictures(workdir / "photos", {"train/cat": 12, "train/dog": 12, "test/cat": 3, "test/dog": 4})
+    where = ["--data-root", str(workdir / "elsewhere")]
+    follow = f"--dataset pets --data-root {workdir / 'elsewhere'}"
+    prepared = harness("prepare", str(photos), "--name", "pets", *where)
+    assert f"next       harness run --pipeline baseline {follow}\n" in prepared
+    ran = harness("run", "--pipeline", "raw-linear,c=0.01", "--dataset", "pets", *where)
+    assert f"next       harness compare baseline raw-linear {follow} --run-missing\n" in ran
+    missing = harness("compare", "raw-linear,c=0.01", "raw-linear,c=0.1", "--dataset", "pets", *where, code=2)
+    assert f"make one with: harness run --pipeline raw-linear,c=0.1 {follow} " in missing
+    pipelines = ["raw-linear,c=0.01", "raw-linear,c=0.1"]
+    table = harness("compare", *pipelines, "--dataset", "pets", "--run-missing", "--json", *where)
+    assert json.loads(table.splitlines()[-1])["n_test"] == 7
+
+
 def test_dry_run_stops_after_the_resolved_spec(plugin: str) -> None:
     output = harness("run", "--plugins", plugin, "--pipeline", "nearest-mean", "--dry-run", "--limit", "100")
     assert "pipeline   nearest-mean,shrink=0.0" in output
@@ -96,6 +111,9 @@ def test_dry_run_stops_after_the_resolved_spec(plugin: str) -> None:
         (["run", "--pipeline", "hog-svm,cel=3"], "did you mean 'cell'"),
         (["run", "--pipeline", "hog-svm", "--dataset", "./nowhere"], "there is no folder or archive ./nowhere"),
         (["run", "--pipeline", "hog-svm", "--device", "tpu"], "--device tpu: not on this machine; it has: auto, cpu"),
+        (["run", "--pipeline", "alexnet", "--budget", "20 minutes"], "write 90s, 20m"),
+        (["run", "--pipeline", "hog-svm", "--budget", "20m"], "hog-svm does not learn in epochs"),
+        (["run", "--pipeline", "alexnet", "--budget", "20m", "--resume"], "keeps its number of epochs"),
         (["run", "--pipeline", "hog-svm", "--limit", "3"], "--limit 3 is less than one image for each of the 10 classes"),
         (["run", "--pipeline", "hog-svm", "--config", "nope.yaml"], "nope.yaml"),
         (["run", "--pipeline", "hog-svm", "--resume"], "there is no unfinished run"),
@@ -119,6 +137,25 @@ def test_show_has_the_numbers_of_the_paper() -> None:
     shown = json.loads(harness("show", "alexnet", "--classes", "1000", "--image-size", "224", "--json").splitlines()[-1])
     assert (shown["parameters"], shown["multiply_adds"]) == (60_965_224, 724_406_816)
     assert shown["defaults"]["dropout"] == 0.5
+    assert shown["layers"][0]["output_bytes"] == 4 * 96 * 55 * 55
+
+
+@pytest.mark.parametrize(
+    ("arguments", "totals"),
+    [
+        (["alexnet,columns=half"], "59,798,312"),
+        (["alexnet,columns=1"], "62,378,344"),
+        (["alexnet", "--classes", "102"], "57,286,118"),
+        (["alexnet-one-tower"], "61,100,840"),
+        (["caffenet"], "60,965,224 724,406,816"),
+        (["cuda-convnet", "--classes", "10"], "145,578 12,354,176"),
+        (["cuda-convnet,layers=18pct", "--classes", "10"], "89,578 12,298,240"),
+        (["cuda-convnet,layers=11pct", "--classes", "10"], "2,112,970"),
+    ],
+)
+def test_show_has_the_counts_of_every_network(arguments: list[str], totals: str) -> None:
+    total = next(line for line in harness("show", *arguments).splitlines() if line.startswith("total "))
+    assert " ".join(total.split()).startswith(f"total {totals}")
 
 
 def test_list_check_says_why_a_plugin_is_broken(workdir: Path) -> None:

@@ -125,6 +125,12 @@ def test_limits() -> None:
         harness.load_dataset("digits", limit=10)
 
 
+def test_fashion_mnist_is_found_where_debian_puts_it(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_fashion_mnist(workdir)
+    monkeypatch.setattr("harness.data.datasets.fashion_mnist.DEBIAN", workdir / "fashion-mnist")
+    assert len(harness.load_dataset("fashion-mnist", data_root=workdir / "nowhere").test) == 20
+
+
 def test_fashion_mnist_is_read_as_torchvision_reads_it(workdir: Path) -> None:
     from torchvision.datasets.mnist import read_image_file, read_label_file
 

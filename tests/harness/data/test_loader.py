@@ -77,14 +77,21 @@ def test_a_resumed_epoch_goes_on_image_for_image(stored: Split, start: int) -> N
     assert all(map(same, resumed, undisturbed[start:]))
 
 
-def test_ranks_share_an_epoch_without_padding_or_repeats() -> None:
-    alone = {i: image for batch in memory_split().shuffled(8, seed=2, epoch=0, crop=10, flip=True)
-             for i, image in zip(batch.index.tolist(), batch.images, strict=True)}  # fmt: skip
-    shares = [list(memory_split().sharded(rank, 3).shuffled(8, seed=2, epoch=0, crop=10, flip=True)) for rank in range(3)]
-    assert sorted(i for share in shares for i in index(share)) == list(range(41))
-    for share in shares:
-        for batch in share:
-            assert all(torch.equal(image, alone[i]) for i, image in zip(batch.index.tolist(), batch.images, strict=True))
+@pytest.mark.parametrize("world", [2, 3, 7])
+def test_ranks_share_the_batches_of_one_process(world: int) -> None:
+    options: dict[str, Any] = {"seed": 2, "epoch": 0, "crop": 10, "flip": True}
+    alone = list(memory_split().shuffled(8, **options))
+    shares = [list(memory_split().sharded(rank, world).shuffled(8, **options)) for rank in range(world)]
+    assert [len(batch) for batch in alone] == [8] * 5 + [1]
+    for nth, batch in enumerate(alone):
+        for rank, share in enumerate(shares):
+            assert share[nth].index.tolist() == batch.index[rank::world].tolist()
+            assert all(torch.equal(a, b) for a, b in zip(share[nth].images, batch.images[rank::world], strict=True))
+
+
+def test_a_last_batch_without_an_image_for_a_process(stored: Split) -> None:
+    share = list(stored.take(np.arange(17)).sharded(1, 2).shuffled(8, seed=0, epoch=0))
+    assert [len(batch.images) for batch in share] == [4, 4, 0]
 
 
 def crops_of(pixels: np.ndarray, size: int) -> set[bytes]:
@@ -96,11 +103,10 @@ def crops_of(pixels: np.ndarray, size: int) -> set[bytes]:
 
 def test_crops_are_pixels_of_the_stored_file(stored: Split) -> None:
     """Against Pillow, on the bytes that any Arrow reader finds."""
-    column = stored.images._column  # type: ignore[attr-defined]
     batch = next(stored.shuffled(24, seed=0, epoch=0, crop=36, flip=True))
     for position, crop in zip(batch.index.tolist(), batch.images, strict=True):
         row = stored.rows[position]
-        data = column[row].as_py()
+        data = stored.images.stored(row).to_pybytes()  # type: ignore[attr-defined]
         if stored.images.raw:  # type: ignore[attr-defined]
             pixels = np.frombuffer(data, np.uint8).reshape(stored.images.heights[row], stored.images.widths[row], 3)  # type: ignore[attr-defined]
         else:

@@ -197,6 +197,18 @@ def test_verify_sees_damage(photos: Path, store_of: StoreOf, workdir: Path, harm
     assert words in done.output
 
 
+@pytest.mark.parametrize("raw_limit", [0, prepare_module.RAW_LIMIT])
+def test_opening_a_split_maps_no_image(photos: Path, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch, raw_limit: int) -> None:
+    """What is mapped or loaded counts as this process's memory; here there is nothing left to map, which the first image says."""
+    monkeypatch.setattr(prepare_module, "RAW_LIMIT", raw_limit)
+    store = store_of(photos, name="pets")
+    split = store.split("train")
+    for shard in store.folder.glob("train-*.arrow"):
+        shard.unlink()
+    with pytest.raises(UserError, match=r"store pets is damaged at row 0 .*harness data verify pets"):
+        next(split.batches(4))
+
+
 def test_the_commands(photos: Path, workdir: Path) -> None:
     def call(*arguments: str) -> str:
         done = CliRunner().invoke(cli, [*arguments, "--data-root", str(workdir / "root")], catch_exceptions=False)
@@ -273,14 +285,26 @@ def test_the_committed_val_table_is_that_of_the_kit(samples: Path) -> None:
     assert table_digest(pairs) == VAL_TABLE
 
 
-@pytest.mark.parametrize("arguments", [["prepare", "--help"], ["data", "list"], ["data", "--help"]])
-def test_light_commands_import_nothing_heavy(arguments: list[str], photos: Path, store_of: StoreOf, workdir: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "shown", "heavy"),
+    [
+        (["prepare", "--help"], "SOURCE", ["torch", "torchvision", "pyarrow", "scipy", "PIL"]),
+        (["data", "list"], "pets", ["torch", "torchvision", "pyarrow", "scipy", "PIL"]),
+        (["data", "--help"], "verify", ["torch", "torchvision", "pyarrow", "scipy", "PIL"]),
+        (["prepare", "photos", "--name", "again"], "digest", ["torchvision", "scipy", "mlflow"]),  # 100 MB and more each
+    ],
+)
+def test_commands_import_nothing_heavier_than_they_need(
+    arguments: list[str], shown: str, heavy: list[str], photos: Path, store_of: StoreOf, workdir: Path
+) -> None:
     store_of(photos, name="pets")
     code = (
         "import sys; sys.argv = ['harness', *sys.argv[1:]]\nfrom harness.__main__ import main\ntry: main()\n"
-        "finally: print('HEAVY', [name for name in ('torch', 'torchvision', 'pyarrow', 'scipy', 'PIL') if name in sys.modules])"
+        f"finally: print('HEAVY', [name for name in {heavy} if name in sys.modules])"
     )
     environment = {**os.environ, "HARNESS_DATA": str(workdir / "root"), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, env=environment, cwd=photos.parent
+    )
     assert done.stdout.endswith("HEAVY []\n")
-    assert "--help" in arguments or "pets" in done.stdout
+    assert shown in done.stdout

@@ -1,0 +1,47 @@
+"""A budget of time becomes a number of epochs, once, before a run: its spec then says the number, and the run can be repeated."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from harness.context import RunContext, quiet_progress
+from harness.distributed import Processes
+from harness.errors import UserError
+from harness.progress import progress
+from harness.spec import format_spec, parse_spec
+
+if TYPE_CHECKING:
+    from harness.runner import Request
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def seconds_of(budget: str) -> float:
+    """`90s`, `20m`, `1.5h` and `1h30m` in seconds. Raises UserError for anything else."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", budget)
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if not seconds or "".join(number + unit for number, unit in parts) != budget:
+        raise UserError(f"--budget {budget} is not a time; write 90s, 20m, 1.5h or 1h30m")
+    return seconds
+
+
+def within(request: Request, budget: str, group: Processes) -> str:
+    """The request's pipeline spec with the number of epochs, at least one, whose fit takes about `budget` here.
+
+    Raises UserError where the pipeline has no epochs or the spec already says how many.
+    """
+    seconds = seconds_of(budget)
+    name, values = parse_spec(request.pipeline)
+    if values.get("epochs") not in (None, "none"):
+        raise UserError(
+            f"--budget {budget} is turned into a number of epochs, and epochs={values['epochs']} says it: give one of the two"
+        )
+    probe = request.build()
+    if not hasattr(probe, "epochs_within"):
+        raise UserError(f"--budget {budget}: {name} does not learn in epochs, of which fewer would take less time")
+    splits = request.splits
+    train = splits.train.sharded(group.rank, group.world)
+    tune = splits.tune.sharded(group.rank, group.world) if splits.tune else None
+    context = RunContext(seed=request.seed, processes=group, progress=progress if group.first else quiet_progress)
+    return format_spec(name, {**values, "epochs": probe.epochs_within(seconds, train, tune, context)})
