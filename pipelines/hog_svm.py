@@ -34,6 +34,7 @@ def build(
     directions: Literal["unsigned", "signed", "both"] = "both",
     flip: bool | None = None,
     c: Annotated[float, Gt(0)] | None = None,
+    views: Literal[1, 10] = 1,
 ) -> Pipeline:
     """What the keywords mean; None is the default that the data decide.
 
@@ -44,8 +45,10 @@ def build(
     directions    of gradients: opposite ones in one bin, apart, or both histograms
     flip          train on mirrored images as well; None: if tune says that they show the same
     c             of the SVM, for rows of mean squared length 1; None: chosen on tune, 1 without tune
+    views         of a test image, whose scores are averaged: the image, or it and four shifted ones and their mirror images
     """
     from pipelines.handcrafted.chain import Chain
+    from pipelines.handcrafted.channel import WholeImage
     from pipelines.handcrafted.descriptors.hog import Hog
 
     def describe(working_size: int) -> Hog:
@@ -54,4 +57,4 @@ def build(
             raise UserError(f"hog-svm: size must be at least cell * block = {side * block} pixels, got {working_size}")
         return Hog(side, orientations, block, directions)
 
-    return Chain(describe, size=size, sizes=(32, 128), c=c, flip=flip)
+    return Chain(WholeImage(describe, size, (32, 128)), standardise=True, c=c, flip=flip, views=views)

@@ -34,6 +34,7 @@ def build(
     c     of the SVM, for rows of mean squared length 1; None: chosen on tune, 1 without tune
     """
     from pipelines.handcrafted.chain import Chain
+    from pipelines.handcrafted.channel import WholeImage
     from pipelines.handcrafted.descriptors.pixels import Pixels
 
-    return Chain(lambda working_size: Pixels(), size=size, sizes=(8, 32), c=c, flip=flip)
+    return Chain(WholeImage(lambda working_size: Pixels(), size, (8, 32)), standardise=True, c=c, flip=flip)

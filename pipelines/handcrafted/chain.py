@@ -1,11 +1,10 @@
-"""The chain that every hand-crafted pipeline is: descriptor -> standardisation -> linear classifier."""
+"""The chain that every hand-crafted pipeline is: channels -> a linear classifier on each -> the weighted mean of their scores."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any, ClassVar, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,68 +12,83 @@ from torch.nn.functional import linear
 
 from harness.contract import Batch, Context, Split, State
 from pipelines._mirroring import may_mirror
+from pipelines.handcrafted.channel import Channel, join_states, part_of
 from pipelines.handcrafted.classifiers.linear_svm import LinearSVM
 from pipelines.handcrafted.classifiers.rows import Rows
-from pipelines.handcrafted.images import resized, working_size
-
-BATCH = 256  # images described at a time
-# Rows have a mean squared length of 1, so these suit descriptors of any length.
-C_GRID = (0.03, 0.1, 0.3, 1.0, 3.0)
-DEFAULT_C = 1.0
+from pipelines.handcrafted.features import Features
+from pipelines.handcrafted.fusion import fusion_weights
+from pipelines.handcrafted.images import views
 
 
-class Descriptor(Protocol):
-    """Float (n, 3, size, size) in 0..255 to (n, features). A frozen dataclass: its fields name its results in the cache."""
+@dataclass(frozen=True)
+class CGrid:
+    """Values of the SVM's C to choose from on tune, and the one to take without tune or when tune does not tell."""
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    values: tuple[float, ...]
+    default: float
 
-    def __call__(self, images: Tensor) -> Tensor: ...
+
+STANDARDISED = CGrid((0.03, 0.1, 0.3, 1.0, 3.0), 1.0)  # rows of mean squared length 1 suit descriptors of any length
+NORMALISED = CGrid((0.3, 1.0, 3.0, 10.0, 30.0), 10.0)  # rows of length 1; VLFeat's applications fix 10
 
 
 class Chain:
-    """A `contract.Pipeline`: images at a working size are described, standardised and put before a linear SVM.
+    """A `contract.Pipeline`: each channel's rows go before a linear SVM; the scores are a weighted mean of the SVMs' margins.
 
-    describe  the descriptor for a working size
-    size      working size in pixels; None: by `working_size` from the train images, within `sizes` and a multiple of 8
-    c         the SVM's C on rows of mean squared length 1; None: of C_GRID the one nearest to DEFAULT_C among those as good
-              as the best on tune (`nearest_as_good`), or DEFAULT_C without tune
-    flip      train on the images and on their mirror images; None: as `may_mirror` finds
+    channels     one SVM each; `channel.Joined` puts several before one SVM
+    standardise  each feature to mean 0 and equal variance, else rows are taken as the channel gives them
+    grid         of C; None: STANDARDISED or NORMALISED, as the rows are
+    c            the SVMs' C; None: of the grid the one nearest to the default among those as good as the best on tune
+                 (`nearest_as_good`), or the default without tune
+    weigh        the channels' weights are chosen on tune (`fusion_weights`), else equal
+    flip         train on the images and on their mirror images; None: as `may_mirror` finds
+    views        whose scores are averaged: `images.views`
     """
 
     def __init__(
         self,
-        describe: Callable[[int], Descriptor],
-        *,
-        size: int | None,
-        sizes: tuple[int, int],
+        *channels: Channel,
         c: float | None,
         flip: bool | None,
+        standardise: bool = False,
+        grid: CGrid | None = None,
+        weigh: bool = False,
+        views: int = 1,
     ) -> None:
-        self.describe = describe
-        self.size = size
-        self.sizes = sizes
+        self.channels = channels
+        self.standardise = standardise
+        self.grid = grid or (STANDARDISED if standardise else NORMALISED)
+        self.weigh = weigh
         self.c = c
         self.flip = flip
+        self.views = views
         self.learnt: State = {}
 
     def fit(self, train: Split, tune: Split | None, context: Context) -> None:
-        size = self.size or working_size(train.image_size, multiple=8, smallest=self.sizes[0], largest=self.sizes[1])
-        flip = may_mirror(train, tune, context) if self.flip is None else self.flip
-        views = (False, True) if flip else (False,)
-        train_blocks = [self._features(train, size, mirrored, context) for mirrored in views]
-        svm = _svm(train_blocks, train.classes, context)
+        flips = (False, True) if (may_mirror(train, tune, context) if self.flip is None else self.flip) else (False,)
+        fits = [ChannelFit(channel, train, tune, flips, self.standardise, context) for channel in self.channels]
+        weights = torch.full((len(fits),), 1 / len(fits), device=context.device)
         if tune is None:
-            self._learn(svm, size, self.c or DEFAULT_C)
+            self._learn(fits, [self.c or self.grid.default] * len(fits), weights)
             return
-        tune_blocks = [self._features(tune, size, mirrored, context) for mirrored in views]
-        c = self._choose_c(svm, size, tune_blocks[0], len(tune), context)
+        chosen = [self._choose_c(fit, len(tune), context) for fit in fits]
+        if self.weigh and len(fits) > 1:
+            margins = torch.stack([fit.tune_margins(c) for fit, c in zip(fits, chosen, strict=True)])
+            weights = fusion_weights(margins, fits[0].tune_labels, context)
+            context.note("weights from tune: " + ", ".join(f"{weight:.2f}" for weight in weights.tolist()))
+        self._learn(fits, chosen, weights)
         context.refit(self)
-        self._learn(_svm(train_blocks + tune_blocks, train.classes, context), size, c)
+        self._learn([fit.with_tune() for fit in fits], chosen, weights)
 
     def scores(self, batch: Batch) -> Tensor:
-        size = int(self.learnt["size"])
-        features = self.describe(size)(resized(batch.images, size))
-        return linear(features, self.learnt["weights"], self.learnt["biases"])
+        models = [part_of(self.learnt, str(place)) for place in range(len(self.channels))]
+        parts = [
+            linear(channel.describe(view, model), model["weights"], model["biases"])
+            for view in views(batch.images, self.views)
+            for channel, model in zip(self.channels, models, strict=True)
+        ]
+        weights = self.learnt["fusion"].repeat(self.views) / self.views
+        return torch.einsum("k,knc->nc", weights, torch.stack(parts))
 
     def state(self) -> State:
         return dict(self.learnt)
@@ -82,34 +96,62 @@ class Chain:
     def load(self, state: State) -> None:
         self.learnt = dict(state)
 
-    def _learn(self, svm: LinearSVM, size: int, c: float) -> None:
-        weights, biases = svm.fit(c)
-        self.learnt = {"weights": weights, "biases": biases, "size": torch.tensor(size)}
+    def _learn(self, fits: Sequence[ChannelFit], chosen: Sequence[float], weights: Tensor) -> None:
+        models = [fit.model(c) for fit, c in zip(fits, chosen, strict=True)]
+        self.learnt = {"fusion": weights, **join_states({str(place): model for place, model in enumerate(models)})}
 
-    def _choose_c(self, svm: LinearSVM, size: int, tune: State, tune_size: int, context: Context) -> float:
-        """The C for this tune split, with its model in place."""
-        grid = C_GRID if self.c is None else (self.c,)
-        models, wrong = [], []
+    def _choose_c(self, fit: ChannelFit, tune_size: int, context: Context) -> float:
+        """The C for this tune split."""
+        grid = self.grid.values if self.c is None else (self.c,)
+        wrong = []
         for step, c in enumerate(grid):
-            self._learn(svm, size, c)
-            models.append(self.learnt)
-            scores = linear(tune["features"], self.learnt["weights"], self.learnt["biases"])
-            wrong.append(mistaken(scores, tune["labels"]))
+            wrong.append(mistaken(fit.tune_margins(c), fit.tune_labels))
             context.log("val/c", c, step)
             errors = context.sum(wrong[-1].sum(dtype=torch.float64))
             context.log("val/top1_error", 100 * float(errors) / tune_size, step)
-        chosen = nearest_as_good(torch.stack(wrong), grid, DEFAULT_C, context)
-        self.learnt = models[chosen]
-        return grid[chosen]
+        return grid[nearest_as_good(torch.stack(wrong), grid, self.grid.default, context)]
 
-    def _features(self, split: Split, size: int, mirrored: bool, context: Context) -> State:
-        """This process's rows and their labels: {"features": (n, features) float32, "labels": (n,)}."""
-        descriptor = self.describe(size)
-        key = {
-            "stage": type(descriptor).__name__, **asdict(descriptor), "size": size, "mirrored": mirrored,
-            "split": split.digest, "dtype": "float32",
-        }  # fmt: skip
-        return context.cache(key, lambda: _describe_split(descriptor, split, size, mirrored, context))
+
+class ChannelFit:
+    """One channel's codebook and features of train and tune, and the SVMs fitted on them."""
+
+    def __init__(
+        self, channel: Channel, train: Split, tune: Split | None, flips: tuple[bool, ...], standardise: bool, context: Context
+    ) -> None:
+        self.standardise, self.context, self.classes = standardise, context, train.classes
+        self.learnt = channel.learn(train, context)
+        self.train = list(Features(channel, self.learnt, train, flips, context))
+        self.tune = list(Features(channel, self.learnt, tune, flips, context)) if tune else []
+        self.plain_tune = self.tune[: len(self.tune) // len(flips)]  # without the mirrored ones
+        self.svm = self._svm(self.train)
+        self.models: dict[float, State] = {}
+
+    def model(self, c: float) -> State:
+        """What scores: the channel's state, weights (classes, features) and biases (classes,) of the SVM for this C."""
+        if c not in self.models:
+            weights, biases = self.svm.fit(c)
+            self.models[c] = {**self.learnt, "weights": weights, "biases": biases}
+        return self.models[c]
+
+    def tune_margins(self, c: float) -> Tensor:
+        """(n, classes) for this process's tune images."""
+        model = self.model(c)
+        return torch.cat([linear(chunk["features"], model["weights"], model["biases"]) for chunk in self.plain_tune])
+
+    @property
+    def tune_labels(self) -> Tensor:
+        return torch.cat([chunk["labels"] for chunk in self.plain_tune])
+
+    def with_tune(self) -> ChannelFit:
+        """This fit on train + tune."""
+        self.svm = self._svm(self.train + self.tune)
+        self.models = {}
+        return self
+
+    def _svm(self, chunks: Sequence[State]) -> LinearSVM:
+        blocks = [chunk["features"] for chunk in chunks]
+        rows = Rows.standardised(blocks, self.context) if self.standardise else Rows(blocks, self.context)
+        return LinearSVM(rows, torch.cat([chunk["labels"] for chunk in chunks]), self.classes)
 
 
 def mistaken(scores: Tensor, labels: Tensor) -> Tensor:
@@ -129,26 +171,3 @@ def nearest_as_good(wrong: Tensor, grid: Sequence[float], default: float, contex
     as_good = errors - errors[best] <= discordant.sqrt()
     distances = torch.tensor([abs(math.log(value / default)) for value in grid], dtype=torch.float64)
     return int(distances.masked_fill(~as_good.cpu(), math.inf).argmin())
-
-
-def _svm(blocks: list[State], classes: int, context: Context) -> LinearSVM:
-    rows = Rows.standardised([block["features"] for block in blocks], context)
-    return LinearSVM(rows, torch.cat([block["labels"] for block in blocks]), classes)
-
-
-def _describe_split(descriptor: Descriptor, split: Split, size: int, mirrored: bool, context: Context) -> State:
-    # Labels are kept beside the features: a split's digest does not tell the order of its images.
-    device = context.device
-    length = descriptor(torch.zeros(1, 3, size, size, device=device)).shape[1]
-    count = len(range(context.rank, len(split), context.world))
-    features = torch.empty(count, length, device=device)
-    index = torch.empty(count, dtype=torch.int64, device=device)
-    done = 0
-    batches = split.batches(BATCH, device=device)
-    for batch in context.progress(batches, label=f"describe {type(descriptor).__name__}", total=-(-count // BATCH)):
-        images = resized(batch.images, size)
-        stretch = slice(done, done + len(batch))
-        features[stretch] = descriptor(images.flip(-1) if mirrored else images)
-        index[stretch] = batch.index
-        done += len(batch)
-    return {"features": features, "labels": torch.from_numpy(split.labels).to(device)[index]}

@@ -1,10 +1,18 @@
-"""From images of any size to one working size, in floating point."""
+"""From images of any size to floating point at a working size."""
 
 from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from pipelines.handcrafted.threads import over_chunks
+
+PIXELS = 2**16  # described at a time: what is computed on the way then takes some ten megabytes
+SHIFT = 1 / 16  # of each side, between a view and the image: as between the middle and a corner of 224 pixels in 256
 
 
 def working_size(image_size: tuple[int, int] | None, *, multiple: int, smallest: int, largest: int) -> int:
@@ -17,14 +25,82 @@ def working_size(image_size: tuple[int, int] | None, *, multiple: int, smallest:
     return min(max(-(-longer // multiple) * multiple, smallest), largest)
 
 
-def resized(images: Tensor | list[Tensor], size: int) -> Tensor:
-    """Float32 (n, 3, size, size) in 0..255 from uint8 (n, 3, height, width) or a list of (3, height, width).
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Float32 (n, 3, *size) in 0..255 from (n, 3, height, width), uint8 or float.
 
-    Bilinear, with the kernel widened when shrinking; the aspect ratio is not kept. Images of that size stay as they are.
+    Bilinear, with the kernel widened when shrinking. Images of that size stay as they are.
     """
-    if isinstance(images, list):
-        return torch.cat([resized(image[None], size) for image in images])
     pixels = images.float()
-    if pixels.shape[-2:] == (size, size):
+    if pixels.shape[-2:] == size:
         return pixels
-    return interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    return interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def within(images: Tensor, smallest: int, highest: int) -> Tensor:
+    """Float32 images (n, 3, height, width) in 0..255: higher ones shrunk to a height of `highest` pixels, small ones enlarged
+    until the longer side has `smallest`. The aspect ratio is kept, but no side becomes less than a pixel.
+    """
+    return resized(images, size_within(images.shape[-2], images.shape[-1], smallest, highest))
+
+
+def size_within(height: int, width: int, smallest: int, highest: int) -> tuple[int, int]:
+    """The height and width that `within` gives an image."""
+    scale = max(min(1.0, highest / height), smallest / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def by_size(images: Tensor | list[Tensor], describe: Callable[[Tensor], Tensor]) -> Tensor:
+    """(n, features) from `describe`, which takes uint8 (n, 3, height, width): images of several sizes go through it size by size.
+
+    PIXELS at a time, shared out among threads: an image, or a stack of small ones, is described by one thread from beginning to end.
+    """
+    if isinstance(images, Tensor):
+        return torch.cat(over_chunks(describe, images.split(_together(images))))
+    places: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for place, image in enumerate(images):
+        places[tuple(image.shape)].append(place)
+    groups = [torch.tensor(same) for same in places.values()]
+    parts = [part for same in groups for part in same.split(_together(images[int(same[0])]))]
+    rows = over_chunks(describe, [torch.stack([images[place] for place in part]) for part in parts])
+    return torch.cat(rows)[torch.cat(parts).argsort().to(rows[0].device)]
+
+
+def squares(images: Tensor | list[Tensor], side: int) -> Tensor:
+    """Float32 (n, 3, side, side) in 0..255 from images of any sizes; the aspect ratio is not kept."""
+    return by_size(images, lambda same: resized(same, (side, side)))
+
+
+def views(images: Tensor | list[Tensor], count: int) -> Iterator[Tensor | list[Tensor]]:
+    """1: the images. 10: these, shifted towards none and towards each of the four corners, then their mirror images.
+
+    Krizhevsky et al. 2012, section 4.1, cut the corners out. A network that is trained on such cuts knows them; here training sees
+    whole images, and cuts enlarged to the whole would show everything at a scale of its own. What a shift uncovers is as the edge.
+    """
+    if count == 1:
+        yield images
+        return
+    for down, right in [(0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]:
+        moved: Tensor | list[Tensor] = (
+            shifted(images, down, right) if isinstance(images, Tensor) else [shifted(image, down, right) for image in images]
+        )
+        yield moved
+        yield mirrored(moved)
+
+
+def shifted(images: Tensor, down: int, right: int) -> Tensor:
+    """(..., height, width) moved by SHIFT of the sides in these directions (-1, 0 or 1)."""
+    rows, columns = (
+        (torch.arange(side, device=images.device) - way * round(SHIFT * side)).clamp(0, side - 1)
+        for side, way in zip(images.shape[-2:], (down, right), strict=True)
+    )
+    return images[..., rows, :][..., columns]
+
+
+def mirrored(images: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+    """Left and right exchanged."""
+    return images.flip(-1) if isinstance(images, Tensor) else [image.flip(-1) for image in images]
+
+
+def _together(images: Tensor) -> int:
+    """How many images of the size of these (..., height, width) have PIXELS pixels; at least one."""
+    return max(1, PIXELS // (images.shape[-2] * images.shape[-1]))

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from pipelines.handcrafted.threads import over_chunks
+
 Directions = Literal["unsigned", "signed", "both"]
 
 CLIP = 0.2  # L2-Hys: no entry of a normalised block counts for more
@@ -44,7 +46,7 @@ class Hog:
         if min(height, width) < self.cell * self.block:
             raise ValueError(f"HOG needs images of at least {self.cell * self.block} pixels a side, got {height} x {width}")
         chunks = images.split(max(1, CHUNK_PIXELS // (height * width)))
-        return torch.cat([self._describe(chunk) for chunk in chunks])
+        return torch.cat(over_chunks(self._describe, chunks))
 
     def _describe(self, images: Tensor) -> Tensor:
         right, down = strongest_gradient(images)
@@ -58,14 +60,8 @@ class Hog:
         magnitude = torch.hypot(right, down)
         # A cell is a bag of pixels that look up their bin's one-hot row and add it up, weighted by their magnitude.
         table = self._bin_table(magnitude)
-        votes = embedding_bag(self._cells(bins), table, per_sample_weights=self._cells(magnitude), mode="sum")
+        votes = embedding_bag(cell_pixels(bins, self.cell), table, per_sample_weights=cell_pixels(magnitude, self.cell), mode="sum")
         return votes.view(n, rows, columns, -1) / self.cell**2
-
-    def _cells(self, pixels: Tensor) -> Tensor:
-        """(n, height, width) to (cells, pixels of a cell)."""
-        cell, rows, columns = self.cell, pixels.shape[1] // self.cell, pixels.shape[2] // self.cell
-        whole = pixels[:, : rows * cell, : columns * cell]
-        return whole.reshape(-1, rows, cell, columns, cell).transpose(2, 3).reshape(-1, cell * cell)
 
     def _bin_table(self, like: Tensor) -> Tensor:
         """(2 x orientations + 1, bins): row i says which bins an angle of i bins above -180 degrees votes for."""
@@ -75,6 +71,13 @@ class Hog:
         return {"unsigned": unsigned, "signed": signed, "both": torch.cat([unsigned, signed], dim=1)}[self.directions]
 
 
+def cell_pixels(pixels: Tensor, cell: int) -> Tensor:
+    """(n, height, width) to (n * rows * columns, cell * cell): the pixels of each cell, without what is left over right and below."""
+    rows, columns = pixels.shape[1] // cell, pixels.shape[2] // cell
+    whole = pixels[:, : rows * cell, : columns * cell]
+    return whole.reshape(-1, rows, cell, columns, cell).transpose(2, 3).reshape(-1, cell * cell)
+
+
 def strongest_gradient(images: Tensor) -> tuple[Tensor, Tensor]:
     """(n, channels, height, width) to the (n, height, width) parts to the right and downward; of equal channels the first counts."""
     best_right, best_down = gradient(images[:, 0])
@@ -82,9 +85,10 @@ def strongest_gradient(images: Tensor) -> tuple[Tensor, Tensor]:
     for channel in range(1, images.shape[1]):
         right, down = gradient(images[:, channel])
         squared = right.square().addcmul_(down, down)
-        stronger = squared > best
-        best_right = torch.where(stronger, right, best_right)
-        best_down = torch.where(stronger, down, best_down)
+        # Blends by 0 or 1 give the one or the other exactly, in a fraction of the time of torch.where.
+        stronger = torch.gt(squared, best, out=torch.empty_like(best))
+        best_right.lerp_(right, stronger)
+        best_down.lerp_(down, stronger)
         torch.maximum(best, squared, out=best)
     return best_right, best_down
 

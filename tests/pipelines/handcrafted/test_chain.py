@@ -15,10 +15,15 @@ from harness.cache import Cache
 from harness.context import RunContext
 from harness.contract import Batch, Pipeline, Split, UserError
 from harness.distributed import Processes
-from pipelines import baseline, hog_svm, raw_linear
+from pipelines import baseline, hog_svm, lbp_svm, raw_linear
 from pipelines.handcrafted.chain import mistaken, nearest_as_good
 
-BUILDS: dict[str, Callable[..., Pipeline]] = {"hog-svm": hog_svm.build, "raw-linear": raw_linear.build, "baseline": baseline.build}
+BUILDS: dict[str, Callable[..., Pipeline]] = {
+    "hog-svm": hog_svm.build,
+    "lbp-svm": lbp_svm.build,
+    "raw-linear": raw_linear.build,
+    "baseline": baseline.build,
+}
 
 
 def digits(rows: slice) -> Split:
@@ -115,7 +120,7 @@ def test_c_is_chosen_on_tune_then_all_is_fitted() -> None:
     def differs(split: Split, c: float, state: dict[str, torch.Tensor]) -> float:
         alone = raw_linear.build(c=c, flip=False)
         alone.fit(split, None, RunContext())
-        return float((alone.state()["weights"] - state["weights"]).norm() / state["weights"].norm())
+        return float((alone.state()["0.weights"] - state["0.weights"]).norm() / state["0.weights"].norm())
 
     c = min(chosen, key=lambda c: differs(train, c, before[0]))
     assert differs(train, c, before[0]) < 0.05
@@ -144,7 +149,7 @@ def test_features_come_from_the_cache_whatever_the_order(tmp_path: Path, monkeyp
         pipeline = hog_svm.build(c=1.0)
         pipeline.fit(split, None, RunContext(cache=Cache(tmp_path, "source")))
         assert error(pipeline, train) == 0
-        monkeypatch.setattr("pipelines.handcrafted.chain._describe_split", None)  # the second time nothing is described
+        monkeypatch.setattr("pipelines.handcrafted.features.Features._describe", None)  # the second time nothing is described
     with pytest.raises(TypeError):
         hog_svm.build(c=1.0, cell=8).fit(train, None, RunContext(cache=Cache(tmp_path, "source")))
 
@@ -166,6 +171,7 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
 
 
 def _fit_share(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     pipeline = hog_svm.build()
     train, tune = (digits(rows).sharded(rank, 2) for rows in (slice(300), slice(300, 400)))

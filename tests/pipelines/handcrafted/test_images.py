@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipelines.handcrafted.images import resized, working_size
+from pipelines.handcrafted.images import by_size, resized, views, within, working_size
 
 
 @pytest.mark.parametrize(
@@ -16,18 +16,45 @@ def test_working_size(image_size: tuple[int, int] | None, side: int) -> None:
 
 def test_images_of_the_working_size_stay_as_they_are() -> None:
     images = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
-    assert torch.equal(resized(images, 16), images.float())
+    assert torch.equal(resized(images, (16, 16)), images.float())
 
 
-def test_sizes_may_differ() -> None:
-    images = [torch.full((3, *size), value, dtype=torch.uint8) for value, size in enumerate([(1, 1), (300, 40), (16, 16)])]
-    out = resized(images, 16)
-    assert out.shape == (3, 3, 16, 16)
-    torch.testing.assert_close(out.mean((1, 2, 3)), torch.tensor([0.0, 1.0, 2.0]))
+def test_images_of_several_sizes_keep_their_order() -> None:
+    sizes = [(1, 1), (300, 40), (1, 1), (16, 16)]
+    images = [torch.full((3, *size), value, dtype=torch.uint8) for value, size in enumerate(sizes)]
+    calls = []
+
+    def describe(same: torch.Tensor) -> torch.Tensor:
+        calls.append(len(same))
+        return resized(same, (16, 16)).mean((1, 2, 3))[:, None]
+
+    torch.testing.assert_close(by_size(images, describe), torch.tensor([[0.0], [1.0], [2.0], [3.0]]))
+    assert sorted(calls) == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("size", "scaled"),
+    [((1, 1), (64, 64)), ((100, 64), (100, 64)), ((3000, 4000), (480, 640)), ((4000, 2), (480, 1)), ((32, 16), (64, 32))],
+)
+def test_high_images_are_shrunk_and_small_ones_enlarged(size: tuple[int, int], scaled: tuple[int, int]) -> None:
+    assert within(torch.zeros(1, 3, *size, dtype=torch.uint8), 64, 480).shape == (1, 3, *scaled)
+
+
+def test_ten_views_are_the_image_and_four_shifts_and_their_mirror_images() -> None:
+    images = torch.arange(2 * 3 * 16 * 32).reshape(2, 3, 16, 32)
+    ten = list(views(images, 10))
+    assert torch.equal(torch.as_tensor(ten[0]), images)
+    padded = torch.nn.functional.pad(images.float(), (2, 2, 1, 1), mode="replicate").long()
+    for number, (top, left) in enumerate([(2, 4), (2, 0), (0, 4), (0, 0)], start=1):
+        assert torch.equal(torch.as_tensor(ten[2 * number]), padded[..., top : top + 16, left : left + 32])
+    for plain, mirror in zip(ten[::2], ten[1::2], strict=True):
+        assert torch.equal(torch.as_tensor(mirror), torch.as_tensor(plain).flip(-1))
+    listed = list(views(list(images), 10))
+    assert all(torch.equal(torch.stack(list(a)), torch.as_tensor(b)) for a, b in zip(listed, ten, strict=True))
 
 
 def test_shrinking_averages() -> None:
     """A checkerboard becomes grey, not black or white."""
     board = (torch.arange(64)[:, None] + torch.arange(64)) % 2 * 254
-    out = resized(board.to(torch.uint8).expand(1, 3, 64, 64), 8)
+    out = resized(board.to(torch.uint8).expand(1, 3, 64, 64), (8, 8))
     torch.testing.assert_close(out, torch.full((1, 3, 8, 8), 127.0), atol=4, rtol=0)

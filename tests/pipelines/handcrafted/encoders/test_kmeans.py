@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import KMeans
+from sklearn.neighbors import NearestNeighbors
+
+from harness.context import RunContext
+from pipelines.handcrafted.encoders.kmeans import Clusters, Codebook, cluster, fit_kmeans, lloyd, measured
+
+
+def energy(rows: np.ndarray, codebook: Codebook) -> float:
+    distances = NearestNeighbors(n_neighbors=1).fit(codebook.centres.numpy()).kneighbors(rows)[0]
+    return float((distances**2).sum())
+
+
+@pytest.mark.parametrize("words", [1, 8, 50])
+def test_energy_is_near_that_of_the_best_of_many_starts(rows: np.ndarray, words: int) -> None:
+    codebook = fit_kmeans(torch.from_numpy(rows), words, RunContext())
+    best = KMeans(words, n_init=5, random_state=0).fit(rows).inertia_
+    assert codebook.centres.shape == (words, 6)
+    assert energy(rows, codebook) <= 1.03 * best
+
+
+def test_goes_on_as_scikit_learn_from_the_same_centres(rows: np.ndarray) -> None:
+    clusters = measured(torch.from_numpy(rows), torch.from_numpy(rows[:20]), RunContext())
+    ours = lloyd(torch.from_numpy(rows), clusters, RunContext(), iterations=4)
+    peer = KMeans(20, init=rows[:20].astype(np.float64), n_init=1, max_iter=5, tol=0).fit(rows.astype(np.float64))
+    np.testing.assert_allclose(ours.means, peer.cluster_centers_, rtol=1e-5)
+
+
+def test_clusters_hold_the_moments_of_their_rows(rows: np.ndarray) -> None:
+    clusters = cluster(torch.from_numpy(rows), 10, RunContext(), iterations=100)
+    around = measured(torch.from_numpy(rows), clusters.means, RunContext())
+    owner = Codebook(clusters.means.float()).nearest(torch.from_numpy(rows)).numpy()
+    for word in range(10):
+        own = rows[owner == word].astype(np.float64)
+        assert around.counts[word] == len(own)
+        np.testing.assert_allclose(around.means[word], own.mean(0))
+        np.testing.assert_allclose(around.variances[word], own.var(0))
+        np.testing.assert_allclose(around.energies[word], ((own - own.mean(0)) ** 2).sum())
+
+
+def test_the_order_of_rows_does_not_matter(rows: np.ndarray) -> None:
+    shuffled = np.random.default_rng(1).permutation(rows)
+    first, second = (fit_kmeans(torch.from_numpy(part), 30, RunContext()).centres for part in (rows, shuffled))
+    torch.testing.assert_close(first, second, rtol=0, atol=1e-4)
+
+
+def test_an_empty_cluster_takes_half_of_the_fullest() -> None:
+    clusters = Clusters(
+        torch.tensor([10.0, 0.0, 30.0]).double(),
+        torch.tensor([[0.0, 0.0], [9.0, 9.0], [5.0, 5.0]]).double(),
+        torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 4.0]]).double(),
+    )
+    half = 2 * (2 / np.pi) ** 0.5  # the mean of a normal variable's upper half, of standard deviation 2
+    wanted = torch.tensor([[0.0, 0.0], [5.0, 5.0 + half], [5.0, 5.0 - half]]).double()
+    torch.testing.assert_close(clusters.without_empty(), wanted)
+
+
+@pytest.mark.parametrize("distinct", [0, 1, 3])
+def test_more_words_than_distinct_rows(distinct: int) -> None:
+    sample = torch.eye(4)[:distinct].repeat(5, 1)
+    codebook = fit_kmeans(sample, 7, RunContext())
+    assert codebook.centres.shape == (7, 4)
+    assert codebook.centres.isfinite().all()
+    torch.testing.assert_close(codebook.centres[codebook.nearest(sample)], sample)
+
+
+def test_neighbours_equal_those_of_scikit_learn(rows: np.ndarray) -> None:
+    codebook = Codebook(torch.from_numpy(rows[:40] - 20))
+    images = torch.from_numpy(rows - 20).view(30, 100, 6)
+    squares, words = codebook.neighbours(images, 5)
+    distances, wanted = NearestNeighbors(n_neighbors=5).fit(rows[:40] - 20).kneighbors(rows - 20)
+    np.testing.assert_array_equal(words.view(-1, 5), wanted)
+    np.testing.assert_allclose(squares.view(-1, 5), distances**2, atol=1e-3)
+    torch.testing.assert_close(codebook.nearest(images), words[..., 0])
+    torch.testing.assert_close(codebook.votes(images).argmax(-1), words[..., 0])
+    assert (codebook.votes(images).sum(-1) == 1).all()

@@ -1,0 +1,46 @@
+"""Two processes learn what one learns from all the rows."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from harness.context import RunContext
+from harness.distributed import ALONE, Processes
+from pipelines.handcrafted.encoders.gmm import fit_gmm
+from pipelines.handcrafted.encoders.kmeans import fit_kmeans
+from pipelines.handcrafted.encoders.pca import fit_pca
+
+
+def learnt(share: np.ndarray, processes: Processes = ALONE) -> list[torch.Tensor]:
+    """A projection, a codebook and a mixture, each learnt from what the projection makes of the rows."""
+    context, sample = RunContext(processes=processes), torch.from_numpy(share)
+    pca = fit_pca(sample, 4, context, whiten=0.01)
+    projected = pca(sample)
+    return [*astuple(pca), *astuple(fit_kmeans(projected, 20, context)), *astuple(fit_gmm(projected, 12, context))]
+
+
+def shares(rows: np.ndarray) -> list[list[np.ndarray]]:
+    """Two ways to share the rows between two processes: every other one, and all or nothing."""
+    return [[rows[::2], rows[1::2]], [rows, rows[:0]]]
+
+
+def test_two_processes_learn_what_one_does(rows: np.ndarray, tmp_path: Path) -> None:
+    mp.spawn(_learn_shares, args=(rows, tmp_path), nprocs=2)
+    alone = learnt(rows)
+    for zero, other in zip(*(torch.load(tmp_path / f"{rank}.pt") for rank in range(2)), strict=True):
+        for one, first, second in zip(alone, zero, other, strict=True):
+            assert torch.equal(first, second)
+            torch.testing.assert_close(first, one, rtol=1e-3, atol=1e-4)
+
+
+def _learn_shares(rank: int, rows: np.ndarray, folder: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    processes = Processes(rank, 2, torch.device("cpu"))
+    torch.save([learnt(share[rank], processes) for share in shares(rows)], folder / f"{rank}.pt")
+    dist.destroy_process_group()

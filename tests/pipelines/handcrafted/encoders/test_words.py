@@ -1,0 +1,91 @@
+"""Encoders on visual words: bags, VLAD, super-vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import vlfeat
+from pipelines.handcrafted.encoders.bag_of_words import BagOfWords, SoftBagOfWords
+from pipelines.handcrafted.encoders.kmeans import Codebook
+from pipelines.handcrafted.encoders.normalisation import unit
+from pipelines.handcrafted.encoders.super_vector import SuperVector
+from pipelines.handcrafted.encoders.vlad import VLAD
+
+WORDS, D = 12, 5
+
+
+@pytest.fixture
+def codebook() -> Codebook:
+    return Codebook(torch.randn(WORDS, D, generator=torch.Generator().manual_seed(0)))
+
+
+@pytest.fixture
+def values() -> torch.Tensor:
+    """(3, 700, D); the last image has few words."""
+    values = torch.randn(3, 700, D, generator=torch.Generator().manual_seed(1))
+    values[2] = values[2] / 50 + 1
+    return values
+
+
+@pytest.fixture
+def regions() -> torch.Tensor:
+    """All, the first third, none."""
+    regions = torch.ones(3, 700, dtype=torch.bool)
+    regions[1, 233:] = regions[2] = False
+    return regions
+
+
+def squares(values: torch.Tensor, codebook: Codebook) -> np.ndarray:
+    """(images, descriptors, words) squared distances."""
+    return ((values[:, :, None] - codebook.centres).double() ** 2).sum(-1).numpy()
+
+
+def test_a_bag_counts_words(codebook: Codebook, values: torch.Tensor, regions: torch.Tensor) -> None:
+    nearest = squares(values, codebook).argmin(-1)
+    wanted = [[np.bincount(image[region], minlength=WORDS) for region in regions.numpy()] for image in nearest]
+    np.testing.assert_array_equal(BagOfWords(codebook)(values, regions), wanted)
+
+
+def test_soft_votes_follow_the_kernel_over_the_nearest_words(
+    codebook: Codebook, values: torch.Tensor, regions: torch.Tensor
+) -> None:
+    distances = squares(values, codebook)
+    kernel = np.exp(-distances / (2 * 0.7**2)) * (distances.argsort(-1).argsort(-1) < 4)
+    shares = kernel / kernel.sum(-1, keepdims=True)
+    wanted = [[image[region].sum(0) for region in regions.numpy()] for image in shares]
+    codes = SoftBagOfWords(codebook, 0.7, neighbours=4)(values, regions)
+    np.testing.assert_allclose(codes, wanted, atol=1e-3)
+
+
+def test_a_soft_vote_far_from_all_words_is_still_one_vote(codebook: Codebook) -> None:
+    votes = SoftBagOfWords(codebook, 1e-3)(torch.full((1, 1, D), 100.0), torch.ones(1, 1, dtype=torch.bool))
+    torch.testing.assert_close(votes.sum(), torch.tensor(1.0))
+
+
+@pytest.mark.usefixtures("oracle")
+def test_vlad_equals_vl_vlad(codebook: Codebook, values: torch.Tensor, regions: torch.Tensor) -> None:
+    codes = unit(VLAD(codebook)(values, regions))
+    assert codes.shape == (3, 3, WORDS * D)
+    assert not codes[:, 2].any()
+    weights = np.eye(WORDS, dtype=np.float32)[squares(values, codebook).argmin(-1)]
+    for region in range(2):
+        inside = regions[region].numpy()
+        flags = vlfeat.VLAD_ROOT | vlfeat.VLAD_COMPONENTS
+        wanted = vlfeat.vlad(values.numpy()[:, inside], codebook.centres.numpy(), weights[:, inside], flags)
+        np.testing.assert_allclose(codes[:, region], wanted, atol=1e-4)
+
+
+def test_super_vectors_pool_hard_codes(codebook: Codebook, values: torch.Tensor, regions: torch.Tensor) -> None:
+    constant, centres = 0.3, codebook.centres.double().numpy()
+    nearest = squares(values, codebook).argmin(-1)
+    wanted = np.zeros((3, 3, WORDS, 1 + D))
+    for image, region, word in np.ndindex(3, 2, WORDS):
+        inside = regions[region].numpy()
+        own = values[image].double().numpy()[inside & (nearest[image] == word)]
+        if len(own):
+            share = len(own) / inside.sum()
+            codes = np.concatenate([np.full((len(own), 1), constant), own - centres[word]], axis=1)
+            wanted[image, region, word] = codes.sum(0) / inside.sum() / np.sqrt(share)
+    np.testing.assert_allclose(SuperVector(codebook, constant)(values, regions), wanted.reshape(3, 3, -1), atol=1e-5)

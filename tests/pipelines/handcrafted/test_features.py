@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from harness.cache import Cache
+from harness.context import RunContext
+from harness.contract import Context, Split, State
+from harness.distributed import Processes
+from pipelines.handcrafted import features
+from pipelines.handcrafted.channel import Joined
+from pipelines.handcrafted.features import Features
+
+
+@dataclass(frozen=True)
+class Corner:
+    """The value of the upper left pixel; fails when it has described as many batches as it may."""
+
+    batches: list[int] = field(default_factory=lambda: [1000])
+    key: dict[str, Any] = field(default_factory=dict)
+
+    def learn(self, train: Split, context: Context) -> State:
+        return {}
+
+    def describe(self, images: Tensor | list[Tensor], learnt: State) -> Tensor:
+        if len(images) > 1:
+            self.batches[0] -= 1
+            if self.batches[0] < 0:
+                raise KeyboardInterrupt
+        return torch.stack([image[0, 0, :1].float() for image in images])
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "CHUNK", 10)
+
+
+@pytest.fixture
+def split() -> Split:
+    images = np.arange(35 * 4 * 4, dtype=np.uint16).reshape(35, 4, 4).astype(np.uint8)
+    return Split.from_arrays(images, np.arange(35) % 5)
+
+
+def rows(chunks: list[State]) -> tuple[list[float], list[int]]:
+    return torch.cat([c["features"] for c in chunks]).flatten().tolist(), torch.cat([c["labels"] for c in chunks]).tolist()
+
+
+def test_rows_and_labels_of_the_images_then_of_their_mirror_images(split: Split) -> None:
+    values, labels = rows(list(Features(Corner(), {}, split, (False, True), RunContext())))
+    pixels = torch.stack([image for batch in split.batches(35) for image in batch.images])
+    assert values == pixels[:, 0, 0, 0].tolist() + pixels[:, 0, 0, -1].tolist()
+    assert labels == split.labels.tolist() * 2
+
+
+def test_a_killed_run_goes_on_from_the_last_finished_chunk(split: Split, tmp_path: Path) -> None:
+    whole = rows(list(Features(Corner(), {}, split, (False,), RunContext())))
+    with pytest.raises(KeyboardInterrupt):
+        list(Features(Corner([2]), {}, split, (False,), RunContext(cache=Cache(tmp_path, "source"))))
+    corner = Corner([2])  # of four chunks two are left
+    assert rows(list(Features(corner, {}, split, (False,), RunContext(cache=Cache(tmp_path, "source"))))) == whole
+    assert corner.batches == [0]
+
+
+def test_what_was_learnt_names_the_rows(split: Split, tmp_path: Path) -> None:
+    cache = Cache(tmp_path, "source")
+    list(Features(Corner(), {"a": torch.zeros(2)}, split, (False,), RunContext(cache=cache)))
+    with pytest.raises(KeyboardInterrupt):
+        list(Features(Corner([0]), {"a": torch.ones(2)}, split, (False,), RunContext(cache=cache)))
+
+
+def test_processes_share_the_rows_out(split: Split) -> None:
+    shares = []
+    for rank in range(2):
+        context = RunContext(processes=Processes(rank, 2, torch.device("cpu")))
+        shares.append(rows(list(Features(Corner(), {}, split.sharded(rank, 2), (False,), context))))
+    values, labels = rows(list(Features(Corner(), {}, split, (False,), RunContext())))
+    assert (shares[0][0], shares[1][0]) == (values[::2], values[1::2])
+    assert (shares[0][1], shares[1][1]) == (labels[::2], labels[1::2])
+
+
+def test_a_process_without_images_has_rows_of_the_right_length(split: Split) -> None:
+    context = RunContext(processes=Processes(1, 2, torch.device("cpu")))
+    (chunk,) = Features(Corner(), {}, split.take(np.arange(1)), (False,), context)
+    assert chunk["features"].shape == (0, 1)
+    assert len(chunk["labels"]) == 0
+
+
+def test_joined_channels_stand_side_by_side() -> None:
+    both = Joined([Corner(), Corner()])
+    images = torch.randint(0, 256, (1, 3, 4, 4), dtype=torch.uint8)
+    assert both.describe(images, both.learn(None, RunContext())).tolist() == [[float(images[0, 0, 0, 0])] * 2]  # type: ignore[arg-type]

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.unsupervised import triangle as module
+from pipelines.unsupervised.patches import Whitening
+from pipelines.unsupervised.triangle import Triangle
+
+K = 7
+random = np.random.default_rng(0)
+
+
+def example(patch: int = 6, stride: int = 1, k: int = K) -> Triangle:
+    d = 3 * patch * patch
+    mean, axes, centroids = (torch.from_numpy(random.normal(size=size).astype(np.float32)) for size in (d, (d, d), (k, d)))
+    return Triangle(Whitening(mean, axes / d**0.5), centroids, patch, stride)
+
+
+def published(image: np.ndarray, triangle: Triangle) -> np.ndarray:
+    """The paper's formulas in float64, one patch after the other, but means over the quadrants: (3, height, width) to (4 k,)."""
+    mean, axes, centroids = (
+        array.double().numpy() for array in (triangle.whitening.mean, triangle.whitening.axes, triangle.centroids)
+    )
+    patch, stride = triangle.patch, triangle.stride
+    tops, lefts = (range(0, side - patch + 1, stride) for side in image.shape[1:])
+    responses = np.empty((len(tops), len(lefts), len(centroids)))
+    for row, top in enumerate(tops):
+        for column, left in enumerate(lefts):
+            x = image[:, top : top + patch, left : left + patch].ravel().astype(np.float64)
+            x = (x - x.mean()) / np.sqrt(x.var(ddof=1) + 10)
+            z = np.linalg.norm((x - mean) @ axes - centroids, axis=1)
+            responses[row, column] = np.maximum(0, z.mean() - z)
+    middle, centre = -(-len(tops) // 2), -(-len(lefts) // 2)
+    quadrants = [part for half in (responses[:middle], responses[middle:]) for part in (half[:, :centre], half[:, centre:])]
+    return np.concatenate([part.sum((0, 1)) / max(1, part.shape[0] * part.shape[1]) for part in quadrants])
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "patch", "stride"), [(14, 17, 6, 1), (20, 15, 6, 3), (11, 11, 4, 2), (6, 9, 6, 1), (6, 6, 6, 1)]
+)
+def test_equals_the_published_formulas(height: int, width: int, patch: int, stride: int) -> None:
+    triangle = example(patch, stride)
+    images = random.integers(0, 256, (3, 3, height, width)).astype(np.float32)
+    images[1] = images[1, :1]  # grey
+    images[2] = 77  # featureless
+    wanted = np.stack([published(image, triangle) for image in images])
+    found = triangle(torch.from_numpy(images))
+    assert found.shape == (3, triangle.length)
+    np.testing.assert_allclose(found.numpy(), wanted, atol=2e-5)
+
+
+def test_a_patch_on_a_centroid_is_finite() -> None:
+    """The squared distance may come out below 0."""
+    triangle = example(k=1)
+    images = torch.from_numpy(random.integers(0, 256, (20, 3, 6, 6)).astype(np.float32))
+    points = triangle.whitening(module.normalised(images.flatten(1)))
+    assert dataclasses.replace(triangle, centroids=50 * points)(images).isfinite().all()
+    assert triangle.responses(images.flatten(1)).eq(0).all()  # one centroid is as near as the average one
+
+
+def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    triangle = example()
+    images = torch.from_numpy(random.integers(0, 256, (9, 3, 12, 12)).astype(np.float32))
+    together = triangle(images)
+    monkeypatch.setattr(module, "CHUNK_VALUES", 1)
+    torch.testing.assert_close(triangle(images), together)
+    assert triangle(images[:0]).shape == (0, triangle.length)
