@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import mean
 from typing import Any
 
@@ -48,7 +49,7 @@ ARMS: dict[str, Callable[[int], Shape]] = {
 def tune_error(arm: Callable[[int], Shape], train: Split, tune: Split, *, epochs: int, seed: int) -> tuple[float, float]:
     """Top-1 error on tune in percent, and multiply-adds of one view in millions."""
     pipeline: Any = build(epochs=epochs, views=1)
-    pipeline.small = arm
+    pipeline.design = replace(pipeline.design, small=arm)
     context = RunContext(seed=seed)
     pipeline.fit(train, tune, context)
     multiply_adds = sum(row["multiply_adds"] for row in pipeline.layers(train.classes, train.image_size))

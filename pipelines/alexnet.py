@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Lt
 
 if TYPE_CHECKING:
     from harness.contract import Pipeline
@@ -20,35 +20,67 @@ FAMILY = "learned"
 def build(
     *,
     recipe: Literal["auto", "2012", "short"] = "auto",
+    order: Literal["paper", "code"] = "paper",
+    columns: Literal[1, 2, "half"] = 2,
+    depth: Literal[3, 4, 5, 6] = 5,
     lrn: bool = True,
+    lrn_alpha: Literal["paper", "code"] = "paper",
     pool: Literal["overlapping", "plain"] = "overlapping",
-    activation: Literal["relu", "tanh"] = "relu",
-    columns: Literal[1, 2] = 2,
+    activation: Literal["relu", "tanh", "sigmoid"] = "relu",
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
+    batch_norm: bool = False,
     crops: bool = True,
     flip: bool | None = None,
     colour: bool = True,
+    colour_scale: Literal["paper", "code"] = "paper",
     views: Literal[1, 10] = 10,
     epochs: Annotated[int, Ge(1)] | None = None,
+    optimizer: Literal["paper-sgd", "sgd", "adam", "adamw"] | None = None,
+    schedule: Literal["plateau", "step", "cosine", "onecycle"] | None = None,
+    rate: Annotated[float, Gt(0)] | None = None,
+    weight_decay: Annotated[float, Ge(0)] | None = None,
 ) -> Pipeline:
-    """The paper's system by default.
+    """The paper's system by default. Where text and code of its author differ, `paper` and `code` name them.
 
-    recipe      2012: the paper's training; short: fewer epochs; auto: 2012 from 128 pixels up, short below
-    lrn         local response normalisation after conv1 and conv2
-    pool        overlapping: windows of 3 at a stride of 2; plain: windows of 2
-    columns     2: conv2, conv4 and conv5 in two groups, as on two GPUs; 1: ungrouped
-    dropout     probability with which a unit of the first two fully connected layers is dropped; 0 turns it off
-    crops       random crops of 7/8 of the side in training and, with views=10, corner crops at test; off: the centre crop
-    flip        random mirroring in training and, with views=10, mirrored crops at test; None: if tune says that they show the same
-    colour      noise along the principal components of the training pixels' colours
-    views       crops averaged at test time
-    epochs      passes over the training images; by default the recipe's own number
+    recipe        2012: the paper's training; short: fewer epochs; auto: 2012 from 128 pixels up, short below
+    order         code: conv1, normalisation, pool, activation; after conv2 a second normalisation, within maps
+    columns       2: conv2, conv4 and conv5 in two groups, as on two GPUs; 1: ungrouped; half: the paper's one-GPU network
+    depth         convolutional layers: 4 without conv4, 3 without conv3 and conv4, 6 with the extra one of the starred networks
+    lrn           local response normalisation after conv1 and conv2, within a column
+    lrn_alpha     paper: alpha times the sum over the window; code: times its mean
+    pool          overlapping: windows of 3 at a stride of 2; plain: windows of 2
+    dropout       probability with which a unit of the first two fully connected layers is dropped; 0 turns it off
+    batch_norm    batch normalisation before every activation (2015)
+    crops         random crops of 7/8 of the side in training and, with views=10, corner crops at test; off: the centre crop
+    flip          random mirroring in training and, with views=10, mirrored crops at test; None: if tune says that they show the same
+    colour        noise along the principal components of the training pixels' colours
+    colour_scale  paper: 0.1 times the eigenvalues; code: 0.1 times their roots, and the noisy image divided by 1.1
+    views         crops averaged at test time
+    epochs        passes over the training images; like all below, by default the recipe's own
+    optimizer     paper-sgd: learning rate and weight decay inside the velocity; sgd: as in torch; adam and adamw (2015, 2017)
+    schedule      plateau: / 10 when tune stalls, three times; step: / 10 at three quarters; cosine and onecycle (2016, 2018)
+    rate          learning rate of the schedule's start or peak
+    weight_decay  share of a weight, times the learning rate, taken off a step
     """
-    from pipelines.learned.classifier import AlexNetPipeline, Settings
+    from functools import partial
 
-    return AlexNetPipeline(
-        Settings(
-            recipe=recipe, lrn=lrn, pool=pool, activation=activation, columns=columns, dropout=dropout,
-            crops=crops, flip=flip, colour=colour, views=views, epochs=epochs,
-        )
+    from pipelines.learned.classifier import NetworkPipeline, Sight
+    from pipelines.learned.designs import AlexNetDesign
+    from pipelines.learned.networks.alexnet import alexnet
+    from pipelines.learned.normalisation import LocalResponseNorm
+    from pipelines.learned.recipe import Changes
+
+    alpha = {"paper": 1e-4, "code": 1e-4 / 5}[lrn_alpha]
+    norm = partial(LocalResponseNorm, alpha=alpha, columns=2 if columns == 2 else 1) if lrn else None
+    return NetworkPipeline(
+        AlexNetDesign(
+            make=partial(
+                alexnet, order=order, columns=columns, depth=depth, norm=norm, pool=pool, activation=activation, dropout=dropout,
+                batch_norm=batch_norm,
+            ),
+            recipe_name=recipe,
+            changes=Changes(epochs=epochs, optimizer=optimizer, schedule=schedule, rate=rate, weight_decay=weight_decay),
+            later=("batch normalisation",) if batch_norm else (),
+        ),
+        Sight(crops=crops, flip=flip, colour=colour, colour_scale=colour_scale, views=views),
     )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -15,6 +16,7 @@ from harness.contract import State
 from pipelines.learned.noise import BatchNoise
 
 Augmentation = Callable[[torch.Tensor, BatchNoise], torch.Tensor]
+ColourScale = Literal["paper", "code"]
 
 
 @dataclass(frozen=True)
@@ -121,19 +123,26 @@ class RandomFlip:
 
 @dataclass(frozen=True)
 class ColourNoise:
-    """Adds [p1 p2 p3][a1 l1, a2 l2, a3 l3]^T to all pixels of an image, a ~ N(0, 0.1) drawn once an image and use (section 4.1).
-
-    The eigenvalues l are those of the covariance of pixels in [0, 1]; in grey levels the product is 255 times that. (The author's code
-    scales by the standard deviation, the root of l, instead.)
-    """
+    """Adds [p1 p2 p3][a1 s1, a2 s2, a3 s3]^T to all pixels of an image, a ~ N(0, 0.1) drawn once an image and use, then divides by `shrink`."""
 
     directions: torch.Tensor
-    variances: torch.Tensor  # of grey levels
+    sizes: torch.Tensor  # s1 to s3, in grey levels
+    shrink: float = 1.0
     deviation: float = 0.1
 
+    @classmethod
+    def of(cls, pixels: PixelStatistics, scale: ColourScale) -> ColourNoise:
+        """paper: s are the eigenvalues of the covariance of pixels in [0, 1] (section 4.1); in grey levels the product is 255 times that.
+        code: s are the standard deviations, and the noisy image is divided by 1.1 (`convdata.py` of cuda-convnet2).
+        """
+        if scale == "code":
+            return cls(pixels.directions, pixels.variances.sqrt(), shrink=1.1)
+        return cls(pixels.directions, pixels.variances / 255)
+
     def __call__(self, images: torch.Tensor, noise: BatchNoise) -> torch.Tensor:
-        amounts = self.deviation * noise.normal(3) * (self.variances / 255)
-        return images + (amounts @ self.directions.T)[:, :, None, None]
+        amounts = self.deviation * noise.normal(3) * self.sizes
+        noisy = images + (amounts @ self.directions.T)[:, :, None, None]
+        return noisy if self.shrink == 1 else noisy / self.shrink
 
 
 def view_offsets(side: int, size: int) -> list[tuple[int, int]]:

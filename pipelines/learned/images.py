@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from harness.contract import Split
+from harness.contract import Images, Split
 
 RESIDENT_BYTES = 1 << 30  # pixels kept in the device's memory at most
 
@@ -19,11 +17,12 @@ def square(images: torch.Tensor | list[torch.Tensor], side: int) -> torch.Tensor
     Images (N, 3, H, W) are resized together, images of several sizes one by one.
     """
     if isinstance(images, list):
-        return (
-            torch.cat([square(image[None], side) for image in images])
-            if images
-            else torch.empty(0, 3, side, side, dtype=torch.uint8)
-        )
+        squares = np.empty((len(images), 3, side, side), dtype=np.uint8)
+        for image, out in zip(images, squares, strict=True):
+            out[:] = (
+                square(image[None], side)[0].cpu().numpy()
+            )  # numpy copies in this thread; torch would share 200 kB out over all cores
+        return torch.from_numpy(squares)
     if images.shape[2:] == (side, side):
         return images
     height, width = images.shape[2:]
@@ -32,28 +31,52 @@ def square(images: torch.Tensor | list[torch.Tensor], side: int) -> torch.Tensor
     return tv.center_crop(tv.resize(images, size, tv.InterpolationMode.BILINEAR, antialias=True), [side, side])
 
 
-class Squares:
-    """The images of a split as uint8 (rows, 3, side, side), any of them on any process; kept in memory where they fit."""
+def squares(split: Split, side: int, device: torch.device) -> Split:
+    """The same images, each as a square; all of them kept on `device` where they fit, on every process."""
+    made = _with_images(split, Squares(split, side))
+    if len(split) * 3 * side * side > RESIDENT_BYTES:
+        return made
+    whole = made.sharded(0, 1).batches(256, device=device)
+    return _with_images(split, Resident(torch.cat([batch.images for batch in whole])))  # type: ignore[misc]
 
-    def __init__(self, split: Split, side: int, device: torch.device) -> None:
-        self.whole = split.sharded(0, 1)  # which images this process takes of a batch is for the training loop to say
-        self.side, self.device = side, device
-        self.labels = torch.from_numpy(split.labels).to(device)
-        self._resident: torch.Tensor | None = None
-        if len(split) * 3 * side * side <= RESIDENT_BYTES:
-            self._resident = torch.cat([images for images, _ in self._stream(256, np.arange(len(split)))])
+
+class Squares:
+    """`contract.Images`: squares made as they are read."""
+
+    def __init__(self, split: Split, side: int) -> None:
+        self.image_size: tuple[int, int] | None = (side, side)
+        self._images, self._rows = split.images, split.rows
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self._rows)
 
-    def batches(self, size: int, order: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """(images, labels) of the positions `order`, `size` at a time."""
-        if self._resident is None:
-            yield from self._stream(size, order)
-            return
-        for index in torch.from_numpy(order).to(self.device).split(size):
-            yield self._resident[index], self.labels[index]
+    def read(self, rows: np.ndarray) -> torch.Tensor:
+        assert self.image_size
+        return square(self._images.read(self._rows[rows]), self.image_size[0])
 
-    def _stream(self, size: int, order: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for batch in self.whole.batches(size, device=self.device, order=order):
-            yield square(batch.images, self.side), self.labels[batch.index]
+
+class Resident:
+    """`contract.Images`: pixels, uint8 (n, 3, side, side), on a device."""
+
+    in_memory = True
+
+    def __init__(self, pixels: torch.Tensor) -> None:
+        self.image_size: tuple[int, int] | None = (pixels.shape[2], pixels.shape[3])
+        self._pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def read(self, rows: np.ndarray) -> torch.Tensor:
+        return self._pixels[torch.from_numpy(rows).to(self._pixels.device)]
+
+
+def _with_images(split: Split, images: Images) -> Split:
+    return Split(
+        keys=split.keys,
+        labels=split.labels,
+        class_names=split.class_names,
+        images=images,
+        preparation=split.preparation,
+        shard=split.shard,
+    )

@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
-from harness.contract import Context, State, UserError
+from harness.contract import Batch, Context, Split, State, UserError
 from pipelines.learned.augmentation import Augmentation
-from pipelines.learned.images import Squares
-from pipelines.learned.networks.alexnet import AlexNet
+from pipelines.learned.networks.network import Network
 from pipelines.learned.noise import BatchNoise
+from pipelines.learned.normalisation import BatchNorm
+from pipelines.learned.optimisers import Optimiser
+from pipelines.learned.precision import mixed_precision
 from pipelines.learned.recipe import Recipe
 from pipelines.learned.schedule import make_schedule
-from pipelines.learned.sgd import MomentumSGD
 
 log = logging.getLogger(__name__)
 STALLED = 0.98  # share of ln(classes) above which the mean loss of an epoch is that of equal guesses
 STALL_STEPS = 400  # updates in which a network should have moved
+PROBE_SECONDS = 15.0  # of updates that are timed to know what an epoch takes
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is learnt. `augment` are the steps from uint8 squares to the network's input; `predict` gives logits of squares at test time."""
+    """What is learnt, from squares. `augment` are the steps from uint8 squares to the network's input; `predict` gives logits of squares at
+    test time.
+    """
 
-    train: Squares
-    tune: Squares | None
-    classes: int
+    train: Split
+    tune: Split | None
     augment: Sequence[Augmentation]
     predict: Callable[[torch.Tensor], torch.Tensor]
 
@@ -42,23 +46,28 @@ class Trainer:
     `run` trains to the end, from the checkpoint if there is one; what it then holds is, on a CPU, bit for bit what an undisturbed run gives.
     """
 
-    def __init__(self, network: AlexNet, task: Task, recipe: Recipe, context: Context) -> None:
+    def __init__(self, network: Network, task: Task, recipe: Recipe, context: Context) -> None:
         self.network, self.task, self.recipe, self.context = network, task, recipe, context
         self.batch = min(recipe.batch, len(task.train))
         if self.batch < context.world:
             raise UserError(
                 f"{context.world} processes cannot share batches of {self.batch} images: start at most {self.batch} processes"
             )
+        if context.world > 1 and any(isinstance(layer, BatchNorm) for layer in network.children()):
+            raise UserError("batch_norm=true needs whole batches in one process; start it without torchrun, or with one process")
         self.steps = len(task.train) // self.batch  # an epoch; an incomplete last batch is dropped
         # After the gradient: the loss and the number of wrong images, global by the same sum.
-        self.optimiser = MomentumSGD(network, momentum=recipe.momentum, weight_decay=recipe.weight_decay, extras=2)
+        self.optimiser = Optimiser(network, recipe, extras=2)
         self.schedule = make_schedule(recipe, self.steps)
-        order, noise = torch.randint(2**62, (2,), generator=torch.Generator().manual_seed(context.seed)).tolist()
-        self.order = torch.Generator().manual_seed(order)
+        self.order, noise = torch.randint(2**62, (2,), generator=torch.Generator().manual_seed(context.seed)).tolist()
         self.noise = torch.Generator(context.device).manual_seed(noise)
-        self.epoch, self.step, self.stalled = 0, 0, 0
-        self.epoch_start = self.order.get_state()
+        self.epoch, self.step, self.stalled, self.warned = 0, 0, 0, False
+        self.labels = torch.from_numpy(task.train.labels).to(context.device)
         self.sums = torch.zeros(self.steps, 2, device=context.device)  # loss and wrong images of each step of this epoch
+
+    @property
+    def updates(self) -> int:
+        return self.epoch * self.steps + self.step
 
     def run(self) -> None:
         """Raises UserError when the loss is no longer a number."""
@@ -68,34 +77,59 @@ class Trainer:
         if self.stalled:
             self.context.note(f"stalled start: loss at ln(classes) for {self.stalled} epochs")
 
+    def seconds_an_epoch(self) -> float:
+        """What an epoch takes here, from a few updates; scoring an image of tune takes a third of training on one, as its multiply-adds
+        do. The network has moved afterwards: for a trainer that is thrown away.
+        """
+        self._timed(1)  # warms up
+        updates = min(2, self.steps)
+        wanted = torch.tensor(PROBE_SECONDS / (self._timed(updates) / updates), device=self.context.device)
+        updates = max(updates, min(self.steps, int(self.context.broadcast(wanted))))
+        tune = 0 if self.task.tune is None else len(self.task.tune)
+        return self._timed(updates) / updates * (self.steps + tune / self.batch / 3)
+
+    def _timed(self, updates: int) -> float:
+        """Seconds for so many updates, loading included."""
+        started = time.perf_counter()
+        for batch in islice(self._batches(), updates):
+            self._update(batch)
+        float(self.sums[0, 0])  # waits for the device
+        return time.perf_counter() - started
+
     def _epoch(self) -> None:
-        self.order.set_state(self.epoch_start)
-        order = torch.randperm(len(self.task.train), generator=self.order)[: self.steps * self.batch].view(self.steps, self.batch)
-        own = order[self.step :, self.context.rank :: self.context.world]
-        batches = self.task.train.batches(own.shape[1], own.flatten().numpy())
+        left = self.steps - self.step
         label = f"epoch {self.epoch + 1}/{self.recipe.epochs}"
-        for images, labels in self.context.progress(batches, label=label, total=len(own)):
-            self._update(images, labels)
+        for batch in self.context.progress(islice(self._batches(), left), label=label, total=left):
+            self._update(batch)
             self.step += 1
+            if self.step % STALL_STEPS == 0:
+                self._watch()
             if self.step < self.steps and self.context.checkpoint.due():
                 self._save()
         self._finish_epoch()
 
-    def _update(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+    def _batches(self) -> Iterator[Batch]:
+        """What is left of this epoch, and an incomplete batch."""
+        return self.task.train.shuffled(self.batch, seed=self.order, epoch=self.epoch, start=self.step, device=self.context.device)
+
+    def _update(self, batch: Batch) -> None:
         """One step on this process's share of a batch. The host waits for nothing here."""
+        assert isinstance(batch.images, torch.Tensor)  # squares are all of one size
+        labels = self.labels[batch.index]
         noise = BatchNoise(self.noise, self.batch, rank=self.context.rank, world=self.context.world)
-        inputs = images
+        inputs = batch.images
         for step in self.task.augment:
             inputs = step(inputs, noise)
-        logits = self.network(inputs, noise)
-        loss = F.cross_entropy(logits, labels, reduction="sum") / self.batch
+        with mixed_precision(self.context.device):
+            logits = self.network(inputs, noise)
+            loss = F.cross_entropy(logits, labels, reduction="sum") / self.batch
         loss.backward()
         bucket = self.optimiser.bucket
         bucket[-2] = loss.detach()
         bucket[-1] = (logits.detach().argmax(1) != labels).sum()
         self.context.sum(bucket)
         self.sums[self.step] = bucket[-2:]
-        self.optimiser.step(self.schedule.rate(self.epoch * self.steps + self.step))
+        self.optimiser.step(self.schedule.rate(self.updates))
 
     def _finish_epoch(self) -> None:
         self._require_numbers()
@@ -110,20 +144,32 @@ class Trainer:
         if not self._stalled(loss):
             self.schedule.after_epoch(tune_error)
         self.epoch, self.step = self.epoch + 1, 0
-        self.epoch_start = self.order.get_state()
         self._save()
 
+    def _watch(self) -> None:
+        """Within a long epoch: stop when the loss is no longer a number, warn of a stalled start as soon as it shows."""
+        self._require_numbers()
+        if self.updates == STALL_STEPS:
+            self._guessing(float(self.sums[self.step - STALL_STEPS // 4 : self.step, 0].mean()))
+
     def _stalled(self, loss: float) -> bool:
-        """Whether the network still guesses all classes alike. A plateau is then no reason to lower the rate."""
-        guessing = math.log(self.task.classes)
-        if loss < STALLED * guessing or (self.epoch + 1) * self.steps < STALL_STEPS:
+        """Whether the network still guesses all classes alike after this epoch. A plateau is then no reason to lower the rate."""
+        if self.updates < STALL_STEPS or not self._guessing(loss):
             return False
         self.stalled += 1
-        if self.stalled == 1:
+        return True
+
+    def _guessing(self, loss: float) -> bool:
+        """Whether the loss is that of equal guesses; says so once, and what to do."""
+        guessing = math.log(self.task.train.classes)
+        if loss < STALLED * guessing:
+            return False
+        if not self.warned:
+            self.warned = True
             log.warning(
-                "after %d updates the loss is %.3f, still about that of equal guesses, ln(%d) = %.3f. Such a start can take long or last for ever: "
-                "if it does not end, try another seed, lrn=true, activation=relu or recipe=short (He init)",
-                (self.epoch + 1) * self.steps, loss, self.task.classes, guessing,
+                "after %d updates the loss is %.3f, no better than equal guesses, ln(%d) = %.3f. Such a start can take long or last for ever: "
+                "if it does not end, try another seed, activation=relu, another rate, or He init (recipe=short, init=he)",
+                self.updates, loss, self.task.train.classes, guessing,
             )  # fmt: skip
         return True
 
@@ -133,26 +179,26 @@ class Trainer:
             step = int(broken[0])
             raise UserError(
                 f"training diverged: the loss was {float(self.sums[step, 0])} at step {step + 1} of {self.steps} in epoch {self.epoch + 1}, at learning "
-                f"rate {self.schedule.rate(self.epoch * self.steps + step):g}. Try another seed, or lrn=true or activation=relu if they were off"
+                f"rate {self.schedule.rate(self.epoch * self.steps + step):g}. Try a lower rate, another seed, or lrn=true or activation=relu if they were off"
             )
 
     @torch.inference_mode()
-    def _error(self, squares: Squares) -> float:
+    def _error(self, split: Split) -> float:
         """Top-1 error in percent over all processes, one view an image."""
+        labels = torch.from_numpy(split.labels).to(self.context.device)
         wrong = torch.zeros((), dtype=torch.int64, device=self.context.device)
-        own = np.arange(len(squares))[self.context.rank :: self.context.world]
-        for images, labels in squares.batches(self.batch, own):
-            wrong += (self.task.predict(images).argmax(1) != labels).sum()
-        return 100 * int(self.context.sum(wrong)) / len(squares)
+        for batch in split.batches(self.batch, device=self.context.device):
+            assert isinstance(batch.images, torch.Tensor)
+            wrong += (self.task.predict(batch.images).argmax(1) != labels[batch.index]).sum()
+        return 100 * int(self.context.sum(wrong)) / len(split)
 
     def _save(self) -> None:
         self._require_numbers()
         self.context.checkpoint.save(
             {
                 "position": torch.tensor([self.epoch, self.step, self.stalled]),
-                "weights": self.optimiser.weights,
-                "velocity": self.optimiser.velocity,
-                "epoch_start": self.epoch_start,
+                **{f"network.{name}": array for name, array in self.network.state_dict().items()},
+                **self.optimiser.state(),
                 "noise": self.noise.get_state(),
                 "schedule": torch.tensor(self.schedule.state(), dtype=torch.float64),
                 "sums": self.sums,
@@ -164,9 +210,8 @@ class Trainer:
         if saved is None:
             return
         self.epoch, self.step, self.stalled = (int(number) for number in saved["position"])
-        self.optimiser.weights.copy_(saved["weights"])
-        self.optimiser.velocity.copy_(saved["velocity"])
-        self.epoch_start = saved["epoch_start"]
+        self.network.load_state_dict({name: saved[f"network.{name}"] for name in self.network.state_dict()})
+        self.optimiser.load(saved)
         self.noise.set_state(saved["noise"])
         self.schedule.load(saved["schedule"].tolist())
         self.sums.copy_(saved["sums"])

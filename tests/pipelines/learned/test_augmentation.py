@@ -51,13 +51,23 @@ def test_pixel_statistics_do_not_depend_on_batches():
 
 def test_colour_noise_is_one_colour_an_image_with_the_variance_of_the_formula():
     found = statistics(photographs(50), 50)
-    step = ColourNoise(found.directions, found.variances)
+    step = ColourNoise.of(found, "paper")
     shift = step(torch.zeros(20_000, 3, 2, 2), noise(20_000))
     assert torch.equal(shift, shift[:, :, :1, :1].expand_as(shift))
     # Pixels in [0, 1] have eigenvalues l / 255^2; a shift of 0.1 of that times N(0, 1), in grey levels, is 0.1 l / 255.
     p, scale = found.directions.double(), 0.1 * found.variances.double() / 255
     expected = p @ torch.diag(scale**2) @ p.T
     torch.testing.assert_close(torch.cov(shift[:, :, 0, 0].double().T), expected, rtol=0.05, atol=0.05 * float(expected.max()))
+
+
+def test_colour_noise_of_the_code_has_a_tenth_of_the_standard_deviations():
+    """Its covariance is 0.1^2 times that of the pixels, all of it and the image divided by 1.1."""
+    found = statistics(photographs(50), 50)
+    shift = ColourNoise.of(found, "code")(torch.full((20_000, 3, 1, 1), 11.0), noise(20_000)).flatten(1).double() - 10
+    p = found.directions.double()
+    expected = (0.1 / 1.1) ** 2 * p @ torch.diag(found.variances.double()) @ p.T
+    torch.testing.assert_close(torch.cov(shift.T), expected, rtol=0.05, atol=0.05 * float(expected.max()))
+    assert shift.mean().abs() < 0.1
 
 
 def test_random_crop_cuts_every_image_at_its_own_place():

@@ -7,7 +7,6 @@ import torch
 from harness.context import RunContext
 from harness.contract import Pipeline, Split
 from pipelines.alexnet import build
-from pipelines.learned.classifier import crop_side, square_side
 from pipelines.learned.recipe import RECIPE_2012
 
 
@@ -95,8 +94,10 @@ def test_scores_of_an_image_do_not_depend_on_its_batch(fitted):
     ],
 )
 def test_geometry_by_image_size(image_size, side, crop):
-    assert square_side(image_size) == side
-    assert crop_side(side) == crop
+    design = build().design
+    assert design.side(image_size) == side
+    with torch.device("meta"):
+        assert design.network(10, side).crop == crop
 
 
 def test_layers_by_image_size():
@@ -108,9 +109,9 @@ def test_layers_by_image_size():
 
 @pytest.mark.parametrize(("image_size", "expected"), [((32, 32), "short"), ((127, 127), "short"), ((128, 128), "2012")])
 def test_auto_recipe_by_image_size(image_size, expected):
-    pipeline = build()
-    assert pipeline._recipe(1000, square_side(image_size)).name == expected
-    assert build(recipe="2012")._recipe(1000, 32) is RECIPE_2012
+    design = build().design
+    assert design.recipe(1000, design.side(image_size)).name == expected
+    assert build(recipe="2012").design.recipe(1000, 32) == RECIPE_2012
 
 
 def test_notes_name_variant_recipe_and_what_is_younger_than_2012():
@@ -120,6 +121,15 @@ def test_notes_name_variant_recipe_and_what_is_younger_than_2012():
     assert short.notes[1:] == ["recipe short: 1 epochs", "post-2012: one-cycle schedule, He init"]
     assert short.notes[0].startswith("32 px variant, ")
     assert paper.notes[1:] == ["recipe 2012: 1 epochs"]
+
+
+def test_notes_name_what_was_changed():
+    context = RunContext()
+    build(recipe="2012", epochs=1, batch_norm=True, optimizer="adam", schedule="cosine").fit(split(), None, context)
+    assert context.notes[1:] == [
+        "recipe 2012 with optimizer=adam, schedule=cosine: 1 epochs",
+        "post-2012: batch normalisation, Adam, cosine schedule",
+    ]
 
 
 @pytest.mark.parametrize("size", [(16, 16), (40, 33)])
@@ -132,9 +142,25 @@ def test_images_of_other_small_sizes(size):
     assert torch.isfinite(scores).all()
 
 
-def test_paper_augmentation_can_be_switched_off():
-    pipeline = build(
-        epochs=1, crops=False, flip=False, colour=False, dropout=0.0, lrn=False, pool="plain", activation="tanh", columns=1
-    )
+@pytest.mark.parametrize(
+    "options",
+    [
+        {
+            "crops": False,
+            "flip": False,
+            "colour": False,
+            "dropout": 0.0,
+            "lrn": False,
+            "pool": "plain",
+            "activation": "tanh",
+            "columns": 1,
+        },
+        {"columns": "half", "depth": 3, "activation": "sigmoid", "order": "code"},
+        {"batch_norm": True, "depth": 6, "lrn_alpha": "code", "colour_scale": "code", "optimizer": "adamw"},
+    ],
+    ids=["off", "small", "more"],
+)
+def test_switches(options):
+    pipeline = build(epochs=1, **options)
     pipeline.fit(split(), None, RunContext())
     assert pipeline.scores(batch()).shape == (5, 3)

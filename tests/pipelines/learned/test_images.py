@@ -6,7 +6,7 @@ import torch
 
 from harness.contract import Split
 from pipelines.learned import images as module
-from pipelines.learned.images import Squares, square
+from pipelines.learned.images import square, squares
 
 
 @pytest.mark.parametrize("shape", [(40, 60), (60, 40), (16, 16), (100, 33)])
@@ -36,12 +36,30 @@ def test_square_of_a_list_is_that_of_each():
 
 
 @pytest.mark.parametrize("limit", [0, 1 << 30])
-def test_batches_follow_the_order_resident_or_not(monkeypatch, limit):
+def test_a_split_of_squares_is_read_resident_or_not(monkeypatch, limit):
     monkeypatch.setattr(module, "RESIDENT_BYTES", limit)
-    pixels = np.random.default_rng(0).integers(0, 256, (10, 3, 32, 32), dtype=np.uint8)
-    squares = Squares(Split.from_arrays(pixels, np.arange(10) % 3), 32, torch.device("cpu"))
-    order = np.array([7, 0, 3, 9, 1])
-    seen = list(squares.batches(2, order))
-    assert [len(labels) for _, labels in seen] == [2, 2, 1]
-    assert torch.equal(torch.cat([images for images, _ in seen]), torch.from_numpy(pixels[order]))
-    assert torch.cat([labels for _, labels in seen]).tolist() == [1, 0, 0, 0, 1]
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 3, 40, 50), dtype=np.uint8)
+    whole = Split.from_arrays(pixels, np.arange(10) % 3)
+    part = whole.take(np.array([8, 2, 5, 9, 0])).sharded(1, 2)
+    made = squares(part, 32, torch.device("cpu"))
+    assert (made.image_size, made.digest, made.shard) == ((32, 32), part.digest, (1, 2))
+    batches = list(made.batches(1))
+    assert [batch.index.tolist() for batch in batches] == [[1], [3]]
+    expected = square(torch.from_numpy(pixels[[2, 9]]), 32)
+    assert torch.equal(torch.cat([batch.images for batch in batches]), expected)
+
+
+def test_images_of_several_sizes_become_a_split_of_squares():
+    class Sizes:
+        image_size = None
+
+        def __len__(self):
+            return 5
+
+        def read(self, rows):
+            return [torch.full((3, 40 + int(row), 50), int(row), dtype=torch.uint8) for row in rows]
+
+    split = Split(keys=np.arange(5).astype(str), labels=np.arange(5), class_names=list("abcde"), images=Sizes(), preparation="")
+    batch = next(squares(split, 32, torch.device("cpu")).batches(5))
+    assert batch.images.shape == (5, 3, 32, 32)
+    assert batch.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]

@@ -4,36 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipelines.learned.layers import CeilConv2d, Dropout, LocalResponseNorm
+from pipelines.learned.layers import CeilConv2d, Dropout, Local2d
 from pipelines.learned.noise import BatchNoise
-
-
-@pytest.mark.parametrize("beta", [0.75, 0.5])
-@pytest.mark.parametrize("channels", [3, 8, 96])
-def test_lrn_is_the_stock_layer_with_alpha_times_n(channels, beta):
-    generator = torch.Generator().manual_seed(0)
-    images = 100 * torch.randn(4, channels, 6, 5, generator=generator)
-    upstream = torch.randn(4, channels, 6, 5, generator=generator)
-    ours, stock = images.clone().requires_grad_(), images.clone().requires_grad_()
-    out = LocalResponseNorm(channels, beta=beta)(ours)
-    expected = nn.LocalResponseNorm(5, alpha=5e-4, beta=beta, k=2.0)(stock)
-    torch.testing.assert_close(out, expected)
-    out.backward(upstream)
-    expected.backward(upstream)
-    torch.testing.assert_close(ours.grad, stock.grad)
-
-
-def test_lrn_formula_of_the_paper():
-    a = torch.tensor([10.0, 200.0, 30.0, 40.0])
-    out = LocalResponseNorm(4)(a.view(1, 4, 1, 1)).flatten()
-    assert out[0].item() == pytest.approx(10 / (2 + 1e-4 * (10**2 + 200**2 + 30**2)) ** 0.75)
-    assert out[3].item() == pytest.approx(40 / (2 + 1e-4 * (200**2 + 30**2 + 40**2)) ** 0.75)
-
-
-def test_lrn_gradient(monkeypatch):
-    monkeypatch.setattr("pipelines.learned.layers.CACHED_VALUES", 70)  # several blocks, the last one shorter
-    images = torch.randn(2, 7, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    assert torch.autograd.gradcheck(LocalResponseNorm(7, alpha=0.1).double(), images)
 
 
 def test_dropout_keeps_half_unscaled_in_training_and_halves_at_test():
@@ -60,6 +32,29 @@ def test_ceil_convolution_sees_zeros_past_the_far_edge():
     out = conv(images)
     assert out.shape == (1, 2, 55, 55)
     torch.testing.assert_close(out, nn.functional.conv2d(padded, conv.weight, conv.bias, stride=4))
+
+
+def test_local_layer_position_by_position():
+    layer = Local2d(channels=2, maps=3, kernel=3, side=4)
+    generator = torch.Generator().manual_seed(0)
+    nn.init.normal_(layer.weight, generator=generator)
+    nn.init.normal_(layer.bias, generator=generator)
+    images = torch.randn(5, 2, 4, 4, generator=generator)
+    out, padded = layer(images), nn.functional.pad(images, (1, 1, 1, 1))
+    for top, left in ((0, 0), (1, 3), (3, 2)):
+        window = padded[:, :, top : top + 3, left : left + 3].flatten(1)
+        expected = window @ layer.weight[4 * top + left] + layer.bias[:, top, left]
+        torch.testing.assert_close(out[:, :, top, left], expected)
+
+
+def test_local_layer_of_equal_weights_is_a_convolution():
+    conv = nn.Conv2d(2, 3, 3, padding=1)
+    layer = Local2d(channels=2, maps=3, kernel=3, side=4)
+    with torch.no_grad():
+        layer.weight.copy_(conv.weight.flatten(1).T.expand_as(layer.weight))
+        layer.bias.copy_(conv.bias[:, None, None].expand_as(layer.bias))
+    images = torch.randn(5, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(layer(images), conv(images), rtol=1e-4, atol=1e-5)
 
 
 def test_noise_of_two_processes_is_that_of_one():

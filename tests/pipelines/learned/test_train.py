@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch.nn import functional as F
 
 from harness.context import FileCheckpoint, RunContext
 from harness.contract import Split, UserError
 from harness.distributed import Processes
 from pipelines.alexnet import build
-from pipelines.learned import classifier
+from pipelines.learned import designs
+from pipelines.learned.noise import BatchNoise
 from pipelines.learned.recipe import RECIPE_2012
 
 
@@ -51,7 +55,11 @@ class DyingCheckpoint(FileCheckpoint):
 
 def fitted(context, **options):
     pipeline = build(**{"epochs": 3, **options})
-    pipeline.fit(stripes(52), stripes(12, seed=1), context)
+    pipeline.design = replace(
+        pipeline.design, published=replace(RECIPE_2012, batch=16)
+    )  # three steps an epoch, as in the short recipe
+    train, tune = (split.sharded(context.rank, context.world) for split in (stripes(52), stripes(12, seed=1)))
+    pipeline.fit(train, tune, context)
     return pipeline
 
 
@@ -62,20 +70,27 @@ def assert_equal_states(one, other):
         assert torch.equal(a[name], b[name]), name
 
 
-@pytest.mark.parametrize("recipe", ["short", "2012"])
+KINDS = {
+    "short": {},
+    "2012": {"recipe": "2012"},
+    "adam": {"optimizer": "adam", "schedule": "cosine", "batch_norm": True, "colour_scale": "code"},
+    "sgd": {"optimizer": "sgd", "schedule": "step", "order": "code", "lrn_alpha": "code"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("saves", [1, 4, 5])
-def test_a_killed_run_resumes_bit_equal(monkeypatch, tmp_path, recipe, saves):
-    monkeypatch.setattr(classifier, "RECIPE_2012", replace(RECIPE_2012, batch=16))  # three steps an epoch, as in the short recipe
+def test_a_killed_run_resumes_bit_equal(tmp_path, kind, saves):
     undisturbed = RunContext(seed=1)
-    expected = fitted(undisturbed, recipe=recipe)
+    expected = fitted(undisturbed, **KINDS[kind])
 
     killed = RunContext(seed=1)
     killed.checkpoint = DyingCheckpoint(tmp_path, killed)
     killed.checkpoint.left = saves
     with pytest.raises(Killed):
-        fitted(killed, recipe=recipe)
+        fitted(killed, **KINDS[kind])
     resumed = RunContext(seed=1, checkpoint_folder=tmp_path)
-    assert_equal_states(fitted(resumed, recipe=recipe), expected)
+    assert_equal_states(fitted(resumed, **KINDS[kind]), expected)
     assert resumed.curves == undisturbed.curves
     assert resumed.notes == undisturbed.notes
 
@@ -84,6 +99,20 @@ def test_the_seed_decides():
     assert_equal_states(fitted(RunContext(seed=2)), fitted(RunContext(seed=2)))
     one, other = fitted(RunContext(seed=2)).state(), fitted(RunContext(seed=3)).state()
     assert not torch.equal(one["network.fc7.weight"], other["network.fc7.weight"])
+
+
+def test_gradients_of_two_shares_of_a_batch_add_up_to_its_own():
+    network = build().design.network(classes=3, side=32).double()
+    network.initialise("he", torch.Generator().manual_seed(0))
+    images = torch.randn(16, 3, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(16) % 3
+
+    def gradient(rank, world):
+        noise = BatchNoise(torch.Generator().manual_seed(2), 16, rank=rank, world=world)
+        loss = F.cross_entropy(network(images[rank::world], noise), labels[rank::world], reduction="sum")
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(network.parameters()))])
+
+    torch.testing.assert_close(gradient(0, 2) + gradient(1, 2), gradient(0, 1), rtol=1e-9, atol=1e-12)
 
 
 def worker(rank, folder):
@@ -102,9 +131,10 @@ def test_two_processes_train_the_network_of_one(tmp_path):
     mp.spawn(worker, args=(tmp_path,), nprocs=2)
     state, curves = torch.load(tmp_path / "state.pt")
     for name, array in expected.items():
-        torch.testing.assert_close(state[name], array, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(state[name], array, rtol=1e-2, atol=1e-4)  # six updates in float32
     for name, points in context.curves.items():
-        assert [value for _, value in curves[name]] == pytest.approx([value for _, value in points], rel=1e-4)
+        assert [value for _, value in curves[name]] == pytest.approx([value for _, value in points], rel=1e-3)
+    assert curves["train/loss"][0][1] == pytest.approx(context.curves["train/loss"][0][1], rel=1e-5)
 
 
 def test_it_learns_and_logs_a_point_an_epoch():
@@ -132,8 +162,8 @@ def test_short_recipe_runs_without_tune():
 
 
 def with_recipe(monkeypatch, **changes):
-    original = classifier.short
-    monkeypatch.setattr(classifier, "short", lambda n, side: replace(original(n, side), **changes))
+    original = designs.short
+    monkeypatch.setattr(designs, "short", lambda n, side: replace(original(n, side), **changes))
 
 
 def test_divergence_names_the_step(monkeypatch):
@@ -149,6 +179,48 @@ def test_a_stalled_start_is_reported(monkeypatch, caplog):
     fitted(context, epochs=2)
     assert context.notes[-1].startswith("stalled start")
     assert f"{math.log(3):.3f}" in caplog.text
+    assert len(caplog.records) == 1
+
+
+def test_a_stalled_start_is_told_within_a_long_epoch(monkeypatch, caplog):
+    with_recipe(monkeypatch, rate=1e-9, batch=2, init="published")  # 26 updates an epoch from weights that say next to nothing
+    monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 8)
+    fitted(RunContext(), epochs=1)
+    assert "after 8 updates" in caplog.text
+
+
+def test_divergence_is_told_within_a_long_epoch(monkeypatch):
+    with_recipe(monkeypatch, rate=1e6, batch=2)
+    monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 8)
+    monkeypatch.setattr("pipelines.learned.train.Trainer._finish_epoch", None)  # not reached
+    with pytest.raises(UserError, match=r"at step \d of 26 in epoch 1"):
+        fitted(RunContext(), epochs=1)
+
+
+def test_batch_norm_refuses_to_share_batches():
+    context = RunContext(processes=Processes(0, 2, torch.device("cpu")))
+    context.sum = lambda tensor: tensor
+    with pytest.raises(UserError, match="batch_norm"):
+        build(epochs=1, batch_norm=True).fit(stripes(12), None, context)
+
+
+def test_a_budget_becomes_a_number_of_epochs(monkeypatch):
+    """Timed at 1 s an epoch: what is left of 10 s after preparing."""
+    monkeypatch.setattr(
+        "pipelines.learned.train.Trainer._timed", lambda self, updates: updates / (self.steps + 12 / self.batch / 3)
+    )
+    within = partial(build().epochs_within, train=stripes(52), tune=stripes(12, seed=1), context=RunContext())
+    assert 3 <= within(10.5) <= 10
+    assert within(0.5) == 1
+
+
+def test_an_epoch_is_timed_about_right():
+    pipeline, context = build(epochs=2, views=1), RunContext()
+    trainer = pipeline._trainer(stripes(320), None, context)
+    expected = pipeline._trainer(stripes(320), None, context).seconds_an_epoch()
+    started = time.perf_counter()
+    trainer.run()
+    assert 0.2 < (time.perf_counter() - started) / 2 / expected < 5
 
 
 def test_a_network_that_moves_is_not_reported(monkeypatch, caplog):

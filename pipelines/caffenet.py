@@ -1,0 +1,53 @@
+"""CaffeNet, Caffe's AlexNet: pooling before normalisation, crops of 227 pixels, no colour noise.
+
+`models/bvlc_reference_caffenet` of Caffe (Jia et al., "Caffe: Convolutional architecture for fast feature embedding", 2014).
+Normalisation reaches across the two groups. Images below 128 pixels get a narrower network, as in `alexnet`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import Ge, Lt
+
+if TYPE_CHECKING:
+    from harness.contract import Pipeline
+
+FAMILY = "learned"
+
+
+def build(
+    *,
+    recipe: Literal["auto", "caffe", "short"] = "auto",
+    lrn: bool = True,
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
+    crops: bool = True,
+    flip: bool | None = None,
+    views: Literal[1, 10] = 1,
+    epochs: Annotated[int, Ge(1)] | None = None,
+) -> Pipeline:
+    """As in `alexnet`; its published figures are of the centre crop.
+
+    recipe  caffe: 90 epochs in batches of 256, the rate / 10 every 100,000 of 450,000 updates; short: fewer epochs;
+            auto: caffe from 128 pixels up, short below
+    """
+    from functools import partial
+
+    from pipelines.learned.classifier import NetworkPipeline, Sight
+    from pipelines.learned.designs import AlexNetDesign
+    from pipelines.learned.networks.alexnet import CAFFE_STARTS, alexnet
+    from pipelines.learned.normalisation import LocalResponseNorm
+    from pipelines.learned.recipe import RECIPE_CAFFE, Changes
+
+    norm = partial(LocalResponseNorm, k=1.0, alpha=1e-4 / 5) if lrn else None
+    return NetworkPipeline(
+        AlexNetDesign(
+            make=partial(alexnet, order="caffe", norm=norm, dropout=dropout, starts=CAFFE_STARTS),
+            recipe_name=recipe,
+            changes=Changes(epochs=epochs),
+            later=("CaffeNet (2014)",),
+            published=RECIPE_CAFFE,
+            full_crop=227,
+        ),
+        Sight(crops=crops, flip=flip, colour=False, views=views),
+    )

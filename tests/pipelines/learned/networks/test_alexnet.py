@@ -1,0 +1,200 @@
+"""The network against the numbers of the paper and of its author's files."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+
+from pipelines.learned.networks.alexnet import FULL, ONE_TOWER, alexnet, small
+from pipelines.learned.noise import BatchNoise
+from pipelines.learned.normalisation import LocalResponseNorm
+
+
+def full(**options):
+    with torch.device("meta"):
+        return alexnet(options.pop("shape", FULL), **{"crop": 224, "classes": 1000, **options})
+
+
+def tiny(**options):
+    network = alexnet(small(28), **{"crop": 28, "classes": 10, **options})
+    network.initialise("he", torch.Generator().manual_seed(0))
+    return network
+
+
+def parameters(network):
+    return sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, 60_965_224),
+        ({"crop": 227}, 60_965_224),
+        ({"columns": 1}, 62_378_344),
+        ({"columns": "half"}, 59_798_312),
+        ({"classes": 102}, 57_286_118),
+        ({"shape": ONE_TOWER, "columns": 1}, 61_100_840),
+        ({"order": "caffe", "crop": 227}, 60_965_224),
+        # by hand: conv4 has 384 x 192 x 9 weights and 384 biases, conv6 256 x 256 x 9 and 256; ungrouped conv5 256 x 256 x 9 and 256
+        ({"depth": 4}, 60_965_224 - 384 * 192 * 9 - 384),
+        ({"depth": 6}, 60_965_224 + 256 * 256 * 9 + 256),
+        ({"depth": 3}, 60_965_224 - 885_120 - 663_936 - 442_624 + 256 * 256 * 9 + 256),
+        ({"batch_norm": True}, 60_965_224 + 2 * (96 + 256 + 384 + 384 + 256 + 2 * 4096)),
+    ],
+)
+def test_parameters(options, expected):
+    network = full(**options)
+    assert parameters(network) == expected
+    assert sum(row["parameters"] for row in network.layers()) == expected
+
+
+def test_multiply_adds_of_one_view():
+    assert sum(row["multiply_adds"] for row in full().layers()) == 724_406_816
+
+
+PAPER = {
+    "conv1": ((96, 55, 55), 34_944),
+    "norm1": ((96, 55, 55), 0),
+    "pool1": ((96, 27, 27), 0),
+    "conv2": ((256, 27, 27), 307_456),
+    "norm2": ((256, 27, 27), 0),
+    "pool2": ((256, 13, 13), 0),
+    "conv3": ((384, 13, 13), 885_120),
+    "conv4": ((384, 13, 13), 663_936),
+    "conv5": ((256, 13, 13), 442_624),
+    "pool5": ((256, 6, 6), 0),
+    "fc6": ((4096,), 37_752_832),
+    "fc7": ((4096,), 16_781_312),
+    "fc8": ((1000,), 4_097_000),
+}
+
+
+def test_layer_table():
+    rows = full().layers()
+    assert {row["name"]: (row["output"], row["parameters"]) for row in rows} == PAPER
+
+
+def outputs_of_a_forward_pass(network):
+    seen = {}
+    for name, module in network.named_children():
+        module.register_forward_hook(lambda _, __, out, name=name: seen.update({name: tuple(out.shape[1:])}))
+    device = next(network.parameters()).device
+    network(torch.zeros(1, 3, network.crop, network.crop, device=device))
+    return seen
+
+
+@pytest.mark.parametrize("crop", [224, 227])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"order": "code"}, {"order": "caffe"}, {"columns": "half"}, {"depth": 3}, {"depth": 6}, {"pool": "plain"}],
+    ids=str,
+)
+def test_activations_have_the_shapes_of_the_table(crop, options):
+    network = full(crop=crop, **options)
+    seen = outputs_of_a_forward_pass(network)
+    for row in network.layers():
+        assert seen[row["name"]] == row["output"]
+
+
+@pytest.mark.parametrize("pool", ["overlapping", "plain"])
+@pytest.mark.parametrize("crop", [28, 35, 56, 84, 111])
+def test_small_variant_runs_at_the_sizes_of_its_table(crop, pool):
+    network = alexnet(small(crop), crop=crop, classes=10, pool=pool)
+    seen = outputs_of_a_forward_pass(network)
+    for row in network.layers():
+        assert seen[row["name"]] == row["output"]
+    assert 28 <= network.layers()[0]["output"][1] <= 55
+
+
+def test_columns_meet_in_conv3_only():
+    """A change in one column's half of the maps after conv1 reaches one half of conv2 and all of conv3."""
+    network = tiny(norm=partial(LocalResponseNorm, columns=2))
+    maps = torch.rand(1, 32, 14, 14)
+    changed = maps.clone()
+    changed[:, :16] += 1
+
+    def differing(module, before, after):
+        return ((module(before) - module(after)).abs().amax((0, 2, 3)) > 0).tolist()
+
+    assert differing(network.norm1, maps, changed) == [True] * 16 + [False] * 16
+    assert differing(network.conv2, maps, changed) == [True] * 48 + [False] * 48
+    second = torch.rand(1, 96, 7, 7)
+    moved = second.clone()
+    moved[:, :48] += 1
+    assert all(differing(network.conv3, second, moved))
+
+
+@pytest.mark.parametrize(("depth", "first"), [(3, "conv5"), (4, "conv3"), (5, "conv3")])
+def test_the_first_layer_after_pool2_sees_both_columns(depth, first):
+    network = full(depth=depth)
+    groups = {name: module.groups for name, module in network.named_children() if name.startswith("conv")}
+    assert {name for name, count in groups.items() if count == 1} == {"conv1", first}
+
+
+def test_the_sixth_layer_lies_over_the_last_pooling_layer():
+    names = [row["name"] for row in full(depth=6).layers()]
+    assert names[names.index("pool5") + 1] == "conv6"
+    assert full(depth=6).outputs["conv6"] == (256, 6, 6)
+
+
+def order_of(network, *wanted):
+    return [name for name, _ in network.named_children() if name.startswith(wanted)]
+
+
+def test_orders():
+    """The paper; layers-145.cfg of the author's code; Caffe's train_val.prototxt."""
+    stage = ("conv1", "act1", "norm1", "pool1", "conv2", "act2", "norm2", "same_map_norm2", "pool2")
+    assert order_of(full(), *stage) == ["conv1", "act1", "norm1", "pool1", "conv2", "act2", "norm2", "pool2"]
+    assert order_of(full(order="code"), *stage) == [
+        "conv1", "norm1", "pool1", "act1", "conv2", "act2", "norm2", "same_map_norm2", "pool2",
+    ]  # fmt: skip
+    assert order_of(full(order="caffe"), *stage) == ["conv1", "act1", "pool1", "norm1", "conv2", "act2", "pool2", "norm2"]
+
+
+def test_init_2012():
+    network = tiny(depth=6)
+    network.initialise("published", torch.Generator().manual_seed(3))
+    for name, layer in network.named_children():
+        if hasattr(layer, "weight"):
+            assert set(layer.bias.tolist()) == {1.0 if name in {"conv2", "conv4", "conv5", "conv6", "fc6", "fc7"} else 0.0}
+            assert layer.weight.std().item() == pytest.approx(0.01, rel=0.06)
+    again = tiny(depth=6)
+    again.initialise("published", torch.Generator().manual_seed(3))
+    assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_he_init_makes_up_for_normalisation_and_dropout():
+    network = tiny()
+    for name, factor in {"conv1": 1, "conv2": 2**-1.5, "conv3": 2**-1.5, "conv4": 1, "fc6": 1, "fc7": 0.5}.items():
+        layer = getattr(network, name)
+        assert layer.weight.std().item() == pytest.approx((2 / (layer.weight[0].numel() * factor)) ** 0.5, rel=0.06)
+        assert not layer.bias.any()
+    assert network.fc8.weight.std().item() == pytest.approx(0.01, rel=0.06)
+
+
+def test_switches_leave_out_or_put_in_what_they_name():
+    names = dict(full(norm=None, activation="tanh").named_children())
+    assert not any("norm" in name for name in names)
+    assert sum(isinstance(m, torch.nn.Tanh) for m in names.values()) == 7
+    assert sum(isinstance(m, torch.nn.Sigmoid) for m in full(activation="sigmoid").children()) == 7
+    assert full(pool="plain").layers()[2]["output"] == (96, 28, 28)
+    assert order_of(full(batch_norm=True), "conv3", "batch_norm3", "act3") == ["conv3", "batch_norm3", "act3"]
+
+
+def test_batch_norm_learns_its_means_in_training_alone():
+    network = tiny(batch_norm=True, norm=None)
+    images = torch.rand(8, 3, 28, 28)
+    network(images)
+    assert not network.batch_norm1.mean.any()
+    network(images, BatchNoise(torch.Generator().manual_seed(0), 8))
+    maps = network.conv1(images)
+    torch.testing.assert_close(network.batch_norm1.mean, 0.1 * maps.mean((0, 2, 3)), rtol=1e-4, atol=1e-6)
+
+
+def test_weights_decay_and_biases_do_not():
+    weights, others = full(batch_norm=True).groups()
+    assert (weights.rate, weights.decay, others.rate, others.decay) == (1.0, 1.0, 1.0, 0.0)
+    assert all(p.ndim >= 2 for p in weights.parameters)
+    assert len(others.parameters) == 8 + 2 * 7
