@@ -10,6 +10,7 @@ _EXPORTS = {
     "Split": "harness.contract",
     "UserError": "harness.errors",
     "compare": "harness.comparison",
+    "ensemble": "harness.ensembles",
     "load_dataset": "harness.data.load",
     "run": "harness.runner",
 }

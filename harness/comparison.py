@@ -113,29 +113,14 @@ def compare(
     if len(runs) < 2:
         raise UserError(f"compare needs two or more pipelines or run ids, got {len(runs)}: harness compare baseline alexnet")
     settings = load_settings(config)
-    records = [_records(run, dataset, settings, data_root, plugins) for run in runs]
+    records = [find_records(run, dataset, settings, data_root, plugins) for run in runs]
     return compare_records(records, allow_different_train=allow_different_train)
 
 
 def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train: bool = False) -> Comparison:
     """As `compare`, of records already chosen: one group a row, one record a seed."""
     reference = groups[0][0].result
-    caveats = []
-    for record in (record for group in groups for record in group):
-        result = record.result
-        if result.test_digest != reference.test_digest:
-            raise UserError(
-                f"{result.run_id} and {reference.run_id} were scored on different test splits ({result.title}: {result.test_digest}, "
-                f"{reference.title}: {reference.test_digest}) and cannot be compared; run both with the same --dataset and limits"
-            )
-        if result.train_digest != reference.train_digest:
-            difference = (
-                f"{result.run_id} learnt from other images than {reference.run_id} (train + tune: {result.n_train + result.n_tune} against "
-                f"{reference.n_train + reference.n_tune}, digests {result.train_digest[:8]} and {reference.train_digest[:8]})"
-            )
-            if not allow_different_train:
-                raise UserError(f"{difference}; to compare all the same: --allow-different-train")
-            caveats.append(difference)
+    caveats = same_images([record for group in groups for record in group], allow_different_train=allow_different_train)
     wrongs = [{record.result.seed: _wrong(record) for record in group} for group in groups]
     rows = [_row(group, wrong) for group, wrong in zip(groups, wrongs, strict=True)]
     compared = [rows[0], *(_against(row, wrong, rows[0], wrongs[0]) for row, wrong in zip(rows[1:], wrongs[1:], strict=True))]
@@ -158,10 +143,31 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
     )
 
 
-def _records(
+def same_images(records: Sequence[Record], *, allow_different_train: bool) -> list[str]:
+    """How what they learnt from differs. Raises UserError when it does and may not, and where test splits differ."""
+    reference = records[0].result
+    caveats = []
+    for result in (record.result for record in records):
+        if result.test_digest != reference.test_digest:
+            raise UserError(
+                f"{result.run_id} and {reference.run_id} were scored on different test splits ({result.title}: {result.test_digest}, "
+                f"{reference.title}: {reference.test_digest}); take runs of one data set with the same limits"
+            )
+        if result.train_digest != reference.train_digest:
+            difference = (
+                f"{result.run_id} learnt from other images than {reference.run_id} (train + tune: {result.n_train + result.n_tune} against "
+                f"{reference.n_train + reference.n_tune}, digests {result.train_digest[:8]} and {reference.train_digest[:8]})"
+            )
+            if not allow_different_train:
+                raise UserError(f"{difference}; to take both all the same: --allow-different-train")
+            caveats.append(difference)
+    return caveats
+
+
+def find_records(
     run: str | Result, dataset: str | None, settings: Settings, data_root: Path | str | None, plugins: Sequence[str]
 ) -> list[Record]:
-    """The records that an argument of `compare` names, one a seed."""
+    """The finished records that an argument of `compare` names, one a seed. Raises UserError when there are none."""
     runs = Runs(settings.runs)
     name = run.run_id if isinstance(run, Result) else run
     for folder in (settings.runs / name, settings.runs / f"{name}{SUFFIX}"):

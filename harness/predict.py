@@ -51,8 +51,10 @@ def predict(
 
 
 def load_pipeline(record: Record, device: torch.device, plugins: Sequence[str] = ()) -> Pipeline:
-    """The fitted pipeline of a run. Raises UserError when it was an object and not a file, or its source is gone."""
+    """The fitted pipeline of a run. Raises UserError when it was an object and not a file, is an ensemble, or its source is gone."""
     spec = record.spec
+    if "members" in spec:
+        raise UserError(f"run {record.run_id} is an ensemble; predict with its members: {', '.join(spec['members'])}")
     if spec["pipeline"].startswith("object:"):
         raise UserError(f"run {record.run_id} was made from an object in a program; only pipelines in files can be loaded again")
     _, build, values, _ = Registry([*plugins, *(p for p in spec["plugins"] if p not in plugins)]).resolve(

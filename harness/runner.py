@@ -27,7 +27,6 @@ from harness.record import Record, Runs
 from harness.report.run_text import request_lines, result_lines
 from harness.request import Request, resolve
 from harness.scoring import score
-from harness.settings import Settings
 
 VERSIONS = ("torch", "torchvision", "numpy", "scikit-learn", "before-after-harness")
 Say = Callable[[str], None]
@@ -86,9 +85,9 @@ def execute(
             record.save_log(lines)
             record.finish(result)
             if track:
-                _track(result, record, request.settings, log)
-                with suppress(OSError):  # the disk may be full by now, and the record is complete without MLflow's address
-                    record.save_log(lines)
+                from harness.mirror import mirror
+
+                mirror(record, request.settings, lines, say)
     return result
 
 
@@ -224,19 +223,6 @@ def _record_failure(error: BaseException, request: Request, record: Record, line
                 reason=why,
                 killed=stopped,
             )
-
-
-def _track(result: Result, record: Record, settings: Settings, say: Say) -> None:
-    """MLflow mirrors the record; when it cannot be written the run is no less finished."""
-    from harness.tracking import track
-
-    try:
-        links = track(result, record.folder, settings)
-        record.save_links(links.table, links.runs[result.run_id])
-    except (UserError, OSError) as error:
-        say(f"MLflow     not logged: {error}; the record is kept in {record.folder}")
-    else:
-        say(f"MLflow     {links.table}")
 
 
 @contextmanager

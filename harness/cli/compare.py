@@ -31,27 +31,25 @@ def command(
     as_json: bool,
 ) -> None:
     """Compare finished runs, by pipeline spec or run id, image by image on one test split. The first is the reference."""
-    from harness.comparison import NoSuchRun, compare
+    from harness.cli.run import with_missing_runs
+    from harness.comparison import compare
     from harness.report.tables import comparison_markdown
 
-    while True:
-        try:
-            comparison = compare(
-                *runs,
-                dataset=dataset,
-                allow_different_train=allow_different_train,
-                config=config,
-                data_root=data_root,
-                plugins=plugins,
-            )
-            break
-        except NoSuchRun as missing:
-            if not run_missing:
-                raise
-            from harness.cli.run import run_and_print
-
-            run_and_print({"pipeline": missing.spec, "dataset": dataset, "plugins": plugins}, config=config, data_root=data_root)
-            click.echo("")
+    comparison = with_missing_runs(
+        lambda: compare(
+            *runs,
+            dataset=dataset,
+            allow_different_train=allow_different_train,
+            config=config,
+            data_root=data_root,
+            plugins=plugins,
+        ),
+        run_missing=run_missing,
+        dataset=dataset,
+        plugins=plugins,
+        config=config,
+        data_root=data_root,
+    )
     click.echo(comparison_markdown(comparison) if markdown else str(comparison))
     if comparison.link and not markdown:
         click.echo(f"MLflow: {comparison.link} (harness ui starts it)")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from harness.cli import options
+
+T = TypeVar("T")
 
 
 @click.command()
@@ -132,6 +135,28 @@ def run_and_print(
         )  # fmt: skip
         values = dataclasses.asdict(result)
         options.print_json({name: values[name] for name in names})
+
+
+def with_missing_runs(
+    ask: Callable[[], T],
+    *,
+    run_missing: bool,
+    dataset: str | None,
+    plugins: Sequence[str],
+    config: Path | None,
+    data_root: Path | None,
+) -> T:
+    """What `ask` returns; the runs that it finds missing are made first where `run_missing` allows it. Raises NoSuchRun where not."""
+    from harness.comparison import NoSuchRun
+
+    while True:
+        try:
+            return ask()
+        except NoSuchRun as missing:
+            if not run_missing:
+                raise
+            run_and_print({"pipeline": missing.spec, "dataset": dataset, "plugins": plugins}, config=config, data_root=data_root)
+            click.echo("")
 
 
 def _next_command(result: Any, data: str) -> str:

@@ -44,6 +44,7 @@ COMMANDS = (
     ["run", "--help"],
     ["compare", "baseline", "alexnet"],
     ["compare", "hog-svm", "raw-linear", "--dataset", "digits"],
+    ["ensemble", "--declared", "7-cnns"],
 )
 
 

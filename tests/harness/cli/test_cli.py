@@ -80,6 +80,23 @@ def test_a_plugin_is_listed_run_checked_compared_and_predicts(plugin: str, workd
     assert last["run_id"] not in harness("runs")
 
 
+def test_an_ensemble_is_a_run_that_is_listed_compared_and_tracked(
+    plugin: str, pictures: Callable[..., Path], workdir: Path
+) -> None:
+    specs = ("nearest-mean", "raw-linear,c=0.01")
+    output = harness("ensemble", *specs, "--run-missing", "--weights", "tune", "--plugins", plugin, "--json")
+    last = json.loads(output.splitlines()[-1])
+    assert last["run_id"].startswith("ensemble-")
+    assert output.count("MLflow     http") == 3  # the two members and their ensemble
+    assert f"next       harness compare nearest-mean {last['run_id']}" in output
+    assert last["run_id"] in harness("runs")
+    table = harness("compare", specs[0], last["run_id"], "--plugins", plugin, "--json")
+    assert json.loads(table.splitlines()[-1])["rows"][1]["notes"][0].startswith("2 models, weights from tune")
+    folder = pictures(workdir / "mine", {"": 1})
+    assert "is an ensemble; predict with its members" in harness("predict", last["run_id"], str(folder), code=2)
+    assert "two or more" in harness("ensemble", last["run_id"], code=2)
+
+
 def test_a_prepared_name_below_a_data_root_works_in_every_command(workdir: Path, pictures: Callable[..., Path]) -> None:
     photos = pictures(workdir / "photos", {"train/cat": 12, "train/dog": 12, "test/cat": 3, "test/dog": 4})
     where = ["--data-root", str(workdir / "elsewhere")]
