@@ -9,6 +9,7 @@ from harness.context import RunContext, quiet_progress
 from harness.distributed import Processes
 from harness.errors import UserError
 from harness.progress import progress
+from harness.record import Runs
 from harness.spec import format_spec, parse_spec
 
 if TYPE_CHECKING:
@@ -43,5 +44,10 @@ def within(request: Request, budget: str, group: Processes) -> str:
     splits = request.splits
     train = splits.train.sharded(group.rank, group.world)
     tune = splits.tune.sharded(group.rank, group.world) if splits.tune else None
-    context = RunContext(seed=request.seed, processes=group, progress=progress if group.first else quiet_progress)
+    context = RunContext(
+        seed=request.seed,
+        processes=group,
+        progress=progress if group.first else quiet_progress,
+        learnt=lambda run: Runs(request.settings.runs).find(run).learnt(),
+    )
     return format_spec(name, {**values, "epochs": probe.epochs_within(seconds, train, tune, context)})

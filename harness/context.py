@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.cache import Cache
-from harness.contract import Checkpoint, Pipeline, State
+from harness.contract import Checkpoint, Learnt, Pipeline, State
 from harness.distributed import ALONE, Processes
+from harness.errors import UserError
 from harness.files import load_arrays, save_arrays
 from harness.machine import Stopwatch
 
@@ -64,6 +65,10 @@ def quiet_progress(items: Iterable[T], *, label: str, total: int | None = None, 
     return iter(items)
 
 
+def no_runs(run: str) -> Learnt:
+    raise UserError(f"there are no runs on record here, so none called {run!r}")
+
+
 class RunContext:
     """One run's context. Without arguments: this process alone, on the CPU, nothing kept, nothing shown."""
 
@@ -76,6 +81,7 @@ class RunContext:
         cache: Cache | None = None,
         progress: Callable[..., Iterator[Any]] = quiet_progress,
         score_tune: Callable[[Pipeline], None] = lambda pipeline: None,
+        learnt: Callable[[str], Learnt] = no_runs,
     ) -> None:
         self.seed = seed
         self.processes = processes
@@ -92,6 +98,7 @@ class RunContext:
         self.refitted = False
         self._cache = cache
         self.score_tune = score_tune
+        self.learnt = learnt
 
     @property
     def cached_seconds(self) -> float:

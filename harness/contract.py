@@ -263,6 +263,21 @@ class Dataset:
     remarks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """What an earlier, finished run has learnt, for a pipeline that starts from there.
+
+    state        as that run's pipeline returned it, on the CPU
+    dataset      the title of the data set that it learnt from
+    class_names  that data set's, in label order
+    """
+
+    run_id: str
+    dataset: str
+    class_names: tuple[str, ...]
+    state: State
+
+
 class Checkpoint(Protocol):
     """This run's own place to save work in progress. Writes are atomic; what a killed run saved last is there on `--resume`."""
 
@@ -305,6 +320,12 @@ class Context(Protocol):
 
         `key` names the stage and everything that its result depends on (parameters, `split.digest`, dtype); the harness adds
         the hash of the pipeline's source files and of the process's share. Time that a hit saves is counted as if spent.
+        """
+        ...
+
+    def learnt(self, run: str) -> Learnt:
+        """What the finished run of that id has learnt. A pipeline that asks takes the id as a parameter, so that its spec says it, and
+        notes it. Raises UserError when there is no such run.
         """
         ...
 

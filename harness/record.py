@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.contract import Result, Scores
+from harness.contract import Learnt, Result, Scores
 from harness.errors import UserError
 from harness.files import write_atomic, write_json
 
@@ -95,6 +95,17 @@ class Record:
                 return Scores(file["keys"], file["labels"], file["scores"])
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{path} cannot be read ({error}); remove the run with: harness runs rm {self.run_id}") from error
+
+    def learnt(self) -> Learnt:
+        """Raises UserError when the run is not finished, or is one that learns nothing itself."""
+        from harness.files import load_arrays
+
+        if not self.finished:
+            raise UserError(f"run {self.run_id} is not finished ({self.state}); finish it with: harness run --resume {self.run_id}")
+        path = self.folder / "state.safetensors"
+        if not path.exists():
+            raise UserError(f"run {self.run_id} ({self.spec['pipeline']}) keeps no state to start from")
+        return Learnt(self.run_id, self.spec["title"], tuple(self.spec["class_names"]), load_arrays(path)[0])
 
     def save_scores(self, scores: Scores, name: str = "scores") -> None:
         arrays = dataclasses.asdict(scores)

@@ -108,6 +108,7 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         cache=Cache(request.data_root / "cache", request.source_hash),
         progress=shown,
         score_tune=keep_tune_scores,
+        learnt=lambda run: runs.find(run).learnt(),
     )
     pipeline, fit_seconds, cached_seconds = _fitted(request, record, context)
     if group.first:

@@ -39,6 +39,7 @@ def build(
     schedule: Literal["plateau", "step", "cosine", "onecycle"] | None = None,
     rate: Annotated[float, Gt(0)] | None = None,
     weight_decay: Annotated[float, Ge(0)] | None = None,
+    init_from: str | None = None,
 ) -> Pipeline:
     """The paper's system by default. Where text and code of its author differ, `paper` and `code` name them.
 
@@ -61,6 +62,8 @@ def build(
     schedule      plateau: / 10 when tune stalls, three times; step: / 10 at three quarters; cosine and onecycle (2016, 2018)
     rate          learning rate of the schedule's start or peak
     weight_decay  share of a weight, times the learning rate, taken off a step
+    init_from     a finished run, such as one on a larger data set, to start from: layers of the same shape are taken over, the last one
+                  only where the classes are the same
     """
     from functools import partial
 
@@ -83,4 +86,5 @@ def build(
             later=("batch normalisation",) if batch_norm else (),
         ),
         Sight(crops=crops, flip=flip, colour=colour, colour_scale=colour_scale, views=views),
+        init_from=init_from,
     )  # fmt: skip

@@ -29,6 +29,7 @@ from pipelines.learned.designs import Design
 from pipelines.learned.images import square, squares
 from pipelines.learned.networks.network import Network
 from pipelines.learned.precision import mixes
+from pipelines.learned.pretrained import start_from
 from pipelines.learned.recipe import Recipe
 from pipelines.learned.train import Task, Trainer
 
@@ -47,8 +48,9 @@ class Sight:
 class NetworkPipeline:
     """The contract's four methods, and `layers`."""
 
-    def __init__(self, design: Design, sight: Sight) -> None:
-        self.design, self.sight = design, sight
+    def __init__(self, design: Design, sight: Sight, *, init_from: str | None = None) -> None:
+        """`init_from` is the run whose layers the network starts from where they fit; None: from random weights."""
+        self.design, self.sight, self.init_from = design, sight, init_from
         self.network: Network
         self.pixels: PixelStatistics
         self.pixel_scale = 1.0
@@ -85,6 +87,10 @@ class NetworkPipeline:
         self.pixel_scale = recipe.pixel_scale
         self.network = self.design.network(train.classes, side)
         self.network.initialise(recipe.init, torch.Generator().manual_seed(context.seed))
+        if self.init_from:
+            learnt = context.learnt(self.init_from)
+            new = start_from(self.network, learnt, class_names=train.class_names, pixel_scale=self.pixel_scale)
+            context.note(f"pre-trained on {learnt.dataset} ({learnt.run_id}); new layers: {', '.join(new) or 'none'}")
         self.network.to(context.device)
         self._note(recipe, side, context)
         task = Task(

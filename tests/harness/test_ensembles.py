@@ -180,6 +180,8 @@ def test_real_runs_are_put_together_and_compared(plugin: str) -> None:
     assert result.identity not in {run.identity for run in runs}
     record = Runs(Path("runs")).find(result.run_id)
     assert "2 models" in (record.folder / "log.txt").read_text()
+    with pytest.raises(UserError, match="keeps no state"):
+        record.learnt()
     assert json.loads((record.folder / "spec.json").read_text())["members"] == [run.run_id for run in runs]
 
 
