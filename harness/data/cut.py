@@ -20,12 +20,8 @@ LISTED = 5  # undecodable images that a remark names
 def dataset_of(store: Store, *, title: str, test_fraction: float, split_seed: int, train_percent: int = 100) -> Dataset:
     """The part `test` (else `val`) is scored; without either, `test_fraction` of each class, drawn by `split_seed` and the images' content.
 
-    Remarks say what was drawn or left out. Raises UserError when there is one class only.
+    Remarks say what was drawn or left out. Raises UserError where a class has too few images to be cut.
     """
-    if len(store.facts["class_names"]) < 2:
-        raise UserError(
-            f"{store.facts['source']} holds one class only ({store.facts['class_names'][0]}); a classifier needs at least two"
-        )
     train, test, remarks = _parts(store, test_fraction, split_seed)
     train = train.take(np.flatnonzero(train.rows >= 0))
     if train_percent != 100:

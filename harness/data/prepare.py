@@ -69,8 +69,12 @@ def prepare(
 
     name     how to call it; by default the source's name and a hash of what it depends on, so that a changed source makes another store
     workers  threads that decode; default: as many as this process may use cores
-    Raises UserError when the name is taken by something else, the disk is too small, or no image can be decoded.
+    Raises UserError when there is one class only, the name is taken by something else, the labels of ILSVRC-2012's validation images are
+    not the official ones, the disk is too small, or no image of a part can be decoded.
     """
+    if len(source.class_names) < 2:
+        held = f"one class only ({source.class_names[0]})" if source.class_names else "no labelled images"
+        raise UserError(f"{source.path} holds {held}; a classifier needs at least two classes")
     made_from = identity(source, size)
     folder = store_folder(root, name or f"{source.path.name.split('.')[0]}-{made_from}")
     if (folder / "store.json").exists():
@@ -117,6 +121,7 @@ def _build(source: Source, folder: Path, made_from: str, size: int, workers: int
         if _begun_from(plan) != made_from:
             shutil.rmtree(folder, ignore_errors=True)  # of another source of this name, or killed before its plan was made
             folder.mkdir()
+            check_val_labels(source)
             write_json(plan, {"identity": made_from, "raw": _fits_raw(source, size, progress)})
         preparation = Preparation(size, json.loads(plan.read_text())["raw"])
         with ThreadPoolExecutor(workers) as pool:
@@ -194,20 +199,28 @@ def _write_shards(
     finished = sum(facts.rows for file in folder.glob("*.arrow") if (facts := read_facts(file)))
     jobs = ((shard, pool.submit(preparation.row, image, read(image))) for shard, image in wanted())
     writers: dict[str, ShardWriter] = {}
+    finishing: list[Future[ShardFacts]] = []  # in the pool: bringing a shard to the disk would keep this thread from reading on
+
+    def finish(writers: Iterable[ShardWriter]) -> None:
+        """What went wrong with earlier ones is raised here."""
+        for earlier in finishing:
+            earlier.result()
+        finishing[:] = [pool.submit(writer.finish) for writer in writers]
+
     with ExitStack() as stack:
         for shard, future in progress(_ahead(jobs, depth), label="preparing", total=len(source) - finished, unit="image"):
             image, row, why, notes = future.result()
             writer = writers.get(image.part)
             if writer is None or writer.path != shard:
                 if writer is not None:
-                    writer.finish()
+                    finish([writer])
                 writer = writers[image.part] = stack.enter_context(ShardWriter(shard, str(preparation)))
             writer.add(row)
             if why:
                 writer.undecodable.append((image.name, why))
             writer.noted.extend((image.name, note) for note in notes)
-        for writer in writers.values():
-            writer.finish()
+        finish(writers.values())
+        finish([])
 
 
 def _ahead(jobs: Iterable[tuple[Path, Future[Any]]], depth: int) -> Iterator[tuple[Path, Future[Any]]]:
@@ -245,7 +258,6 @@ def _finish(source: Source, folder: Path, preparation: Preparation, made_from: s
         labels = np.concatenate([table["label"].to_numpy() for table in columns])
         readable = np.concatenate([table["height"].to_numpy() for table in columns]) > 0
         keys = number_duplicates(hashes, labels)
-        check_val_labels(part, columns, source.class_names, source.path)
         ends = np.cumsum([len(table) for table in columns])
         facts = [renamed(shard, chunk) for shard, chunk in zip(shards, np.split(keys, ends[:-1]), strict=True)]
         kept = readable if part == "train" else np.ones(len(keys), dtype=bool)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -90,14 +90,22 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
         import pyarrow as pa
 
         if self._waiting:
-            columns = zip(*self._waiting, strict=True)
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
-            self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
+            *columns, images = zip(*self._waiting, strict=True)
+            arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=False)]
+            self._writer.write_batch(pa.record_batch([*arrays, _binary(images)], schema=self._schema))
             self._waiting.clear()
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
         self._temporary.unlink(missing_ok=True)
+
+
+def _binary(values: Sequence[bytes]) -> Any:
+    """An Arrow column of them. `pa.array` grows its buffer as it goes, and keeps the threads that decode waiting for many times as long."""
+    import pyarrow as pa
+
+    ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
+    return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))])
 
 
 def checksum(path: Path) -> str:

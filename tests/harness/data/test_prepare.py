@@ -139,6 +139,37 @@ def test_a_killed_process_leaves_what_a_second_one_finishes(
     assert not list((workdir / "b/stores").glob(".*"))
 
 
+@pytest.mark.parametrize("what", ["a worker", "the disk"])
+def test_a_failure_in_a_thread_ends_prepare_and_loses_nothing(
+    photos: Path, store_of: StoreOf, workdir: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(prepare_module, "ROWS", 8)
+    whole = store_of(photos, root=workdir / "a", name="pets")
+
+    def row(self: prepare_module.Preparation, image: Any, data: Any) -> Any:
+        if image.name == "train/dog/3.png":
+            raise MemoryError("no room for train/dog/3.png")
+        return real_row(self, image, data)
+
+    def finish(self: shards_module.ShardWriter) -> Any:
+        if self.path.name == "train-00002.arrow":
+            raise OSError(28, "No space left on device")
+        return real_finish(self)
+
+    real_row, real_finish = prepare_module.Preparation.row, shards_module.ShardWriter.finish
+    with monkeypatch.context() as patch:
+        if what == "a worker":
+            patch.setattr(prepare_module.Preparation, "row", row)
+        else:
+            patch.setattr(shards_module.ShardWriter, "finish", finish)
+        with pytest.raises((MemoryError, OSError), match=r"no room|No space left"):
+            store_of(photos, root=workdir / "b", name="pets")
+    building = workdir / "b/stores/.building-pets"
+    assert (building / "train-00000.arrow").exists()
+    assert not list(building.glob(".*.part"))
+    assert contents(store_of(photos, root=workdir / "b", name="pets").folder) == contents(whole.folder)
+
+
 def test_equal_images_keep_their_number_over_shards(photos: Path, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare_module, "ROWS", 8)
     store = store_of(photos, name="pets")
@@ -168,7 +199,7 @@ def test_a_name_belongs_to_one_source(photos: Path, pictures: Pictures, store_of
     first = store_of(photos, name="pets")
     assert store_of(photos, name="pets").folder == first.folder
     with pytest.raises(UserError, match=r"the name 'pets' is taken by a store of .*photos"):
-        store_of(pictures(workdir / "others", {"train/a": 2, "test/a": 2}), name="pets")
+        store_of(pictures(workdir / "others", {"train/a": 2, "train/b": 2, "test/a": 2}), name="pets")
 
 
 def test_torch_keeps_its_threads(photos: Path, store_of: StoreOf) -> None:
@@ -254,20 +285,25 @@ def test_subsets_of_a_prepared_set_are_nested(photos: Path, store_of: StoreOf, w
     assert all(small < large for small, large in itertools.pairwise(keys))
 
 
-def test_validation_labels_are_held_against_the_kit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validation_labels_are_held_against_the_kit_before_anything_is_decoded(
+    workdir: Path, pictures: Pictures, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from harness.data import val_table
 
-    names, wnids = [f"ILSVRC2012_val_{i + 1:08}" for i in range(6)], ["n00000001", "n00000002"]
-    labels = np.arange(6) % 2
+    wnids = ["n01440764", "n02119789"]
+    for name in ("right", "wrong"):
+        root = pictures(workdir / name, {f"train/{wnid}": 3 for wnid in wnids})
+        for i in range(1, 7):
+            folder = root / "val" / wnids[(i + (name == "wrong")) % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / "train" / wnids[0] / "0.png", folder / f"ILSVRC2012_val_{i:08}.png")
+    official = val_table.table_digest((f"ILSVRC2012_val_{i:08}", wnids[i % 2]) for i in range(1, 7))
     monkeypatch.setattr(val_table, "VAL_IMAGES", 6)
-    monkeypatch.setattr(val_table, "VAL_TABLE", val_table.table_digest((n, wnids[i]) for n, i in zip(names, labels, strict=True)))
-
-    def table(labels: np.ndarray) -> list[pa.Table]:
-        return [pa.table({"name": [f"val/{name}.JPEG" for name in names], "label": labels})]
-
-    val_table.check_val_labels("val", table(labels), wnids, Path("x"))
-    with pytest.raises(UserError, match="are not those of the ILSVRC-2012 development kit"):
-        val_table.check_val_labels("val", table(1 - labels), wnids, Path("x"))
+    monkeypatch.setattr(val_table, "VAL_TABLE", official)
+    assert store_of(workdir / "right").facts["parts"]["val"]["n"] == 6
+    monkeypatch.setattr(prepare_module, "_write_shards", None)
+    with pytest.raises(UserError, match=r"wrong are not those of the ILSVRC-2012 development kit"):
+        store_of(workdir / "wrong")
 
 
 def test_the_committed_val_table_is_that_of_the_kit(samples: Path) -> None:
