@@ -67,6 +67,8 @@ def open_source(path: Path) -> Source:
     path = path.expanduser()
     if not path.exists():
         raise UserError(f"there is no folder or archive {path}")
+    if path.is_dir() and not any(path.iterdir()):
+        raise UserError(f"the folder {path} is empty")
     for module in layouts():
         source: Source | None = module.open_source(path)
         if source is not None:

@@ -19,7 +19,7 @@ from typing import IO
 import numpy as np
 
 from harness.data.sources import SourceImage
-from harness.data.sources._tree import Tree, is_image, stat_line, tar_files
+from harness.data.sources._tree import Tree, damaged, is_image, stat_line, tar_files
 from harness.errors import UserError
 
 
@@ -63,12 +63,13 @@ class Kit:
 
 
 def read_kit(path: Path, year: Year) -> Kit:
-    """The development kit below `path`: unpacked, or as a tar. Raises UserError naming what is missing or contradictory."""
+    """The development kit in the folder `path`: unpacked, or as a tar, its files beside it too. Raises UserError naming what is missing or
+    contradictory.
+    """
     wanted = {"meta.mat", *year.truth.values()}
     found: dict[str, bytes] = {}
-    trees = [Tree(path)] if path.is_file() else [Tree(p) for p in [*sorted(path.glob("*devkit*")), path] if p == path or p.exists()]
-    for tree in trees:
-        for name, read in tree:
+    for place in [*sorted(path.glob("*devkit*")), path]:
+        for name, read in Tree(place):
             base = PurePosixPath(name).name
             if base in wanted and base not in found:
                 found[base] = read()
@@ -79,7 +80,7 @@ def read_kit(path: Path, year: Year) -> Kit:
     kit = Kit(_wnids(found["meta.mat"], year), {})
     for part, file in year.truth.items():
         if file in found:
-            kit.truth[part] = np.array(found[file].split(), dtype=np.int64)
+            kit.truth[part] = _numbers(found[file], path / file)
             if strange := set(kit.truth[part].tolist()) - set(kit.wnids):
                 raise UserError(f"{file} in {path} speaks of class {min(strange)}, which meta.mat does not have")
     return kit
@@ -88,13 +89,27 @@ def read_kit(path: Path, year: Year) -> Kit:
 def _wnids(meta: bytes, year: Year) -> dict[int, str]:
     from scipy.io import loadmat
 
-    synsets = np.atleast_1d(loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"])
-    leaves = synsets[synsets["num_children"] == 0]
-    return {int(number): str(wnid) for number, wnid in zip(leaves[f"ILSVRC{year.year}_ID"], leaves["WNID"], strict=True)}
+    try:
+        synsets = np.atleast_1d(loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"])
+        leaves = synsets[synsets["num_children"] == 0]
+        return {int(number): str(wnid) for number, wnid in zip(leaves[f"ILSVRC{year.year}_ID"], leaves["WNID"], strict=True)}
+    except Exception as error:  # scipy raises whatever its parser trips over
+        raise UserError(
+            f"meta.mat of {year.kit} is damaged, or of another year ({error}); get the kit again from {year.page}"
+        ) from error
+
+
+def _numbers(text: bytes, file: Path) -> np.ndarray:
+    try:
+        return np.array(text.split(), dtype=np.int64)
+    except ValueError as error:
+        raise UserError(f"{file} is damaged: it should hold one number a line ({error}); get it again") from error
 
 
 def official_files(path: Path, year: Year) -> OfficialFiles | None:
-    """None where not one of the year's tars is in the folder `path`."""
+    """None where not one of the year's tars is in the folder `path`. Raises UserError where `path` is one of them."""
+    if path.is_file() and path.name in [file for file, _ in year.tars.values()]:
+        raise UserError(f"{path} is one of several files of {year.name}; give the folder that they lie in: {path.parent}")
     here = path.is_dir() and any((path / file).exists() for file, _ in year.tars.values())
     return OfficialFiles(path, year) if here else None
 
@@ -115,7 +130,7 @@ class OfficialFiles:
         kit = read_kit(path, year)
         for part, file in year.truth.items():
             if part not in kit.truth:
-                raise year.missing(path, f"{file} of the development kit {year.kit}")
+                raise year.missing(path, f"{file} (in the development kit {year.kit}, or a file of its own)")
         self.class_names = kit.class_names
         self._labels = {part: kit.labels(part) for part in kit.truth}
         self._counts = {part: sum(1 for _ in self._images(part, tar)) for part, tar in self._tars.items()}
@@ -167,4 +182,4 @@ def _train_images(tar: Path, class_names: tuple[str, ...]) -> Iterator[SourceIma
                     if is_image(name):
                         yield SourceImage("train", f"{wnid}/{PurePosixPath(name).name}", label_of[wnid], read)
     except tarfile.TarError as error:
-        raise UserError(f"{tar} is damaged: {error}; copy or download it again") from error
+        raise damaged(tar, error) from error

@@ -76,7 +76,7 @@ class Tree:
                         name = str(PurePosixPath(member.filename))
                         yield name, _refuse("its path leads") if _leads_out(name) else partial(archive.read, member)
         except (zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(f"{self.path} is damaged after {name}: {error}; copy or download it again") from error
+            raise damaged(self.path, error, name) from error
 
 
 def tar_files(path: Path, open_file: Callable[[], IO[bytes]] | None = None) -> Iterator[File]:
@@ -92,12 +92,18 @@ def tar_files(path: Path, open_file: Callable[[], IO[bytes]] | None = None) -> I
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise UserError(f"{path} is damaged after {name}: {error}; copy or download it again") from error
+        raise damaged(path, error, name) from error
+
+
+def damaged(path: Path, error: Exception, after: str = "") -> UserError:
+    """The first line of what was wrong: tarfile goes on with one for each way of packing that it tried."""
+    why = str(error).partition("\n")[0].rstrip(":") or type(error).__name__
+    return UserError(f"{path} is damaged{f' after {after}' if after else ''}: {why}; copy or download it again")
 
 
 def is_archive(path: Path) -> bool:
-    """Looks at the suffix too: a damaged tar is still a tar, and deserves the message that says so."""
-    return path.is_file() and (path.name.endswith(TAR_SUFFIXES) or zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+    """Looks at the suffix too: a damaged archive is still one, and deserves the message that says so."""
+    return path.is_file() and (path.name.endswith((*TAR_SUFFIXES, ".zip")) or zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
 
 
 def files_near(path: Path, suffix: str) -> list[Path]:

@@ -1,7 +1,8 @@
 """class folders (Imagenette and Imagewoof too): `train/CLASS/FILE` and `test/CLASS/FILE` (or `val/`), or just `CLASS/FILE`.
 
 A folder, a tar or a zip of one. A part may lie under other folders (`photos/train/cat/1.jpg`), and what lies deeper than the class
-folder belongs to it. Extracted ILSVRC folders are of this layout when the validation images lie in class folders.
+folder belongs to it. Extracted ILSVRC folders are of this layout when the validation images lie in class folders; else see
+ilsvrc2012_folders.py.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ def open_source(path: Path) -> Source | None:
     images = classify(names)
     if not images:
         raise UserError(f"{path} holds no images in class folders; expected {LAYOUT} ({len(names)} image files seen)")
-    return ListedImages(tree, images, layout="class folders")
+    outside = [name for name in names if name not in images]
+    remarks = [f"{len(outside)} images outside of class folders are passed over, such as {outside[0]}"] if outside else []
+    return ListedImages(tree, images, layout="class folders", remarks=remarks)
 
 
 def classify(names: list[str]) -> dict[str, tuple[str, str]]:

@@ -27,9 +27,7 @@ def open_source(path: Path) -> Source | None:
             raise UserError(f"{path} is of Kaggle's CLS-LOC layout, but {file} is missing; get it from {PAGE} and put it there")
     text = {file: tree.read(str(place)).decode() for file, place in tables.items()}
     wnids = sorted(line.split()[0] for line in text["LOC_synset_mapping.txt"].splitlines() if line.strip())
-    label = {
-        row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(text["LOC_val_solution.csv"].splitlines())
-    }
+    label = _solution(text["LOC_val_solution.csv"], path)
     images, test = {}, 0
     for name in tree.names:
         parts = PurePosixPath(name).parts
@@ -49,6 +47,14 @@ def open_source(path: Path) -> Source | None:
     _check(images, wnids, label, path)
     remarks = [f"{test} test images without labels are passed over"] if test else []
     return ListedImages(tree, images, layout="Kaggle CLS-LOC", class_names=wnids, remarks=remarks)
+
+
+def _solution(text: str, path: Path) -> dict[str, str]:
+    """WordNet id of each validation image."""
+    try:
+        return {row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(text.splitlines())}
+    except (KeyError, IndexError, AttributeError) as error:  # no such column, nothing in it, a line that ends before it
+        raise UserError(f"{path}: LOC_val_solution.csv is damaged ({error}); get it again from {PAGE}") from error
 
 
 def _label(label: dict[str, str], image: str, path: Path) -> str:

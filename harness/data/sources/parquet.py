@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class ParquetFiles:
     def __init__(self, path: Path, files: list[Path]) -> None:
         self.path, self._files = path, files
         self.fingerprint = hashlib.sha256("\n".join(map(stat_line, files)).encode()).hexdigest()[:16]
-        self._labels = {file: self._open(file).read(["label"])["label"].to_numpy() for file in files}
+        self._labels = {file: self._open(file).read(["label"])["label"].fill_null(-1).to_numpy() for file in files}
         everything = np.concatenate(list(self._labels.values()))
         classes = int(everything.max(initial=-1)) + 1
         named = (_class_names(self._open(file).schema_arrow.metadata or {}) for file in files)
@@ -48,7 +49,7 @@ class ParquetFiles:
             part, stem = part_of(file.stem), file.relative_to(self.path).as_posix() if self.path.is_dir() else file.name
             for row, label in enumerate(self._labels[file].tolist()):
                 if label >= 0:
-                    yield SourceImage(part, f"{stem}:{row}", label, lambda row=row, rows=rows: rows.read(row))  # type: ignore[misc]
+                    yield SourceImage(part, f"{stem}:{row}", label, partial(_read, file, rows, row))
 
     def _open(self, file: Path) -> Any:
         import pyarrow as pa
@@ -60,7 +61,18 @@ class ParquetFiles:
             raise UserError(f"{file} is damaged: {error}; copy or download it again") from error
         if missing := {"image", "label"} - set(opened.schema_arrow.names):
             raise UserError(f"{file} has no column {min(missing)}; expected image (struct with bytes) and label")
+        if not pa.types.is_integer(kind := opened.schema_arrow.field("label").type):
+            raise UserError(f"{file}: label is of type {kind}; expected integers, as imagenet-1k has them")
         return opened
+
+
+def _read(file: Path, rows: _Rows, row: int) -> bytes:
+    import pyarrow as pa
+
+    try:
+        return rows.read(row)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{file} is damaged at row {row}: {error}; copy or download it again") from error
 
 
 class _Rows:
@@ -83,7 +95,7 @@ class _Rows:
             self._batch = next(self._batches)["image"]
             self._next += len(self._batch)
         image = self._batch[row - self._next + len(self._batch)].as_py()
-        return image["bytes"] if isinstance(image, dict) else image
+        return (image["bytes"] if isinstance(image, dict) else image) or b""  # null: an image without bytes
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> tuple[str, ...]:

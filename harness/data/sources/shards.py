@@ -30,7 +30,10 @@ class Shards:
             for name, read in tar_files(shard):
                 key, suffix = _key(name)
                 if suffix in ("cls", "json"):
-                    class_name = _class(read(), suffix)
+                    try:
+                        class_name = _class(read(), suffix)
+                    except ValueError as error:  # no JSON, or no UTF-8
+                        raise UserError(f"{shard}: {name} cannot be read: {error}") from error
                     if class_name is not None:
                         self._classes.setdefault((shard, key), class_name)
                 elif is_image(name):

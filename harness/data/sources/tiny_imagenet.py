@@ -21,8 +21,10 @@ def open_source(path: Path) -> Source | None:
         return None
     tree = Tree(path)
     wnids = sorted(_read(tree, "wnids.txt").split())
-    label = dict(line.split("\t")[:2] for line in _read(tree, "val_annotations.txt").splitlines() if line)
-    images, test, classes = {}, 0, set(wnids)
+    classes = set(wnids)
+    rows = (line.split("\t") for line in _read(tree, "val_annotations.txt").splitlines())
+    label = {row[0]: row[1] for row in rows if len(row) > 1 and row[1] in classes}
+    images, test = {}, 0
     for name in tree.names:
         parts = PurePosixPath(name).parts
         if not is_image(name) or len(parts) < 3:
@@ -35,6 +37,9 @@ def open_source(path: Path) -> Source | None:
             images[name] = ("val", label[parts[-1]])
         elif parts[-3:-1] == ("test", "images"):
             test += 1
+    for part, wanted in (("train", len(wnids)), ("val", len(label))):
+        if (there := sum(p == part for p, _ in images.values())) < wanted:
+            raise UserError(f"{path}: {part} holds {there} images, fewer than the {wanted} there must be; get it again from {URL}")
     remarks = [f"{test} test images without labels are passed over"] if test else []
     return ListedImages(tree, images, layout="Tiny-ImageNet-200", class_names=wnids, remarks=remarks)
 

@@ -83,7 +83,9 @@ def class_folders(photos: Photos, root: Path) -> Path:
 
 
 def official(photos: Photos, root: Path, year: int = 2012) -> Path:
-    """Tars of tars and the kit, whose ids count the classes from the last to the first, with an inner synset after them."""
+    """Tars of tars and the kit, whose ids count the classes from the last to the first, with an inner synset after them; of 2010 the
+    labels of the test images too, which lie beside the kit.
+    """
     root.mkdir()
     ids = {wnid: number for number, wnid in enumerate(reversed(photos.wnids), 1)}
     prefix = f"ILSVRC{year}_img" if year == 2012 else f"ILSVRC{year}_images"
@@ -103,7 +105,7 @@ def official(photos: Photos, root: Path, year: int = 2012) -> Path:
             for i, (_, data) in reversed(list(enumerate(photos.val))):
                 add(archive, f"{part}/ILSVRC{year}_{part}_{i + 1:08}.JPEG", data)
         truth = "".join(f"{ids[wnid]}\n" for wnid, _ in photos.val)
-        (kit / f"ILSVRC{year}_{word}_ground_truth.txt").write_text(truth)
+        (kit if part == "val" else root).joinpath(f"ILSVRC{year}_{word}_ground_truth.txt").write_text(truth)  # test: of its own
     fields: list[tuple[str, Any]] = [(f"ILSVRC{year}_ID", "f8"), ("WNID", object), ("words", object), ("num_children", "f8")]
     rows = [(number, wnid, f"words of {wnid}", 0.0) for wnid, number in ids.items()] + [(len(ids) + 1, "n00001740", "entity", 5.0)]
     savemat(kit / "meta.mat", {"synsets": np.array(rows, dtype=fields)})

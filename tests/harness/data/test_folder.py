@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -107,7 +106,11 @@ def test_undecodable_images_are_left_out_of_train_and_kept_in_test(workdir: Path
     ("make", "words"),
     [
         (lambda root: None, "there is no folder or archive"),
-        (lambda root: root.mkdir(), "holds no images in class folders"),
+        (lambda root: root.mkdir(), "photos is empty"),
+        (
+            lambda root: (root / "cat").mkdir(parents=True),
+            r"holds no images in class folders; expected train/CLASS/IMAGE.*0 image files seen",
+        ),
         (lambda root: root.write_bytes(b"hello"), "neither a folder nor an archive"),
     ],
 )
@@ -117,9 +120,17 @@ def test_a_source_that_is_none_says_why(workdir: Path, make: Callable[[Path], No
         open_source(workdir / "photos")
 
 
-def test_a_single_class_is_refused(workdir: Path, pictures: Pictures) -> None:
-    with pytest.raises(UserError, match="one class only"):
-        harness.load_dataset(str(pictures(workdir / "photos", {"train/cat": 4, "test/cat": 2})))
+def test_a_single_class_is_refused_before_anything_is_prepared(workdir: Path, pictures: Pictures) -> None:
+    with pytest.raises(UserError, match=r"photos holds one class only \(cat\)"):
+        harness.load_dataset(str(pictures(workdir / "photos", {"train/cat": 4, "test/cat": 2})), data_root=workdir / "root")
+    assert not (workdir / "root").exists()
+
+
+def test_images_outside_of_class_folders_are_said(workdir: Path, pictures: Pictures) -> None:
+    root = pictures(workdir / "photos", {"train/cat": 4, "train/dog": 4, "test/cat": 2, "test/dog": 2, "test": 3})
+    splits = harness.load_dataset(str(root), tune=1)
+    assert len(splits.test) == 4
+    assert "3 images outside of class folders are passed over, such as test/0.png" in splits.remarks
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.9])
@@ -130,7 +141,21 @@ def test_a_damaged_archive_says_where(workdir: Path, pictures: Pictures, keep: f
         harness.load_dataset(str(workdir / "cut.tar.gz"))
 
 
-def test_a_tar_that_is_no_tar(workdir: Path) -> None:
-    (workdir / "x.tar").write_bytes(io.BytesIO(b"x" * 5000).getvalue())
-    with pytest.raises(UserError, match="damaged after its start"):
-        open_source(workdir / "x.tar")
+@pytest.mark.parametrize("keep", [0.3, 0.9])
+def test_a_plain_tar_that_was_cut_says_where(workdir: Path, pictures: Pictures, keep: float) -> None:
+    pictures(workdir / "photos", {"train/cat": 9, "test/cat": 9})
+    with tarfile.open(workdir / "photos.tar", "w") as archive:
+        archive.add(workdir / "photos", arcname="photos")
+        end = archive.offset
+    (workdir / "cut.tar").write_bytes((workdir / "photos.tar").read_bytes()[: int(end * keep)])
+    with pytest.raises(
+        UserError, match=r"cut\.tar is damaged after photos/t\w+/cat/\d\.png: unexpected end of data; copy or download"
+    ):
+        open_source(workdir / "cut.tar")
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.zip"])
+def test_an_archive_that_is_none_says_so_in_one_line(workdir: Path, name: str) -> None:
+    (workdir / name).write_bytes(b"x" * 5000)
+    with pytest.raises(UserError, match=rf"{name} is damaged after its start: [^\n]+; copy or download it again$"):
+        open_source(workdir / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -72,12 +73,70 @@ def test_labels_are_ranks_of_wordnet_ids_and_not_the_kits_ids(generated: Any, la
 def test_ilsvrc_2010_scores_its_public_test_part(
     generated: Any, layouts: dict[str, Callable[..., Path]], store_of: StoreOf, workdir: Path
 ) -> None:
+    """Its labels are those of the kit's own file of them, whose ids are not in the order of the classes."""
     import harness
 
-    store_of(layouts["official"](generated, workdir / "ilsvrc2010", year=2010), name="ilsvrc2010")
-    loaded = harness.load_dataset("ilsvrc2010", data_root=workdir / "root", tune=1)
-    assert len(loaded.test) == 10
-    assert "val/ is not used: test/ is the test split" in loaded.remarks
+    root = layouts["official"](generated, workdir / "ilsvrc2010", year=2010)
+    store_of(root, name="ilsvrc2010")
+    test = harness.load_dataset("ilsvrc2010", data_root=workdir / "root", tune=1)
+    assert "val/ is not used: test/ is the test split" in test.remarks
+    assert test.test.names is not None
+    labelled = {name: generated.wnids[label] for name, label in zip(test.test.names, test.test.labels, strict=True)}
+    assert labelled == {f"ILSVRC2010_test_{i:08}.JPEG": wnid for i, (wnid, _) in enumerate(generated.val, 1)}
+    (root / "ILSVRC2010_test_ground_truth.txt").unlink()
+    with pytest.raises(
+        UserError, match=r"ILSVRC2010_test_ground_truth\.txt \(.*is missing; get it from https://image-net\.org/.*2010"
+    ):
+        open_source(root)
+
+
+def extracted(photos: Any, layouts: dict[str, Layout], root: Path) -> Path:
+    """As `tar -x` leaves them: the validation images flat, the kit beside them."""
+    layouts["official"](photos, root)
+    for i, (wnid, data) in enumerate(photos.train):
+        (root / "train" / wnid).mkdir(parents=True, exist_ok=True)
+        (root / "train" / wnid / f"{wnid}_{i}.JPEG").write_bytes(data)
+    (root / "val").mkdir()
+    for i, (_, data) in enumerate(photos.val):
+        (root / "val" / f"{photos.val_name(i)}.JPEG").write_bytes(data)
+    for tar in root.glob("*.tar"):
+        tar.unlink()
+    return root
+
+
+def test_extracted_folders_with_a_flat_val_get_their_labels_from_the_kit(
+    generated: Any, layouts: dict[str, Layout], store_of: StoreOf, workdir: Path
+) -> None:
+    root = extracted(generated, layouts, workdir / "extracted")
+    store = store_of(root)
+    assert store.facts["layout"] == "ILSVRC-2012, extracted"
+    assert digests(store) == digests(store_of(layouts["class folders"](generated, workdir / "sorted")))
+
+
+@pytest.mark.parametrize(
+    ("without", "words"),
+    [
+        ("val/ILSVRC2012_val_00000003.JPEG", "val holds 9 images, but ILSVRC2012_validation_ground_truth.txt has 10 lines"),
+        ("train", r"train holds no images in class folders: unpack ILSVRC2012_img_train\.tar there"),
+        (
+            "ILSVRC2012_devkit_t12",
+            r"development kit ILSVRC2012_devkit_t12\.tar\.gz .* is missing; get it from https://image-net\.org",
+        ),
+    ],
+)
+def test_what_extracted_folders_lack_is_named(
+    generated: Any, layouts: dict[str, Layout], workdir: Path, without: str, words: str
+) -> None:
+    root = extracted(generated, layouts, workdir / "extracted")
+    shutil.rmtree(root / without) if (root / without).is_dir() else (root / without).unlink()
+    with pytest.raises(UserError, match=words):
+        open_source(root)
+
+
+def test_one_tar_of_the_official_files_is_sent_to_its_folder(generated: Any, layouts: dict[str, Layout], workdir: Path) -> None:
+    root = layouts["official"](generated, workdir / "ilsvrc")
+    with pytest.raises(UserError, match=r"one of several files of ILSVRC-2012; give the folder that they lie in: .*ilsvrc$"):
+        open_source(root / "ILSVRC2012_img_val.tar")
 
 
 @pytest.fixture
@@ -137,6 +196,42 @@ def test_a_ground_truth_of_another_length_is_refused(generated: Any, layouts: di
         open_source(root)
 
 
+@pytest.mark.parametrize(
+    ("layout_name", "file", "content", "words"),
+    [
+        ("official", "ILSVRC2012_devkit_t12/data/meta.mat", b"MATLAB 5.0 MAT-file" + b" " * 200, r"meta\.mat of .* is damaged"),
+        ("official", "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt", b"<html>", "ground_truth.txt is damaged"),
+        (
+            "official",
+            "ILSVRC2012_img_train.tar",
+            b"x" * 5000,
+            r"ILSVRC2012_img_train\.tar is damaged: [^\n]+; copy or download it again$",
+        ),
+        ("kaggle", "LOC_val_solution.csv", b"ImageId,PredictionString\nILSVRC2012_val_00000001", "LOC_val_solution.csv is damaged"),
+        ("kaggle", "LOC_val_solution.csv", b"", "LOC_val_solution.csv has no line for ILSVRC2012_val_0"),
+        ("parquet", "train-00000-of-00001.parquet", b"PAR1 cut off", r"train-00000-of-00001\.parquet is damaged: [^\n]+; copy"),
+    ],
+)
+def test_a_damaged_file_is_named_in_one_line(
+    generated: Any, layouts: dict[str, Layout], workdir: Path, layout_name: str, file: str, content: bytes, words: str
+) -> None:
+    root = layouts[layout_name](generated, workdir / "source")
+    assert (root / file).exists()
+    (root / file).write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        open_source(root)
+
+
+@pytest.mark.parametrize("labels", [["cat", "dog"], [0.5, 1.5]])
+def test_parquet_labels_are_integers(workdir: Path, labels: list[Any]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"image": [{"bytes": b"?"}] * 2, "label": labels}), workdir / "train.parquet")
+    with pytest.raises(UserError, match=r"train\.parquet: label is of type \w+; expected integers"):
+        open_source(workdir / "train.parquet")
+
+
 def test_a_validation_image_in_the_wrong_folder_is_refused(generated: Any, layouts: dict[str, Layout], workdir: Path) -> None:
     val = layouts["kaggle"](generated, workdir / "source") / "ILSVRC/Data/CLS-LOC/val"
     for image in list(val.iterdir()):
@@ -153,6 +248,11 @@ def test_a_shard_image_without_a_label_is_named(generated: Any, layouts: dict[st
             (workdir / name).write_bytes(b"1")
             archive.add(workdir / name, arcname=name)
     with pytest.raises(UserError, match=r"image 8 has neither 8\.cls nor a 8\.json"):
+        open_source(root)
+    with tarfile.open(root / "imagenet-val-000002.tar", "a") as archive:
+        (workdir / "8.json").write_bytes(b"{cut")
+        archive.add(workdir / "8.json", arcname="8.json")
+    with pytest.raises(UserError, match=r"imagenet-val-000002\.tar: 8\.json cannot be read"):
         open_source(root)
 
 
@@ -185,6 +285,9 @@ def test_tiny_imagenet(generated: Any, store_of: StoreOf, workdir: Path) -> None
     assert store.facts["layout"] == "Tiny-ImageNet-200"
     assert store.facts["remarks"] == ["10 test images without labels are passed over"]
     assert [generated.wnids[label] for label in store.split("val").labels] == [wnid for wnid, _ in generated.val]
+    (root / "val" / "images" / "val_3.JPEG").unlink()
+    with pytest.raises(UserError, match=r"val holds 9 images, fewer than the 10 there must be; get it again from http"):
+        open_source(root)
     (root / "wnids.txt").unlink()
     with pytest.raises(UserError, match=r"wnids\.txt is missing; get it from http"):
         open_source(root)
