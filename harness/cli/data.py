@@ -88,9 +88,10 @@ def verify(names: tuple[str, ...], data_root: Path | None) -> None:
 @options.as_json
 def audit(dataset: str, out: Path, data_root: Path | None, as_json: bool) -> None:
     """A page about DATASET (a prepared name, or any --dataset): class balance, sizes, exact and near duplicates side by side."""
-    from harness.data.audit import audit, audit_page
+    from harness.data.audit import audit
     from harness.data.load import load_dataset
     from harness.files import write_atomic
+    from harness.report.audit_page import audit_page
 
     splits = load_dataset(dataset, data_root=data_root, tune=0)
     found = audit(splits.title, splits.train, splits.test)
