@@ -1,6 +1,7 @@
 """Images that look alike: by a 64-bit perceptual hash, confirmed by the correlation of small pictures.
 
-Copies that were cropped or turned over are missed: what is found is a lower bound.
+Copies that were cropped or turned over are missed. In sets whose objects are cut out and aligned, different ones are found too: the page shows
+them side by side, and people judge.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ SHOWN = 60  # pairs of pictures, and images of a list
 OPEN_CLASSES = 30  # up to so many are listed without a click
 SIDE = 160  # pixels of a picture at most
 KINDS = {
-    "exact": ("Equal files", "byte for byte"),
+    "exact": ("Equal files", "Byte for byte."),
     "near": (
         "Near duplicates",
         "the same picture recoded, resized, recoloured or slightly retouched; crops and mirror images are missed",
@@ -39,7 +39,8 @@ h1, h2 {{ line-height: 1.2; }} h2 {{ margin-top: 1.6em; }} p.faint {{ color: var
 .wide {{ overflow-x: auto; }} table {{ border-collapse: collapse; }}
 td, th {{ padding: .2em .8em; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }}
 th:first-child, td:first-child {{ padding-left: 0; }}
-td.n, th.n {{ text-align: right; font-variant-numeric: tabular-nums; }}
+td.n, th.n {{ text-align: right; font-variant-numeric: tabular-nums; }} td.n {{ white-space: nowrap; }}
+@media (max-width: 32em) {{ td, th {{ padding: .2em .4em; }} }}
 i.bar {{ display: inline-block; height: .7em; background: var(--bar); }}
 summary {{ cursor: pointer; }}
 .pairs {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(15em, 100%), 1fr)); gap: 1em; }}
@@ -125,12 +126,15 @@ def _classes(found: Audit) -> str:
     bars = [f'<i class="bar" style="width:{8 * n / widest:.2f}em"></i>' for n in counts[0].tolist()]
     rows = [[name, f"{a:,}", f"{b:,}"] for name, a, b in zip(found.train.class_names, *counts, strict=True)]
     table = _table(["class", "train", "test"], rows, numbers=(1, 2), bars=bars)
-    spread = "; ".join(
-        f"{part}: {n.min():,} to {n.max():,} images a class" for part, n in zip(("train", "test"), counts, strict=True)
-    )
+    spread = "; ".join(f"{part}: {_range(n)} images a class" for part, n in zip(("train", "test"), counts, strict=True))
     if len(rows) <= OPEN_CLASSES:
         return f"<p>{spread}</p>{table}"
     return f"<p>{spread}</p><details><summary>All {len(rows):,} classes</summary>{table}</details>"
+
+
+def _range(counts: np.ndarray) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = (), bars: Sequence[str] = ()) -> str:
