@@ -33,7 +33,8 @@ def list_(data_root: Path | None, as_json: bool) -> None:
         ]
         for s in stores
     ]  # fmt: skip
-    click.echo(text_table(["data set", "images", "classes", "pixels", "codec", "MB", "layout"], rows, left=2))
+    heads = ["data set", "images", "classes", "pixels", "codec", "MB", "layout"]
+    click.echo(text_table(heads, rows, left=2) if rows else _nothing(data_root))
     if as_json:
         options.print_json([{"name": s.folder.name, "bytes": s.bytes, **_brief(s)} for s in stores])
 
@@ -73,7 +74,10 @@ def info(name: str, data_root: Path | None, as_json: bool) -> None:
 def verify(names: tuple[str, ...], data_root: Path | None) -> None:
     """Read every file of the named data sets (default: all) and compare checksums and digests."""
     damaged = False
-    for name in names or _names(data_root):
+    names = names or tuple(_names(data_root))
+    if not names:
+        click.echo(_nothing(data_root))
+    for name in names:
         wrong = _store(name, data_root).damaged()
         damaged |= bool(wrong)
         click.echo(f"{name}: {'; '.join(wrong) or 'as it was written'}")
@@ -90,9 +94,12 @@ def audit(dataset: str, out: Path, data_root: Path | None, as_json: bool) -> Non
     """A page about DATASET (a prepared name, or any --dataset): class balance, sizes, exact and near duplicates side by side."""
     from harness.data.audit import audit
     from harness.data.load import load_dataset
+    from harness.errors import UserError
     from harness.files import write_atomic
     from harness.report.audit_page import audit_page
 
+    if not out.absolute().parent.is_dir() or out.is_dir():
+        raise UserError(f"--out {out} must be a file in a folder that is there")
     splits = load_dataset(dataset, data_root=data_root, tune=0)
     found = audit(splits.title, splits.train, splits.test)
     lists = []
@@ -130,6 +137,12 @@ def _names(root: Path | None) -> list[str]:
     from harness.data.store import store_names
 
     return store_names(data_root(root))
+
+
+def _nothing(root: Path | None) -> str:
+    from harness.data.root import data_root
+
+    return f"nothing is prepared in {data_root(root)}; harness prepare SOURCE does it"
 
 
 def _store(name: str, root: Path | None) -> Store:

@@ -34,11 +34,11 @@ def command(
     from harness.progress import progress
 
     root = default_data_root(data_root)
-    name = _checked(name or source.name.split(".")[0])
-    opened = open_source(source)
     if plan:
-        _plan(opened, root, size, workers or cores(), as_json)
+        _plan(open_source(source), root, size, workers or cores(), as_json)
         return
+    name = _checked(source, name or source.expanduser().resolve().name.split(".")[0])
+    opened = open_source(source)
     click.echo(f"source     {source} ({opened.layout}, {len(opened.class_names)} classes, {len(opened):,} images)")
     store = prepare(opened, root, name=name, size=size, workers=workers, progress=progress)
     splits = load_dataset(f"prepared,name={name}", data_root=root)
@@ -59,11 +59,13 @@ def command(
         options.print_json({"name": name, "splits": facts})
 
 
-def _checked(name: str) -> str:
-    """Raises UserError for a name that `--dataset` would read as something else."""
+def _checked(source: Path, name: str) -> str:
+    """Raises UserError for a name that `--dataset` would read as something else, and for a source that is a data set already."""
     from harness.errors import UserError
     from harness.registry import Registry
 
+    if str(source) in Registry().entries["dataset"] and not source.exists():
+        raise UserError(f"{source} needs no preparing: give it to --dataset (harness run --dataset {source})")
     if name in Registry().entries["dataset"] or not name or name.startswith(("-", ".")) or not set(name).isdisjoint('/,="~ '):
         raise UserError(
             f"a prepared data set cannot be called {name!r}: choose with --name one that is no built-in data set "

@@ -28,13 +28,13 @@ def store_names(root: Path) -> list[str]:
 
 def open_store(root: Path, name: str) -> Store:
     """Raises UserError when nothing of that name was prepared."""
-    folder = store_folder(root, name)
-    if not (folder / "store.json").exists():
-        there = ", ".join(store_names(root)) or "none"
+    names = store_names(root)
+    if name not in names:  # nor is a path to some other folder a name
+        there = ", ".join(names) or "none"
         raise UserError(
-            f"no prepared data set is called {name!r} in {root}; there are: {there} (harness prepare SOURCE --name {name})"
+            f"no prepared data set is called {name!r} in {root}; there are: {there} (harness prepare SOURCE --name NAME makes one)"
         )
-    return Store(folder)
+    return Store(store_folder(root, name))
 
 
 class Store:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -246,6 +247,8 @@ def test_the_commands(photos: Path, workdir: Path) -> None:
         assert done.exit_code == 0, done.output
         return done.output
 
+    assert "nothing is prepared in" in call("data", "list")
+    assert "nothing is prepared in" in call("data", "verify")
     plan = json.loads(call("prepare", str(photos), "--plan", "--json").splitlines()[-1])
     assert plan["source"]["images"] == 60
     assert plan["ilsvrc2012"]["bytes"] / plan["source"]["bytes"] == pytest.approx(1_331_167 / 60, rel=0.01)
@@ -266,6 +269,36 @@ def test_the_commands(photos: Path, workdir: Path) -> None:
     assert "removed" in call("data", "rm", "pets", "--yes")
     assert call("data", "list").count("pets") == 0
     assert photos.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["prepare", "fashion-mnist"], "fashion-mnist needs no preparing: give it to --dataset"),
+        (["prepare", "nowhere"], "there is no folder or archive nowhere"),
+        (["data", "info", "dogs"], r"no prepared data set is called 'dogs' in .*; there are: pets"),
+        (["data", "rm", "--yes", "../stores/pets"], r"no prepared data set is called '\.\./stores/pets'"),
+        (
+            ["data", "audit", "pets", "--out", "nowhere/page.html"],
+            r"--out nowhere/page\.html must be a file in a folder that is there",
+        ),
+    ],
+)
+def test_mistakes_are_said_and_nothing_is_touched(
+    photos: Path, store_of: StoreOf, workdir: Path, arguments: list[str], words: str
+) -> None:
+    before = contents(store_of(photos, name="pets").folder)
+    done = CliRunner().invoke(cli, [*arguments, "--data-root", str(workdir / "root")])
+    assert isinstance(done.exception, UserError)  # which `main` prints as one line, with exit code 2
+    assert re.search(words, str(done.exception))
+    assert contents(workdir / "root/stores/pets") == before
+
+
+def test_the_folder_one_stands_in_is_prepared_under_its_name(photos: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    done = CliRunner().invoke(cli, ["prepare", ".", "--data-root", str(workdir / "root")], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert (workdir / "root/stores/photos/store.json").exists()
 
 
 @pytest.mark.parametrize("name", ["digits", "a/b", "a,b", ".a", "-a", "a b"])
