@@ -90,6 +90,7 @@ class RunContext:
         self.world = processes.world
         self.sum = processes.sum
         self.broadcast = processes.broadcast
+        self.gather = processes.stack
         self.checkpoint: Checkpoint = FileCheckpoint(checkpoint_folder, self) if checkpoint_folder else MemoryCheckpoint()
         self.stopwatch = Stopwatch(processes.device)
         self.progress = progress

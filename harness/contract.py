@@ -315,6 +315,10 @@ class Context(Protocol):
         """Process 0's values on every process, in place."""
         ...
 
+    def gather(self, tensor: torch.Tensor) -> torch.Tensor:
+        """(world, *shape): everybody's tensor, in order of rank, on every process. Shapes and types must agree."""
+        ...
+
     def cache(self, key: Mapping[str, Any], make: Callable[[], State]) -> State:
         """The arrays that `make` returns, kept on disk and shared between runs.
 

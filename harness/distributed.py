@@ -34,6 +34,14 @@ class Processes:
             dist.broadcast(tensor, src=0)
         return tensor
 
+    def stack(self, tensor: torch.Tensor) -> torch.Tensor:
+        """(world, *shape): everybody's tensor, in order of rank, on every process."""
+        if self.world == 1:
+            return tensor[None]
+        stacked = tensor.new_empty(self.world, *tensor.shape)
+        dist.all_gather_single(stacked.flatten(), tensor.contiguous().flatten())
+        return stacked
+
     def gather(self, value: Any) -> list[Any]:
         """Everybody's value, in order of rank, on every process."""
         if self.world == 1:

@@ -40,6 +40,7 @@ def build(
     rate: Annotated[float, Gt(0)] | None = None,
     weight_decay: Annotated[float, Ge(0)] | None = None,
     init_from: str | None = None,
+    parallel: Literal["data", "model", "hybrid"] = "data",
 ) -> Pipeline:
     """The paper's system by default. Where text and code of its author differ, `paper` and `code` name them.
 
@@ -64,6 +65,9 @@ def build(
     weight_decay  share of a weight, times the learning rate, taken off a step
     init_from     a finished run, such as one on a larger data set, to start from: layers of the same shape are taken over, the last one
                   only where the classes are the same
+    parallel      how processes started by torchrun share the training; data: the images of a batch; model: two processes, a column
+                  each, as in the paper; hybrid: images in the convolutions, units in the fully connected layers (2014). The network
+                  is the same whichever it is
     """
     from functools import partial
 
@@ -87,4 +91,5 @@ def build(
         ),
         Sight(crops=crops, flip=flip, colour=colour, colour_scale=colour_scale, views=views),
         init_from=init_from,
+        parallel=parallel,
     )  # fmt: skip

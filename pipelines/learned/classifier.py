@@ -28,6 +28,7 @@ from pipelines.learned.augmentation import (
 from pipelines.learned.designs import Design
 from pipelines.learned.images import square, squares
 from pipelines.learned.networks.network import Network
+from pipelines.learned.parallel import Mode
 from pipelines.learned.precision import mixes
 from pipelines.learned.pretrained import start_from
 from pipelines.learned.recipe import Recipe
@@ -48,9 +49,11 @@ class Sight:
 class NetworkPipeline:
     """The contract's four methods, and `layers`."""
 
-    def __init__(self, design: Design, sight: Sight, *, init_from: str | None = None) -> None:
-        """`init_from` is the run whose layers the network starts from where they fit; None: from random weights."""
-        self.design, self.sight, self.init_from = design, sight, init_from
+    def __init__(self, design: Design, sight: Sight, *, init_from: str | None = None, parallel: Mode = "data") -> None:
+        """`init_from` is the run whose layers the network starts from where they fit; None: from random weights. `parallel` is how
+        several processes share the training.
+        """
+        self.design, self.sight, self.init_from, self.parallel = design, sight, init_from, parallel
         self.network: Network
         self.pixels: PixelStatistics
         self.pixel_scale = 1.0
@@ -99,7 +102,7 @@ class NetworkPipeline:
             augment=self._augmentation(),
             predict=self._centre_logits,
         )
-        return Trainer(self.network, task, recipe, context)
+        return Trainer(self.network, task, recipe, context, self.parallel)
 
     @torch.inference_mode()
     def scores(self, batch: Batch) -> torch.Tensor:

@@ -15,6 +15,11 @@ class BatchNoise:
     def __init__(self, generator: torch.Generator, batch: int, *, rank: int = 0, world: int = 1) -> None:
         self.generator, self.batch, self.rank, self.world = generator, batch, rank, world
 
+    @property
+    def whole(self) -> BatchNoise:
+        """For the rows of all images, from the same generator."""
+        return BatchNoise(self.generator, self.batch)
+
     def uniform(self, *shape: int) -> torch.Tensor:
         """(rows, *shape) in [0, 1)."""
         return self._own(torch.rand(self.batch, *shape, generator=self.generator, device=self.generator.device))

@@ -72,8 +72,8 @@ RULES: dict[str, tuple[Rule, int]] = {"paper-sgd": (paper_sgd, 1), "sgd": (sgd, 
 class Optimiser:
     """Moves the weights of a network by the recipe's rule, each group of them at its own multiple of rate and weight decay.
 
-    Parameters and their gradients become views of flat arrays, group by group; `bucket` is the gradient followed by `extras` numbers
-    of the caller's, so that one sum over processes makes all of it global.
+    Parameters and their gradients become views of flat arrays, group by group. `shared` is the gradient of the parameters that every
+    process holds, followed by `extras` numbers of the caller's, so that one sum over processes makes all of it global.
     """
 
     def __init__(self, network: Network, recipe: Recipe, *, extras: int = 0) -> None:
@@ -82,10 +82,13 @@ class Optimiser:
         self.groups = network.groups()
         parameters = [parameter for group in self.groups for parameter in group.parameters]
         self.weights = torch.cat([p.detach().flatten() for p in parameters])
+        names = {parameter: name for name, parameter in network.named_parameters()}
+        self.parameters = {names[parameter]: parameter for parameter in parameters}
         self.slots = self.weights.new_zeros(slots, len(self.weights))
         self.updates = 0
-        self.bucket = self.weights.new_zeros(len(self.weights) + extras)
-        self.gradient = self.bucket[: len(self.weights)]
+        bucket = self.weights.new_zeros(len(self.weights) + extras)
+        self.gradient = bucket[: len(self.weights)]
+        self.shared = bucket[sum(p.numel() for group in self.groups if not group.shared for p in group.parameters) :]
         sizes = [p.numel() for p in parameters]
         for p, w, g in zip(parameters, self.weights.split(sizes), self.gradient.split(sizes), strict=True):
             p.data, p.grad = w.view_as(p), g.view_as(p)
@@ -104,9 +107,19 @@ class Optimiser:
                 g.zero_()
 
     def state(self) -> State:
-        """What the next update depends on besides the weights."""
-        return {"slots": self.slots, "updates": torch.tensor(self.updates)}
+        """What the next update depends on besides the weights: `updates`, and of each parameter what the rule remembers, `slot0.NAME` on."""
+        return {"updates": torch.tensor(self.updates), **self._slots()}
 
     def load(self, state: State) -> None:
-        self.slots.copy_(state["slots"])
+        for name, slot in self._slots().items():
+            slot.copy_(state[name])
         self.updates = int(state["updates"])
+
+    def _slots(self) -> State:
+        """Views of the slots, in the shapes of the parameters."""
+        sizes = [parameter.numel() for parameter in self.parameters.values()]
+        return {
+            f"slot{number}.{name}": part.view_as(parameter)
+            for number, slot in enumerate(self.slots)
+            for (name, parameter), part in zip(self.parameters.items(), slot.split(sizes), strict=True)
+        }

@@ -23,17 +23,17 @@ def start_from(network: Network, learnt: Learnt, *, class_names: Sequence[str], 
     new, taken = [], []
     for name, layer in network.named_children():
         own = layer.state_dict()
-        theirs = {key: learnt.state.get(f"network.{name}.{key}") for key in own}
+        theirs = {key: array for key in own if (array := learnt.state.get(f"network.{name}.{key}")) is not None}
         if not own:
             continue
-        fits = all(theirs[key] is not None and theirs[key].shape == array.shape for key, array in own.items())
+        fits = {key: array.shape for key, array in theirs.items()} == {key: array.shape for key, array in own.items()}
         if not fits or (name == last and tuple(class_names) != learnt.class_names):
             new.append(name)
             continue
         layer.load_state_dict(theirs)
         taken.append(name)
         if name == first:
-            layer.weight.mul_(float(learnt.state["pixel_scale"]) / pixel_scale)  # type: ignore[operator, union-attr]
+            layer.weight.mul_(float(learnt.state["pixel_scale"]) / pixel_scale)  # type: ignore[operator]
     if not taken:
         raise UserError(
             f"init_from={learnt.run_id}: no layer of that run has the shape of one here; take a run of this pipeline "

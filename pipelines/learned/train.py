@@ -14,10 +14,12 @@ from torch.nn import functional as F
 
 from harness.contract import Batch, Context, Split, State, UserError
 from pipelines.learned.augmentation import Augmentation
+from pipelines.learned.exchange import Clock, Exchange
 from pipelines.learned.networks.network import Network
 from pipelines.learned.noise import BatchNoise
 from pipelines.learned.normalisation import BatchNorm
 from pipelines.learned.optimisers import Optimiser
+from pipelines.learned.parallel import Mode, own, part_of, whole
 from pipelines.learned.precision import mixed_precision
 from pipelines.learned.recipe import Recipe
 from pipelines.learned.schedule import make_schedule
@@ -25,6 +27,7 @@ from pipelines.learned.schedule import make_schedule
 log = logging.getLogger(__name__)
 STALLED = 0.98  # share of ln(classes) above which the mean loss of an epoch is that of equal guesses
 STALL_STEPS = 400  # updates in which a network should have moved
+DUE_STEPS = 20  # updates between two questions whether a checkpoint is due, where asking takes an exchange
 PROBE_SECONDS = 15.0  # of updates that are timed to know what an epoch takes
 
 
@@ -44,20 +47,27 @@ class Trainer:
     """One training run.
 
     `run` trains to the end, from the checkpoint if there is one; what it then holds is, on a CPU, bit for bit what an undisturbed run gives.
+    Of several processes each trains its `part` by `mode`; `network` is the whole, put together again for tune, checkpoints and the end.
     """
 
-    def __init__(self, network: Network, task: Task, recipe: Recipe, context: Context) -> None:
+    def __init__(self, network: Network, task: Task, recipe: Recipe, context: Context, mode: Mode = "data") -> None:
         self.network, self.task, self.recipe, self.context = network, task, recipe, context
         self.batch = min(recipe.batch, len(task.train))
         if self.batch < context.world:
             raise UserError(
                 f"{context.world} processes cannot share batches of {self.batch} images: start at most {self.batch} processes"
             )
-        if context.world > 1 and any(isinstance(layer, BatchNorm) for layer in network.children()):
-            raise UserError("batch_norm=true needs whole batches in one process; start it without torchrun, or with one process")
+        self.sees_all = mode == "model" and context.world > 1  # every image of a batch, not this process's share
+        if context.world > 1 and not self.sees_all and any(isinstance(layer, BatchNorm) for layer in network.children()):
+            raise UserError(
+                "batch_norm=true needs whole batches in one process; start it without torchrun, with one process, or with parallel=model"
+            )
+        self.train = task.train.sharded(0, 1) if self.sees_all else task.train
+        self.exchange, self.waiting = Exchange(context), Clock(context.device)
+        self.part = part_of(network, mode, self.exchange, self.batch)
         self.steps = len(task.train) // self.batch  # an epoch; an incomplete last batch is dropped
         # After the gradient: the loss and the number of wrong images, global by the same sum.
-        self.optimiser = Optimiser(network, recipe, extras=2)
+        self.optimiser = Optimiser(self.part, recipe, extras=2)
         self.schedule = make_schedule(recipe, self.steps)
         self.order, noise = torch.randint(2**62, (2,), generator=torch.Generator().manual_seed(context.seed)).tolist()
         self.noise = torch.Generator(context.device).manual_seed(noise)
@@ -99,40 +109,60 @@ class Trainer:
     def _epoch(self) -> None:
         left = self.steps - self.step
         label = f"epoch {self.epoch + 1}/{self.recipe.epochs}"
-        for batch in self.context.progress(islice(self._batches(), left), label=label, total=left):
+        self.waiting.take(), self.exchange.clock.take()
+        started = time.perf_counter()
+        for batch in self.context.progress(self.waiting.items(islice(self._batches(), left)), label=label, total=left):
             self._update(batch)
             self.step += 1
             if self.step % STALL_STEPS == 0:
                 self._watch()
-            if self.step < self.steps and self.context.checkpoint.due():
+            if self.step < self.steps and self._due():
+                self._assemble()
                 self._save()
+        self._require_numbers()  # waits for the device
+        self._log_times(time.perf_counter() - started)
         self._finish_epoch()
+
+    def _due(self) -> bool:
+        """Whether to save now. Processes that put a network together for that must be of one mind, which takes an exchange."""
+        if self.part is self.network:
+            return self.context.checkpoint.due()
+        if self.step % DUE_STEPS:
+            return False
+        return bool(self.exchange.sum(torch.tensor(float(self.context.checkpoint.due()), device=self.context.device)))
+
+    def _log_times(self, seconds: float) -> None:
+        """Shares of an epoch: waiting for images, exchanging with other processes (and waiting for them), and the rest."""
+        data, exchange = self.waiting.take() / seconds, self.exchange.clock.take() / seconds
+        for name, share in {"data": data, "exchange": exchange, "compute": 1 - data - exchange}.items():
+            self.context.log(f"time/{name}", share, self.epoch)
 
     def _batches(self) -> Iterator[Batch]:
         """What is left of this epoch, and an incomplete batch."""
-        return self.task.train.shuffled(self.batch, seed=self.order, epoch=self.epoch, start=self.step, device=self.context.device)
+        return self.train.shuffled(self.batch, seed=self.order, epoch=self.epoch, start=self.step, device=self.context.device)
 
     def _update(self, batch: Batch) -> None:
         """One step on this process's share of a batch. The host waits for nothing here."""
         assert isinstance(batch.images, torch.Tensor)  # squares are all of one size
-        labels = self.labels[batch.index]
-        noise = BatchNoise(self.noise, self.batch, rank=self.context.rank, world=self.context.world)
+        rank, world = self.context.rank, self.context.world
+        labels = self.labels[batch.index[rank::world] if self.sees_all else batch.index]
+        noise = BatchNoise(self.noise, self.batch) if self.sees_all else BatchNoise(self.noise, self.batch, rank=rank, world=world)
         inputs = batch.images
         for step in self.task.augment:
             inputs = step(inputs, noise)
         with mixed_precision(self.context.device):
-            logits = self.network(inputs, noise)
+            logits = self.part(inputs, noise)  # of this process's images
             loss = F.cross_entropy(logits, labels, reduction="sum") / self.batch
         loss.backward()
-        bucket = self.optimiser.bucket
-        bucket[-2] = loss.detach()
-        bucket[-1] = (logits.detach().argmax(1) != labels).sum()
-        self.context.sum(bucket)
-        self.sums[self.step] = bucket[-2:]
+        shared = self.optimiser.shared
+        shared[-2] = loss.detach()
+        shared[-1] = (logits.detach().argmax(1) != labels).sum()
+        self.exchange.sum(shared)
+        self.sums[self.step] = shared[-2:]
         self.optimiser.step(self.schedule.rate(self.updates))
 
     def _finish_epoch(self) -> None:
-        self._require_numbers()
+        self._assemble()
         loss = float(self.sums[:, 0].mean())
         train_error = 100 * float(self.sums[:, 1].sum()) / (self.steps * self.batch)
         tune_error = None if self.task.tune is None else self._error(self.task.tune)
@@ -192,13 +222,18 @@ class Trainer:
             wrong += (self.task.predict(batch.images).argmax(1) != labels[batch.index]).sum()
         return 100 * int(self.context.sum(wrong)) / len(split)
 
+    def _assemble(self) -> None:
+        """Bring the whole network up to date with everybody's part."""
+        if self.part is not self.network:
+            _load(self.network, whole(_named(self.part), self.part.cuts, self.exchange))
+
     def _save(self) -> None:
         self._require_numbers()
         self.context.checkpoint.save(
             {
                 "position": torch.tensor([self.epoch, self.step, self.stalled]),
-                **{f"network.{name}": array for name, array in self.network.state_dict().items()},
-                **self.optimiser.state(),
+                **_named(self.network),
+                **whole(self.optimiser.state(), self.part.cuts, self.exchange),
                 "noise": self.noise.get_state(),
                 "schedule": torch.tensor(self.schedule.state(), dtype=torch.float64),
                 "sums": self.sums,
@@ -210,8 +245,18 @@ class Trainer:
         if saved is None:
             return
         self.epoch, self.step, self.stalled = (int(number) for number in saved["position"])
-        self.network.load_state_dict({name: saved[f"network.{name}"] for name in self.network.state_dict()})
-        self.optimiser.load(saved)
+        arrays = {name: saved[name] for name in _named(self.network)}
+        _load(self.network, arrays)
+        _load(self.part, own(arrays, self.part.cuts, self.exchange))
+        self.optimiser.load(own(saved, self.part.cuts, self.exchange))
         self.noise.set_state(saved["noise"])
         self.schedule.load(saved["schedule"].tolist())
         self.sums.copy_(saved["sums"])
+
+
+def _named(network: Network) -> State:
+    return {f"network.{name}": array for name, array in network.state_dict().items()}
+
+
+def _load(network: Network, arrays: State) -> None:
+    network.load_state_dict({name.removeprefix("network."): array for name, array in arrays.items()})

@@ -44,21 +44,35 @@ class Start:
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that move alike: multiples of the learning rate and of the recipe's weight decay."""
+    """Parameters that move alike: multiples of the learning rate and of the recipe's weight decay.
+
+    shared  whether every process that trains the network holds them, or a part of its own
+    """
 
     parameters: list[nn.Parameter]
     rate: float
     decay: float
+    shared: bool
 
 
 class Network(nn.Module):
-    """(N, 3, crop, crop) float -> (N, classes) logits."""
+    """(N, 3, crop, crop) float -> (N, classes) logits.
+
+    outputs  the shape of what each layer makes of one image
+    cuts     of the part of a network that one of several processes holds: the dimension along which a parameter or buffer is cut
+    """
 
     def __init__(
-        self, layers: Mapping[str, nn.Module], *, crop: int, outputs: Mapping[str, tuple[int, ...]], starts: Mapping[str, Start]
+        self,
+        layers: Mapping[str, nn.Module],
+        *,
+        crop: int,
+        outputs: Mapping[str, tuple[int, ...]],
+        starts: Mapping[str, Start],
+        cuts: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
-        self.crop, self.outputs, self.starts = crop, dict(outputs), dict(starts)
+        self.crop, self.outputs, self.starts, self.cuts = crop, dict(outputs), dict(starts), dict(cuts or {})
         for name, layer in layers.items():
             self.add_module(name, layer)
 
@@ -98,15 +112,16 @@ class Network(nn.Module):
                 factor = 1.0
 
     def groups(self) -> list[Group]:
-        """All parameters, those that move alike together."""
-        found: dict[tuple[float, float], list[nn.Parameter]] = {}
+        """All parameters, those that move alike together, and shared ones last."""
+        found: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
         for name, layer in self.named_children():
             start = self.starts.get(name, Start())
             for kind, parameter in layer.named_parameters():
                 weight = name in self.starts and kind == "weight"  # the scales and shifts of batch normalisation move as biases do
-                key = (start.rate, start.decay) if weight else (start.bias_rate, 0.0)
+                key = (*((start.rate, start.decay) if weight else (start.bias_rate, 0.0)), f"{name}.{kind}" not in self.cuts)
                 found.setdefault(key, []).append(parameter)
-        return [Group(parameters, *key) for key, parameters in found.items()]
+        groups = [Group(parameters, *key) for key, parameters in found.items()]
+        return sorted(groups, key=lambda group: group.shared)
 
     def layers(self) -> list[dict[str, Any]]:
         """One dict a layer: `name`, `output` (channels, height, width) or (units,), `parameters`, `multiply_adds` for one view."""

@@ -98,10 +98,10 @@ def test_layers_have_weight_decays_and_rates_of_their_own():
 def test_bucket_holds_the_gradient_then_the_extras():
     network = linear()
     optimiser = Optimiser(network, RECIPE_2012, extras=2)
-    optimiser.bucket[-2:] = torch.tensor([7.0, 8.0])
+    optimiser.shared[-2:] = torch.tensor([7.0, 8.0])
     network(torch.ones(1, 3, 1, 1)).sum().backward()
-    assert len(optimiser.bucket) == sum(p.numel() for p in network.parameters()) + 2
-    assert optimiser.bucket[-4:].tolist() == [1.0, 1.0, 7.0, 8.0]  # the last bias's gradient is 1
+    assert len(optimiser.shared) == sum(p.numel() for p in network.parameters()) + 2
+    assert optimiser.shared[-4:].tolist() == [1.0, 1.0, 7.0, 8.0]  # the last bias's gradient is 1
 
 
 @pytest.mark.parametrize("rule", [*STOCK, "paper-sgd"])
