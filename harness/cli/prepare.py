@@ -83,5 +83,5 @@ def _plan(opened: object, root: Path, size: int, workers: int, as_json: bool) ->
     for line in plan_lines(made, source, root, size):
         click.echo(line)
     if as_json:
-        counts = {"source": made.images, "ilsvrc2012": ILSVRC_2012}
-        options.print_json({what: {"images": n, "seconds": made.seconds(n), "bytes": made.bytes(n)} for what, n in counts.items()})
+        counts = {"source": (made.images, made.bytes), "ilsvrc2012": (ILSVRC_2012, made.ilsvrc_2012_bytes)}
+        options.print_json({what: {"images": n, "seconds": made.seconds(n), "bytes": size} for what, (n, size) in counts.items()})

@@ -6,8 +6,10 @@ Python's lock), a fixed number of images ahead; rows are written in the source's
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import warnings
 from collections import deque
@@ -83,7 +85,7 @@ def prepare(
     with _locked(folder):
         if not (folder / "store.json").exists():
             building = folder.with_name(f".building-{folder.name}")
-            with one_torch_thread():
+            with one_torch_thread(), _naming(building):
                 _build(source, building, made_from, size, workers or cores(), progress)
             building.replace(folder)
     return _same(Store(folder), made_from)
@@ -113,6 +115,18 @@ def _locked(folder: Path) -> Iterator[None]:
     with FileLock(lock):
         yield
     lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """A disk that fills up is said to be that of `folder`: who writes through an open file does not know."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        kept = "whole files are kept, and the same command goes on from there"
+        raise OSError(error.errno, f"{os.strerror(error.errno)} ({kept})", str(folder)) from error
 
 
 def _build(source: Source, folder: Path, made_from: str, size: int, workers: int, progress: Progress) -> None:

@@ -163,7 +163,9 @@ def test_a_failure_in_a_thread_ends_prepare_and_loses_nothing(
             patch.setattr(prepare_module.Preparation, "row", row)
         else:
             patch.setattr(shards_module.ShardWriter, "finish", finish)
-        with pytest.raises((MemoryError, OSError), match=r"no room|No space left"):
+        with pytest.raises(
+            (MemoryError, OSError), match=r"no room|No space left on device \(whole files are kept.*\.building-pets"
+        ):
             store_of(photos, root=workdir / "b", name="pets")
     building = workdir / "b/stores/.building-pets"
     assert (building / "train-00000.arrow").exists()
@@ -251,7 +253,9 @@ def test_the_commands(photos: Path, workdir: Path) -> None:
     assert "nothing is prepared in" in call("data", "verify")
     plan = json.loads(call("prepare", str(photos), "--plan", "--json").splitlines()[-1])
     assert plan["source"]["images"] == 60
-    assert plan["ilsvrc2012"]["bytes"] / plan["source"]["bytes"] == pytest.approx(1_331_167 / 60, rel=0.01)
+    assert plan["source"]["bytes"] == pytest.approx(1.1 * 60 * 3 * 40 * 50, rel=0.01)  # lossless, as so small a set is kept
+    assert plan["ilsvrc2012"]["images"] == 1_281_167 + 50_000
+    assert plan["ilsvrc2012"]["seconds"] / plan["source"]["seconds"] == pytest.approx(1_331_167 / 60)
     assert not (workdir / "root/stores").exists()
 
     last = json.loads(call("prepare", str(photos), "--name", "pets", "--json").splitlines()[-1])
@@ -269,6 +273,19 @@ def test_the_commands(photos: Path, workdir: Path) -> None:
     assert "removed" in call("data", "rm", "pets", "--yes")
     assert call("data", "list").count("pets") == 0
     assert photos.exists()
+
+
+def test_a_plan_foresees_what_a_large_set_takes(photos: Path, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.data.plan import plan
+
+    assert plan(open_source(photos), size=32, workers=1).raw
+    monkeypatch.setattr(prepare_module, "RAW_LIMIT", 1000)
+    made = plan(open_source(photos), size=32, workers=1)
+    assert not made.raw
+    split = store_of(photos, name="pets", size=32).split("train")
+    stored = [len(split.images.stored(row)) for row in split.rows]  # type: ignore[attr-defined]
+    assert made.bytes == pytest.approx(1.1 * 60 * np.mean(stored), rel=0.05)
+    assert made.ilsvrc_2012_bytes == pytest.approx(1.1 * 1_331_167 * np.mean(stored), rel=0.05)
 
 
 @pytest.mark.parametrize(
