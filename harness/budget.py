@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.context import RunContext, quiet_progress
+from harness.contract import Probe
 from harness.distributed import Processes
 from harness.errors import UserError
 from harness.progress import progress
@@ -38,9 +39,16 @@ def within(request: Request, budget: str, group: Processes) -> str:
         raise UserError(
             f"--budget {budget} is turned into a number of epochs, and epochs={values['epochs']} says it: give one of the two"
         )
-    probe = request.build()
-    if not hasattr(probe, "epochs_within"):
+    pipeline = request.build()
+    if not hasattr(pipeline, "probe"):
         raise UserError(f"--budget {budget}: {name} does not learn in epochs, of which fewer would take less time")
+    found = probed(request, pipeline, group)
+    epochs = max(1, int((seconds - found.preparation_seconds) / found.seconds_an_epoch))
+    return format_spec(name, {**values, "epochs": group.share(epochs)})
+
+
+def probed(request: Request, pipeline: Any, group: Processes) -> Probe:
+    """What the request's fit takes here, by the pipeline's `probe`."""
     splits = request.splits
     train = splits.train.sharded(group.rank, group.world)
     tune = splits.tune.sharded(group.rank, group.world) if splits.tune else None
@@ -50,4 +58,5 @@ def within(request: Request, budget: str, group: Processes) -> str:
         progress=progress if group.first else quiet_progress,
         learnt=lambda run: Runs(request.settings.runs).find(run).learnt(),
     )
-    return format_spec(name, {**values, "epochs": probe.epochs_within(seconds, train, tune, context)})
+    found: Probe = pipeline.probe(train, tune, context)
+    return found

@@ -278,6 +278,22 @@ class Learnt:
     state: State
 
 
+@dataclass(frozen=True)
+class Probe:
+    """What `fit` would take here on a split, judged by doing a little of it on some of the images.
+
+    preparation_seconds  before the first epoch
+    seconds_an_epoch     on the whole split, tune included
+    checkpoint_bytes     that work in progress takes on the disk
+    unseen_bytes         memory that the whole split takes in `fit` and the probe did without
+    """
+
+    preparation_seconds: float
+    seconds_an_epoch: float
+    checkpoint_bytes: int
+    unseen_bytes: int
+
+
 class Checkpoint(Protocol):
     """This run's own place to save work in progress. Writes are atomic; what a killed run saved last is there on `--resume`."""
 
@@ -360,8 +376,9 @@ class Pipeline(Protocol):
     A network may also have `layers(classes, image_size) -> list[dict]` (image_size as Split has it), one dict a layer with `name`, `output` (shape),
     `parameters` and `multiply_adds` for one view of one image, and `views`, how many views `scores` averages (else 1):
     `harness show` and the cost columns read them.
-    With `epochs_within(seconds, train, tune, context) -> int`, how many epochs fit into a time here, and a parameter `epochs`
-    it can be run with --budget.
+    With a parameter `epochs`, `epochs(images, image_size) -> int`, how many it does on so many training images, and
+    `probe(train, tune, context) -> Probe`, after which the object is of no use but for the time that its `scores` take, it can be
+    planned and run with --budget.
     """
 
     def fit(self, train: Split, tune: Split | None, context: Context) -> None:

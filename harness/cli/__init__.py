@@ -18,6 +18,7 @@ COMMANDS = {
     "runs": "Runs on record: list them, remove them.",
     "prepare": "Make a data set of ILSVRC, parquet, shards or folders.",
     "data": "Prepared data sets: list, info, verify, audit, rm.",
+    "plan": "Hours, disk and memory that a run will take.",
     "predict": "Top-5 classes of your own images, by a finished run.",
     "ui": "Open the MLflow page on the table of runs.",
 }

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
-from harness.contract import Batch, Context, Split, State, UserError
+from harness.contract import Batch, Context, Probe, Split, State, UserError
 from pipelines._mirroring import may_mirror
 from pipelines.learned.augmentation import (
     Augmentation,
@@ -26,13 +27,15 @@ from pipelines.learned.augmentation import (
     views,
 )
 from pipelines.learned.designs import Design
-from pipelines.learned.images import square, squares
+from pipelines.learned.images import resident_bytes, square, squares
 from pipelines.learned.networks.network import Network
 from pipelines.learned.parallel import Mode
 from pipelines.learned.precision import mixes
 from pipelines.learned.pretrained import start_from
 from pipelines.learned.recipe import Recipe
 from pipelines.learned.train import Task, Trainer
+
+PROBE_IMAGES = 2048  # of train, and of tune, that `probe` looks at
 
 
 @dataclass(frozen=True)
@@ -66,27 +69,52 @@ class NetworkPipeline:
         return 1 if chosen.views == 1 else (5 if chosen.crops else 1) * (2 if self.mirrored else 1)
 
     def fit(self, train: Split, tune: Split | None, context: Context) -> None:
-        self._trainer(train, tune, context).run()
+        recipe = self._recipe(train, tune)
+        self._trainer(*self._looked_at(train, tune, context), recipe, context).run()
 
-    def epochs_within(self, seconds: float, train: Split, tune: Split | None, context: Context) -> int:
-        """How many epochs, at least one, `fit` can do in so many seconds here, from timing a few updates. The object is of no use then."""
+    def epochs(self, images: int, image_size: tuple[int, int] | None) -> int:
+        """Passes over so many training images of (height, width) pixels, or None for several sizes, that `fit` does."""
+        return self.design.recipe(images, self.design.side(image_size)).epochs
+
+    def probe(self, train: Split, tune: Split | None, context: Context) -> Probe:
+        """Prepares, and times updates, on some of the images as a fit of all would; the rest takes as long an image. Scoring an image of
+        tune takes a third of training on one, as its multiply-adds do.
+        """
+        recipe = self._recipe(train, tune)
         started = time.perf_counter()
-        trainer = self._trainer(train, tune, context)
-        left = seconds - (time.perf_counter() - started)
-        epochs = torch.tensor(left / trainer.seconds_an_epoch(), device=context.device)
-        return max(1, int(context.broadcast(epochs)))
+        sizes = len(train), len(tune) if tune else 0
+        sample = self._looked_at(_sample(train), tune and _sample(tune), context, of=sizes)
+        preparation = (time.perf_counter() - started) * len(train) / len(sample[0])
+        trainer = self._trainer(*sample, recipe, context)
+        updates = sizes[0] // trainer.batch + sizes[1] / trainer.batch / 3
+        unseen = sum(
+            resident_bytes(n, self.pixels.side) * (n - len(part)) // n for n, part in zip(sizes, sample, strict=True) if part
+        )
+        return Probe(preparation, updates * trainer.seconds_an_update(), trainer.checkpoint_bytes, unseen)
 
-    def _trainer(self, train: Split, tune: Split | None, context: Context) -> Trainer:
-        side = self.design.side(train.image_size)
-        recipe = self.design.recipe(len(train), side)
+    def _recipe(self, train: Split, tune: Split | None) -> Recipe:
+        recipe = self.design.recipe(len(train), self.design.side(train.image_size))
         if tune is None and recipe.schedule == "plateau":
             raise UserError(
                 f"recipe {recipe.name} lowers its learning rate by the error on tune, and --tune 0 left no tune split: hold images out, or take schedule=step"
             )
+        return recipe
+
+    def _looked_at(
+        self, train: Split, tune: Split | None, context: Context, *, of: tuple[int, int] | None = None
+    ) -> tuple[Split, Split | None]:
+        """Squares of both, after a look at what their pixels are like. `of`: they are samples of so many images of train and of tune."""
+        side = self.design.side(train.image_size)
         if self.sight.flip is None:
             self.mirrored = may_mirror(train, tune, context)
-        train_squares = squares(train, side, context.device)
+        of_train, of_tune = of or (len(train), len(tune or ()))
+        train_squares = squares(train, side, context.device, of=of_train)
         self.pixels = self._statistics(train_squares, context)
+        return train_squares, None if tune is None else squares(tune, side, context.device, of=of_tune)
+
+    def _trainer(self, train: Split, tune: Split | None, recipe: Recipe, context: Context) -> Trainer:
+        """Of squares that were looked at."""
+        side = self.pixels.side
         self.pixel_scale = recipe.pixel_scale
         self.network = self.design.network(train.classes, side)
         self.network.initialise(recipe.init, torch.Generator().manual_seed(context.seed))
@@ -96,12 +124,7 @@ class NetworkPipeline:
             context.note(f"pre-trained on {learnt.dataset} ({learnt.run_id}); new layers: {', '.join(new) or 'none'}")
         self.network.to(context.device)
         self._note(recipe, side, context)
-        task = Task(
-            train=train_squares,
-            tune=None if tune is None else squares(tune, side, context.device),
-            augment=self._augmentation(),
-            predict=self._centre_logits,
-        )
+        task = Task(train=train, tune=tune, augment=self._augmentation(), predict=self._centre_logits)
         return Trainer(self.network, task, recipe, context, self.parallel)
 
     @torch.inference_mode()
@@ -177,3 +200,8 @@ class NetworkPipeline:
             context.note("products in bfloat16")
         if later := (*self.design.later, *recipe.later):
             context.note(f"post-2012: {', '.join(later)}")
+
+
+def _sample(split: Split) -> Split:
+    """PROBE_IMAGES images from all over the split."""
+    return split.take(np.linspace(0, len(split) - 1, min(len(split), PROBE_IMAGES), dtype=np.int64))

@@ -31,10 +31,18 @@ def square(images: torch.Tensor | list[torch.Tensor], side: int) -> torch.Tensor
     return tv.center_crop(tv.resize(images, size, tv.InterpolationMode.BILINEAR, antialias=True), [side, side])
 
 
-def squares(split: Split, side: int, device: torch.device) -> Split:
-    """The same images, each as a square; all of them kept on `device` where they fit, on every process."""
+def resident_bytes(n: int, side: int) -> int:
+    """What `n` squares take in memory; 0 where that is too much and they are made again each time."""
+    size = n * 3 * side * side
+    return size if size <= RESIDENT_BYTES else 0
+
+
+def squares(split: Split, side: int, device: torch.device, *, of: int | None = None) -> Split:
+    """The same images, each as a square; all of them kept on `device`, on every process, where they fit, else made anew each time.
+    `of`: they are a sample of so many, and are kept if those would be.
+    """
     made = _with_images(split, Squares(split, side))
-    if len(split) * 3 * side * side > RESIDENT_BYTES:
+    if not resident_bytes(of or len(split), side):
         return made
     whole = made.sharded(0, 1).batches(256, device=device)
     return _with_images(split, Resident(torch.cat([batch.images for batch in whole])))  # type: ignore[misc]

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, count, islice
 
 import torch
 from torch.nn import functional as F
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 STALLED = 0.98  # share of ln(classes) above which the mean loss of an epoch is that of equal guesses
 STALL_STEPS = 400  # updates in which a network should have moved
 DUE_STEPS = 20  # updates between two questions whether a checkpoint is due, where asking takes an exchange
-PROBE_SECONDS = 15.0  # of updates that are timed to know what an epoch takes
+PROBE_SECONDS = 15.0  # of updates that are timed to know what one takes
 
 
 @dataclass(frozen=True)
@@ -87,21 +87,24 @@ class Trainer:
         if self.stalled:
             self.context.note(f"stalled start: loss at ln(classes) for {self.stalled} epochs")
 
-    def seconds_an_epoch(self) -> float:
-        """What an epoch takes here, from a few updates; scoring an image of tune takes a third of training on one, as its multiply-adds
-        do. The network has moved afterwards: for a trainer that is thrown away.
+    def seconds_an_update(self) -> float:
+        """What an update takes here, loading included, from a few of them. The network has moved afterwards: for a trainer that is thrown
+        away.
         """
         self._timed(1)  # warms up
-        updates = min(2, self.steps)
-        wanted = torch.tensor(PROBE_SECONDS / (self._timed(updates) / updates), device=self.context.device)
-        updates = max(updates, min(self.steps, int(self.context.broadcast(wanted))))
-        tune = 0 if self.task.tune is None else len(self.task.tune)
-        return self._timed(updates) / updates * (self.steps + tune / self.batch / 3)
+        wanted = torch.tensor(PROBE_SECONDS / (self._timed(2) / 2), device=self.context.device)
+        updates = max(2, int(self.context.broadcast(wanted)))
+        return self._timed(updates) / updates
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        return sum(array.nbytes for array in self._progress().values())
 
     def _timed(self, updates: int) -> float:
-        """Seconds for so many updates, loading included."""
+        """Seconds for so many updates, over several epochs if need be."""
         started = time.perf_counter()
-        for batch in islice(self._batches(), updates):
+        epochs = (islice(self._batches(), self.steps) for _ in count())
+        for batch in islice(chain.from_iterable(epochs), updates):
             self._update(batch)
         float(self.sums[0, 0])  # waits for the device
         return time.perf_counter() - started
@@ -229,16 +232,18 @@ class Trainer:
 
     def _save(self) -> None:
         self._require_numbers()
-        self.context.checkpoint.save(
-            {
-                "position": torch.tensor([self.epoch, self.step, self.stalled]),
-                **_named(self.network),
-                **whole(self.optimiser.state(), self.part.cuts, self.exchange),
-                "noise": self.noise.get_state(),
-                "schedule": torch.tensor(self.schedule.state(), dtype=torch.float64),
-                "sums": self.sums,
-            }
-        )
+        self.context.checkpoint.save(self._progress())
+
+    def _progress(self) -> State:
+        """All that `_restore` needs. Processes that each train a part must ask together."""
+        return {
+            "position": torch.tensor([self.epoch, self.step, self.stalled]),
+            **_named(self.network),
+            **whole(self.optimiser.state(), self.part.cuts, self.exchange),
+            "noise": self.noise.get_state(),
+            "schedule": torch.tensor(self.schedule.state(), dtype=torch.float64),
+            "sums": self.sums,
+        }
 
     def _restore(self) -> None:
         saved: State | None = self.context.checkpoint.load()

@@ -45,6 +45,7 @@ COMMANDS = (
     ["compare", "baseline", "alexnet"],
     ["compare", "hog-svm", "raw-linear", "--dataset", "digits"],
     ["ensemble", "--declared", "7-cnns"],
+    ["plan", "--help"],
 )
 
 

@@ -10,9 +10,11 @@ from harness.runner import resolve
 TIMED = '''"""Takes 10 s an epoch, so it says."""
 FAMILY = "learned"
 
+from harness.contract import Probe
+
 class Timed:
-    def epochs_within(self, seconds, train, tune, context):
-        return max(1, int(seconds / 10))
+    def probe(self, train, tune, context):
+        return Probe(preparation_seconds=5.0, seconds_an_epoch=10.0, checkpoint_bytes=0, unseen_bytes=0)
     fit = scores = state = load = None
 
 def build(*, a: int = 1, epochs: int | None = None, name: str = "x,y"):
@@ -40,7 +42,8 @@ def test_no_times(text):
 
 def test_a_budget_stands_in_the_spec_as_epochs(timed):
     request = resolve("timed,a=3", limit=20, plugins=[timed])
-    assert within(request, "2m", ALONE) == 'timed,a=3,epochs=12,name="x,y"'
+    assert within(request, "2m", ALONE) == 'timed,a=3,epochs=11,name="x,y"'
+    assert within(request, "1s", ALONE) == 'timed,a=3,epochs=1,name="x,y"'
 
 
 def test_epochs_and_a_budget_contradict(timed):

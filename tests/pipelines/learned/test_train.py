@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -187,22 +186,47 @@ def test_batch_norm_refuses_to_share_batches():
         build(epochs=1, batch_norm=True).fit(stripes(12), None, context)
 
 
-def test_a_budget_becomes_a_number_of_epochs(monkeypatch):
-    """Timed at 1 s an epoch: what is left of 10 s after preparing."""
-    monkeypatch.setattr(
-        "pipelines.learned.train.Trainer._timed", lambda self, updates: updates / (self.steps + 12 / self.batch / 3)
-    )
-    within = partial(build().epochs_within, train=stripes(52), tune=stripes(12, seed=1), context=RunContext())
-    assert 3 <= within(10.5) <= 10
-    assert within(0.5) == 1
+def test_a_probe_counts_updates_and_a_third_for_tune(monkeypatch):
+    """Timed at 1 s an update: 52 images in batches of 16 are three, and 12 tune images a quarter more."""
+    monkeypatch.setattr("pipelines.learned.train.Trainer._timed", lambda self, updates: updates)
+    probe = build().probe(stripes(52), stripes(12, seed=1), RunContext())
+    assert probe.seconds_an_epoch == pytest.approx(3 + 12 / 16 / 3)
+    assert probe.preparation_seconds > 0
+    assert probe.unseen_bytes == 0
 
 
-def test_an_epoch_is_timed_about_right():
-    pipeline, context = build(epochs=2, views=1), RunContext()
-    trainer = pipeline._trainer(stripes(320), None, context)
-    expected = pipeline._trainer(stripes(320), None, context).seconds_an_epoch()
+def test_a_probe_of_a_sample_speaks_for_the_whole(monkeypatch):
+    """32 of 320 images are looked at; the recipe is the one for 320, and the rest would be kept in memory."""
+    monkeypatch.setattr("pipelines.learned.classifier.PROBE_IMAGES", 32)
+    monkeypatch.setattr("pipelines.learned.train.Trainer._timed", lambda self, updates: updates)
+    pipeline, context = build(flip=True), RunContext()
+    train = stripes(320)
+    read = []
+    images = train.images
+    whole = images.read
+    monkeypatch.setattr(images, "read", lambda rows: read.extend(rows) or whole(rows))
+    probe = pipeline.probe(train, stripes(40, seed=1), context)
+    assert probe.seconds_an_epoch == pytest.approx(20 + 40 / 16 / 3)
+    assert len(set(read)) == 32
+    assert max(read) == 319
+    assert probe.unseen_bytes == (320 - 32 + 40 - 32) * 3 * 32 * 32
+    assert context.notes[1] == f"recipe short: {pipeline.epochs(320, (32, 32))} epochs"
+
+
+def test_checkpoint_bytes_are_those_of_a_checkpoint(monkeypatch):
+    monkeypatch.setattr("pipelines.learned.train.PROBE_SECONDS", 0.0)
+    context = RunContext(seed=1)
+    pipeline = fitted(context, epochs=1)
+    saved = sum(array.nbytes for array in context.checkpoint.load().values())
+    assert pipeline.probe(stripes(52), stripes(12, seed=1), RunContext(seed=1)).checkpoint_bytes == saved
+
+
+def test_an_epoch_is_timed_about_right(monkeypatch):
+    monkeypatch.setattr("pipelines.learned.train.PROBE_SECONDS", 2.0)
+    pipeline = build(epochs=2, views=1)
+    expected = pipeline.probe(stripes(320), None, RunContext()).seconds_an_epoch
     started = time.perf_counter()
-    trainer.run()
+    pipeline.fit(stripes(320), None, RunContext())
     assert 0.2 < (time.perf_counter() - started) / 2 / expected < 5
 
 

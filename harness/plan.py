@@ -1,0 +1,174 @@
+"""What a run will take: here, by timing a little of it; elsewhere, by a throughput that somebody published. No number without one of the two."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.budget import probed
+from harness.contract import Dataset, Pipeline, Split
+from harness.distributed import Processes
+from harness.errors import UserError
+from harness.machine import PeakMemory, describe_machine, synchronize
+from harness.progress import duration
+from harness.request import Request
+from harness.scoring import SCORE_BATCH
+from harness.spec import suggest
+
+SAME = 0.02  # by which the multiply-adds of two networks may differ for a throughput of one to speak for the other
+POOL = 256  # different random images: what is in them takes no time
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Times in seconds, sizes in bytes; None where nothing is known.
+
+    fit        (low, high), preparation included
+    running    on the disk while the run goes on, the data set not counted
+    kept       of that, when it has finished
+    """
+
+    throughput: str
+    epochs: int
+    images: int
+    fit: tuple[float, float]
+    score: float | None = None
+    running: int | None = None
+    kept: int | None = None
+    memory: int | None = None
+
+
+def plan_here(request: Request, group: Processes) -> Plan:
+    """By the pipeline's probe and a timed batch of the test split, on this machine, by all processes together.
+
+    Raises UserError for a pipeline that cannot be probed.
+    """
+    pipeline = _plannable(request.build(), request.name)
+    splits = request.splits
+    with PeakMemory() as peak:
+        probe = probed(request, pipeline, group)
+        score = _score_seconds(pipeline, splits.test, group) if request.test else 0.0
+    images, tune = len(splits.train), len(splits.tune) if splits.tune else 0
+    epochs = pipeline.epochs(images, splits.train.image_size)
+    kept = sum(array.nbytes for array in pipeline.state().values())
+    for split in (splits.tune, splits.test if request.test else None):
+        if split:  # keys, labels and a float32 a class
+            kept += split.keys.nbytes + split.labels.nbytes + 4 * len(split) * split.classes
+    machine = describe_machine(group.device, group.world)
+    place = f"{machine['cpu'] if machine['device'] == 'cpu' else machine['device']}, {machine['cores']} cores"
+    place += f", {group.world} processes" if group.world > 1 else ""
+    passed = images + tune / 3
+    return Plan(
+        throughput=f"{1000 * probe.seconds_an_epoch / passed:.3g} ms an image in training, timed here ({place})",
+        epochs=epochs,
+        images=images,
+        fit=2 * (probe.preparation_seconds + epochs * probe.seconds_an_epoch,),
+        score=score,
+        running=kept + 2 * probe.checkpoint_bytes,  # a new checkpoint is whole before the old one goes
+        kept=kept,
+        memory=round(peak.megabytes * 2**20) + probe.unseen_bytes,
+    )
+
+
+def plan_on(hardware: str, pipeline: Any, name: str, *, images: int, classes: int, image_size: tuple[int, int] | None) -> Plan:
+    """By a throughput of `benchmarks/throughputs.toml`: the time of the fit and nothing else.
+
+    Raises UserError for hardware that is not on file, and for a network that was not measured on it.
+    """
+    known = throughputs()
+    if hardware not in known:
+        raise UserError(f"no throughput of {hardware!r} is on file{suggest(hardware, known)}; there are: {', '.join(known)}")
+    entry = known[hardware]
+    _plannable(pipeline, name)
+    multiply_adds = sum(layer["multiply_adds"] for layer in pipeline.layers(classes, image_size))
+    if name != entry["pipeline"] or abs(multiply_adds / entry["multiply_adds"] - 1) > SAME:
+        raise UserError(
+            f"what is on file for {hardware} was measured with {entry['pipeline']} at {entry['multiply_adds']:,} multiply-adds a view, and this is "
+            f"{name} at {multiply_adds:,}; plan it here, without --on"
+        )
+    epochs = pipeline.epochs(images, image_size)
+    low, high = (epochs * images * seconds for seconds in entry["seconds_an_image"])
+    each = " to ".join(f"{1000 * seconds:.3g}" for seconds in dict.fromkeys(entry["seconds_an_image"]))
+    throughput = f"{each} ms an image on {entry['hardware']} ({entry['counts']}; {entry['source']})"
+    return Plan(throughput=throughput, epochs=epochs, images=images, fit=(low, high))
+
+
+def throughputs() -> dict[str, Any]:
+    return tomllib.loads((files("benchmarks") / "throughputs.toml").read_text(encoding="utf-8"))
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """What `harness plan` says after the request."""
+    fit = " to ".join(dict.fromkeys(duration(seconds) for seconds in plan.fit))
+    lines = [f"throughput {plan.throughput}", f"fit        about {fit}: {plan.epochs} epochs of {plan.images:,} images"]
+    if plan.score is not None:
+        lines.append(f"score      about {duration(plan.score)}")
+    if plan.running is not None and plan.kept is not None:
+        lines.append(
+            f"disk       {_size(plan.running)} while it runs, {_size(plan.kept)} kept: state and scores, the data set not counted"
+        )
+    if plan.memory is not None:
+        lines.append(f"memory     about {_size(plan.memory)} a process")
+    if plan.kept is None:
+        lines.append("not known  score, disk and memory: for those plan it here, without --on")
+    return lines
+
+
+def imagined(images: int, test_images: int, classes: int, side: int) -> Dataset:
+    """A data set of random pixels that takes no place, however large: to plan for one that is not here."""
+    names = [str(label) for label in range(classes)]
+
+    def split(n: int, first: int) -> Split:
+        keys = np.char.mod("%016x", np.arange(first, first + n))
+        return Split(
+            keys=keys, labels=np.arange(n) % classes, class_names=names, images=_RandomImages(n, side), preparation="random"
+        )
+
+    return Dataset(f"{images:,} random images", split(images, 0), split(test_images, images))
+
+
+class _RandomImages:
+    """`contract.Images`: `n` squares, POOL of them different."""
+
+    in_memory = True
+
+    def __init__(self, n: int, side: int) -> None:
+        self.image_size: tuple[int, int] | None = (side, side)
+        self._n = n
+        self._pool = torch.randint(256, (POOL, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+    def __len__(self) -> int:
+        return self._n
+
+    def read(self, rows: np.ndarray) -> torch.Tensor:
+        return self._pool[torch.from_numpy(rows % POOL)]
+
+
+def _plannable(pipeline: Any, name: str) -> Any:
+    if not (hasattr(pipeline, "probe") and hasattr(pipeline, "epochs")):
+        raise UserError(
+            f"{name} does not learn in epochs, of which a few could be timed; once it has run, harness run says what the last run took"
+        )
+    return pipeline
+
+
+def _score_seconds(pipeline: Pipeline, test: Split, group: Processes) -> float:
+    """For this process's share of the test split, from its first batch, scored a second time."""
+    readable = test.take(np.flatnonzero(test.rows >= 0)[:SCORE_BATCH])
+    batch = next(readable.batches(SCORE_BATCH, device=group.device))
+    pipeline.scores(batch)
+    synchronize(group.device)
+    started = time.perf_counter()
+    pipeline.scores(batch)
+    synchronize(group.device)
+    return (time.perf_counter() - started) * len(test) / len(batch) / group.world
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
