@@ -142,8 +142,11 @@ def _build(source: Source, folder: Path, made_from: str, size: int, workers: int
             _check_space(source, folder, preparation)
             _write_shards(source, folder, preparation, pool, 8 * workers, progress)
         _finish(source, folder, preparation, made_from)
-    for file in [*folder.glob("build.json"), *folder.glob("*-*.json"), *folder.glob(".*.part")]:
-        file.unlink()
+    parts = json.loads(finished.read_text())["parts"]
+    kept = {finished.name, *(name for part in parts.values() for name in part["files"])}
+    for file in folder.iterdir():  # plan, facts, and what a kill left between writing a file and giving it its name
+        if file.name not in kept:
+            file.unlink()
 
 
 def _begun_from(file: Path) -> str:

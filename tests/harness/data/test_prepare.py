@@ -113,6 +113,8 @@ def test_a_kill_before_the_last_step_costs_nothing(
     if not cleared:
         (building / "build.json").write_text("{}")
         (building / "test-00000.json").write_text("{}")
+        for unnamed in (".test-00000.arrow.part", ".test-00000.json.k2j_x9ab", ".store.json.8h3zq_1c"):
+            (building / unnamed).write_text("{")
     monkeypatch.setattr(prepare_module, "_write_shards", None)
     assert contents(store_of(photos, root=workdir / "b", name="pets").folder) == contents(whole.folder)
 
