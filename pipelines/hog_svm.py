@@ -49,6 +49,7 @@ def build(
     """
     from pipelines.handcrafted.chain import Chain
     from pipelines.handcrafted.channel import WholeImage
+    from pipelines.handcrafted.classifiers.learners import ExactSVM
     from pipelines.handcrafted.descriptors.hog import Hog
 
     def describe(working_size: int) -> Hog:
@@ -57,4 +58,4 @@ def build(
             raise UserError(f"hog-svm: size must be at least cell * block = {side * block} pixels, got {working_size}")
         return Hog(side, orientations, block, directions)
 
-    return Chain(WholeImage(describe, size, (32, 128)), standardise=True, c=c, flip=flip, views=views)
+    return Chain(WholeImage(describe, size, (32, 128)), learner=ExactSVM(standardise=True), c=c, flip=flip, views=views)

@@ -45,9 +45,12 @@ def build(
     views   of a test image, whose scores are averaged: the image, or it and four shifted ones and their mirror images
     c       of the SVM, for rows of mean squared length 1; None: chosen on tune, 10 without tune
     """
-    from pipelines.handcrafted.chain import CGrid, Chain
+    from pipelines.handcrafted.chain import Chain
+    from pipelines.handcrafted.classifiers.learners import CGrid, ExactSVM
     from pipelines.unsupervised.single_layer import SingleLayer
 
     # The authors' C of 100, for the mean loss of 50,000 rows of mean squared length 4 k, is 12.8 here at k = 1600.
     grid = CGrid((1.0, 3.0, 10.0, 30.0), 10.0)
-    return Chain(SingleLayer(k, patch, stride, size), standardise=True, grid=grid, c=c, flip=flip, views=views)
+    return Chain(
+        SingleLayer(k, patch, stride, size), learner=ExactSVM(standardise=True, own_grid=grid), c=c, flip=flip, views=views
+    )

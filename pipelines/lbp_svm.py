@@ -44,6 +44,7 @@ def build(
     """
     from pipelines.handcrafted.chain import Chain
     from pipelines.handcrafted.channel import WholeImage
+    from pipelines.handcrafted.classifiers.learners import ExactSVM
     from pipelines.handcrafted.descriptors.lbp import LbpCells
 
     def describe(working_size: int) -> LbpCells:
@@ -52,4 +53,4 @@ def build(
             raise UserError(f"lbp-svm: size must be at least cell = {side} pixels, got {working_size}")
         return LbpCells(side, directed)
 
-    return Chain(WholeImage(describe, size, (32, 128)), standardise=True, c=c, flip=flip, views=views)
+    return Chain(WholeImage(describe, size, (32, 128)), learner=ExactSVM(standardise=True), c=c, flip=flip, views=views)

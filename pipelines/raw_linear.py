@@ -35,6 +35,7 @@ def build(
     """
     from pipelines.handcrafted.chain import Chain
     from pipelines.handcrafted.channel import WholeImage
+    from pipelines.handcrafted.classifiers.learners import ExactSVM
     from pipelines.handcrafted.descriptors.pixels import Pixels
 
-    return Chain(WholeImage(lambda working_size: Pixels(), size, (8, 32)), standardise=True, c=c, flip=flip)
+    return Chain(WholeImage(lambda working_size: Pixels(), size, (8, 32)), learner=ExactSVM(standardise=True), c=c, flip=flip)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
@@ -13,36 +15,33 @@ from torch.nn.functional import linear
 from harness.contract import Batch, Context, Split, State
 from pipelines._mirroring import may_mirror
 from pipelines.handcrafted.channel import Channel, join_states, part_of
-from pipelines.handcrafted.classifiers.linear_svm import LinearSVM
-from pipelines.handcrafted.classifiers.rows import Rows
-from pipelines.handcrafted.features import Features
+from pipelines.handcrafted.classifiers.learners import ExactSVM, Learner
+from pipelines.handcrafted.features import Features, learn_quantiser
 from pipelines.handcrafted.fusion import fusion_weights
 from pipelines.handcrafted.images import views
 
+POSITIVES = (1.0, 3.0, 10.0)  # how often a row counts for its own class, to choose from on tune
+
 
 @dataclass(frozen=True)
-class CGrid:
-    """Values of the SVM's C to choose from on tune, and the one to take without tune or when tune does not tell."""
+class Setting:
+    """What a channel's classifier is fitted with."""
 
-    values: tuple[float, ...]
-    default: float
-
-
-STANDARDISED = CGrid((0.03, 0.1, 0.3, 1.0, 3.0), 1.0)  # rows of mean squared length 1 suit descriptors of any length
-NORMALISED = CGrid((0.3, 1.0, 3.0, 10.0, 30.0), 10.0)  # rows of length 1; VLFeat's applications fix 10
+    c: float
+    positive: float
 
 
 class Chain:
-    """A `contract.Pipeline`: each channel's rows go before a linear SVM; the scores are a weighted mean of the SVMs' margins.
+    """A `contract.Pipeline`: each channel's rows go before a linear classifier; the scores are a weighted mean of their margins.
 
-    channels     one SVM each; `channel.Joined` puts several before one SVM
-    standardise  each feature to mean 0 and equal variance, else rows are taken as the channel gives them
-    grid         of C; None: STANDARDISED or NORMALISED, as the rows are
-    c            the SVMs' C; None: of the grid the one nearest to the default among those as good as the best on tune
-                 (`nearest_as_good`), or the default without tune
-    weigh        the channels' weights are chosen on tune (`fusion_weights`), else equal
-    flip         train on the images and on their mirror images; None: as `may_mirror` finds
-    views        whose scores are averaged: `images.views`
+    channels  one classifier each; `channel.Joined` puts several before one
+    learner   of the classifiers; None: `ExactSVM()`
+    c         None: of the learner's grid the value nearest to the default among those as good as the best on tune
+              (`nearest_as_good`), or the default without tune
+    positive  how often a row counts for its own class; None: of POSITIVES, with that C, chosen likewise; the default is 1
+    weigh     the channels' weights are chosen on tune (`fusion_weights`), else equal
+    flip      train on the images and on their mirror images; None: as `may_mirror` finds
+    views     whose scores are averaged: `images.views`
     """
 
     def __init__(
@@ -50,30 +49,29 @@ class Chain:
         *channels: Channel,
         c: float | None,
         flip: bool | None,
-        standardise: bool = False,
-        grid: CGrid | None = None,
+        learner: Learner | None = None,
+        positive: float | None = 1.0,
         weigh: bool = False,
         views: int = 1,
     ) -> None:
         self.channels = channels
-        self.standardise = standardise
-        self.grid = grid or (STANDARDISED if standardise else NORMALISED)
+        self.learner = learner or ExactSVM()
         self.weigh = weigh
-        self.c = c
+        self.c, self.positive = c, positive
         self.flip = flip
         self.views = views
         self.learnt: State = {}
 
     def fit(self, train: Split, tune: Split | None, context: Context) -> None:
         flips = (False, True) if (may_mirror(train, tune, context) if self.flip is None else self.flip) else (False,)
-        fits = [ChannelFit(channel, train, tune, flips, self.standardise, context) for channel in self.channels]
+        fits = [ChannelFit(channel, self.learner, train, tune, flips, context) for channel in self.channels]
         weights = torch.full((len(fits),), 1 / len(fits), device=context.device)
         if tune is None:
-            self._learn(fits, [self.c or self.grid.default] * len(fits), weights)
+            self._learn(fits, [Setting(self.c or self.learner.grid.default, self.positive or 1.0)] * len(fits), weights)
             return
-        chosen = [self._choose_c(fit, len(tune), context) for fit in fits]
+        chosen = [self._choose(fit, len(tune), context) for fit in fits]
         if self.weigh and len(fits) > 1:
-            margins = torch.stack([fit.tune_margins(c) for fit, c in zip(fits, chosen, strict=True)])
+            margins = torch.stack([fit.tune_margins(setting) for fit, setting in zip(fits, chosen, strict=True)])
             weights = fusion_weights(margins, fits[0].tune_labels, context)
             context.note("weights from tune: " + ", ".join(f"{weight:.2f}" for weight in weights.tolist()))
         self._learn(fits, chosen, weights)
@@ -96,62 +94,90 @@ class Chain:
     def load(self, state: State) -> None:
         self.learnt = dict(state)
 
-    def _learn(self, fits: Sequence[ChannelFit], chosen: Sequence[float], weights: Tensor) -> None:
-        models = [fit.model(c) for fit, c in zip(fits, chosen, strict=True)]
+    def _learn(self, fits: Sequence[ChannelFit], chosen: Sequence[Setting], weights: Tensor) -> None:
+        models = [fit.model(setting) for fit, setting in zip(fits, chosen, strict=True)]
         self.learnt = {"fusion": weights, **join_states({str(place): model for place, model in enumerate(models)})}
 
-    def _choose_c(self, fit: ChannelFit, tune_size: int, context: Context) -> float:
-        """The C for this tune split."""
-        grid = self.grid.values if self.c is None else (self.c,)
-        wrong = []
-        for step, c in enumerate(grid):
-            wrong.append(mistaken(fit.tune_margins(c), fit.tune_labels))
-            context.log("val/c", c, step)
-            errors = context.sum(wrong[-1].sum(dtype=torch.float64))
-            context.log("val/top1_error", 100 * float(errors) / tune_size, step)
-        return grid[nearest_as_good(torch.stack(wrong), grid, self.grid.default, context)]
+    def _choose(self, fit: ChannelFit, tune_size: int, context: Context) -> Setting:
+        """The C and then the weight of positives for this tune split."""
+        usual = self.positive or 1.0
+        found = Grid("c", (self.c,) if self.c else self.learner.grid.values, self.c or self.learner.grid.default)
+        c = found.choose(lambda c: fit.tune_wrong(Setting(c, usual)), tune_size, context)
+        if self.positive is not None:
+            return Setting(c, usual)
+        found = Grid("positive", POSITIVES, usual)
+        return Setting(c, found.choose(lambda positive: fit.tune_wrong(Setting(c, positive)), tune_size, context))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Values of one number to choose from on tune."""
+
+    name: str
+    values: Sequence[float]
+    default: float
+
+    def choose(self, wrong: Callable[[float], Tensor], tune_size: int, context: Context) -> float:
+        """By the mistakes, (n,) bool, on this process's tune images."""
+        found = []
+        for step, value in enumerate(self.values):
+            found.append(wrong(value))
+            context.log(f"val/{self.name}", value, step)
+            errors = context.sum(found[-1].sum(dtype=torch.float64))
+            context.log(
+                "val/top1_error" if self.name == "c" else f"val/top1_error_of_{self.name}", 100 * float(errors) / tune_size, step
+            )
+        return self.values[nearest_as_good(torch.stack(found), self.values, self.default, context)]
 
 
 class ChannelFit:
-    """One channel's codebook and features of train and tune, and the SVMs fitted on them."""
+    """One channel's codebook and features of train and tune, and the classifiers fitted on them."""
 
     def __init__(
-        self, channel: Channel, train: Split, tune: Split | None, flips: tuple[bool, ...], standardise: bool, context: Context
+        self, channel: Channel, learner: Learner, train: Split, tune: Split | None, flips: tuple[bool, ...], context: Context
     ) -> None:
-        self.standardise, self.context, self.classes = standardise, context, train.classes
+        self.learner, self.context, self.classes = learner, context, train.classes
         self.learnt = channel.learn(train, context)
-        self.train = list(Features(channel, self.learnt, train, flips, context))
-        self.tune = list(Features(channel, self.learnt, tune, flips, context)) if tune else []
-        self.plain_tune = self.tune[: len(self.tune) // len(flips)]  # without the mirrored ones
-        self.svm = self._svm(self.train)
-        self.models: dict[float, State] = {}
+        quantiser = learn_quantiser(channel, self.learnt, train, context) if learner.quantise else None
 
-    def model(self, c: float) -> State:
-        """What scores: the channel's state, weights (classes, features) and biases (classes,) of the SVM for this C."""
-        if c not in self.models:
-            weights, biases = self.svm.fit(c)
-            self.models[c] = {**self.learnt, "weights": weights, "biases": biases}
-        return self.models[c]
+        def features(split: Split) -> Features | list[State]:
+            if learner.streams:
+                mixed = split.take(np.random.default_rng(context.seed).permutation(len(split)))
+                return Features(channel, self.learnt, mixed, flips, context, quantiser)
+            return list(Features(channel, self.learnt, split, flips, context, quantiser))
 
-    def tune_margins(self, c: float) -> Tensor:
+        self.train = features(train)
+        self.tune = features(tune) if tune else []
+        self.plain = len(self.tune) // len(flips)  # chunks of tune that are not mirrored; they come first
+        self.solver = learner.solver([self.train], self.classes, context)
+        self.models: dict[Setting, State] = {}
+
+    def model(self, setting: Setting) -> State:
+        """What scores: the channel's state, weights (classes, features) and biases (classes,) of the classifier."""
+        if setting not in self.models:
+            weights, biases = self.solver.fit(setting.c, setting.positive)
+            self.models[setting] = {**self.learnt, "weights": weights, "biases": biases}
+        return self.models[setting]
+
+    def tune_margins(self, setting: Setting) -> Tensor:
         """(n, classes) for this process's tune images."""
-        model = self.model(c)
-        return torch.cat([linear(chunk["features"], model["weights"], model["biases"]) for chunk in self.plain_tune])
+        model = self.model(setting)
+        chunks = (self.tune[place]["features"] for place in range(self.plain))
+        return torch.cat([linear(features, model["weights"], model["biases"]) for features in chunks])
 
-    @property
+    def tune_wrong(self, setting: Setting) -> Tensor:
+        """(n,) bool: which of them are mistaken."""
+        return mistaken(self.tune_margins(setting), self.tune_labels)
+
+    @cached_property
     def tune_labels(self) -> Tensor:
-        return torch.cat([chunk["labels"] for chunk in self.plain_tune])
+        return torch.cat([self.tune[place]["labels"] for place in range(self.plain)])
 
     def with_tune(self) -> ChannelFit:
         """This fit on train + tune."""
-        self.svm = self._svm(self.train + self.tune)
+        self.solver = self.learner.solver([self.train, self.tune], self.classes, self.context)
         self.models = {}
         return self
-
-    def _svm(self, chunks: Sequence[State]) -> LinearSVM:
-        blocks = [chunk["features"] for chunk in chunks]
-        rows = Rows.standardised(blocks, self.context) if self.standardise else Rows(blocks, self.context)
-        return LinearSVM(rows, torch.cat([chunk["labels"] for chunk in chunks]), self.classes)
 
 
 def mistaken(scores: Tensor, labels: Tensor) -> Tensor:

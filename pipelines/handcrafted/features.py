@@ -7,50 +7,112 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from harness.contract import Context, Split, State
-from pipelines.handcrafted.channel import Channel
+from pipelines.handcrafted.channel import Channel, learnt_once, stage_state
+from pipelines.handcrafted.encoders.quantiser import SAMPLE, ProductQuantiser, fit_quantiser
 from pipelines.handcrafted.images import mirrored
 
-CHUNK = 512  # images: what a kill can lose, and what is in memory at a time when rows are streamed
+CHUNK = 512  # images, over all processes: what a kill can lose, and what is in memory at a time when rows are streamed
 BATCH = 64  # images described at a time
+KEPT_BYTES = 2**24  # of chunks that a split's features keep: a small set does without the cache, a large one takes no more memory
 
 
 class Features:
-    """This process's rows of a split under a channel.
+    """This process's rows of a split under a channel, to be read chunk by chunk as often as one likes.
 
-    flips  (False,): the images; (False, True): the images and, after them, their mirror images
+    flips      (False,): the images; (False, True): the images and, after them, their mirror images
+    quantiser  rows are kept as its codes, and are what it makes of these; None: as they are
     """
 
-    def __init__(self, channel: Channel, learnt: State, split: Split, flips: tuple[bool, ...], context: Context) -> None:
-        self.channel, self.learnt, self.split, self.context = channel, learnt, split, context
-        share = np.arange(len(split))[context.rank :: context.world]
-        starts = range(0, max(len(share), 1), CHUNK)  # a process without images has one empty chunk
-        self.parts = [(flip, share[start : start + CHUNK]) for flip in flips for start in starts]
-        self._key = {**channel.key, "learnt": _content_hash(learnt), "dtype": "float32"}
+    def __init__(
+        self,
+        channel: Channel,
+        learnt: State,
+        split: Split,
+        flips: tuple[bool, ...],
+        context: Context,
+        quantiser: ProductQuantiser | None = None,
+    ) -> None:
+        self.channel, self.learnt, self.split, self.context, self.quantiser = channel, learnt, split, context, quantiser
+        # Chunks are the same however many processes share each of them.
+        chunks = [np.arange(len(split))[start : start + CHUNK] for start in range(0, len(split), CHUNK)]
+        self.parts = [(flip, chunk) for flip in flips for chunk in chunks]
+        codes = _content_hash(stage_state(quantiser)) if quantiser else None
+        self._key = {**channel.key, "learnt": _content_hash(learnt), "dtype": "float32", "quantiser": codes}
+        self._kept: dict[int, State] = {}
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def size(self, place: int) -> int:
+        """Rows of a chunk over all processes; this one has every `world`-th from `rank` on."""
+        return len(self.parts[place][1])
+
+    def __getitem__(self, place: int) -> State:
+        """A chunk: {"features": (n, features) float32, "labels": (n,) int64}, described or from the cache."""
+        chunk = self._chunk(place)
+        if self.quantiser is None:
+            return chunk
+        return {"features": self.quantiser.decode(chunk["codes"]), "labels": chunk["labels"]}
 
     def __iter__(self) -> Iterator[State]:
-        """One chunk after the other: {"features": (n, features) float32, "labels": (n,) int64}, described or from the cache."""
+        """One chunk after the other."""
         label = f"describe {len(self.split):,} images"
-        for flip, positions in self.context.progress(self.parts, label=label, total=len(self.parts), unit="chunk"):
-            # Labels lie beside the features: a digest does not tell the order of the images.
-            part = self.split.take(positions).sharded(0, 1)
-            key = {"stage": "features", **self._key, "mirrored": flip, "split": part.digest}
-            yield self.context.cache(key, lambda: self._describe(part, flip))  # noqa: B023 (called at once)
+        for place in self.context.progress(range(len(self)), label=label, total=len(self), unit="chunk"):
+            yield self[place]
+
+    def _chunk(self, place: int) -> State:
+        if place in self._kept:
+            return self._kept[place]
+        flip, positions = self.parts[place]
+        # Labels lie beside the features: a digest does not tell the order of the images.
+        part = self.split.take(positions[self.context.rank :: self.context.world]).sharded(0, 1)
+        key = {"stage": "features", **self._key, "mirrored": flip, "split": part.digest}
+        chunk = self.context.cache(key, lambda: self._describe(part, flip))
+        if sum(map(_bytes, (*self._kept.values(), chunk))) <= KEPT_BYTES:
+            self._kept[place] = chunk
+        return chunk
 
     def _describe(self, part: Split, flip: bool) -> State:
-        device = self.context.device
+        device, quantiser = self.context.device, self.quantiser
         rows = torch.empty(len(part), self._length(), device=device)
         done = 0
         for batch in part.batches(BATCH, device=device):
             images = mirrored(batch.images) if flip else batch.images
             rows[done : done + len(batch)] = self.channel.describe(images, self.learnt)
             done += len(batch)
-        return {"features": rows, "labels": torch.from_numpy(part.labels).to(device)}
+        labels = torch.from_numpy(part.labels).to(device)
+        return {"features": rows, "labels": labels} if quantiser is None else {"codes": quantiser.encode(rows), "labels": labels}
 
     def _length(self) -> int:
         dot = torch.zeros(1, 3, 1, 1, dtype=torch.uint8, device=self.context.device)
         return self.channel.describe(dot, self.learnt).shape[1]
+
+
+def learn_quantiser(channel: Channel, learnt: State, train: Split, context: Context) -> ProductQuantiser:
+    """Centres for a channel's rows, from those of the SAMPLE images whose keys come first."""
+    chosen = train.take(np.argsort(train.keys, kind="stable")[:SAMPLE])
+
+    def learn() -> State:
+        rows = [chunk["features"] for chunk in Features(channel, learnt, chosen, (False,), context)]
+        return stage_state(fit_quantiser(torch.cat(rows), context))
+
+    key = {**channel.key, "learnt": _content_hash(learnt), "stage of": "quantiser"}
+    return ProductQuantiser(**learnt_once(key, train, context, learn))
+
+
+def gathered(own: Tensor, wanted: Tensor, context: Context) -> Tensor:
+    """The rows `wanted` of all, of which this process has every `world`-th from `rank` on, in `own`."""
+    rows = own.new_zeros(len(wanted), own.shape[1])
+    mine = wanted % context.world == context.rank
+    rows[mine.to(own.device)] = own[(wanted[mine] // context.world).to(own.device)]
+    return context.sum(rows)
+
+
+def _bytes(state: State) -> int:
+    return sum(array.nbytes for array in state.values())
 
 
 def _content_hash(state: State) -> str:

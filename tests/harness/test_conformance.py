@@ -16,10 +16,13 @@ QUICK = {
     "alexnet-one-tower": "alexnet-one-tower,epochs=12,views=1",
     "caffenet": "caffenet,epochs=12",
     "cuda-convnet": "cuda-convnet,init=he,rate=0.0001,epochs=60",
+    "isi2012": "isi2012,components=4,epochs=3,step=8,pyramid=1x1",
     "kmeans-triangle": "kmeans-triangle,k=100",
+    "nec2010": "nec2010,words=8,step=8",
     "sift-bow": "sift-bow,words=50,step=8",
     "sift-fisher": "sift-fisher,components=8",
     "sift-vlad": "sift-vlad,words=16",
+    "vgg2012": "vgg2012,components=4,step=8",
 }
 
 

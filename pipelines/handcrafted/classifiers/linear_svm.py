@@ -2,11 +2,12 @@
 
 For each class it minimises what LIBLINEAR does (Fan et al., JMLR 2008), with labels y of +1 or -1,
 
-    f(w) = 1/2 w.w + C sum_i max(0, 1 - y_i w.x_i)^2
+    f(w) = 1/2 w.w + sum_i C_i loss(1 - y_i w.x_i),    loss(s) = max(0, s)^2 or max(0, s),
 
 by Newton's method (Keerthi & DeCoste, JMLR 2005): the Hessian is that of the rows inside the margin, its system is solved by
 conjugate gradients, and the step's length is exact. Each class has its own rows inside the margin and its own step, but all share
-every pass over the rows; a class that is done drops out. The relative duality gap is then at most GAP, unless MAX_STEPS ran out
+every pass over the rows; a class that is done drops out. The hinge is minimised with its corner rounded off, less and less (Chapelle,
+Neural Computation 2007). The relative duality gap is then at most GAP, unless MAX_STEPS ran out
 first: rows of great length with a large C (scikit-learn's digits, 0 to 16 a pixel, and C = 10) end some percent above the minimum, in float64
 too. Standardised rows do not come near that for any useful C.
 """
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from pipelines.handcrafted.classifiers.loss import Loss, LossName, class_signs, importance
 from pipelines.handcrafted.classifiers.rows import Rows
 
 GAP = 1e-3  # relative duality gap at which a class is done: f is then at most so much above its minimum
@@ -29,6 +31,8 @@ RESIDUAL = 0.1  # of the gradient's length, left over when a step's system count
 LINE_STEPS = 50
 NEVER = -1e6  # the margin of a class without rows
 JITTER = 1e-7  # of the mean squared length of a row
+ROUNDING = 1e-6  # of its greatest element, by which float32 leaves a matrix of sums of squares short of positive definite
+FIRST_CORNER, SHARPER, LAST_CORNER = 0.5, 1 / 4, 1e-4  # of the rounded hinge, in units of the margin
 
 
 class LinearSVM:
@@ -38,24 +42,38 @@ class LinearSVM:
     labels   (rows,) int64 in [0, classes)
     """
 
-    def __init__(self, rows: Rows, labels: Tensor, classes: int) -> None:
-        self.rows = rows
+    def __init__(self, rows: Rows, labels: Tensor, classes: int, loss: LossName = "squared_hinge") -> None:
+        self.rows, self.loss = rows, loss
         counts = torch.bincount(labels, minlength=classes).to(torch.float64)
         self.present = rows.context.sum(counts) > 0
-        self.signs = torch.full((len(labels), classes), -1.0, dtype=rows.dtype, device=rows.device)
-        self.signs.scatter_(1, labels[:, None], 1.0)
+        self.signs = class_signs(labels, classes, rows.dtype).to(rows.device)
         self.problem: Problem = Primal(rows) if rows.total > rows.features else Dual(rows)
         self.squares = self.problem.squares()
         self.solution = torch.zeros(classes, self.problem.size, dtype=rows.dtype, device=rows.device)
 
-    def fit(self, c: float) -> tuple[Tensor, Tensor]:
+    def fit(self, c: float, positive: float = 1.0) -> tuple[Tensor, Tensor]:
         """(classes, features) weights and (classes,) biases for plain features: margins = features @ weights.T + biases.
 
+        positive  C_i is c for the rows of other classes, positive * c for those of the class
         A class without rows gets the bias NEVER, not the margin of about -1 that the minimum has: it would beat real classes.
         """
-        self.solution = minimise(self.problem, self.squares, self.signs, c, self.solution)
+        costs = c * importance(self.signs, positive)
+        if self.loss == "squared_hinge":
+            self.solution, _ = minimise(self.problem, self.squares, self.signs, costs, Loss(), self.solution)
+        else:
+            self.solution = self._sharpen(costs)
         weights, biases = self.rows.fold(self.problem.weights(self.solution))
         return weights * self.present[:, None], torch.where(self.present, biases, NEVER)
+
+    def _sharpen(self, costs: Tensor) -> Tensor:
+        """The minimum with the hinge loss, by way of ever sharper corners."""
+        corner, solution = FIRST_CORNER, self.solution
+        while corner >= LAST_CORNER:
+            solution, missed = minimise(self.problem, self.squares, self.signs, costs, Loss(corner), solution)
+            if (missed <= GAP).all():
+                break
+            corner *= SHARPER
+        return solution
 
 
 class Problem(Protocol):
@@ -129,37 +147,43 @@ class Dual:
         return self.rows.transposed_times(coefficients[self.own].to(self.rows.dtype))
 
 
-def minimise(problem: Problem, squares: Tensor, signs: Tensor, c: float, start: Tensor) -> Tensor:
-    """The minimum for each class: signs (rows, classes), start and result (classes, size)."""
+def minimise(problem: Problem, squares: Tensor, signs: Tensor, costs: Tensor, loss: Loss, start: Tensor) -> tuple[Tensor, Tensor]:
+    """The minimum for each class, and what the loss is below the hinge there, a share of the objective; (classes, size) and (classes,).
+
+    signs and costs (C_i) are (rows, classes), start (classes, size).
+    """
     total = problem.rows.context.sum
     weights = start.clone()
     margins = problem.times(weights)
+    missed = torch.zeros(len(weights), dtype=torch.float64, device=weights.device)
     live = torch.arange(len(weights), device=weights.device)  # the classes not yet done
     for _ in range(MAX_STEPS):
-        slack = (1 - signs[:, live] * margins[:, live]).clamp_(min=0)
-        gradient = weights[live] - 2 * c * problem.transposed_times(signs[:, live] * slack)
-        loss = total(slack.square().sum(0, dtype=torch.float64))
-        objective = weights[live].double().square().sum(1) / 2 + c * loss
-        # With the dual variables 2 C slack the duality gap is half the gradient's squared length.
+        slack, cost = 1 - signs[:, live] * margins[:, live], costs[:, live]
+        gradient = weights[live] - problem.transposed_times(signs[:, live] * cost * loss.slope(slack))
+        parts = torch.stack([cost * loss.value(slack), cost * loss.missed(slack)])
+        paid, below = total(parts.sum(1, dtype=torch.float64))
+        objective = weights[live].double().square().sum(1) / 2 + paid
+        missed[live] = below / objective
+        # With the slopes, times their costs, as dual variables the duality gap is half the gradient's squared length.
         open_ = gradient.double().square().sum(1) / 2 > GAP * objective
         if not open_.any():
             break
-        live, slack, gradient = live[open_], slack[:, open_], gradient[open_]
-        inside = (slack > 0).to(slack.dtype)
-        step, along = solve_newton_system(problem, squares, inside, c, gradient)
-        length = line_minimum(problem, weights[live], step, signs[:, live] * margins[:, live], signs[:, live] * along, c)
+        live, slack, cost, gradient = live[open_], slack[:, open_], cost[:, open_], gradient[open_]
+        curvature = cost * loss.curvature(slack)
+        step, along = solve_newton_system(problem, squares, curvature, gradient)
+        length = line_minimum(problem, weights[live], step, slack, -signs[:, live] * along, cost, loss)
         weights[live] += length[:, None].to(step.dtype) * step
         margins[:, live] += length.to(along.dtype) * along
-    return weights
+    return weights, missed
 
 
-def solve_newton_system(problem: Problem, squares: Tensor, inside: Tensor, c: float, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Conjugate gradients on (1 + 2 C sum of x x' inside the margin) step = -gradient; also returns the rows times the step.
+def solve_newton_system(problem: Problem, squares: Tensor, curvature: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Conjugate gradients on (1 + sum of curvature x x') step = -gradient; also returns the rows times the step.
 
-    inside (rows, classes) of 0 and 1; gradient and step (classes, size).
+    curvature (rows, classes); gradient and step (classes, size).
     """
-    precondition = preconditioner(problem, squares, inside, c)
-    step, along = torch.zeros_like(gradient), torch.zeros_like(inside)
+    precondition = preconditioner(problem, squares, curvature)
+    step, along = torch.zeros_like(gradient), torch.zeros_like(curvature)
     residual = -gradient
     conditioned = precondition(residual)
     direction = conditioned
@@ -167,7 +191,7 @@ def solve_newton_system(problem: Problem, squares: Tensor, inside: Tensor, c: fl
     goal = RESIDUAL**2 * energy
     for _ in range(MAX_PRODUCTS):
         products = problem.times(direction)
-        image = direction + 2 * c * problem.transposed_times(inside * products)
+        image = direction + problem.transposed_times(curvature * products)
         size = energy / _dot(direction, image)
         # A class that has arrived stands still while the others go on.
         size = torch.where(energy > goal, size, 0)[:, None]
@@ -183,39 +207,39 @@ def solve_newton_system(problem: Problem, squares: Tensor, inside: Tensor, c: fl
     return step, along
 
 
-def preconditioner(problem: Problem, squares: Tensor, inside: Tensor, c: float) -> Callable[[Tensor], Tensor]:
-    """Solves the Newton system as if the rows inside the margin were a mean share of all rows, the same for each class."""
-    counts = problem.rows.context.sum(inside.sum(dtype=torch.float64))
-    share = float(counts) / (problem.rows.total * inside.shape[1])
-    matrix = squares * (2 * c * share)
-    matrix.diagonal().add_(1)
+def preconditioner(problem: Problem, squares: Tensor, curvature: Tensor) -> Callable[[Tensor], Tensor]:
+    """Solves the Newton system as if all rows had the mean curvature, the same for each class."""
+    total = float(problem.rows.context.sum(curvature.sum(dtype=torch.float64)))
+    matrix = squares * (total / (problem.rows.total * curvature.shape[1]))
+    matrix.diagonal().add_(1 + ROUNDING * float(matrix.diagonal().max()))
     factor = torch.linalg.cholesky(matrix)
     # Triangular solves may differ in the last bit between processes, which would then part ways over when to stop.
     return lambda residual: problem.rows.context.broadcast(torch.cholesky_solve(residual.T, factor).T.contiguous())
 
 
-def line_minimum(problem: Problem, weights: Tensor, step: Tensor, margins: Tensor, along: Tensor, c: float) -> Tensor:
+def line_minimum(
+    problem: Problem, weights: Tensor, step: Tensor, slack: Tensor, change: Tensor, costs: Tensor, loss: Loss
+) -> Tensor:
     """(classes,) lengths t that minimise f(weights + t step), by Newton steps kept inside a bracket.
 
-    margins and along are the rows' signed margins at the weights and their change a unit of t: (rows, classes).
+    slack at the weights, its change a unit of t, and costs: (rows, classes).
     """
     linear_term = (weights.double() * step.double()).sum(1)
     square_term = step.double().square().sum(1)
     length = torch.zeros_like(square_term)
     low, high = torch.zeros_like(length), torch.full_like(length, torch.inf)
     for _ in range(LINE_STEPS):
-        slack = (1 - margins - length.to(margins.dtype) * along).clamp_(min=0)
-        sums = [(slack * along).sum(0, dtype=torch.float64), (along.square() * (slack > 0)).sum(0, dtype=torch.float64)]
-        first, second = problem.rows.context.sum(torch.stack(sums))
-        slope = linear_term + length * square_term - 2 * c * first
-        curvature = square_term + 2 * c * second
-        change = -slope / curvature
-        if (change.abs() <= 1e-3 * length).all():
+        there = slack + length.to(slack.dtype) * change
+        terms = torch.stack([costs * loss.slope(there) * change, costs * loss.curvature(there) * change.square()])
+        first, second = problem.rows.context.sum(terms.sum(1, dtype=torch.float64))
+        slope = linear_term + length * square_term + first
+        shift = -slope / (square_term + second)
+        if (shift.abs() <= 1e-3 * length).all():
             break
         low, high = torch.where(slope < 0, length, low), torch.where(slope < 0, high, length)
         # Far from the margin the curvature is next to nothing and Newton's step too long.
         longest = torch.minimum(high, 4 * low + 1)
-        length = length + change
+        length = length + shift
         length = torch.where((length <= low) | (length >= longest), (low + longest) / 2, length)
     return length
 

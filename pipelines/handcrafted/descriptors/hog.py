@@ -1,4 +1,4 @@
-"""Histograms of oriented gradients (Dalal & Triggs, CVPR 2005), batched, on CPU and GPU alike."""
+"""Histograms of oriented gradients (Dalal & Triggs, CVPR 2005) of whole images and of patches, batched, on CPU and GPU alike."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from pipelines.handcrafted.descriptors.patches import CELLS, Grid, Kernel, Patches, aligned_grids, on_grids
 from pipelines.handcrafted.threads import over_chunks
 
 Directions = Literal["unsigned", "signed", "both"]
@@ -71,6 +72,38 @@ class Hog:
         return {"unsigned": unsigned, "signed": signed, "both": torch.cat([unsigned, signed], dim=1)}[self.directions]
 
 
+@dataclass(frozen=True)
+class LocalHog:
+    """HOG of patches of 4 x 4 cells, float32 (n, 3, h, w) in 0..255: each patch is one block, normalised (L2-Hys).
+
+    cells         pixels along a cell, one grid of patches each; the first patches of all grids share their centre
+    step          pixels between patches
+    orientations  bins over 180 degrees
+    """
+
+    cells: tuple[int, ...] = (4, 6, 8)
+    step: int = 4
+    orientations: int = 9
+
+    @property
+    def length(self) -> int:
+        return CELLS * CELLS * self.orientations
+
+    def __call__(self, images: Tensor) -> Patches:
+        grids = aligned_grids(images.shape[-2:], self.cells, self.step, Kernel.box)
+        return on_grids(images, grids, self.length, self._describe)
+
+    def _describe(self, images: Tensor, grids: list[tuple[Grid, Tensor]]) -> None:
+        right, down = strongest_gradient(images)
+        bins = torch.atan2(down, right).mul_(self.orientations / math.pi).add_(NUDGE).floor_().remainder_(self.orientations)
+        each = torch.arange(self.orientations, device=images.device)[:, None, None]
+        planes = torch.hypot(right, down)[:, None] * (bins[:, None] == each)
+        for grid, out in grids:
+            grid.sums(planes, out)
+            _unit_rows(out)
+            _unit_rows(out.clamp_(max=CLIP))
+
+
 def cell_pixels(pixels: Tensor, cell: int) -> Tensor:
     """(n, height, width) to (n * rows * columns, cell * cell): the pixels of each cell, without what is left over right and below."""
     rows, columns = pixels.shape[1] // cell, pixels.shape[2] // cell
@@ -106,6 +139,11 @@ def normalise_blocks(cells: Tensor, block: int) -> Tensor:
     blocks = cells.unfold(1, block, 1).unfold(2, block, 1).permute(0, 1, 2, 4, 5, 3)
     clipped = _unit(blocks).clamp_(max=CLIP)
     return _unit(clipped)
+
+
+def _unit_rows(values: Tensor) -> None:
+    """In place, along the last dimension."""
+    values *= values.square().sum(-1, keepdim=True).add_(EPSILON**2).rsqrt_()
 
 
 def _unit(blocks: Tensor) -> Tensor:

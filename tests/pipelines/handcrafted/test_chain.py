@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from harness.cache import Cache
 from harness.context import RunContext
 from harness.contract import Batch, Pipeline, Split, UserError
 from harness.distributed import Processes
-from pipelines import baseline, hog_svm, lbp_svm, raw_linear
+from pipelines import baseline, hog_svm, isi2012, lbp_svm, nec2010, raw_linear, vgg2012
 from pipelines.handcrafted.chain import mistaken, nearest_as_good
 
 BUILDS: dict[str, Callable[..., Pipeline]] = {
@@ -23,6 +24,9 @@ BUILDS: dict[str, Callable[..., Pipeline]] = {
     "lbp-svm": lbp_svm.build,
     "raw-linear": raw_linear.build,
     "baseline": baseline.build,
+    "vgg2012": partial(vgg2012.build, components=8, step=8),
+    "nec2010": partial(nec2010.build, words=8, step=8),
+    "isi2012": partial(isi2012.build, components=4, step=8, pyramid="1x1", epochs=3),
 }
 
 
@@ -152,6 +156,40 @@ def test_features_come_from_the_cache_whatever_the_order(tmp_path: Path, monkeyp
         monkeypatch.setattr("pipelines.handcrafted.features.Features._describe", None)  # the second time nothing is described
     with pytest.raises(TypeError):
         hog_svm.build(c=1.0, cell=8).fit(train, None, RunContext(cache=Cache(tmp_path, "source")))
+
+
+def test_another_c_describes_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for build in (hog_svm.build, partial(vgg2012.build, components=4, step=8)):
+        build(c=1.0, flip=False).fit(digits(slice(200)), None, RunContext(cache=Cache(tmp_path, "source")))
+        with monkeypatch.context() as patch:
+            patch.setattr("pipelines.handcrafted.features.Features._describe", None)
+            again = RunContext(cache=Cache(tmp_path, "source"))
+            build(c=0.5, flip=False).fit(digits(slice(200)), None, again)
+            assert again.cached_seconds > 0
+            with pytest.raises(TypeError):
+                build(c=0.5, flip=False).fit(digits(slice(200)), None, RunContext(cache=Cache(tmp_path, "changed source")))
+
+
+def test_streamed_and_quantised_scores_are_near_those_of_the_exact_solver() -> None:
+    train, test = digits(slice(400)), digits(slice(500, 900))
+    errors = {}
+    for name, settings in {
+        "exact": {"quantise": False, "solver": "exact"},
+        "quantised": {"solver": "exact"},
+        "streamed": {},
+    }.items():
+        pipeline = vgg2012.build(components=4, step=8, c=10.0, flip=False, **settings)  # type: ignore[arg-type]
+        pipeline.fit(train, None, RunContext())
+        errors[name] = error(pipeline, test)
+    assert abs(errors["streamed"] - errors["quantised"]) <= 0.5
+    assert abs(errors["quantised"] - errors["exact"]) <= 2
+
+
+def test_the_weight_of_positives_is_chosen_on_tune() -> None:
+    context = RunContext()
+    vgg2012.build(components=4, step=8, c=1.0, positive=None, flip=False).fit(digits(slice(200)), digits(slice(200, 300)), context)
+    assert [value for _, value in context.curves["val/positive"]] == [1.0, 3.0, 10.0]
+    assert len(context.curves["val/top1_error_of_positive"]) == 3
 
 
 def test_a_working_size_below_one_block_is_refused() -> None:

@@ -13,9 +13,10 @@ from harness.cache import Cache
 from harness.context import RunContext
 from harness.contract import Context, Split, State
 from harness.distributed import Processes
+from harness.files import load_arrays
 from pipelines.handcrafted import features
 from pipelines.handcrafted.channel import Joined
-from pipelines.handcrafted.features import Features
+from pipelines.handcrafted.features import Features, learn_quantiser
 
 
 @dataclass(frozen=True)
@@ -95,3 +96,23 @@ def test_joined_channels_stand_side_by_side() -> None:
     both = Joined([Corner(), Corner()])
     images = torch.randint(0, 256, (1, 3, 4, 4), dtype=torch.uint8)
     assert both.describe(images, both.learn(None, RunContext())).tolist() == [[float(images[0, 0, 0, 0])] * 2]  # type: ignore[arg-type]
+
+
+def test_quantised_rows_are_kept_as_bytes_and_come_back_decoded(split: Split, tmp_path: Path) -> None:
+    context = RunContext(cache=Cache(tmp_path, "source"))
+    quantiser = learn_quantiser(Corner(), {}, split, context)
+    plain, quantised = Features(Corner(), {}, split, (False,), context), Features(Corner(), {}, split, (False,), context, quantiser)
+    assert rows(list(quantised)) == rows(list(plain))  # 35 values have a centre each
+    again = Features(Corner([0]), {}, split, (False,), context, quantiser)
+    assert rows([again[place] for place in range(len(again))]) == rows(list(plain))
+    saved = [load_arrays(file)[0] for file in tmp_path.glob("*.safetensors")]
+    assert sum("codes" in arrays and arrays["codes"].dtype == torch.uint8 for arrays in saved) == len(plain)
+
+
+def test_chunks_are_the_same_however_many_processes_share_them(split: Split) -> None:
+    alone = Features(Corner(), {}, split, (False,), RunContext())
+    shares = [Features(Corner(), {}, split, (False,), RunContext(processes=Processes(r, 3, torch.device("cpu")))) for r in range(3)]
+    for place in range(len(alone)):
+        assert {share.size(place) for share in shares} == {len(alone[place]["labels"])}
+        for rank, share in enumerate(shares):
+            assert torch.equal(share[place]["features"], alone[place]["features"][rank::3])

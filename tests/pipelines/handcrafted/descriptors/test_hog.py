@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage.feature import hog as reference
 
-from pipelines.handcrafted.descriptors.hog import Directions, Hog
+from pipelines.handcrafted.descriptors.hog import Directions, Hog, LocalHog
 
 
 def expected(images: np.ndarray, cell: int, orientations: int, block: int) -> np.ndarray:
@@ -82,3 +82,17 @@ def test_a_flat_image_is_described_by_zeros() -> None:
 def test_an_image_smaller_than_a_block_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 16 pixels"):
         Hog()(torch.zeros(1, 3, 15, 40))
+
+
+def test_a_patch_of_local_hog_is_one_block_of_the_whole_images_hog() -> None:
+    """A patch of 4 x 4 cells that covers the image is the image's only block of 4 x 4 cells."""
+    image = torch.randint(0, 256, (2, 3, 24, 24), generator=torch.Generator().manual_seed(0)).float()
+    patches = LocalHog(cells=(6,), step=1)(image)
+    assert patches.values.shape == (2, 1, 144)
+    assert patches.positions.abs().max() < 1e-6
+    torch.testing.assert_close(patches.values[:, 0], Hog(6, 9, 4)(image), atol=1e-5, rtol=1e-5)
+
+
+def test_local_hog_of_flat_and_tiny_images() -> None:
+    assert not LocalHog(cells=(4,))(torch.full((1, 3, 32, 32), 90.0)).values.any()
+    assert LocalHog()(torch.zeros(1, 3, 8, 8)).values.shape == (1, 0, 144)
