@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import argparse
 
-import harness
+from harness.comparison import compare
+from harness.runner import run
 
 SPEC = "vgg2012,components=64,c=10,flip=false"
 ARMS = {
@@ -27,8 +28,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", nargs="?", default="digits", help="spec or path")
     dataset = parser.parse_args().dataset
-    results = [harness.run(spec, dataset, tune=0) for spec in ARMS.values()]
-    print(harness.compare(*results))
+    results = [run(spec, dataset, tune=0) for spec in ARMS.values()]
+    print(compare(*results))
     errors = [result.top1_error for result in results if result.top1_error is not None]
     for name, error in zip(ARMS, errors, strict=True):
         print(f"{name:16} {error:6.2f} %   {error - errors[0]:+.2f} points")

@@ -71,5 +71,8 @@ def processes(device: torch.device) -> Iterator[Processes]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), device)
+        # Leave together: of processes that ended right after their last exchange over gloo one in some thirty aborted at its exit,
+        # perhaps because a thread of gloo's still held that exchange's tensors.
+        dist.barrier()
     finally:
         dist.destroy_process_group()

@@ -94,6 +94,7 @@ def worker(rank, world, mode, folder):
         results["resumed"] = fitted(context(checkpoint_folder=folder / f"killed-{rank}"), parallel=mode).state()
     if rank == 0:
         torch.save(results, folder / "results.pt")
+    dist.barrier()  # as harness.distributed.processes ends
     dist.destroy_process_group()
 
 
