@@ -6,7 +6,7 @@ Reads run folders only, so it imports neither torch nor mlflow.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,18 @@ from harness.errors import UserError
 from harness.metrics import top_k_wrong
 from harness.record import SUFFIX, Record, Runs
 from harness.settings import Settings, load_settings
-from harness.stats import mcnemar, paired_bootstrap, smallest_detectable, wilson
+from harness.stats import (
+    bootstrap_within_classes,
+    class_means,
+    clopper_pearson,
+    holm,
+    mcnemar,
+    paired_bootstrap,
+    sampling_spread,
+    seed_spread,
+    smallest_detectable,
+    wilson,
+)
 
 
 class NoSuchRun(UserError):
@@ -33,7 +44,9 @@ class Row:
     """One pipeline of the table: its runs (one a seed) and how it differs from the reference.
 
     Errors in percent, deltas in points (this row minus the reference: negative is better), times in seconds; of several seeds
-    the means, with the standard deviation of the top-1 error over seeds.
+    the means. What makes the top-1 error vary is told apart: `sd` is over seeds, another training on the same images; `se` is the standard
+    error over test images, the same trainings on other images. Intervals are of 95 %: Wilson for an error and, as `exact`,
+    Clopper-Pearson; of the mean per-class delta once over the images of each class and once over the classes.
     """
 
     pipeline: str
@@ -49,7 +62,10 @@ class Row:
     top1_error: float
     top1_error_ci_low: float
     top1_error_ci_high: float
+    top1_error_exact_low: float
+    top1_error_exact_high: float
     top1_error_sd: float | None  # None for one seed
+    top1_error_se: float
     top5_error: float | None
     mean_class_error: float
     fit_seconds: float
@@ -58,7 +74,13 @@ class Row:
     top1_delta_low: float | None = None
     top1_delta_high: float | None = None
     top5_delta: float | None = None
+    mean_class_delta: float | None = None
+    mean_class_delta_low: float | None = None
+    mean_class_delta_high: float | None = None
+    mean_class_delta_over_classes_low: float | None = None
+    mean_class_delta_over_classes_high: float | None = None
     p_value: float | None = None
+    p_holm: float | None = None  # adjusted for the number of rows that are tested
     smallest_detectable: float | None = None
 
 
@@ -121,9 +143,13 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
     """As `compare`, of records already chosen: one group a row, one record a seed."""
     reference = groups[0][0].result
     caveats = same_images([record for group in groups for record in group], allow_different_train=allow_different_train)
-    wrongs = [{record.result.seed: _wrong(record) for record in group} for group in groups]
+    answers = [{record.result.seed: _answers(record) for record in group} for group in groups]
+    labels = next(iter(answers[0].values())).labels
+    wrongs = [{seed: answer.wrong for seed, answer in group.items()} for group in answers]
     rows = [_row(group, wrong) for group, wrong in zip(groups, wrongs, strict=True)]
-    compared = [rows[0], *(_against(row, wrong, rows[0], wrongs[0]) for row, wrong in zip(rows[1:], wrongs[1:], strict=True))]
+    compared = _holm(
+        [rows[0], *(_against(row, wrong, rows[0], wrongs[0], labels) for row, wrong in zip(rows[1:], wrongs[1:], strict=True))]
+    )
     if len({row.n_fit for row in rows}) > 1:
         caveats.append("labelled images fitted on: " + ", ".join(f"{row.name} {row.n_fit:,}" for row in rows))
     if reference.limit_test is not None:
@@ -207,17 +233,29 @@ def _no_run(run: str, pipeline: str, data: str, runs: Runs, flags: str) -> str:
     return message + (f"; there are runs of it on {', '.join(sorted(elsewhere))}: give --dataset" if elsewhere else "")
 
 
-def _wrong(record: Record) -> np.ndarray:
-    """(n,) bool in order of key: the top-1 answer is wrong. Then columns of different runs are about the same image."""
+@dataclass(frozen=True)
+class _Answers:
+    """In order of key, so that columns of different runs are about the same image: labels (n,), and whether top-1 is wrong, (n,) bool."""
+
+    labels: np.ndarray
+    wrong: np.ndarray
+
+
+def _answers(record: Record) -> _Answers:
     scores = record.scores()
-    return top_k_wrong(scores, 1)[np.argsort(scores.keys)]
+    order = np.argsort(scores.keys)
+    return _Answers(scores.labels[order], top_k_wrong(scores, 1)[order])
 
 
 def _row(records: Sequence[Record], wrong: dict[int, np.ndarray]) -> Row:
     results = [record.result for record in records]
-    n = len(next(iter(wrong.values())))
-    top1 = [100 * float(each.mean()) for each in wrong.values()]
-    low, high = wilson(round(np.mean(top1) * n / 100), n)
+    by_seed = np.stack(list(wrong.values()))
+    n = by_seed.shape[1]
+    top1_error = 100 * float(by_seed.mean())
+    mean_wrong = round(top1_error * n / 100)
+    low, high = wilson(mean_wrong, n)
+    exact_low, exact_high = clopper_pearson(mean_wrong, n)
+    sd = seed_spread(by_seed)
     top5 = [r.top5_error for r in results]
     latest = results[-1]
     return Row(
@@ -231,10 +269,13 @@ def _row(records: Sequence[Record], wrong: dict[int, np.ndarray]) -> Row:
         finished=tuple(r.finished for r in results),
         n_fit=latest.n_fit,
         test_looks=max(r.test_looks for r in results),
-        top1_error=float(np.mean(top1)),
+        top1_error=top1_error,
         top1_error_ci_low=100 * low,
         top1_error_ci_high=100 * high,
-        top1_error_sd=float(np.std(top1, ddof=1)) if len(top1) > 1 else None,
+        top1_error_exact_low=100 * exact_low,
+        top1_error_exact_high=100 * exact_high,
+        top1_error_sd=None if sd is None else 100 * sd,
+        top1_error_se=100 * sampling_spread(by_seed),
         top5_error=float(np.mean([x for x in top5 if x is not None])) if None not in top5 else None,
         mean_class_error=float(np.mean([r.mean_class_error or 0.0 for r in results])),
         fit_seconds=float(np.mean([r.fit_seconds for r in results])),
@@ -242,25 +283,41 @@ def _row(records: Sequence[Record], wrong: dict[int, np.ndarray]) -> Row:
     )
 
 
-def _against(row: Row, wrong: dict[int, np.ndarray], reference: Row, reference_wrong: dict[int, np.ndarray]) -> Row:
+def _against(
+    row: Row, wrong: dict[int, np.ndarray], reference: Row, reference_wrong: dict[int, np.ndarray], labels: np.ndarray
+) -> Row:
     """The row with its deltas to the reference: image by image, over the means of the seeds."""
     difference = np.mean(list(wrong.values()), axis=0) - np.mean(list(reference_wrong.values()), axis=0)
     low, high = paired_bootstrap(difference)
+    by_class = class_means(difference, labels)
+    class_low, class_high = bootstrap_within_classes(difference, labels)
+    over_low, over_high = paired_bootstrap(by_class)
     both = sorted(set(wrong) & set(reference_wrong))
     a, b = (
         (reference_wrong[both[0]], wrong[both[0]]) if both else (next(iter(reference_wrong.values())), next(iter(wrong.values())))
     )
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     smallest = smallest_detectable(only_a + only_b, len(a))
-    deltas = {
-        "top1_delta": row.top1_error - reference.top1_error,
-        "top1_delta_low": 100 * low,
-        "top1_delta_high": 100 * high,
-        "top5_delta": None if row.top5_error is None or reference.top5_error is None else row.top5_error - reference.top5_error,
-        "p_value": mcnemar(only_a, only_b),
-        "smallest_detectable": None if smallest is None else 100 * smallest,
-    }
-    return Row(**{**{name: getattr(row, name) for name in Row.__dataclass_fields__}, **deltas})
+    return replace(
+        row,
+        top1_delta=row.top1_error - reference.top1_error,
+        top1_delta_low=100 * low,
+        top1_delta_high=100 * high,
+        top5_delta=None if row.top5_error is None or reference.top5_error is None else row.top5_error - reference.top5_error,
+        mean_class_delta=100 * float(by_class.mean()),
+        mean_class_delta_low=100 * class_low,
+        mean_class_delta_high=100 * class_high,
+        mean_class_delta_over_classes_low=100 * over_low,
+        mean_class_delta_over_classes_high=100 * over_high,
+        p_value=mcnemar(only_a, only_b),
+        smallest_detectable=None if smallest is None else 100 * smallest,
+    )
+
+
+def _holm(rows: Sequence[Row]) -> list[Row]:
+    """The rows with their p adjusted for how many of them are tested against the reference, the first."""
+    adjusted = holm([row.p_value for row in rows[1:] if row.p_value is not None])
+    return [rows[0], *(replace(row, p_holm=p) for row, p in zip(rows[1:], adjusted, strict=True))]
 
 
 def _machine(result: Result) -> str:

@@ -6,11 +6,14 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from harness.cli import options
+
+if TYPE_CHECKING:
+    from harness.contract import Result
 
 T = TypeVar("T")
 
@@ -18,7 +21,13 @@ T = TypeVar("T")
 @click.command()
 @click.option("--pipeline", metavar="SPEC", shell_complete=options.complete_pipeline, help="NAME[,KEY=VALUE]...; see harness list.")
 @options.dataset
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="Of everything random.  [default: 0]")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    metavar="N",
+    help="N runs, with the seeds 0 to N - 1; compare takes them together; --json: a line a run.",
+)
 @click.option(
     "--limit", type=click.IntRange(1), metavar="N", help="At most N labelled images, class-balanced; the test split stays."
 )
@@ -44,7 +53,8 @@ T = TypeVar("T")
 def command(
     pipeline: str | None,
     dataset: str | None,
-    seed: int,
+    seed: int | None,
+    seeds: int | None,
     limit: int | None,
     limit_test: int | None,
     tune: int | None,
@@ -61,12 +71,17 @@ def command(
     """Fit a pipeline on the train part of a data set, score the test part, keep the record and log it to MLflow."""
     from harness.errors import UserError
     from harness.record import Runs
+    from harness.report.run_text import seeds_line
     from harness.settings import load_settings
 
     asked: dict[str, Any] = {
-        "pipeline": pipeline, "dataset": dataset, "seed": seed, "limit": limit, "limit_test": limit_test, "tune": tune, "test": not no_test,
+        "pipeline": pipeline, "dataset": dataset, "seed": seed or 0, "limit": limit, "limit_test": limit_test, "tune": tune, "test": not no_test,
         "plugins": plugins,
     }  # fmt: skip
+    if seeds and (seed is not None or resume):
+        raise UserError(
+            f"--seeds {seeds} makes new runs with the seeds 0 to {seeds - 1}; leave out {'--resume' if resume else '--seed'}"
+        )
     if resume and resume != "latest" and pipeline is None:
         spec = Runs(load_settings(config).runs).find(resume).spec
         asked = {name: spec[name] for name in asked}
@@ -82,7 +97,13 @@ def command(
                 "--budget with --resume: an unfinished run keeps its number of epochs; resume it by its id (harness runs)"
             )
         asked["pipeline"] = _within(budget, asked, config=config, data_root=data_root, device=device)
-    run_and_print(asked, config=config, data_root=data_root, device=device, dry_run=dry_run, resume=resume, as_json=as_json)
+    results = [
+        run_and_print({**asked, "seed": each}, config=config, data_root=data_root, device=device, dry_run=dry_run, resume=resume, as_json=as_json)
+        for each in (range(seeds) if seeds else [asked["seed"]])
+    ]  # fmt: skip
+    made = [result for result in results if result]
+    if len(made) > 1 and not as_json:
+        click.echo(seeds_line(made))
 
 
 def _within(budget: str, asked: dict[str, Any], *, config: Path | None, data_root: Path | None, device: str) -> str:
@@ -109,8 +130,11 @@ def run_and_print(
     dry_run: bool = False,
     resume: str | None = None,
     as_json: bool = False,
-) -> None:
-    """Do the run that `asked` (arguments of request.resolve) describes and say so line by line."""
+) -> Result | None:
+    """Do the run that `asked` (arguments of request.resolve) describes and say so line by line.
+
+    Its result; None after a dry run, and on every process but the first.
+    """
     from harness.data.root import as_flag
     from harness.machine import choose_device
     from harness.report.run_text import request_lines
@@ -122,10 +146,10 @@ def run_and_print(
     record = resumable(request, resume) if resume else None
     if dry_run:
         click.echo("\n".join(request_lines(request)))
-        return
+        return None
     result = execute(request, device=device, resume=record, say=click.echo)
     if os.environ.get("RANK", "0") != "0":
-        return
+        return None
     data = f" --dataset {asked['dataset']}" if asked.get("dataset") else ""
     click.echo(f"next       {_next_command(result, data + as_flag(data_root))}")
     if as_json:
@@ -135,6 +159,7 @@ def run_and_print(
         )  # fmt: skip
         values = dataclasses.asdict(result)
         options.print_json({name: values[name] for name in names})
+    return result
 
 
 def with_missing_runs(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import tomllib
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -51,6 +53,17 @@ def result_lines(result: Result) -> list[str]:
         lines.append(f"score      {duration(result.score_seconds)}, {result.images_per_second:,.0f} images/s")
     lines.append(f"memory     {result.peak_memory_mb:,.0f} MB at most")
     return [*lines, *(f"note       {note}" for note in result.notes), f"run        {result.run_id}"]
+
+
+def seeds_line(results: Sequence[Result]) -> str:
+    """The runs of several seeds together, in percent: the top-1 error on test or, after --no-test, on tune."""
+    tested = all(result.top1_error is not None for result in results)
+    errors = [(result.top1_error if tested else result.tune_top1_error) or 0.0 for result in results]
+    each = ", ".join(f"{error:.2f}" for error in errors)
+    return (
+        f"{len(results)} seeds    {'top-1' if tested else 'tune top-1'} error {each} %: mean {statistics.mean(errors):.2f}, "
+        f"standard deviation {statistics.stdev(errors):.2f}"
+    )
 
 
 def _expected(request: Request) -> str:

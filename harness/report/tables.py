@@ -32,7 +32,9 @@ def age(finished: str) -> str:
     return duration((datetime.now(UTC) - datetime.fromisoformat(finished)).total_seconds())
 
 
-COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
+Column = tuple[str, Callable[[Row], str]]
+
+COLUMNS: tuple[Column, ...] = (
     ("pipeline", lambda r: r.name),
     ("top-1 error", lambda r: percent(r.top1_error) + (f" ± {r.top1_error_sd:.2f}" if r.top1_error_sd is not None else "")),
     ("95 % interval", lambda r: interval(r.top1_error_ci_low, r.top1_error_ci_high)),
@@ -44,6 +46,15 @@ COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("fit", lambda r: duration(r.fit_seconds)),
     ("score", lambda r: duration(r.score_seconds)),
 )
+HOLM: Column = ("Holm p", lambda r: p_value(r.p_holm))
+
+
+def columns(comparison: Comparison) -> list[Column]:
+    """Those that say something: Holm's p stands beside McNemar's where more than one row is tested."""
+    chosen = list(COLUMNS)
+    if len(comparison.rows) > 2:
+        chosen.insert([head for head, _ in chosen].index("McNemar p") + 1, HOLM)
+    return chosen
 
 
 def _notes(row: Row) -> str:
@@ -51,9 +62,9 @@ def _notes(row: Row) -> str:
     return f"({'; '.join(row.notes)})"
 
 
-def _rich_cells(row: Row, escape: Callable[[str], str]) -> list[str]:
+def _rich_cells(row: Row, chosen: Sequence[Column], escape: Callable[[str], str]) -> list[str]:
     """The row's cells for a page, its notes in small print below its name."""
-    name, *others = [escape(cell(row)) for _, cell in COLUMNS]
+    name, *others = [escape(cell(row)) for _, cell in chosen]
     return [f"{name}<br><small>{escape(_notes(row))}</small>" if row.notes else name, *others]
 
 
@@ -61,6 +72,7 @@ def _footnotes(comparison: Comparison) -> list[str]:
     lines = [
         f"{comparison.title}, n = {comparison.n_test:,} test images, test digest {comparison.test_digest}",
         "delta in points against the first row, negative is better; smallest: the least difference this n can show (exact McNemar, 5 %)",
+        *_statistics(comparison),
         *comparison.caveats,
     ]
     for row in comparison.rows:
@@ -71,10 +83,33 @@ def _footnotes(comparison: Comparison) -> list[str]:
     return [*lines, *(f"times on {machine}" for machine in comparison.machines)]
 
 
+def _statistics(comparison: Comparison) -> list[str]:
+    """What the columns have no room for: exact intervals, deltas by class, and where the errors of several seeds vary from."""
+    rows = comparison.rows
+    exact = ", ".join(f"{row.name} {interval(row.top1_error_exact_low, row.top1_error_exact_high)}" for row in rows)
+    lines = [f"exact 95 % intervals (Clopper-Pearson): {exact}"]
+    for row in rows[1:]:
+        over_classes = interval(row.mean_class_delta_over_classes_low, row.mean_class_delta_over_classes_high)
+        lines.append(
+            f"{row.name} against {rows[0].name}, mean of the classes: {row.mean_class_delta:+.2f}, 95 % interval "
+            f"{interval(row.mean_class_delta_low, row.mean_class_delta_high)} with other images of these classes, {over_classes} with other classes"
+        )
+    for row in rows:
+        if row.top1_error_sd is not None:
+            lines.append(
+                f"{row.name}, {len(row.seeds)} seeds: standard deviation {row.top1_error_sd:.2f} over trainings on these images, "
+                f"standard error {row.top1_error_se:.2f} over test images"
+            )
+    if len(rows) > 2:
+        lines.append(f"Holm p: McNemar's, adjusted for {len(rows) - 1} pipelines tested against {rows[0].name}")
+    return lines
+
+
 def comparison_text(comparison: Comparison) -> str:
     """The table as `harness compare` prints it."""
+    chosen = columns(comparison)
     head, rule, *lines = text_table(
-        [head for head, _ in COLUMNS], [[cell(row) for _, cell in COLUMNS] for row in comparison.rows]
+        [head for head, _ in chosen], [[cell(row) for _, cell in chosen] for row in comparison.rows]
     ).splitlines()
     noted = [f"{line}\n  {_notes(row)}" if row.notes else line for line, row in zip(lines, comparison.rows, strict=True)]
     table = "\n".join([head, rule, *noted])
@@ -83,15 +118,17 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    rows = [[head for head, _ in COLUMNS], ["---"] * len(COLUMNS), *(_rich_cells(row, str) for row in comparison.rows)]
+    chosen = columns(comparison)
+    rows = [[head for head, _ in chosen], ["---"] * len(chosen), *(_rich_cells(row, chosen, str) for row in comparison.rows)]
     return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", *(f"- {line}" for line in _footnotes(comparison))])
 
 
 def comparison_html(comparison: Comparison) -> str:
     """A table for a notebook."""
-    rows = [_rich_cells(row, html.escape) for row in comparison.rows]
+    chosen = columns(comparison)
+    rows = [_rich_cells(row, chosen, html.escape) for row in comparison.rows]
     notes = "".join(f"<li>{html.escape(line)}</li>" for line in _footnotes(comparison))
-    return f"{_html_table([head for head, _ in COLUMNS], rows)}<ul>{notes}</ul>"
+    return f"{_html_table([head for head, _ in chosen], rows)}<ul>{notes}</ul>"
 
 
 RESULT_COLUMNS: tuple[tuple[str, Callable[[Result], str]], ...] = (

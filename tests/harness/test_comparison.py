@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from harness import UserError
 from harness.comparison import NoSuchRun, compare, compare_records
 from harness.contract import Result, Scores
 from harness.record import Record, Runs
+from harness.report.tables import comparison_markdown
 
 
 @pytest.fixture
@@ -102,22 +104,57 @@ def test_a_damaged_record_names_the_file(made: dict[str, Result]) -> None:
         compare(made["means"], made["linear"])
 
 
-def test_several_seeds_are_means_and_their_spread(made: dict[str, Result]) -> None:
-    """Against numbers made by hand: two seeds of 20 and 30 wrong of 100, a reference of 50."""
-    base, n = made["means"], 100
-    keys, labels = np.array([f"{i:016x}" for i in range(n)]), np.zeros(n, dtype=np.int64)
+@pytest.fixture
+def fake(made: dict[str, Result]) -> Callable[..., Record]:
+    """A record of six classes in which the first `wrong` of the images are wrong."""
 
-    def fake(name: str, seed: int, wrong: int) -> Record:
+    def make(name: str, seed: int, wrong: int, labels: np.ndarray | None = None) -> Record:
+        labels = np.zeros(100, dtype=np.int64) if labels is None else labels
+        n = len(labels)
+        keys = np.array([f"{i:016x}" for i in range(n)])
         record = Runs(Path("made")).create(name, {})
         values = np.zeros((n, 6), dtype=np.float32)
-        values[np.arange(n), np.where(np.arange(n) < wrong, 1, 0)] = 1
+        values[np.arange(n), np.where(np.arange(n) < wrong, (labels + 1) % 6, labels)] = 1
         record.save_scores(Scores(keys, labels, values))
-        result = dataclasses.replace(base, run_id=record.run_id, seed=seed, name=name, top5_error=0.0, n_test=n)
+        result = dataclasses.replace(made["means"], run_id=record.run_id, seed=seed, name=name, top5_error=0.0, n_test=n)
         record.finish(result)
         return record
 
+    return make
+
+
+def test_several_seeds_are_means_and_their_spread(fake: Callable[..., Record]) -> None:
+    """Against numbers made by hand: two seeds of 20 and 30 wrong of 100, a reference of 50."""
     table = compare_records([[fake("a", 0, 50)], [fake("b", 0, 20), fake("b", 1, 30)]])
     row = table.rows[1]
     assert (row.top1_error, row.top1_delta) == (25.0, -25.0)
     assert row.top1_error_sd == pytest.approx(np.std([20, 30], ddof=1))
+    # Over images: the mean of the seeds is wrong on 20, half wrong on 10, right on 70.
+    assert row.top1_error_se == pytest.approx(100 * np.std([1.0] * 20 + [0.5] * 10 + [0.0] * 70, ddof=1) / 10)
     assert row.p_value == pytest.approx(binomtest(0, 30).pvalue)  # of seed 0
+    exact = binomtest(25, 100).proportion_ci(method="exact")
+    assert (row.top1_error_exact_low, row.top1_error_exact_high) == pytest.approx((100 * exact.low, 100 * exact.high))
+    text = " ".join(str(table).split())
+    assert "b, 2 seeds: standard deviation 7.07 over trainings on these images, standard error 4.05 over test images" in text
+    assert "Holm" not in text  # one test needs no correction
+
+
+def test_several_pipelines_are_corrected_by_holm(fake: Callable[..., Record]) -> None:
+    table = compare_records([[fake("a", 0, 50)], [fake("b", 0, 44)], [fake("c", 0, 20)], [fake("d", 0, 43)]])
+    p = [row.p_value for row in table.rows[1:]]
+    assert p == pytest.approx([binomtest(0, n).pvalue for n in (6, 30, 7)])
+    assert [row.p_holm for row in table.rows] == [None, p[0], pytest.approx(3 * p[1]), pytest.approx(2 * p[2])]  # type: ignore[operator]
+    text = str(table)
+    assert "Holm p" in text.splitlines()[0]
+    assert "adjusted for 3 pipelines tested against a" in " ".join(text.split())
+    assert "Holm p" in comparison_markdown(table)
+
+
+def test_the_mean_over_classes_has_intervals_of_its_own(fake: Callable[..., Record]) -> None:
+    """A class of 10 images and one of 90, in which only the small one differs: 10 points over images, 50 over classes."""
+    labels = np.repeat([0, 1], [10, 90])
+    row = compare_records([[fake("a", 0, 10, labels)], [fake("b", 0, 0, labels)]]).rows[1]
+    assert row.top1_delta == pytest.approx(-10)
+    assert row.mean_class_delta == pytest.approx(-50)
+    assert (row.mean_class_delta_low, row.mean_class_delta_high) == pytest.approx((-50, -50))  # each class is of one mind
+    assert (row.mean_class_delta_over_classes_low, row.mean_class_delta_over_classes_high) == pytest.approx((-100, 0))

@@ -1,10 +1,26 @@
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 import pytest
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest, bootstrap, chi2_contingency
 
-from harness.stats import mcnemar, paired_bootstrap, smallest_detectable, wilson
+from harness.stats import (
+    bootstrap_within_classes,
+    class_means,
+    clopper_pearson,
+    fewer_errors,
+    holm,
+    mcnemar,
+    normal_interval,
+    paired_bootstrap,
+    sampling_spread,
+    seed_spread,
+    smallest_detectable,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("wrong", "n"), [(0, 10), (3, 10), (38, 500), (10, 10), (2000, 10_000)])
@@ -41,3 +57,116 @@ def test_smallest_detectable_is_the_edge_of_significance(discordant: int) -> Non
 def test_too_few_discordant_images_show_nothing() -> None:
     assert smallest_detectable(5, 100) is None
     assert mcnemar(0, 5) >= 0.05
+
+
+@pytest.mark.parametrize("discordant", range(6, 40))
+def test_smallest_detectable_is_the_smallest_of_all_outcomes(discordant: int) -> None:
+    shown = [abs(discordant - 2 * b) for b in range(discordant + 1) if binomtest(b, discordant).pvalue < 0.05]
+    assert smallest_detectable(discordant, 100) == pytest.approx(min(shown) / 100)
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.999])
+@pytest.mark.parametrize(("wrong", "n"), [(0, 10), (3, 10), (38, 500), (10, 10), (2000, 10_000)])
+def test_clopper_pearson_agrees_with_scipy(wrong: int, n: int, confidence: float) -> None:
+    oracle = binomtest(wrong, n).proportion_ci(confidence, method="exact")
+    assert clopper_pearson(wrong, n, confidence) == pytest.approx((oracle.low, oracle.high), abs=1e-9)
+    assert clopper_pearson(0, 0) == wilson(0, 0) == (0, 1)
+
+
+Z999 = 3.2905  # two-sided 99.9 %
+
+
+@pytest.mark.parametrize(
+    ("error", "published"), [(6.656, (6.40, 6.92)), (7.325, (7.05, 7.60)), (16.422, (16.04, 16.81)), (26.172, (25.71, 26.63))]
+)
+def test_normal_intervals_are_those_of_the_challenge(error: float, published: tuple[float, float]) -> None:
+    """Russakovsky et al. 2015, Table 8: GoogLeNet and VGG, 99.9 %, 100,000 test images; SuperVision and ISI by the same rule."""
+    assert tuple(round(100 * end, 2) for end in normal_interval(error / 100, 100_000, Z999)) == published
+
+
+@pytest.mark.parametrize("interval", [wilson, lambda wrong, n, z: clopper_pearson(wrong, n, 0.999)], ids=["wilson", "exact"])
+def test_at_the_size_of_the_challenge_all_intervals_say_the_same(interval) -> None:
+    for wrong in (6656, 7325):
+        assert interval(wrong, 100_000, Z999) == pytest.approx(normal_interval(wrong / 100_000, 100_000, Z999), abs=1e-4)
+
+
+def test_human_against_googlenet() -> None:
+    """Russakovsky et al. 2015, section 6.4: one-sided p = 0.022 for 5.1 % against 6.8 %, both on the annotator's 1,500 images.
+
+    The annotator counts 76 mistakes (Karpathy); 102 is 6.8 %. GoogLeNet's 6.7 % on all 100,000 would give 0.007.
+    """
+    assert fewer_errors(76, 1500, 102, 1500) == pytest.approx(0.022, abs=5e-4)
+    assert fewer_errors(76, 1500, 6656, 100_000) == pytest.approx(0.007, abs=5e-4)
+
+
+@pytest.mark.parametrize(("a", "n_a", "b", "n_b"), [(76, 1500, 102, 1500), (30, 258, 6656, 100_000), (3, 10, 1, 12)])
+def test_fewer_errors_is_half_of_the_chi_squared_test(a: int, n_a: int, b: int, n_b: int) -> None:
+    two_sided = chi2_contingency([[a, n_a - a], [b, n_b - b]], correction=False).pvalue
+    p = fewer_errors(a, n_a, b, n_b)
+    assert min(p, 1 - p) == pytest.approx(two_sided / 2)
+    assert p + fewer_errors(b, n_b, a, n_a) == pytest.approx(1)
+    assert math.isnan(fewer_errors(0, n_a, 0, n_b))
+
+
+def test_holm_is_the_closed_test_of_bonferroni() -> None:
+    """By definition: a hypothesis is rejected when Bonferroni rejects every set of hypotheses that it is in."""
+    rng = np.random.default_rng(0)
+    for tests in range(1, 6):
+        p = list(rng.uniform(0, 0.4, tests) ** 2)
+        sets = [s for size in range(1, tests + 1) for s in itertools.combinations(range(tests), size)]
+        closed = [max(min(1.0, len(s) * min(p[i] for i in s)) for s in sets if index in s) for index in range(tests)]
+        assert holm(p) == pytest.approx(closed)
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+def test_bootstrap_within_classes_agrees_with_drawing_images() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 2, 5], [400, 100, 20])  # unequal, and classes without images
+    difference = rng.choice([-1.0, 0.0, 1.0], size=520, p=[0.2, 0.7, 0.1])
+    drawn = [
+        np.mean([rng.choice(difference[labels == c], (labels == c).sum()).mean() for c in (0, 2, 5)]) for _ in range(4000)
+    ]  # fmt: skip
+    shuffled = rng.permutation(520)
+    low, high = bootstrap_within_classes(difference[shuffled], labels[shuffled], resamples=10_000)
+    assert (low, high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.01)
+    means = class_means(difference, labels)
+    assert means == pytest.approx([difference[labels == c].mean() for c in (0, 2, 5)])
+    assert low < means.mean() < high
+
+
+def test_classes_of_one_outcome_leave_nothing_to_resample_within_them() -> None:
+    labels = np.repeat(np.arange(10), 20)
+    difference = np.where(labels < 3, 1.0, 0.0)
+    assert bootstrap_within_classes(difference, labels) == pytest.approx((0.3, 0.3))
+    low, high = paired_bootstrap(class_means(difference, labels))  # other classes would change it
+    assert (low, high) == pytest.approx((0.0, 0.6), abs=0.101)
+
+
+def test_spreads_of_seeds_and_of_images_are_told_apart() -> None:
+    hard = np.arange(100) < 30
+    same_answers = np.tile(hard, (4, 1))
+    assert seed_spread(same_answers) == 0
+    assert sampling_spread(same_answers) == pytest.approx(np.sqrt(0.3 * 0.7 / 99))
+    one_bad_seed = np.repeat([[True], [False], [False]], 100, axis=1)
+    assert seed_spread(one_bad_seed) == pytest.approx(np.std([1, 0, 0], ddof=1))
+    assert sampling_spread(one_bad_seed) == pytest.approx(0, abs=1e-12)
+    assert seed_spread(hard[None]) is None
+    assert math.isnan(sampling_spread(np.array([[True]])))
+
+
+def test_each_spread_is_what_drawing_again_shows() -> None:
+    """Images of a known difficulty, trainings of a known skill: draw either many times, hold the other."""
+    rng = np.random.default_rng(0)
+
+    def wrong(difficulty: np.ndarray, skill: np.ndarray) -> np.ndarray:
+        return difficulty + skill[:, None] > 1
+
+    skill, difficulty = rng.normal(0, 0.2, 5), rng.normal(0, 1, 2000)
+    redrawn = [wrong(rng.normal(0, 1, 2000), skill).mean() for _ in range(2000)]
+    assert np.mean([sampling_spread(wrong(rng.normal(0, 1, 2000), skill)) for _ in range(50)]) == pytest.approx(
+        np.std(redrawn), rel=0.1
+    )
+    retrained = [wrong(difficulty, rng.normal(0, 0.2, 1)).mean() for _ in range(4000)]
+    spreads = [seed_spread(wrong(difficulty, rng.normal(0, 0.2, 5))) for _ in range(2000)]
+    assert np.sqrt(np.mean(np.square(spreads))) == pytest.approx(np.std(retrained), rel=0.1)  # type: ignore[arg-type]

@@ -80,6 +80,16 @@ def test_a_plugin_is_listed_run_checked_compared_and_predicts(plugin: str, workd
     assert last["run_id"] not in harness("runs")
 
 
+def test_seeds_are_runs_of_their_own_that_compare_takes_together(plugin: str) -> None:
+    output = harness("run", "--plugins", plugin, "--pipeline", "nearest-mean", "--seeds", "3")
+    assert [r.result.seed for r in Runs(Path("runs")).finished()] == [0, 1, 2]
+    (error,) = {r.result.top1_error for r in Runs(Path("runs")).finished()}  # nothing in it is random
+    assert f"3 seeds    top-1 error {error:.2f}, {error:.2f}, {error:.2f} %: mean {error:.2f}, standard deviation 0.00" in output
+    harness("run", "--pipeline", "raw-linear,c=0.01")
+    table = harness("compare", "--plugins", plugin, "nearest-mean", "raw-linear,c=0.01", "--json")
+    assert json.loads(table.splitlines()[-1])["rows"][0]["seeds"] == [0, 1, 2]
+
+
 def test_an_ensemble_is_a_run_that_is_listed_compared_and_tracked(
     plugin: str, pictures: Callable[..., Path], workdir: Path
 ) -> None:
@@ -135,6 +145,8 @@ def test_dry_run_stops_after_the_resolved_spec(plugin: str) -> None:
         (["run", "--pipeline", "hog-svm", "--config", "nope.yaml"], "nope.yaml"),
         (["run", "--pipeline", "hog-svm", "--resume"], "there is no unfinished run"),
         (["run", "--resume", "abc"], "no run is called 'abc'"),
+        (["run", "--pipeline", "hog-svm", "--seeds", "3", "--seed", "1"], "seeds 0 to 2; leave out --seed"),
+        (["run", "--pipeline", "hog-svm", "--seeds", "3", "--resume"], "leave out --resume"),
         (["compare", "hog-svm"], "two or more"),
         (["compare", "hog-svm", "raw-linear"], "harness run --pipeline hog-svm"),
         (["runs", "rm", "abc"], "no run is called 'abc'"),
