@@ -30,7 +30,7 @@ MAX_PRODUCTS = 40  # Hessian products a step
 RESIDUAL = 0.1  # of the gradient's length, left over when a step's system counts as solved
 LINE_STEPS = 50
 NEVER = -1e6  # the margin of a class without rows
-JITTER = 1e-7  # of the mean squared length of a row
+JITTER = 1e-6  # of the mean squared length of a row, about what products in float32 may be off
 ROUNDING = 1e-6  # of its greatest element, by which float32 leaves a matrix of sums of squares short of positive definite
 FIRST_CORNER, SHARPER, LAST_CORNER = 0.5, 1 / 4, 1e-4  # of the rounded hinge, in units of the margin
 
@@ -125,10 +125,7 @@ class Dual:
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
         self.size = rows.total
-        gram = rows.gram()
-        # Repeated rows make it singular.
-        gram.diagonal().add_(JITTER * gram.diagonal().mean())
-        self.factor = rows.context.broadcast(torch.linalg.cholesky(gram))
+        self.factor = rows.context.broadcast(cholesky(rows.gram()))
         self.own = slice(*rows.span())
         self.coordinates = self.factor[self.own].to(rows.dtype).contiguous()
 
@@ -145,6 +142,17 @@ class Dual:
     def weights(self, solution: Tensor) -> Tensor:
         coefficients = torch.linalg.solve_triangular(self.factor.T, solution.T.double(), upper=True)
         return self.rows.transposed_times(coefficients[self.own].to(self.rows.dtype))
+
+
+def cholesky(gram: Tensor) -> Tensor:
+    """The factor of a Gram matrix, or of one near to it: repeated rows make it singular."""
+    jitter = JITTER * float(gram.diagonal().mean())
+    while True:
+        gram.diagonal().add_(jitter)
+        factor, failed = torch.linalg.cholesky_ex(gram)
+        if not failed:
+            return factor
+        jitter *= 10
 
 
 def minimise(problem: Problem, squares: Tensor, signs: Tensor, costs: Tensor, loss: Loss, start: Tensor) -> tuple[Tensor, Tensor]:

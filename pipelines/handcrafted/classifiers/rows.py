@@ -11,6 +11,8 @@ from torch.nn.functional import linear
 from harness.contract import Context
 
 CHUNK_ROWS = 4096  # rows whose temporary copies exist at one time
+STRETCH = 4096  # columns whose products are summed in the rows' own type
+PRODUCT_ROWS = 512  # multiplied with all those before them at a time
 
 
 class Rows:
@@ -83,20 +85,23 @@ class Rows:
     def gram(self) -> Tensor:
         """(total, total) float64: the products of all rows with each other, those of process 0 first.
 
-        A stretch of columns at a time is gathered from all processes; each process multiplies its share of the stretches.
+        A stretch of columns at a time is gathered from all processes; each process multiplies its share of the stretches. Products over
+        a stretch are of the rows' type, and only those of each row with itself and those before it are made.
         """
         start, _ = self.span()
-        width = max(1, CHUNK_ROWS * self.features // max(self.total, 1))
-        gram = torch.ones(self.total, self.total, dtype=torch.float64, device=self.device) * (self.context.rank == 0)
-        for number, first in enumerate(range(0, self.features, width)):
-            columns = slice(first, first + width)
-            stretch = torch.zeros(self.total, len(self.mean[columns]), dtype=torch.float64, device=self.device)
+        gram = torch.zeros(self.total, self.total, dtype=torch.float64, device=self.device)
+        for number, first in enumerate(range(0, self.features, STRETCH)):
+            columns = slice(first, first + STRETCH)
+            stretch = torch.zeros(self.total, len(self.mean[columns]), dtype=self.dtype, device=self.device)
             own = torch.cat([block[:, columns] for block in self.blocks])
             stretch[start : start + len(self)] = (own - self.mean[columns]) * self.scale[columns]
             self.context.sum(stretch)
             if number % self.context.world == self.context.rank:
-                gram += stretch @ stretch.T
-        return self.context.sum(gram)
+                for row in range(0, self.total, PRODUCT_ROWS):
+                    rows = slice(row, row + PRODUCT_ROWS)
+                    gram[rows, : row + PRODUCT_ROWS] += stretch[rows] @ stretch[: row + PRODUCT_ROWS].T
+        gram = self.context.sum(gram).tril_()
+        return gram.add_(gram.tril(-1).T).add_(1)
 
     def span(self) -> tuple[int, int]:
         """Where this process's rows stand among everybody's: (first, one past the last)."""
