@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 
@@ -96,6 +97,7 @@ def worker(rank, world, mode, folder):
         torch.save(results, folder / "results.pt")
     dist.barrier()  # as harness.distributed.processes ends
     dist.destroy_process_group()
+    os._exit(0)  # a thread of gloo's may abort an interpreter that is on its way out
 
 
 class Killed(Exception):
