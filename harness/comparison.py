@@ -15,6 +15,7 @@ import numpy as np
 from harness.contract import Result
 from harness.errors import UserError
 from harness.metrics import top_k_wrong
+from harness.protocol import protocol
 from harness.record import SUFFIX, Record, Runs
 from harness.settings import Settings, load_settings
 from harness.stats import (
@@ -58,6 +59,10 @@ class Row:
     source_hashes: tuple[str, ...]
     finished: tuple[str, ...]
     n_fit: int
+    n_labelled: int  # train and tune together
+    augmentation: tuple[str, ...] | None  # of the training images; None, here and in views: the record does not tell
+    views: int | None
+    models: int
     test_looks: int
     top1_error: float
     top1_error_ci_low: float
@@ -152,6 +157,11 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
     )
     if len({row.n_fit for row in rows}) > 1:
         caveats.append("labelled images fitted on: " + ", ".join(f"{row.name} {row.n_fit:,}" for row in rows))
+    if len({(row.views, row.models) for row in rows}) > 1:
+        averaged = ", ".join(f"{row.name} {averages(row.views, row.models)}" for row in rows)
+        caveats.append(
+            f"views x models averaged at test time differ: {averaged}; like for like are runs with views=1 of one model each"
+        )
     if reference.limit_test is not None:
         caveats.append(f"limited to {reference.n_test} test images: not the data set's own test split")
     if any(len(row.seeds) > 1 for row in rows):
@@ -167,6 +177,11 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
         machines=tuple(sorted(machines)),
         link=next((record.table_link for group in groups for record in group if record.table_link), None),
     )
+
+
+def averages(views: int | None, models: int | None) -> str:
+    """How tables say what was averaged at test time; ? for what nobody says."""
+    return f"{views or '?'} x {models or '?'}"
 
 
 def same_images(records: Sequence[Record], *, allow_different_train: bool) -> list[str]:
@@ -268,6 +283,8 @@ def _row(records: Sequence[Record], wrong: dict[int, np.ndarray]) -> Row:
         source_hashes=tuple(r.source_hash for r in results),
         finished=tuple(r.finished for r in results),
         n_fit=latest.n_fit,
+        n_labelled=latest.n_train + latest.n_tune,
+        **vars(protocol(records[-1])),
         test_looks=max(r.test_looks for r in results),
         top1_error=top1_error,
         top1_error_ci_low=100 * low,

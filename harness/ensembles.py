@@ -27,6 +27,7 @@ from harness.comparison import find_records, same_images
 from harness.contract import Result, Scores
 from harness.errors import UserError
 from harness.metrics import errors
+from harness.protocol import protocol
 from harness.record import Record, Runs
 from harness.report.run_text import result_lines
 from harness.settings import load_settings
@@ -138,6 +139,7 @@ class _Made:
     def result(self, run_id: str, test: Scores, tune: Scores | None, *, looks: int, started: str) -> Result:
         """The record: errors of the averaged scores; times, parameters and operations are sums of the members', memory is the largest."""
         results = [member.result for member in self.members]
+        views = {protocol(member).views for member in self.members}
         measured: dict[str, Any] = errors(test)
         absent = {}
         if measured["top5_error"] is None:
@@ -176,6 +178,7 @@ class _Made:
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             command=shlex.join(["harness", "ensemble", *(r.run_id for r in results), "--weights", self.weights, *flags]),
             curves={},
+            views=views.pop() if len(views) == 1 else None,
         )
 
     def _notes(self, results: Sequence[Result]) -> tuple[str, ...]:

@@ -165,6 +165,7 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         command=request.command,
         curves=context.curves,
+        views=getattr(pipeline, "views", 1),
     )
 
 

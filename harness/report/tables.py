@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.comparison import Comparison, Row
+from harness.comparison import Comparison, Row, averages
 from harness.contract import Result
 from harness.progress import duration
 from harness.report.text import text_table
@@ -28,6 +28,10 @@ def p_value(p: float | None) -> str:
     return "-" if p is None else f"{p:.3f}" if p >= 0.001 else f"{p:.0e}" if p > 1e-99 else "< 1e-99"
 
 
+def augmentation(kinds: Sequence[str] | None) -> str:
+    return "?" if kinds is None else ", ".join(kinds) or "none"
+
+
 def age(finished: str) -> str:
     return duration((datetime.now(UTC) - datetime.fromisoformat(finished)).total_seconds())
 
@@ -45,6 +49,8 @@ COLUMNS: tuple[Column, ...] = (
     ("smallest", lambda r: "-" if r.smallest_detectable is None else f"{r.smallest_detectable:.2f}"),
     ("fit", lambda r: duration(r.fit_seconds)),
     ("score", lambda r: duration(r.score_seconds)),
+    ("views x models", lambda r: averages(r.views, r.models)),
+    ("augmentation", lambda r: augmentation(r.augmentation)),
 )
 HOLM: Column = ("Holm p", lambda r: p_value(r.p_holm))
 
@@ -72,6 +78,7 @@ def _footnotes(comparison: Comparison) -> list[str]:
     lines = [
         f"{comparison.title}, n = {comparison.n_test:,} test images, test digest {comparison.test_digest}",
         "delta in points against the first row, negative is better; smallest: the least difference this n can show (exact McNemar, 5 %)",
+        "views x models: averaged at test time; augmentation: of the training images; ?: not on record",
         *_statistics(comparison),
         *comparison.caveats,
     ]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,3 +159,14 @@ def test_the_mean_over_classes_has_intervals_of_its_own(fake: Callable[..., Reco
     assert row.mean_class_delta == pytest.approx(-50)
     assert (row.mean_class_delta_low, row.mean_class_delta_high) == pytest.approx((-50, -50))  # each class is of one mind
     assert (row.mean_class_delta_over_classes_low, row.mean_class_delta_over_classes_high) == pytest.approx((-100, 0))
+
+
+def test_what_was_averaged_at_test_time_stands_in_the_table(made: dict[str, Result], plugin: str) -> None:
+    two = harness.run("raw-linear,c=0.1", "digits", track=False)
+    pair = harness.ensemble(made["linear"], two, track=False)
+    table = compare(made["means"], made["linear"], pair)
+    assert [(row.views, row.models) for row in table.rows] == [(1, 1), (1, 1), (1, 2)]
+    assert [row.augmentation for row in table.rows] == [None, ("mirroring by tune",), ("mirroring by tune",)]
+    assert "views x models averaged at test time differ: nearest-mean 1 x 1, raw-linear 1 x 1, ensemble 1 x 2" in table.caveats[-2]
+    assert {"views x models", "augmentation"} <= set(re.split("  +", str(table).splitlines()[0]))
+    assert not any("views x models" in caveat for caveat in compare(made["means"], made["linear"]).caveats)
