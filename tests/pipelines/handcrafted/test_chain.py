@@ -16,17 +16,33 @@ from harness.cache import Cache
 from harness.context import RunContext
 from harness.contract import Batch, Pipeline, Split, UserError
 from harness.distributed import Processes
-from pipelines import baseline, hog_svm, isi2012, lbp_svm, nec2010, raw_linear, vgg2012
+from pipelines import (
+    baseline,
+    hog_svm,
+    isi2012,
+    kmeans_triangle,
+    lbp_svm,
+    nec2010,
+    raw_linear,
+    sift_bow,
+    sift_fisher,
+    sift_vlad,
+    vgg2012,
+)
 from pipelines.handcrafted.chain import mistaken, nearest_as_good
 
 BUILDS: dict[str, Callable[..., Pipeline]] = {
     "hog-svm": hog_svm.build,
     "lbp-svm": lbp_svm.build,
     "raw-linear": raw_linear.build,
-    "baseline": baseline.build,
-    "vgg2012": partial(vgg2012.build, components=8, step=8),
-    "nec2010": partial(nec2010.build, words=8, step=8),
-    "isi2012": partial(isi2012.build, components=4, step=8, pyramid="1x1", epochs=3),
+    "baseline": partial(baseline.build, components=16, smallest=32),
+    "vgg2012": partial(vgg2012.build, components=16, smallest=32),
+    "nec2010": partial(nec2010.build, words=16, smallest=32),
+    "isi2012": partial(isi2012.build, components=8, smallest=32, epochs=3),
+    "sift-bow": partial(sift_bow.build, words=50, step=4),
+    "sift-fisher": partial(sift_fisher.build, components=8),
+    "sift-vlad": partial(sift_vlad.build, words=16),
+    "kmeans-triangle": partial(kmeans_triangle.build, k=100),
 }
 
 
@@ -82,8 +98,9 @@ def test_odd_images_pass(fitted: Fitted) -> None:
     sizes = [(1, 1), (32, 32), (7, 90), (3000, 4000)]
     images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in sizes]
     images.append(torch.full((3, 20, 20), 128, dtype=torch.uint8))  # featureless
+    images.append(torch.randint(0, 256, (1, 40, 50), dtype=torch.uint8, generator=generator).expand(3, -1, -1))  # grey
     scores = fitted[1].scores(as_batch(images))
-    assert scores.shape == (5, 10)
+    assert scores.shape == (6, 10)
     assert scores.isfinite().all()
     torch.testing.assert_close(fitted[1].scores(as_batch(images[3][None])), scores[3:4], atol=1e-4, rtol=1e-4)
 
