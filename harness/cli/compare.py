@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from harness.cli import options
 @options.dataset
 @click.option("--run-missing", is_flag=True, help="First make the runs that there are not yet.")
 @click.option("--allow-different-train", is_flag=True, help="Compare runs that learnt from different images; the table says so.")
+@click.option("--published", is_flag=True, help="Below the table: what others have published on that data set, and how it differs.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @options.plugins
 @options.config
@@ -24,6 +26,7 @@ def command(
     dataset: str | None,
     run_missing: bool,
     allow_different_train: bool,
+    published: bool,
     markdown: bool,
     plugins: tuple[str, ...],
     config: Path | None,
@@ -51,7 +54,14 @@ def command(
         data_root=data_root,
     )
     click.echo(comparison_markdown(comparison) if markdown else str(comparison))
+    beside = None
+    if published:
+        from harness.beside import beside_published
+        from harness.report.published import published_markdown, published_text
+
+        beside = beside_published(comparison)
+        click.echo("\n" + (published_markdown(beside) if markdown else published_text(beside)))
     if comparison.link and not markdown:
         click.echo(f"MLflow: {comparison.link} (harness ui starts it)")
     if as_json:
-        options.print_json(comparison.to_dict())
+        options.print_json({**comparison.to_dict(), **({"published": dataclasses.asdict(beside)} if beside else {})})

@@ -88,6 +88,11 @@ def test_seeds_are_runs_of_their_own_that_compare_takes_together(plugin: str) ->
     harness("run", "--pipeline", "raw-linear,c=0.01")
     table = harness("compare", "--plugins", plugin, "nearest-mean", "raw-linear,c=0.01", "--json")
     assert json.loads(table.splitlines()[-1])["rows"][0]["seeds"] == [0, 1, 2]
+    beside = harness("compare", "--plugins", plugin, "nearest-mean", "raw-linear,c=0.01", "--published", "--json")
+    assert "published: nothing on this data set; there are figures on caltech101, cifar10" in beside
+    told = json.loads(beside.splitlines()[-1])["published"]
+    assert told["name"] is None
+    assert told["before_after"][0]["pair"]["quoted"] == "26.2 -> 15.3"
 
 
 def test_an_ensemble_is_a_run_that_is_listed_compared_and_tracked(
