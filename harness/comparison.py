@@ -15,6 +15,7 @@ import numpy as np
 from harness.contract import Result
 from harness.errors import UserError
 from harness.metrics import top_k_wrong
+from harness.one_view import at_one_view
 from harness.protocol import protocol
 from harness.record import SUFFIX, Record, Runs
 from harness.settings import Settings, load_settings
@@ -101,6 +102,9 @@ class Comparison:
     caveats: tuple[str, ...]
     machines: tuple[str, ...]
     link: str | None  # MLflow's table of runs
+    one_view: Comparison | None = (
+        None  # the same at one view and one model each, where a row averages more and such runs are on record
+    )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -162,6 +166,8 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
         caveats.append(
             f"views x models averaged at test time differ: {averaged}; like for like are runs with views=1 of one model each"
         )
+    single, missing = at_one_view(groups)
+    caveats += [f"at one view and one model each: {why}" for why in missing]
     if reference.limit_test is not None:
         caveats.append(f"limited to {reference.n_test} test images: not the data set's own test split")
     if any(len(row.seeds) > 1 for row in rows):
@@ -175,6 +181,7 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
         rows=tuple(compared),
         caveats=(*caveats, *reference.remarks),
         machines=tuple(sorted(machines)),
+        one_view=compare_records(single, allow_different_train=allow_different_train) if single else None,
         link=next((record.table_link for group in groups for record in group if record.table_link), None),
     )
 

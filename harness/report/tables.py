@@ -13,6 +13,7 @@ from harness.contract import Result
 from harness.progress import duration
 from harness.report.text import text_table
 
+ONE_VIEW = "at one view and one model each"
 WIDTH = 120  # columns of text output
 
 
@@ -82,7 +83,9 @@ def _footnotes(comparison: Comparison) -> list[str]:
         *_statistics(comparison),
         *comparison.caveats,
     ]
-    for row in comparison.rows:
+    single = comparison.one_view.rows if comparison.one_view else ()
+    listed = {row.run_ids for row in comparison.rows}
+    for row in [*comparison.rows, *(row for row in single if row.run_ids not in listed)]:
         for run_id, seed, source, finished in zip(row.run_ids, row.seeds, row.source_hashes, row.finished, strict=True):
             lines.append(
                 f"{run_id}: {row.pipeline}, seed {seed}, source {source}, {age(finished)} old, looks at test {row.test_looks}"
@@ -112,30 +115,50 @@ def _statistics(comparison: Comparison) -> list[str]:
     return lines
 
 
-def comparison_text(comparison: Comparison) -> str:
-    """The table as `harness compare` prints it."""
+def _text_rows(comparison: Comparison) -> str:
     chosen = columns(comparison)
     head, rule, *lines = text_table(
         [head for head, _ in chosen], [[cell(row) for _, cell in chosen] for row in comparison.rows]
     ).splitlines()
     noted = [f"{line}\n  {_notes(row)}" if row.notes else line for line, row in zip(lines, comparison.rows, strict=True)]
-    table = "\n".join([head, rule, *noted])
+    return "\n".join([head, rule, *noted])
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """The table as `harness compare` prints it."""
+    table = _text_rows(comparison)
+    if comparison.one_view:
+        table += f"\n\n{ONE_VIEW}\n\n{_text_rows(comparison.one_view)}"
     notes = [textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False) for line in _footnotes(comparison)]
     return "\n".join([table, "", *notes])
 
 
 def comparison_markdown(comparison: Comparison) -> str:
+    table = _markdown_rows(comparison)
+    if comparison.one_view:
+        table += ["", f"{ONE_VIEW}:", "", *_markdown_rows(comparison.one_view)]
+    return "\n".join([*table, "", *(f"- {line}" for line in _footnotes(comparison))])
+
+
+def _markdown_rows(comparison: Comparison) -> list[str]:
     chosen = columns(comparison)
     rows = [[head for head, _ in chosen], ["---"] * len(chosen), *(_rich_cells(row, chosen, str) for row in comparison.rows)]
-    return "\n".join(["| " + " | ".join(row) + " |" for row in rows] + ["", *(f"- {line}" for line in _footnotes(comparison))])
+    return ["| " + " | ".join(row) + " |" for row in rows]
 
 
 def comparison_html(comparison: Comparison) -> str:
     """A table for a notebook."""
+    tables = _html_rows(comparison)
+    if comparison.one_view:
+        tables += f"<p>{ONE_VIEW}</p>{_html_rows(comparison.one_view)}"
+    notes = "".join(f"<li>{html.escape(line)}</li>" for line in _footnotes(comparison))
+    return f"{tables}<ul>{notes}</ul>"
+
+
+def _html_rows(comparison: Comparison) -> str:
     chosen = columns(comparison)
     rows = [_rich_cells(row, chosen, html.escape) for row in comparison.rows]
-    notes = "".join(f"<li>{html.escape(line)}</li>" for line in _footnotes(comparison))
-    return f"{_html_table([head for head, _ in chosen], rows)}<ul>{notes}</ul>"
+    return _html_table([head for head, _ in chosen], rows)
 
 
 RESULT_COLUMNS: tuple[tuple[str, Callable[[Result], str]], ...] = (
