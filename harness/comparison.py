@@ -5,6 +5,7 @@ Reads run folders only, so it imports neither torch nor mlflow.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -79,6 +80,8 @@ class Row:
     top1_delta: float | None = None  # None in the reference row, as all below
     top1_delta_low: float | None = None
     top1_delta_high: float | None = None
+    top1_delta_seed_se: float | None = None  # standard error that the seeds of both rows leave; None where one has a single seed
+    top1_delta_image_se: float | None = None
     top5_delta: float | None = None
     mean_class_delta: float | None = None
     mean_class_delta_low: float | None = None
@@ -313,6 +316,8 @@ def _against(
     """The row with its deltas to the reference: image by image, over the means of the seeds."""
     difference = np.mean(list(wrong.values()), axis=0) - np.mean(list(reference_wrong.values()), axis=0)
     low, high = paired_bootstrap(difference)
+    spreads = [each for each in (row, reference) if each.top1_error_sd is not None]
+    seed_variance = sum((each.top1_error_sd or 0) ** 2 / len(each.seeds) for each in spreads)
     by_class = class_means(difference, labels)
     class_low, class_high = bootstrap_within_classes(difference, labels)
     over_low, over_high = paired_bootstrap(by_class)
@@ -327,6 +332,8 @@ def _against(
         top1_delta=row.top1_error - reference.top1_error,
         top1_delta_low=100 * low,
         top1_delta_high=100 * high,
+        top1_delta_seed_se=math.sqrt(seed_variance) if len(spreads) == 2 else None,
+        top1_delta_image_se=100 * sampling_spread(difference[None]),
         top5_delta=None if row.top5_error is None or reference.top5_error is None else row.top5_error - reference.top5_error,
         mean_class_delta=100 * float(by_class.mean()),
         mean_class_delta_low=100 * class_low,

@@ -105,7 +105,7 @@ def seed_spread(wrong: np.ndarray) -> float | None:
 def sampling_spread(wrong: np.ndarray) -> float:
     """Standard error over the images of the mean error rate of the seeds, as a fraction: what other test images would change.
 
-    wrong  (seeds, n) bool, of the same images in each row. NaN for one image.
+    wrong  (seeds, n) bool, or differences of two sides' wrongness, of the same images in each row. NaN for one image.
     """
     n = wrong.shape[1]
     return float(wrong.mean(axis=0).std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan

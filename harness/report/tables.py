@@ -110,6 +110,11 @@ def _statistics(comparison: Comparison) -> list[str]:
                 f"{row.name}, {len(row.seeds)} seeds: standard deviation {row.top1_error_sd:.2f} over trainings on these images, "
                 f"standard error {row.top1_error_se:.2f} over test images"
             )
+        if row.top1_delta_seed_se is not None:
+            lines.append(
+                f"{row.name} against {rows[0].name}: standard error of the delta {row.top1_delta_seed_se:.2f} from seeds, "
+                f"{row.top1_delta_image_se:.2f} from test images, which alone the intervals are of"
+            )
     if len(rows) > 2:
         lines.append(f"Holm p: McNemar's, adjusted for {len(rows) - 1} pipelines tested against {rows[0].name}")
     return lines
@@ -129,7 +134,10 @@ def comparison_text(comparison: Comparison) -> str:
     table = _text_rows(comparison)
     if comparison.one_view:
         table += f"\n\n{ONE_VIEW}\n\n{_text_rows(comparison.one_view)}"
-    notes = [textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False) for line in _footnotes(comparison)]
+    notes = [
+        textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        for line in _footnotes(comparison)
+    ]
     return "\n".join([table, "", *notes])
 
 

@@ -138,6 +138,12 @@ def test_several_seeds_are_means_and_their_spread(fake: Callable[..., Record]) -
     text = " ".join(str(table).split())
     assert "b, 2 seeds: standard deviation 7.07 over trainings on these images, standard error 4.05 over test images" in text
     assert "Holm" not in text  # one test needs no correction
+    assert row.top1_delta_seed_se is None  # the reference has a single seed
+    both = compare_records([[fake("a", 0, 50), fake("a", 1, 54)], [fake("b", 0, 20), fake("b", 1, 30)]]).rows[1]
+    assert both.top1_delta_seed_se == pytest.approx(np.sqrt(np.var([50, 54], ddof=1) / 2 + np.var([20, 30], ddof=1) / 2))
+    # Mean difference of each image: 20 agree, 10 differ by half, 20 by one, 4 by half, 46 agree.
+    differences = [0.0] * 66 + [-0.5] * 14 + [-1.0] * 20
+    assert both.top1_delta_image_se == pytest.approx(100 * np.std(differences, ddof=1) / 10)
 
 
 def test_several_pipelines_are_corrected_by_holm(fake: Callable[..., Record]) -> None:
