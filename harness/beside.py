@@ -65,16 +65,16 @@ def beside_published(comparison: Comparison, figures: Published | None = None) -
     name = _published_name((source, comparison.title.lower()), figures.datasets)
     facts = figures.datasets[name] if name else None
     copy = "" if name in (source, comparison.title) else f"images of {comparison.title}, not the original files"
-    split = _split(facts, comparison.n_test)
+    split, train = _split(facts, comparison.n_test), facts.train if facts else None
     on_it = [figure for figure in figures.figures if figure.dataset == name and figure.mean_ap is None]
     held = [
-        _beside(figure, row, comparison, split, copy)
+        _beside(figure, row, comparison, split, copy, train)
         for row in comparison.rows
         for figure in on_it
         if any(_is_of(row.pipeline, spec) for spec in figure.yardstick_of)
     ]
     taken = {id(line.figure) for line in held}
-    others = [_beside(figure, None, comparison, split, copy) for figure in on_it if id(figure) not in taken]
+    others = [_beside(figure, None, comparison, split, copy, train) for figure in on_it if id(figure) not in taken]
     return PublishedComparison(
         name=name,
         facts=facts,
@@ -107,7 +107,7 @@ def _is_of(pipeline: str, spec: str) -> bool:
     return ours == name and values.items() <= all_values.items()
 
 
-def _beside(figure: Figure, row: Row | None, comparison: Comparison, split: Split, copy: str) -> Beside:
+def _beside(figure: Figure, row: Row | None, comparison: Comparison, split: Split, copy: str, train: int | None) -> Beside:
     differences = [copy] if copy else []
     if split != figure.split:
         names = {"val": "validation", "test": "test", "own": "a test split of our own"}
@@ -122,8 +122,8 @@ def _beside(figure: Figure, row: Row | None, comparison: Comparison, split: Spli
         differences.append(f"{comparison.n_test:,} test images, theirs {figure.n:,}")
     if row is None:
         return Beside(figure, None, {}, tuple(differences))
-    if row.n_fit < row.n_labelled:
-        differences.append(f"fitted on {row.n_fit:,} of {row.n_labelled:,} labelled images, the others held out for tuning")
+    if row.n_fit != (train or row.n_labelled):
+        differences.append(f"fitted on {row.n_fit:,} of {train or row.n_labelled:,} labelled images")
     ours, theirs = _row_protocol(row), _figure_protocol(figure)
     differences += [f"{what} {ours[what]}, theirs {theirs[what]}" for what in ours if ours[what] != theirs[what]]
     deltas = _deltas(figure, row) if split == figure.split and not other_size else {}

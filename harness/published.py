@@ -32,6 +32,7 @@ class PublishedSet:
     """A data set as tables call it, and its official numbers of images, where it has such splits."""
 
     title: str
+    train: Count | None = None
     val: Count | None = None
     test: Count | None = None
 

@@ -49,7 +49,10 @@ def test_a_copy_of_cifar10_is_held_against_it_and_said_to_be_one() -> None:
     assert "augmentation none, theirs not said" in hog.differences
     network = held(found.lines, "network of the AlexNet paper")
     assert {"views 10, theirs not said", "models 1, theirs not said"} <= set(network.differences)
-    assert "fitted on 45,000 of 50,000 labelled images, the others held out for tuning" in network.differences
+    assert "fitted on 45,000 of 50,000 labelled images" in network.differences
+    few = replace(ROW, n_fit=5_000, n_labelled=5_000)
+    limited = held(beside_published(comparison(few, dataset="cifar10")).lines, "HOG and linear SVM")
+    assert "fitted on 5,000 of 50,000 labelled images" in limited.differences
     human = next(line for line in found.lines if line.figure.family == "human")
     assert human.row is None
     assert "10,000 test images, theirs 400" in human.differences
