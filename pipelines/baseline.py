@@ -45,7 +45,7 @@ def build(
     weigh       choose the weights of the two kinds on tune (as ISI did in 2012), else both count the same
     c           of the SVMs, for rows of length 1; None: chosen on tune, 10 without tune
     flip        train on mirrored images as well; None: if tune says that they show the same
-    views       of a test image, whose scores are averaged: the image, or it and four shifted ones and their mirror images
+    views       of a test image, whose scores are averaged: the image, or it and four shifted ones, and where mirrored ones are trained on, theirs
     """
     from pipelines.handcrafted.bag import BagOfDescriptors, grids
     from pipelines.handcrafted.chain import Chain

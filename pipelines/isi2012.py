@@ -46,7 +46,7 @@ def build(
     epochs       passes over the training images
     c            aggressiveness: how much of an image may be added to the weights; None: chosen on tune, 0.01 without tune
     flip         train on mirrored images as well; None: if tune says that they show the same
-    views        of a test image, whose scores are averaged: the image, or it and four shifted ones and their mirror images
+    views        of a test image, whose scores are averaged: the image, or it and four shifted ones, and where mirrored ones are trained on, theirs
     """
     from pipelines.handcrafted.bag import BagOfDescriptors, grids
     from pipelines.handcrafted.chain import Chain

@@ -42,7 +42,7 @@ def build(
     stride  pixels from one patch to the next
     size    side of the working images in pixels; None: the images' longer side, within 32 and 64
     flip    train on mirrored images as well; None: if tune says that they show the same
-    views   of a test image, whose scores are averaged: the image, or it and four shifted ones and their mirror images
+    views   of a test image, whose scores are averaged: the image, or it and four shifted ones, and where mirrored ones are trained on, theirs
     c       of the SVM, for rows of mean squared length 1; None: chosen on tune, 10 without tune
     """
     from pipelines.handcrafted.chain import Chain

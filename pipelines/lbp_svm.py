@@ -40,7 +40,7 @@ def build(
     directed  59 patterns, else the 10 that are left when turned patterns count as one
     flip      train on mirrored images as well; None: if tune says that they show the same
     c         of the SVM, for rows of mean squared length 1; None: chosen on tune, 1 without tune
-    views     of a test image, whose scores are averaged: the image, or it and four shifted ones and their mirror images
+    views     of a test image, whose scores are averaged: the image, or it and four shifted ones, and where mirrored ones are trained on, theirs
     """
     from pipelines.handcrafted.chain import Chain
     from pipelines.handcrafted.channel import WholeImage

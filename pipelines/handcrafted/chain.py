@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ class Chain:
     positive  how often a row counts for its own class; None: of POSITIVES, with that C, chosen likewise; the default is 1
     weigh     the channels' weights are chosen on tune (`fusion_weights`), else equal
     flip      train on the images and on their mirror images; None: as `may_mirror` finds
-    views     whose scores are averaged: `images.views`
+    views     whose scores are averaged: `images.views`, mirrored ones among them if trained on
     """
 
     def __init__(
@@ -52,18 +53,28 @@ class Chain:
         learner: Learner | None = None,
         positive: float | None = 1.0,
         weigh: bool = False,
-        views: int = 1,
+        views: Literal[1, 10] = 1,
     ) -> None:
         self.channels = channels
         self.learner = learner or ExactSVM()
         self.weigh = weigh
         self.c, self.positive = c, positive
         self.flip = flip
-        self.views = views
+        self.mirrored = flip is not False  # in training and in views; where `flip` leaves it open, `fit` finds out
+        self.asked_views = views
         self.learnt: State = {}
 
+    @property
+    def views(self) -> int:
+        """Of an image, whose scores are averaged."""
+        return 1 if self.asked_views == 1 else 10 if self.mirrored else 5
+
     def fit(self, train: Split, tune: Split | None, context: Context) -> None:
-        flips = (False, True) if (may_mirror(train, tune, context) if self.flip is None else self.flip) else (False,)
+        if self.flip is None:
+            self.mirrored = may_mirror(train, tune, context)
+            if not self.mirrored:
+                context.note("no mirroring: on tune it changes the class")
+        flips = (False, True) if self.mirrored else (False,)
         fits = [ChannelFit(channel, self.learner, train, tune, flips, context) for channel in self.channels]
         weights = torch.full((len(fits),), 1 / len(fits), device=context.device)
         if tune is None:
@@ -82,17 +93,18 @@ class Chain:
         models = [part_of(self.learnt, str(place)) for place in range(len(self.channels))]
         parts = [
             linear(channel.describe(view, model), model["weights"], model["biases"])
-            for view in views(batch.images, self.views)
+            for view in views(batch.images, self.asked_views, self.mirrored)
             for channel, model in zip(self.channels, models, strict=True)
         ]
         weights = self.learnt["fusion"].repeat(self.views) / self.views
         return torch.einsum("k,knc->nc", weights, torch.stack(parts))
 
     def state(self) -> State:
-        return dict(self.learnt)
+        return {**self.learnt, "mirrored": torch.tensor(self.mirrored)}
 
     def load(self, state: State) -> None:
-        self.learnt = dict(state)
+        self.learnt = {name: array for name, array in state.items() if name != "mirrored"}
+        self.mirrored = bool(state["mirrored"])
 
     def _learn(self, fits: Sequence[ChannelFit], chosen: Sequence[Setting], weights: Tensor) -> None:
         models = [fit.model(setting) for fit, setting in zip(fits, chosen, strict=True)]

@@ -70,8 +70,8 @@ def squares(images: Tensor | list[Tensor], side: int) -> Tensor:
     return by_size(images, lambda same: resized(same, (side, side)))
 
 
-def views(images: Tensor | list[Tensor], count: int) -> Iterator[Tensor | list[Tensor]]:
-    """1: the images. 10: these, shifted towards none and towards each of the four corners, then their mirror images.
+def views(images: Tensor | list[Tensor], count: int, mirrored_too: bool) -> Iterator[Tensor | list[Tensor]]:
+    """1: the images. 10: these, shifted towards none and towards each of the four corners, each followed by its mirror image if wanted.
 
     Krizhevsky et al. 2012, section 4.1, cut the corners out. A network that is trained on such cuts knows them; here training sees
     whole images, and cuts enlarged to the whole would show everything at a scale of its own. What a shift uncovers is as the edge.
@@ -84,7 +84,8 @@ def views(images: Tensor | list[Tensor], count: int) -> Iterator[Tensor | list[T
             shifted(images, down, right) if isinstance(images, Tensor) else [shifted(image, down, right) for image in images]
         )
         yield moved
-        yield mirrored(moved)
+        if mirrored_too:
+            yield mirrored(moved)
 
 
 def shifted(images: Tensor, down: int, right: int) -> Tensor:

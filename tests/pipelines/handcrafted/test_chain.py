@@ -209,6 +209,22 @@ def test_the_weight_of_positives_is_chosen_on_tune() -> None:
     assert len(context.curves["val/top1_error_of_positive"]) == 3
 
 
+def test_images_that_may_not_be_mirrored_are_not_mirrored_at_test_time_either() -> None:
+    errors = {}
+    for views in (1, 10):
+        pipeline: Any = hog_svm.build(c=0.1, views=views)
+        context = RunContext()
+        pipeline.fit(digits(slice(400)), digits(slice(400, 500)), context)
+        assert context.notes == ["no mirroring: on tune it changes the class"]
+        fresh: Any = hog_svm.build(c=0.1, views=views)
+        fresh.load(pipeline.state())
+        assert fresh.views == pipeline.views == (1 if views == 1 else 5)
+        errors[views] = error(fresh, digits(slice(500, 900)))
+    assert errors[10] < errors[1] + 3
+    assert hog_svm.build(views=10, flip=False).views == 5  # type: ignore[attr-defined]
+    assert hog_svm.build(views=10, flip=True).views == 10  # type: ignore[attr-defined]
+
+
 def test_a_working_size_below_one_block_is_refused() -> None:
     with pytest.raises(UserError, match="cell \\* block = 64"):
         hog_svm.build(size=32, cell=32).fit(digits(slice(50)), None, RunContext())

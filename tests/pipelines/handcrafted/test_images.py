@@ -40,16 +40,21 @@ def test_high_images_are_shrunk_and_small_ones_enlarged(size: tuple[int, int], s
     assert within(torch.zeros(1, 3, *size, dtype=torch.uint8), 64, 480).shape == (1, 3, *scaled)
 
 
+def test_without_mirrored_ones_there_are_five_views() -> None:
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    assert all(torch.equal(a, b) for a, b in zip(views(images, 10, False), list(views(images, 10, True))[::2], strict=True))
+
+
 def test_ten_views_are_the_image_and_four_shifts_and_their_mirror_images() -> None:
     images = torch.arange(2 * 3 * 16 * 32).reshape(2, 3, 16, 32)
-    ten = list(views(images, 10))
+    ten = list(views(images, 10, True))
     assert torch.equal(torch.as_tensor(ten[0]), images)
     padded = torch.nn.functional.pad(images.float(), (2, 2, 1, 1), mode="replicate").long()
     for number, (top, left) in enumerate([(2, 4), (2, 0), (0, 4), (0, 0)], start=1):
         assert torch.equal(torch.as_tensor(ten[2 * number]), padded[..., top : top + 16, left : left + 32])
     for plain, mirror in zip(ten[::2], ten[1::2], strict=True):
         assert torch.equal(torch.as_tensor(mirror), torch.as_tensor(plain).flip(-1))
-    listed = list(views(list(images), 10))
+    listed = list(views(list(images), 10, True))
     assert all(torch.equal(torch.stack(list(a)), torch.as_tensor(b)) for a, b in zip(listed, ten, strict=True))
 
 
