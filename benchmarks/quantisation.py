@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from harness.comparison import compare
+from harness.comparison.compare import compare
 from harness.runner import run
 
 SPEC = "vgg2012,components=64,c=10,flip=false"

@@ -9,7 +9,7 @@ _EXPORTS = {
     "Dataset": "harness.contract",
     "Split": "harness.contract",
     "UserError": "harness.errors",
-    "compare": "harness.comparison",
+    "compare": "harness.comparison.compare",
     "ensemble": "harness.ensembles",
     "load_dataset": "harness.data.load",
     "run": "harness.runner",

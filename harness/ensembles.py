@@ -23,11 +23,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness.comparison import find_records, same_images
+from harness.comparison.compare import find_records, same_images
+from harness.comparison.protocol import protocol
 from harness.contract import Result, Scores
 from harness.errors import UserError
 from harness.metrics import errors
-from harness.protocol import protocol
 from harness.record import Record, Runs
 from harness.report.run_text import result_lines
 from harness.settings import load_settings

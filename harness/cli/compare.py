@@ -35,7 +35,7 @@ def command(
 ) -> None:
     """Compare finished runs, by pipeline spec or run id, image by image on one test split. The first is the reference."""
     from harness.cli.run import with_missing_runs
-    from harness.comparison import compare
+    from harness.comparison.compare import compare
     from harness.report.tables import comparison_markdown
 
     comparison = with_missing_runs(
@@ -56,7 +56,7 @@ def command(
     click.echo(comparison_markdown(comparison) if markdown else str(comparison))
     beside = None
     if published:
-        from harness.beside import beside_published
+        from harness.comparison.beside import beside_published
         from harness.report.published import published_markdown, published_text
 
         beside = beside_published(comparison)

@@ -172,7 +172,7 @@ def with_missing_runs(
     data_root: Path | None,
 ) -> T:
     """What `ask` returns; the runs that it finds missing are made first where `run_missing` allows it. Raises NoSuchRun where not."""
-    from harness.comparison import NoSuchRun
+    from harness.comparison.compare import NoSuchRun
 
     while True:
         try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Sequence
 
-from harness.beside import BeforeAfter, Beside, PublishedComparison
-from harness.comparison import averages
-from harness.published import METRIC_NAMES, METRICS, Metric
+from harness.comparison.beside import BeforeAfter, Beside, PublishedComparison
+from harness.comparison.compare import averages
+from harness.comparison.published import METRIC_NAMES, METRICS, Metric
 from harness.report.tables import WIDTH, augmentation
 from harness.report.text import text_table
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.comparison import Comparison, Row, averages
+from harness.comparison.compare import Comparison, Row, averages
 from harness.contract import Result
 from harness.progress import duration
 from harness.report.text import text_table

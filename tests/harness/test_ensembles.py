@@ -12,7 +12,7 @@ import pytest
 from scipy.optimize import minimize
 
 import harness
-from harness.comparison import compare
+from harness.comparison.compare import compare
 from harness.contract import Result, Scores
 from harness.ensembles import declarations, declared, ensemble, fitted_sharpness, mixture_weights
 from harness.errors import UserError

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.comparison import compare_records
+from harness.comparison.compare import compare_records
 from harness.contract import Result, Scores
 from harness.record import Record, Runs
 from harness.report.tables import ONE_VIEW, comparison_markdown

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from harness.comparison.published import METRICS, gap, parse, published
 from harness.errors import UserError
-from harness.published import METRICS, gap, parse, published
 from harness.registry import Registry
 from harness.spec import bind, parse_spec
 from harness.stats import normal_interval
@@ -150,7 +150,7 @@ def test_a_wrong_file_is_told_where_it_is_wrong(wrong: str, message: str) -> Non
 
 
 def test_reading_the_file_imports_nothing_heavy() -> None:
-    code = "import sys, harness.published as p; p.published(); print([m for m in ('torch', 'mlflow', 'sklearn', 'scipy') if m in sys.modules])"
+    code = "import sys, harness.comparison.published as p; p.published(); print([m for m in ('torch', 'mlflow', 'sklearn', 'scipy') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 

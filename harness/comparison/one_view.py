@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from harness.protocol import protocol
+from harness.comparison.protocol import protocol
 from harness.record import Record, Runs
 from harness.spec import format_spec, parse_spec
 

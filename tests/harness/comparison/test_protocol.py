@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from harness.comparison.protocol import Protocol, protocol
 from harness.contract import Result
-from harness.protocol import Protocol, protocol
 from harness.record import Record, Runs
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from harness.comparison.one_view import at_one_view
+from harness.comparison.protocol import protocol
 from harness.contract import Result
 from harness.errors import UserError
 from harness.metrics import top_k_wrong
-from harness.one_view import at_one_view
-from harness.protocol import protocol
 from harness.record import SUFFIX, Record, Runs
 from harness.settings import Settings, load_settings
 from harness.stats import (

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.beside import Beside, beside_published
-from harness.comparison import Comparison, Row
+from harness.comparison.beside import Beside, beside_published
+from harness.comparison.compare import Comparison, Row
+from harness.comparison.published import published
 from harness.contract import Result, Scores
-from harness.published import published
 from harness.record import Runs
 from harness.report.published import published_markdown, published_text
 

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 import harness
 from harness import UserError
-from harness.comparison import NoSuchRun, compare, compare_records
+from harness.comparison.compare import NoSuchRun, compare, compare_records
 from harness.contract import Result, Scores
 from harness.record import Record, Runs
 from harness.report.tables import comparison_markdown
@@ -172,7 +172,7 @@ def test_what_was_averaged_at_test_time_stands_in_the_table(made: dict[str, Resu
     pair = harness.ensemble(made["linear"], two, track=False)
     table = compare(made["means"], made["linear"], pair)
     assert [(row.views, row.models) for row in table.rows] == [(1, 1), (1, 1), (1, 2)]
-    assert [row.augmentation for row in table.rows] == [None, ("mirroring by tune",), ("mirroring by tune",)]
+    assert [row.augmentation for row in table.rows] == [None, (), ()]  # digits may not be mirrored
     assert "views x models averaged at test time differ: nearest-mean 1 x 1, raw-linear 1 x 1, ensemble 1 x 2" in table.caveats[-2]
     assert {"views x models", "augmentation"} <= set(re.split("  +", str(table).splitlines()[0]))
     assert not any("views x models" in caveat for caveat in compare(made["means"], made["linear"]).caveats)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from harness.comparison import Comparison, Row
-from harness.published import METRICS, Figure, Metric, Pair, Published, PublishedSet, Split, gap, published
+from harness.comparison.compare import Comparison, Row
+from harness.comparison.published import METRICS, Figure, Metric, Pair, Published, PublishedSet, Split, gap, published
 from harness.spec import parse_spec
 
 NOT_SAID = "not said"
