@@ -90,6 +90,10 @@ class Problem(Protocol):
         """(rows, classes) to (classes, size), summed over processes."""
         ...
 
+    def curved_times(self, curvature: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """`times(weights)`, and `transposed_times(curvature * times(weights))`."""
+        ...
+
     def squares(self) -> Tensor:
         """(size, size): about the sum of x x' over all rows; it preconditions."""
         ...
@@ -107,6 +111,7 @@ class Primal:
         self.size = rows.features + 1
         self.times = rows.times
         self.transposed_times = rows.transposed_times
+        self.curved_times = rows.curved_times
 
     def squares(self) -> Tensor:
         context = self.rows.context
@@ -134,6 +139,10 @@ class Dual:
 
     def transposed_times(self, coefficients: Tensor) -> Tensor:
         return self.rows.context.sum(coefficients.T @ self.coordinates)
+
+    def curved_times(self, curvature: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        products = self.times(weights)
+        return products, self.transposed_times(curvature * products)
 
     def squares(self) -> Tensor:
         factor = self.factor.to(self.rows.dtype)
@@ -198,8 +207,8 @@ def solve_newton_system(problem: Problem, squares: Tensor, curvature: Tensor, gr
     energy = _dot(residual, conditioned)
     goal = RESIDUAL**2 * energy
     for _ in range(MAX_PRODUCTS):
-        products = problem.times(direction)
-        image = direction + problem.transposed_times(curvature * products)
+        products, image = problem.curved_times(curvature, direction)
+        image = image + direction
         size = energy / _dot(direction, image)
         # A class that has arrived stands still while the others go on.
         size = torch.where(energy > goal, size, 0)[:, None]

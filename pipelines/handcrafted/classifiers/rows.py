@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -65,12 +65,20 @@ class Rows:
 
     def transposed_times(self, coefficients: Tensor) -> Tensor:
         """(rows, classes) to (classes, features + 1): the rows of all processes, summed with these coefficients."""
-        parts = coefficients.split([len(block) for block in self.blocks])
-        product = torch.stack([part.T @ block for part, block in zip(parts, self.blocks, strict=True)]).sum(0)
-        constant = coefficients.sum(0)
-        both = self.context.sum(torch.cat([product, constant[:, None]], dim=1))
-        product, constant = both[:, :-1], both[:, -1:]
-        return torch.cat([(product - constant * self.mean) * self.scale, constant], dim=1)
+        product = coefficients.new_zeros(coefficients.shape[1], self.features)
+        for part, block in self._beside(coefficients):
+            product.addmm_(part.T, block)
+        return self._gathered(product, coefficients.sum(0))
+
+    def curved_times(self, curvature: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """`times(weights)`, and `transposed_times` of that multiplied by the curvature (rows, classes): in one pass over the rows."""
+        plain, offset = self.fold(weights)
+        products, product = [], torch.zeros_like(plain)
+        for part, block in self._beside(curvature):
+            products.append(linear(block, plain, offset))
+            product.addmm_((part * products[-1]).T, block)
+        whole = torch.cat(products)
+        return whole, self._gathered(product, (curvature * whole).sum(0))
 
     def fold(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """(classes, features) weights and (classes,) offsets that do to plain features what `weights` do to the rows seen here."""
@@ -109,6 +117,16 @@ class Rows:
         counts[self.context.rank] = len(self)
         start = int(self.context.sum(counts)[: self.context.rank].sum())
         return start, start + len(self)
+
+    def _beside(self, values: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """What stands beside each block in (rows, ...) values, and the block."""
+        return zip(values.split([len(block) for block in self.blocks]), self.blocks, strict=True)
+
+    def _gathered(self, product: Tensor, constant: Tensor) -> Tensor:
+        """Sums of plain features (classes, features) and of the constant (classes,), to those of rows seen from outside, of all processes."""
+        both = self.context.sum(torch.cat([product, constant[:, None]], dim=1))
+        product, constant = both[:, :-1], both[:, -1:]
+        return torch.cat([(product - constant * self.mean) * self.scale, constant], dim=1)
 
     def _seen(self, chunk: Tensor) -> Tensor:
         return torch.cat([(chunk - self.mean) * self.scale, chunk.new_ones(len(chunk), 1)], dim=1)
