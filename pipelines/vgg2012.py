@@ -9,7 +9,7 @@ decompressed chunk by chunk while the SVM learns, so that memory does not grow w
 hinge loss; ours is dual coordinate ascent with the squared one, to a duality gap of 1 %. What the abstract does not say is ours: 64
 dimensions after PCA, and 256 Gaussians by default, which suits fewer images than a million.
 
-Cost: 66 x 4 bytes an image and Gaussian before compression, a 32nd of that on disk (8.4 kB an image by default); each epoch of the
+Cost: 4 x 66 x 4 bytes an image and Gaussian before compression, a 32nd of that on disk (8.4 kB an image by default); each epoch of the
 solver passes once over them, a core of a processor sees some 5,000 images of 10 classes a second.
 """
 
