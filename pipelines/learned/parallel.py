@@ -13,6 +13,7 @@ everybody's. So the gradient of a parameter that all hold is summed over process
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Literal
@@ -64,7 +65,7 @@ def whole(arrays: Mapping[str, torch.Tensor], cuts: Mapping[str, int], exchange:
     return found
 
 
-class _Cutter:
+class _Cutter(ABC):
     """Goes through a network layer by layer and makes the part's layers."""
 
     def __init__(self, network: Network, exchange: Exchange, batch: int) -> None:
@@ -89,8 +90,9 @@ class _Cutter:
         part.load_state_dict({name.removeprefix("network."): array for name, array in own(state, self.cuts, self.exchange).items()})
         return part
 
+    @abstractmethod
     def _before_connected(self, name: str, layer: nn.Module) -> None:
-        raise NotImplementedError
+        """Makes the part's layer for one before the fully connected ones."""
 
     def _gather_units(self, name: str) -> None:
         if self.parted:
