@@ -373,9 +373,10 @@ class Context(Protocol):
 class Pipeline(Protocol):
     """What `build` returns. Learning happens in `fit` alone; everything else leaves the object as it was.
 
-    It may also have `views`, how many views of an image `scores` averages (else 1), and a network `layers(classes, image_size) -> list[dict]`
-    (image_size as Split has it), one dict a layer with `name`, `output` (shape), `parameters` and `multiply_adds` for one view of one
-    image: `harness show` and the columns of protocol and cost read them.
+    It may also have `views`, how many views of an image `scores` averages (else 1), `augmentation`, a tuple of how its training images
+    were varied (crops, mirroring, colour; else its parameters crops, flip and colour tell), and a network
+    `layers(classes, image_size) -> list[dict]` (image_size as Split has it), one dict a layer with `name`, `output` (shape),
+    `parameters` and `multiply_adds` for one view of one image: `harness show` and the columns of protocol and cost read them.
     With a parameter `epochs`, `epochs(images, image_size) -> int`, how many it does on so many training images, and
     `probe(train, tune, context) -> Probe`, after which the object is of no use but for the time that its `scores` take, it can be
     planned and run with --budget.
@@ -469,6 +470,7 @@ class Result:
     command: str
     curves: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
     views: int | None = None  # of a test image, averaged; None: recorded before this was kept, or members of an ensemble differ
+    augmentation: tuple[str, ...] | None = None  # of the training images; None: its parameters tell, or nothing
 
     def to_frame(self) -> Any:
         """One row as a pandas DataFrame."""

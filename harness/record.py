@@ -56,6 +56,8 @@ class Record:
             raw = json.loads(path.read_text())
             for name in ("notes", "remarks"):
                 raw[name] = tuple(raw[name])
+            if raw.get("augmentation") is not None:
+                raw["augmentation"] = tuple(raw["augmentation"])
             raw["curves"] = {name: [(int(step), float(value)) for step, value in points] for name, points in raw["curves"].items()}
             return Result(**raw)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -141,7 +143,8 @@ class Runs:
 
     def create(self, name: str, spec: dict[str, Any]) -> Record:
         """A new running record, its id `<name>-<6 hex digits>`. Raises UserError where nothing can be written."""
-        record = Record(self.folder / f"{name}-{secrets.token_hex(3)}{SUFFIX}")
+        run_id = f"{name}-{secrets.token_hex(3)}"
+        record = Record(self.folder / f".{run_id}{SUFFIX}")  # hidden until it can be resumed
         try:
             record.folder.mkdir(parents=True)
         except OSError as error:
@@ -150,11 +153,12 @@ class Runs:
             ) from error
         record.set_status("running", phase="fit", started=datetime.now(UTC).isoformat(timespec="seconds"))
         write_json(record.folder / "spec.json", spec)
+        record.folder = record.folder.rename(self.folder / f"{run_id}{SUFFIX}")
         return record
 
     def all(self) -> list[Record]:
         """Every record, the oldest first."""
-        folders = [f for f in self.folder.glob("*") if f.is_dir()] if self.folder.is_dir() else []
+        folders = [f for f in self.folder.glob("[!.]*") if f.is_dir()] if self.folder.is_dir() else []
         return [Record(f) for f in sorted(folders, key=lambda f: f.stat().st_mtime)]
 
     def finished(self) -> list[Record]:

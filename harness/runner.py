@@ -166,6 +166,7 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         command=request.command,
         curves=context.curves,
         views=getattr(pipeline, "views", 1),
+        augmentation=getattr(pipeline, "augmentation", None),
     )
 
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 class Protocol:
     """None where the record does not tell.
 
-    augmentation  of the training images: crops, mirroring, colour
+    augmentation  of the training images: crops, mirroring (or mirroring by tune), colour
     views         of a test image whose scores a model averages
     models        whose scores are averaged
     """
@@ -42,7 +42,8 @@ def protocol(record: Record) -> Protocol:
     asked = values.get("views", "1")
     # Ten views asked for may be five, where mirroring changes the class: only the pipeline knew.
     views = result.views if result.views is not None or asked != "1" else 1
-    return Protocol(_augmentation(values, result.notes), views)
+    augmentation = result.augmentation
+    return Protocol(_augmentation(values, result.notes) if augmentation is None else augmentation, views)
 
 
 def _augmentation(values: Mapping[str, str], notes: Iterable[str]) -> tuple[str, ...] | None:

@@ -68,6 +68,14 @@ class NetworkPipeline:
         chosen = self.sight
         return 1 if chosen.views == 1 else (5 if chosen.crops else 1) * (2 if self.mirrored else 1)
 
+    @property
+    def augmentation(self) -> tuple[str, ...]:
+        """How training images are varied."""
+        chosen = self.sight
+        mirroring = "mirroring by tune" if chosen.flip is None else "mirroring"
+        words = {"crops": chosen.crops, mirroring: self.mirrored, "colour": chosen.colour}
+        return tuple(word for word, asked in words.items() if asked)
+
     def fit(self, train: Split, tune: Split | None, context: Context) -> None:
         recipe = self._recipe(train, tune)
         self._trainer(*self._looked_at(train, tune, context), recipe, context).run()

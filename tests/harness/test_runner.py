@@ -176,3 +176,12 @@ def test_a_dead_run_is_told_from_a_running_one() -> None:
     status = {**record.status, "pid_started": record.status["pid_started"] - 100}
     (record.folder / "status.json").write_text(json.dumps(status))
     assert record.state == "dead"
+
+
+def test_a_run_cut_off_before_its_spec_was_written_is_not_on_record() -> None:
+    runs = Runs(Path("runs"))
+    with pytest.raises(TypeError):
+        runs.create("mean-brightness", {"pipeline": object()})  # json gives up where a kill may fall
+    assert runs.all() == []
+    assert runs.create("mean-brightness", {"pipeline": "mean-brightness"}).spec == {"pipeline": "mean-brightness"}
+    assert len(runs.all()) == 1

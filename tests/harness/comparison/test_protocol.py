@@ -40,6 +40,12 @@ def test_of_a_run(recorded, pipeline: str, notes: tuple[str, ...], views: int | 
     assert protocol(recorded(pipeline, notes=notes, views=views)) == expected
 
 
+def test_what_a_pipeline_says_of_its_augmentation_comes_before_what_its_parameters_tell(recorded) -> None:
+    run = recorded("cuda-convnet,layers=80sec,views=10", views=1, augmentation=())
+    assert protocol(run) == Protocol((), 1)
+    assert protocol(recorded("mine,flip=true", views=1, augmentation=("crops",))) == Protocol(("crops",), 1)
+
+
 def test_an_ensemble_has_what_its_members_have_in_common(recorded) -> None:
     a = recorded("alexnet,crops=true,flip=true,views=10", views=10)
     b = recorded("alexnet,crops=true,flip=true,views=1", views=1)

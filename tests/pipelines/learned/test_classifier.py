@@ -6,6 +6,7 @@ import torch
 
 from harness.context import RunContext
 from harness.contract import Pipeline, Split
+from pipelines import cuda_convnet
 from pipelines.alexnet import build
 from pipelines.learned.recipe import RECIPE_2012
 
@@ -52,6 +53,13 @@ def test_scores_are_the_log_of_the_softmax_averaged_over_ten_crops(fitted):
 )
 def test_views_follow_the_switches(options, count):
     assert build(**options).views == count
+
+
+def test_augmentation_follows_the_switches():
+    assert build().augmentation == ("crops", "mirroring by tune", "colour")
+    assert build(crops=False, flip=True, colour=False).augmentation == ("mirroring",)
+    assert cuda_convnet.build(layers="80sec").augmentation == ()
+    assert cuda_convnet.build(layers="11pct").augmentation == ("crops", "mirroring by tune")
 
 
 def test_mirroring_is_off_where_a_mirrored_image_is_of_another_class():
