@@ -28,6 +28,7 @@ from harness.comparison.protocol import protocol
 from harness.contract import Result, Scores
 from harness.errors import UserError
 from harness.metrics import errors
+from harness.probabilities import are_log_probabilities, fitted_sharpness, logsumexp
 from harness.record import Record, Runs
 from harness.report.run_text import result_lines
 from harness.settings import load_settings
@@ -35,7 +36,6 @@ from harness.spec import format_spec, suggest
 
 NAME = "ensemble"
 Weights = Literal["equal", "tune"]
-NORMALISED = 1e-3  # how far from 0 the logarithm of a sum of float32 probabilities may lie
 EM_STEPS, EM_CHANGE = 1000, 1e-6
 
 
@@ -214,31 +214,9 @@ def mixture_weights(log_likelihoods: np.ndarray) -> np.ndarray:
     return weights
 
 
-def fitted_sharpness(scores: Scores) -> float:
-    """The b for which softmax(b * margins) makes the labels likeliest: 1 over the temperature of Guo et al. 2017.
-
-    As if one image more had any label alike, so that b stays finite where every label is right already (as Platt 1999 does).
-    """
-    from scipy.optimize import minimize_scalar
-
-    margins = scores.scores[np.isfinite(scores.scores).all(axis=1)].astype(np.float64)
-    labels = scores.labels[np.isfinite(scores.scores).all(axis=1)]
-    unit = 1 / (margins.std() or 1.0)
-    true, mean = margins[np.arange(len(labels)), labels], margins.mean(axis=1)
-
-    def loss(log_b: float) -> float:
-        b = unit * np.exp(log_b)
-        total = _logsumexp(b * margins)
-        return float((total - b * true).sum() + (total - b * mean).mean())
-
-    return float(unit * np.exp(minimize_scalar(loss, bounds=(-10, 10), method="bounded").x))
-
-
 def _sharpness(record: Record) -> float | None:
     """None where the scores are log-probabilities. Raises UserError where they are margins and there are no tune scores to fit to."""
-    scores = record.scores().scores
-    sums = _logsumexp(scores[np.isfinite(scores).any(axis=1)].astype(np.float64))
-    if np.abs(sums).max(initial=0) < NORMALISED:
+    if are_log_probabilities(record.scores().scores):
         return None
     if not record.result.n_tune:
         raise UserError(
@@ -254,7 +232,7 @@ def _log_probabilities(record: Record, name: str, sharpness: float | None) -> Sc
     logs = scores.scores[order].astype(np.float64)
     if sharpness is not None:
         logs *= sharpness
-        logs -= np.where(np.isfinite(logs).any(axis=1), _logsumexp(logs), 0)[:, None]
+        logs -= np.where(np.isfinite(logs).any(axis=1), logsumexp(logs), 0)[:, None]
     return Scores(scores.keys[order], scores.labels[order], logs)
 
 
@@ -285,13 +263,6 @@ def _same_tune(members: Sequence[Record]) -> bool:
         return False
     keys = [np.sort(member.scores("tune_scores").keys) for member in members]
     return all(np.array_equal(each, keys[0]) for each in keys)
-
-
-def _logsumexp(rows: np.ndarray) -> np.ndarray:
-    """(n,) of (n, classes); -inf for a row of nothing else."""
-    with np.errstate(divide="ignore"):
-        highest = np.where(np.isfinite(rows).any(axis=1), rows.max(axis=1), 0)
-        return highest + np.log(np.exp(rows - highest[:, None]).sum(axis=1))
 
 
 def _joint(digests: Sequence[str]) -> str:

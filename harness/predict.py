@@ -51,7 +51,14 @@ def predict(
 
 
 def load_pipeline(record: Record, device: torch.device, plugins: Sequence[str] = ()) -> Pipeline:
-    """The fitted pipeline of a run. Raises UserError when it was an object and not a file, is an ensemble, or its source is gone."""
+    """The fitted pipeline of a run. Raises UserError as `new_pipeline` does."""
+    pipeline = new_pipeline(record, plugins)
+    pipeline.load(load_arrays(record.state_file, device)[0])
+    return pipeline
+
+
+def new_pipeline(record: Record, plugins: Sequence[str] = ()) -> Pipeline:
+    """The same, before it has learnt anything. Raises UserError when it was an object and not a file, is an ensemble, or its source is gone."""
     spec = record.spec
     if "members" in spec:
         raise UserError(f"run {record.run_id} is an ensemble; predict with its members: {', '.join(spec['members'])}")
@@ -61,7 +68,6 @@ def load_pipeline(record: Record, device: torch.device, plugins: Sequence[str] =
         "pipeline", spec["pipeline"]
     )
     pipeline: Pipeline = build(**values)
-    pipeline.load(load_arrays(record.folder / "state.safetensors", device)[0])
     return pipeline
 
 
