@@ -50,7 +50,7 @@ class Sight:
 
 
 class NetworkPipeline:
-    """The contract's four methods, and `layers`."""
+    """The contract's four methods, and what it leaves open: `layers`, `views`, `embed`, `epochs` and `probe`."""
 
     def __init__(self, design: Design, sight: Sight, *, init_from: str | None = None, parallel: Mode = "data") -> None:
         """`init_from` is the run whose layers the network starts from where they fit; None: from random weights. `parallel` is how
@@ -145,6 +145,12 @@ class NetworkPipeline:
         )
         logs = torch.stack([self.network(crop).log_softmax(1) for crop in crops])
         return logs.logsumexp(0) - math.log(len(logs))
+
+    @torch.inference_mode()
+    def embed(self, batch: Batch) -> torch.Tensor:
+        """(n, d) float32: the last hidden layer's values for the centre of each image."""
+        images = self._input(square(batch.images, self.pixels.side).to(batch.index.device))
+        return self.network.hidden(CentreCrop(self.network.crop)(images)).float()
 
     def state(self) -> State:
         network = {f"network.{name}": array for name, array in self.network.state_dict().items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil, prod
 from typing import Any, Literal
@@ -82,10 +82,12 @@ class Network(nn.Module):
 
     def forward(self, images: torch.Tensor, noise: BatchNoise | None = None) -> torch.Tensor:
         """`noise` given: training; None: test."""
-        values = images.contiguous(memory_format=torch.channels_last)
-        for layer in self.children():
-            values = layer(values, noise) if isinstance(layer, (Dropout, BatchNorm)) else layer(values)
-        return values
+        return _through(self.children(), images, noise)
+
+    def hidden(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, d) what the last layer makes the logits of, at test."""
+        *hidden, _ = self.children()
+        return _through(hidden, images, None).flatten(1)
 
     def initialise(self, init: Init, generator: torch.Generator) -> None:
         """Draw the weights; the generator is on the CPU, so that a seed means the same network on every device.
@@ -185,6 +187,13 @@ class Chain:
     def _weigh(self, name: str, layer: Weighted, shape: tuple[int, ...], start: Start) -> None:
         self.starts[name] = start
         self.add(name, layer, shape)
+
+
+def _through(layers: Iterable[nn.Module], images: torch.Tensor, noise: BatchNoise | None) -> torch.Tensor:
+    values = images.contiguous(memory_format=torch.channels_last)
+    for layer in layers:
+        values = layer(values, noise) if isinstance(layer, (Dropout, BatchNorm)) else layer(values)
+    return values
 
 
 def _fan_in(layer: Weighted) -> int:

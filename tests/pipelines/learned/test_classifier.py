@@ -172,3 +172,25 @@ def test_switches(options):
     pipeline = build(epochs=1, **options)
     pipeline.fit(split(), None, RunContext())
     assert pipeline.scores(batch()).shape == (5, 3)
+
+
+def test_the_embedding_is_what_the_logits_are_made_of(fitted):
+    """At one view, the last layer of it gives the scores; nothing of it depends on the rest of the batch."""
+    images = batch()
+    one_view = build(epochs=1, flip=True, views=1)
+    one_view.load(fitted.state())
+    features = one_view.embed(images)
+    assert features.shape[0] == 5
+    *_, last = one_view.network.children()
+    with torch.inference_mode():
+        torch.testing.assert_close(last(features).log_softmax(1), one_view.scores(images))
+    torch.testing.assert_close(one_view.embed(next(split(5, seed=2).batches(2))), features[:2])
+    assert torch.equal(fitted.embed(images), features)  # whatever scores averages
+
+
+def test_a_network_without_a_layer_of_units_embeds_its_last_maps():
+    pipeline = cuda_convnet.build(epochs=1)
+    pipeline.fit(split(), split(seed=1), RunContext())
+    features = pipeline.embed(batch())
+    *_, last = pipeline.network.children()
+    assert features.shape == (5, last.in_features)
