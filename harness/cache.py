@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.contract import State
 from harness.files import load_arrays, save_arrays
+from harness.machine import Spent
 
 LIMIT_BYTES = 20 * 2**30
 
 
 class Cache:
-    """Keeps what `make` returned under the hash of (source hash, key), and counts the seconds that hits save: once for each key,
-    and not for what this process made itself, since without a cache it would have kept that in memory.
+    """Keeps what `make` returned under the hash of (source hash, key), and counts the seconds that hits save, on the wall and of processor:
+    once for each key, and not for what this process made itself, since without a cache it would have kept that in memory.
 
     Above `limit` bytes the files used longest ago go first. A full disk costs the saving, never the run.
     """
@@ -26,28 +27,30 @@ class Cache:
         self.folder = folder
         self.source_hash = source_hash
         self.limit = limit
-        self.saved_seconds = 0.0
+        self.saved = Spent()
         self._seen: set[Path] = set()
 
     def __call__(self, key: Mapping[str, Any], make: Callable[[], State]) -> State:
         text = json.dumps({**key, "source": self.source_hash}, sort_keys=True, default=str)
         path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
-        started = time.perf_counter()
+        started = Spent.so_far()
         if path.exists():
             arrays, facts = load_arrays(path)
             path.touch()
             if path not in self._seen:
-                self.saved_seconds += max(0.0, float(facts["seconds"]) - (time.perf_counter() - started))
+                made = Spent(float(facts["seconds"]), float(facts.get("cpu_seconds", math.nan)))  # nan: kept before it was counted
+                saved = made - (Spent.so_far() - started)
+                self.saved += Spent(max(saved.seconds, 0.0), max(saved.cpu_seconds, 0.0))  # of nan and 0 the first, nan
             self._seen.add(path)
             return arrays
         self._seen.add(path)
-        saved_before = self.saved_seconds
+        saved_before = self.saved
         arrays = make()
         # What hits inside `make` saved counts as time that this stage takes.
-        seconds = time.perf_counter() - started + self.saved_seconds - saved_before
+        spent = (Spent.so_far() - started) + (self.saved - saved_before)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_arrays(path, arrays, {"seconds": str(seconds), "key": text})
+            save_arrays(path, arrays, {"seconds": str(spent.seconds), "cpu_seconds": str(spent.cpu_seconds), "key": text})
             self._evict(keep=path)
         except OSError:
             pass

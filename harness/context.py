@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from harness.contract import Checkpoint, Learnt, Pipeline, State
 from harness.distributed import ALONE, Processes
 from harness.errors import UserError
 from harness.files import load_arrays, save_arrays
-from harness.machine import Stopwatch
+from harness.machine import Spent, Stopwatch
 
 T = TypeVar("T")
 CHECKPOINT_SECONDS = 120.0  # a killed run loses at most this much work and the stage it was in
@@ -102,8 +103,8 @@ class RunContext:
         self.learnt = learnt
 
     @property
-    def cached_seconds(self) -> float:
-        return self._cache.saved_seconds if self._cache else 0.0
+    def cached(self) -> Spent:
+        return self._cache.saved if self._cache else Spent()
 
     def cache(self, key: Mapping[str, Any], make: Callable[[], State]) -> State:
         if self._cache is None:
@@ -124,10 +125,15 @@ class RunContext:
 
     def facts(self) -> dict[str, Any]:
         """What a resumed run must know of the part that was done before."""
-        return {"curves": self.curves, "notes": self.notes, "refitted": self.refitted, "seconds": self.stopwatch.seconds}
+        spent = self.stopwatch.spent
+        # Of several processes only the first one's is at hand here, and those that go on may be more or fewer.
+        cpu_seconds = spent.cpu_seconds if self.world == 1 else math.nan
+        done = {"curves": self.curves, "notes": self.notes, "refitted": self.refitted}
+        return {**done, "seconds": spent.seconds, "cpu_seconds": cpu_seconds}
 
     def restore(self, facts: Mapping[str, Any]) -> None:
         self.curves = {name: [(int(step), float(value)) for step, value in points] for name, points in facts["curves"].items()}
         self.notes = list(facts["notes"])
         self.refitted = bool(facts["refitted"])
-        self.stopwatch.earlier += float(facts["seconds"])
+        cpu_seconds = float(facts.get("cpu_seconds", math.nan)) if self.rank == 0 else 0.0  # once, however many processes go on
+        self.stopwatch.earlier += Spent(float(facts["seconds"]), cpu_seconds)

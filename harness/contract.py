@@ -377,6 +377,8 @@ class Pipeline(Protocol):
     were varied (crops, mirroring, colour; else its parameters crops, flip and colour tell), and a network
     `layers(classes, image_size) -> list[dict]` (image_size as Split has it), one dict a layer with `name`, `output` (shape),
     `parameters` and `multiply_adds` for one view of one image: `harness show` and the columns of protocol and cost read them.
+    `embed(batch) -> (n, d)` float on the batch's device, the last hidden layer or whatever stands before the linear classifier, lets
+    `harness report` show the training images that lie nearest to a test image.
     With a parameter `epochs`, `epochs(images, image_size) -> int`, how many it does on so many training images, and
     `probe(train, tune, context) -> Probe`, after which the object is of no use but for the time that its `scores` take, it can be
     planned and run with --budget.
@@ -452,7 +454,7 @@ class Result:
     mean_class_error: float | None
     tune_top1_error: float | None
 
-    fit_seconds: float  # as if nothing had been cached
+    fit_seconds: float  # tuning included, as if nothing had been cached
     score_seconds: float | None
     cached_seconds: float  # the part of fit_seconds that a cache saved
     images_per_second: float | None  # scored
@@ -471,6 +473,14 @@ class Result:
     curves: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
     views: int | None = None  # of a test image, averaged; None: recorded before this was kept, or members of an ensemble differ
     augmentation: tuple[str, ...] | None = None  # of the training images; None: its parameters tell, or nothing
+    # Of processor, user and system, of all processes with their threads and children; cached as for fit_seconds. None, here and below, also
+    # where a run was recorded before this was kept.
+    fit_cpu_seconds: float | None = None
+    score_cpu_seconds: float | None = None
+    cached_cpu_seconds: float | None = None
+    fit_device_seconds: float | None = None  # accelerators times the seconds that they were held
+    score_device_seconds: float | None = None
+    model_bytes: int | None = None  # of the arrays of the saved state
 
     def to_frame(self) -> Any:
         """One row as a pandas DataFrame."""

@@ -36,6 +36,10 @@ from harness.spec import format_spec, suggest
 
 NAME = "ensemble"
 Weights = Literal["equal", "tune"]
+SUMS = (
+    "params_millions", "gflops_per_image", "model_bytes", "fit_cpu_seconds", "score_cpu_seconds", "cached_cpu_seconds",
+    "fit_device_seconds", "score_device_seconds",
+)  # fmt: skip
 EM_STEPS, EM_CHANGE = 1000, 1e-6
 
 
@@ -148,9 +152,7 @@ class _Made:
             absent["tune_top1_error"] = "the members did not all score the same tune images"
         flags = ["--allow-different-train"] if self.caveats else []
         score_seconds = _total([r.score_seconds for r in results])
-        costs: dict[str, Any] = {
-            name: _total([getattr(r, name) for r in results]) for name in ("params_millions", "gflops_per_image")
-        }
+        costs: dict[str, Any] = {name: _total([getattr(r, name) for r in results]) for name in SUMS}
         absent |= {name: "not known of every member" for name, value in costs.items() if value is None}
         return replace(
             self.first,

@@ -46,3 +46,12 @@ def load_arrays(path: Path, device: str | torch.device = "cpu") -> tuple[dict[st
 
     with safe_open(path, framework="pt", device=str(device)) as file:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
+
+
+def arrays_bytes(path: Path) -> int | None:
+    """Bytes of the tensors that `save_arrays` wrote, names and facts left out; None where there is no such file. Imports no torch."""
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    return path.stat().st_size - 8 - header  # the format: 8 bytes that say the header's length, header, arrays

@@ -7,7 +7,8 @@ import platform
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -38,29 +39,59 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def cpu_seconds() -> float:
+    """Seconds of processor that this process has taken so far, user and system, with all its threads and child processes."""
+    import psutil
+
+    total = time.process_time() + sum(os.times()[2:4])  # ours, and children that have ended
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            total += sum(child.cpu_times()[:4])
+    return total
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds on the wall, and seconds of processor: of all threads and child processes, user and system."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    @classmethod
+    def so_far(cls) -> Spent:
+        """By this process; only differences mean anything."""
+        return cls(time.perf_counter(), cpu_seconds())
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.seconds + other.seconds, self.cpu_seconds + other.cpu_seconds)
+
+    def __sub__(self, other: Spent) -> Spent:
+        return Spent(self.seconds - other.seconds, self.cpu_seconds - other.cpu_seconds)
+
+
 class Stopwatch:
-    """Seconds since it was made, less pauses, plus `earlier` ones; every reading waits for the device first."""
+    """What was spent since it was made, less pauses, plus what was spent `earlier`; every reading waits for the device first."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.earlier = 0.0
-        synchronize(device)
-        self._started = time.perf_counter()
+        self.earlier = Spent()
+        self._started = self._now()
+
+    def _now(self) -> Spent:
+        synchronize(self.device)
+        return Spent.so_far()
 
     @property
-    def seconds(self) -> float:
-        synchronize(self.device)
-        return self.earlier + time.perf_counter() - self._started
+    def spent(self) -> Spent:
+        return self.earlier + (self._now() - self._started)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        synchronize(self.device)
-        began = time.perf_counter()
+        began = self._now()
         try:
             yield
         finally:
-            synchronize(self.device)
-            self._started += time.perf_counter() - began
+            self._started += self._now() - began
 
 
 def describe_machine(device: torch.device, world: int) -> dict[str, Any]:

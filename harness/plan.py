@@ -17,6 +17,7 @@ from harness.distributed import Processes
 from harness.errors import UserError
 from harness.machine import PeakMemory, describe_machine, synchronize
 from harness.progress import duration
+from harness.report.text import size
 from harness.request import Request
 from harness.scoring import SCORE_BATCH
 from harness.spec import suggest
@@ -111,10 +112,10 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(f"score      about {duration(plan.score)}")
     if plan.running is not None and plan.kept is not None:
         lines.append(
-            f"disk       {_size(plan.running)} while it runs, {_size(plan.kept)} kept: state and scores, the data set not counted"
+            f"disk       {size(plan.running)} while it runs, {size(plan.kept)} kept: state and scores, the data set not counted"
         )
     if plan.memory is not None:
-        lines.append(f"memory     about {_size(plan.memory)} a process")
+        lines.append(f"memory     about {size(plan.memory)} a process")
     if plan.kept is None:
         lines.append("not known  score, disk and memory: for those plan it here, without --on")
     return lines
@@ -168,7 +169,3 @@ def _score_seconds(pipeline: Pipeline, test: Split, group: Processes) -> float:
     pipeline.scores(batch)
     synchronize(group.device)
     return (time.perf_counter() - started) * len(test) / len(batch) / group.world
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

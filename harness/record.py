@@ -29,7 +29,7 @@ import numpy as np
 
 from harness.contract import Learnt, Result, Scores
 from harness.errors import UserError
-from harness.files import write_atomic, write_json
+from harness.files import arrays_bytes, write_atomic, write_json
 
 SUFFIX = ".unfinished"
 
@@ -48,6 +48,10 @@ class Record:
     def finished(self) -> bool:
         return not self.folder.name.endswith(SUFFIX)
 
+    @property
+    def state_file(self) -> Path:
+        return self.folder / "state.safetensors"
+
     @cached_property
     def result(self) -> Result:
         """Raises UserError when the file is missing, damaged or of another version."""
@@ -59,6 +63,7 @@ class Record:
             if raw.get("augmentation") is not None:
                 raw["augmentation"] = tuple(raw["augmentation"])
             raw["curves"] = {name: [(int(step), float(value)) for step, value in points] for name, points in raw["curves"].items()}
+            raw.setdefault("model_bytes", arrays_bytes(self.state_file))  # recorded before this was kept
             return Result(**raw)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} cannot be read ({error}); remove the run with: harness runs rm {self.run_id}") from error
@@ -104,10 +109,9 @@ class Record:
 
         if not self.finished:
             raise UserError(f"run {self.run_id} is not finished ({self.state}); finish it with: harness run --resume {self.run_id}")
-        path = self.folder / "state.safetensors"
-        if not path.exists():
+        if not self.state_file.exists():
             raise UserError(f"run {self.run_id} ({self.spec['pipeline']}) keeps no state to start from")
-        return Learnt(self.run_id, self.spec["title"], tuple(self.spec["class_names"]), load_arrays(path)[0])
+        return Learnt(self.run_id, self.spec["title"], tuple(self.spec["class_names"]), load_arrays(self.state_file)[0])
 
     def save_scores(self, scores: Scores, name: str = "scores") -> None:
         arrays = dataclasses.asdict(scores)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,8 +20,8 @@ from harness.contract import Dataset, Pipeline, Result, Split
 from harness.data.load import Splits
 from harness.distributed import Processes, processes
 from harness.errors import UserError
-from harness.files import load_arrays, save_arrays
-from harness.machine import PeakMemory, choose_device, describe_machine
+from harness.files import arrays_bytes, load_arrays, save_arrays
+from harness.machine import PeakMemory, Spent, choose_device, describe_machine
 from harness.metrics import errors
 from harness.progress import progress
 from harness.record import Record, Runs
@@ -29,6 +30,7 @@ from harness.request import Request, resolve
 from harness.scoring import score
 
 VERSIONS = ("torch", "torchvision", "numpy", "scikit-learn", "before-after-harness")
+FIT_COSTS = ("fit_seconds", "cached_seconds", "fit_cpu_seconds", "cached_cpu_seconds")
 Say = Callable[[str], None]
 
 
@@ -110,19 +112,17 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         score_tune=keep_tune_scores,
         learnt=lambda run: runs.find(run).learnt(),
     )
-    pipeline, fit_seconds, cached_seconds = _fitted(request, record, context)
+    pipeline, fit_costs = _fitted(request, record, context)
     if group.first:
         record.set_status("running", phase="score")
-    scores, score_seconds = (
-        score(pipeline, splits.test, group, progress=shown, label="scoring test") if request.test else (None, None)
-    )
+    scores, spent = score(pipeline, splits.test, group, progress=shown, label="scoring test") if request.test else (None, None)
     if scores is not None and group.first:
         record.save_scores(scores)
 
     n_train, n_tune = len(splits.train), len(splits.tune) if splits.tune else 0
     tune_scores = record.scores("tune_scores") if group.first and splits.tune else None
-    params, gflops, absent = _cost(pipeline, splits)
-    measured = errors(scores)
+    costs, absent = _costs(pipeline, splits, group, fit_costs, spent)
+    measured: dict[str, Any] = errors(scores)
     if scores is not None and measured["top5_error"] is None:
         absent["top5_error"] = f"{splits.test.classes} classes are too few for a top-5 error to say anything"
     return Result(
@@ -149,13 +149,9 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         test_looks=runs.test_looks(request.name, splits.test.digest) + (scores is not None),
         **measured,
         tune_top1_error=errors(tune_scores)["top1_error"],
-        fit_seconds=fit_seconds,
-        score_seconds=score_seconds,
-        cached_seconds=cached_seconds,
-        images_per_second=len(splits.test) / score_seconds if score_seconds else None,
+        **costs,
         peak_memory_mb=peak.megabytes,
-        params_millions=params,
-        gflops_per_image=gflops,
+        model_bytes=arrays_bytes(record.state_file),
         notes=tuple(context.notes),
         remarks=splits.remarks,
         absent=absent,
@@ -170,38 +166,58 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
     )
 
 
-def _fitted(request: Request, record: Record, context: RunContext) -> tuple[Pipeline, float, float]:
-    """(the pipeline, seconds of its fit as if nothing had been cached, those that a cache saved); from the record when that was done
+def _fitted(request: Request, record: Record, context: RunContext) -> tuple[Pipeline, dict[str, Any]]:
+    """(the pipeline, what its fit cost as if nothing had been cached, and what of that a cache saved); from the record when that was done
     before an interruption."""
     splits, group = request.splits, context.processes
     pipeline = request.build()
-    state_file = record.folder / "state.safetensors"
+    state_file = record.state_file
     if state_file.exists():
         state, saved = load_arrays(state_file, group.device)
         pipeline.load(state)
         facts = json.loads(saved["fit"])
         context.restore(facts)
-        return pipeline, facts["fit_seconds"], facts["cached_seconds"]
+        return pipeline, {name: facts.get(name) for name in FIT_COSTS}
     tune = splits.tune.sharded(group.rank, group.world) if splits.tune else None
     pipeline.fit(splits.train.sharded(group.rank, group.world), tune, context)
-    cached_seconds = context.cached_seconds
-    fit_seconds = context.stopwatch.seconds + cached_seconds
+    cached = context.cached
+    spent = context.stopwatch.spent + cached
+    cpu_seconds = (sum(group.gather(part.cpu_seconds)) for part in (spent, cached))
+    costs = dict(zip(FIT_COSTS, (spent.seconds, cached.seconds, *map(_known, cpu_seconds)), strict=True))
     if not context.refitted:
         context.score_tune(pipeline)
     if group.first:
-        facts = {**context.facts(), "fit_seconds": fit_seconds, "cached_seconds": cached_seconds}
-        save_arrays(state_file, pipeline.state(), {"fit": json.dumps(facts)})
-    return pipeline, fit_seconds, cached_seconds
+        save_arrays(state_file, pipeline.state(), {"fit": json.dumps({**context.facts(), **costs})})
+    return pipeline, costs
 
 
-def _cost(pipeline: Pipeline, splits: Splits) -> tuple[float | None, float | None, dict[str, str]]:
-    """(millions of parameters, GFLOP an image over all views, why a figure is absent)."""
+def _costs(
+    pipeline: Pipeline, splits: Splits, group: Processes, fit_costs: dict[str, Any], spent: Spent | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """(fields of Result by name: seconds, parameters, operations; why a figure is absent). `spent` on scoring, by this process."""
+    absent: dict[str, str] = {}
+    costs = {**fit_costs, "score_seconds": None, "score_cpu_seconds": None, "images_per_second": None}
+    if spent:
+        costs["score_seconds"], costs["images_per_second"] = spent.seconds, len(splits.test) / spent.seconds
+        costs["score_cpu_seconds"] = sum(group.gather(spent.cpu_seconds))
+    if costs["fit_cpu_seconds"] is None:
+        absent["fit_cpu_seconds"] = absent["cached_cpu_seconds"] = "a part was cached, or done before an interruption, uncounted"
+    for stage in ("fit", "score"):
+        seconds = costs[f"{stage}_seconds"]
+        costs[f"{stage}_device_seconds"] = None if group.device.type == "cpu" or seconds is None else group.world * seconds
+        if group.device.type == "cpu":
+            absent[f"{stage}_device_seconds"] = "computed on the CPU"
     if not hasattr(pipeline, "layers"):
-        reason = "only networks list their layers"
-        return None, None, {"params_millions": reason, "gflops_per_image": reason}
+        absent["params_millions"] = absent["gflops_per_image"] = "only networks list their layers"
+        return {**costs, "params_millions": None, "gflops_per_image": None}, absent
     layers = pipeline.layers(splits.train.classes, splits.train.image_size)
-    views = getattr(pipeline, "views", 1)
-    return sum(x["parameters"] for x in layers) / 1e6, 2 * views * sum(x["multiply_adds"] for x in layers) / 1e9, {}
+    multiply_adds = getattr(pipeline, "views", 1) * sum(layer["multiply_adds"] for layer in layers)
+    parameters = sum(layer["parameters"] for layer in layers)
+    return {**costs, "params_millions": parameters / 1e6, "gflops_per_image": 2 * multiply_adds / 1e9}, absent
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _record_failure(error: BaseException, request: Request, record: Record, lines: list[str], track: bool) -> None:

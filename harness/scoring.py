@@ -11,15 +11,15 @@ import torch
 from harness.contract import Pipeline, Scores, Split
 from harness.distributed import Processes
 from harness.errors import UserError
-from harness.machine import Stopwatch
+from harness.machine import Spent, Stopwatch
 
 SCORE_BATCH = 128  # images
 
 
 def score(
     pipeline: Pipeline, split: Split, group: Processes, *, progress: Callable[..., Iterator[Any]], label: str
-) -> tuple[Scores, float]:
-    """(the scores of a split, seconds). Every process scores its share; images that cannot be decoded get a row of -inf, which
+) -> tuple[Scores, Spent]:
+    """(the scores of a split, what this process spent). Every process scores its share; images that cannot be decoded get a row of -inf, which
     is wrong by the rule on ties. Raises UserError when the pipeline returns another shape or NaN.
     """
     readable = split.take(np.flatnonzero(split.rows >= 0))
@@ -38,10 +38,10 @@ def score(
             )
         parts.append((batch.index.cpu().numpy(), rows.detach().to("cpu", torch.float32).numpy()))
     gathered = [part for parts_of_one in group.gather(parts) for part in parts_of_one]
-    seconds = stopwatch.seconds
+    spent = stopwatch.spent
     scores = np.full((len(split), split.classes), -np.inf, dtype=np.float32)
     for index, rows_of_batch in gathered:
         scores[positions[index]] = rows_of_batch
     if bad := int(np.isnan(scores).any(axis=1).sum()):
         raise UserError(f"the pipeline gave NaN scores for {bad} of {len(split)} images")
-    return Scores(split.keys, split.labels, scores), seconds
+    return Scores(split.keys, split.labels, scores), spent

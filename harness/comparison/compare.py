@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harness.comparison.cost import Cost, cost, frontier
 from harness.comparison.one_view import at_one_view
 from harness.comparison.protocol import protocol
 from harness.contract import Result
@@ -77,6 +78,8 @@ class Row:
     mean_class_error: float
     fit_seconds: float
     score_seconds: float
+    cost: Cost = field(default_factory=Cost)
+    on_frontier: bool | None = None  # no other row of the table is as accurate and as cheap to fit, and better in one of the two
     top1_delta: float | None = None  # None in the reference row, as all below
     top1_delta_low: float | None = None
     top1_delta_high: float | None = None
@@ -116,7 +119,8 @@ class Comparison:
         """One row a pipeline, as a pandas DataFrame."""
         import pandas as pd
 
-        return pd.DataFrame([asdict(row) for row in self.rows])
+        flat = [{**asdict(row), **{f"cost.{name}": value for name, value in vars(row.cost).items()}} for row in self.rows]
+        return pd.DataFrame(flat).drop(columns="cost")
 
     def __str__(self) -> str:
         from harness.report.tables import comparison_text
@@ -159,6 +163,8 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
     labels = next(iter(answers[0].values())).labels
     wrongs = [{seed: answer.wrong for seed, answer in group.items()} for group in answers]
     rows = [_row(group, wrong) for group, wrong in zip(groups, wrongs, strict=True)]
+    worth = frontier([(row.top1_error, row.fit_seconds) for row in rows])
+    rows = [replace(row, on_frontier=on) for row, on in zip(rows, worth, strict=True)]
     compared = _holm(
         [rows[0], *(_against(row, wrong, rows[0], wrongs[0], labels) for row, wrong in zip(rows[1:], wrongs[1:], strict=True))]
     )
@@ -307,6 +313,7 @@ def _row(records: Sequence[Record], wrong: dict[int, np.ndarray]) -> Row:
         mean_class_error=float(np.mean([r.mean_class_error or 0.0 for r in results])),
         fit_seconds=float(np.mean([r.fit_seconds for r in results])),
         score_seconds=float(np.mean([r.score_seconds or 0.0 for r in results])),
+        cost=cost(results),
     )
 
 

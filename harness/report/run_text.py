@@ -12,6 +12,7 @@ from harness.contract import Result
 from harness.progress import duration
 from harness.record import Runs
 from harness.report.tables import interval, percent
+from harness.report.text import size
 
 if TYPE_CHECKING:
     from harness.request import Request
@@ -51,7 +52,11 @@ def result_lines(result: Result) -> list[str]:
     lines.append(f"fit        {duration(result.fit_seconds)}{cached}; {result.n_fit:,} labelled images{refitted}")
     if result.score_seconds is not None:
         lines.append(f"score      {duration(result.score_seconds)}, {result.images_per_second:,.0f} images/s")
-    lines.append(f"memory     {result.peak_memory_mb:,.0f} MB at most")
+    if result.fit_cpu_seconds is not None:
+        scoring = f", {duration(result.score_cpu_seconds)} in score" if result.score_cpu_seconds is not None else ""
+        lines.append(f"CPU        {duration(result.fit_cpu_seconds)} in fit{scoring}")
+    model = f"; model {size(result.model_bytes)}" if result.model_bytes is not None else ""
+    lines.append(f"memory     {result.peak_memory_mb:,.0f} MB at most{model}")
     return [*lines, *(f"note       {note}" for note in result.notes), f"run        {result.run_id}"]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from harness.comparison.compare import Comparison, Row, averages
 from harness.contract import Result
 from harness.progress import duration
+from harness.report.cost_table import cost_notes, cost_table
 from harness.report.text import text_table
 
 ONE_VIEW = "at one view and one model each"
@@ -75,12 +76,14 @@ def _rich_cells(row: Row, chosen: Sequence[Column], escape: Callable[[str], str]
     return [f"{name}<br><small>{escape(_notes(row))}</small>" if row.notes else name, *others]
 
 
-def _footnotes(comparison: Comparison) -> list[str]:
+def footnotes(comparison: Comparison) -> list[str]:
+    """What stands below the table, a line each."""
     lines = [
         f"{comparison.title}, n = {comparison.n_test:,} test images, test digest {comparison.test_digest}",
         "delta in points against the first row, negative is better; smallest: the least difference this n can show (exact McNemar, 5 %)",
         "views x models: averaged at test time; augmentation: of the training images; ?: not on record",
         *_statistics(comparison),
+        *cost_notes(comparison.rows),
         *comparison.caveats,
     ]
     single = comparison.one_view.rows if comparison.one_view else ()
@@ -134,9 +137,10 @@ def comparison_text(comparison: Comparison) -> str:
     table = _text_rows(comparison)
     if comparison.one_view:
         table += f"\n\n{ONE_VIEW}\n\n{_text_rows(comparison.one_view)}"
+    table += f"\n\n{text_table(*cost_table(comparison.rows))}"
     notes = [
         textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-        for line in _footnotes(comparison)
+        for line in footnotes(comparison)
     ]
     return "\n".join([table, "", *notes])
 
@@ -145,13 +149,17 @@ def comparison_markdown(comparison: Comparison) -> str:
     table = _markdown_rows(comparison)
     if comparison.one_view:
         table += ["", f"{ONE_VIEW}:", "", *_markdown_rows(comparison.one_view)]
-    return "\n".join([*table, "", *(f"- {line}" for line in _footnotes(comparison))])
+    table += ["", *_markdown_table(*cost_table(comparison.rows))]
+    return "\n".join([*table, "", *(f"- {line}" for line in footnotes(comparison))])
 
 
 def _markdown_rows(comparison: Comparison) -> list[str]:
     chosen = columns(comparison)
-    rows = [[head for head, _ in chosen], ["---"] * len(chosen), *(_rich_cells(row, chosen, str) for row in comparison.rows)]
-    return ["| " + " | ".join(row) + " |" for row in rows]
+    return _markdown_table([head for head, _ in chosen], [_rich_cells(row, chosen, str) for row in comparison.rows])
+
+
+def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
 
 
 def comparison_html(comparison: Comparison) -> str:
@@ -159,7 +167,9 @@ def comparison_html(comparison: Comparison) -> str:
     tables = _html_rows(comparison)
     if comparison.one_view:
         tables += f"<p>{ONE_VIEW}</p>{_html_rows(comparison.one_view)}"
-    notes = "".join(f"<li>{html.escape(line)}</li>" for line in _footnotes(comparison))
+    head, rows = cost_table(comparison.rows)
+    tables += _html_table(head, [[html.escape(cell) for cell in row] for row in rows])
+    notes = "".join(f"<li>{html.escape(line)}</li>" for line in footnotes(comparison))
     return f"{tables}<ul>{notes}</ul>"
 
 

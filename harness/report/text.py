@@ -1,8 +1,13 @@
-"""Plain-text tables."""
+"""Plain text: quantities and tables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+
+def size(count: float) -> str:
+    """Bytes, in powers of ten."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:

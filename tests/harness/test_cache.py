@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from harness.cache import Cache
+from harness.files import load_arrays, save_arrays
 
 
 def make() -> dict[str, torch.Tensor]:
@@ -22,18 +24,44 @@ def test_a_hit_gives_the_same_arrays_and_counts_the_time_it_saves(workdir: Path)
     first = Cache(workdir, "source")({"stage": "hog", "cell": 4}, make)
     cache = Cache(workdir, "source")
     assert torch.equal(cache({"cell": 4, "stage": "hog"}, refuse)["x"], first["x"])
-    assert 0 < cache.saved_seconds <= 0.1
+    assert 0 < cache.saved.seconds <= 0.1
+
+
+def test_processor_time_is_kept_apart_from_waiting(workdir: Path) -> None:
+    def work() -> dict[str, torch.Tensor]:
+        ends = time.process_time() + 0.1
+        while time.process_time() < ends:
+            pass
+        return {"x": torch.zeros(1)}
+
+    Cache(workdir, "source")({"stage": "work"}, work)
+    Cache(workdir, "source")({"stage": "wait"}, make)
+    worked, waited = Cache(workdir, "source"), Cache(workdir, "source")
+    worked({"stage": "work"}, refuse), waited({"stage": "wait"}, refuse)
+    assert 0.05 < worked.saved.cpu_seconds < 0.2
+    assert waited.saved.cpu_seconds < 0.03 < waited.saved.seconds
+
+
+def test_what_was_kept_before_processor_time_was_counted_makes_it_unknown_and_not_nothing(workdir: Path) -> None:
+    Cache(workdir, "source")({"stage": "hog"}, make)
+    (file,) = workdir.glob("*.safetensors")
+    arrays, facts = load_arrays(file)
+    save_arrays(file, arrays, {name: value for name, value in facts.items() if name != "cpu_seconds"})
+    cache = Cache(workdir, "source")
+    cache({"stage": "hog"}, refuse)
+    assert cache.saved.seconds > 0
+    assert math.isnan(cache.saved.cpu_seconds)
 
 
 def test_time_is_saved_once_and_not_by_what_was_made_here(workdir: Path) -> None:
     first = Cache(workdir, "source")
     for _ in range(2):
         first({"stage": "hog"}, make)
-    assert first.saved_seconds == 0
+    assert first.saved.seconds == 0
     second = Cache(workdir, "source")
     for _ in range(3):
         second({"stage": "hog"}, refuse)
-    assert 0 < second.saved_seconds <= 0.1
+    assert 0 < second.saved.seconds <= 0.1
 
 
 @pytest.mark.parametrize(("source", "key"), [("changed", {"stage": "hog"}), ("source", {"stage": "hog", "cell": 4})])

@@ -72,6 +72,28 @@ def test_the_result_equals_a_recomputation_from_the_saved_scores() -> None:
     assert result.curves["train/loss"] == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
 
 
+def test_the_result_says_what_it_cost() -> None:
+    result = harness.run(Means(), "digits", track=False)
+    assert result.fit_cpu_seconds > 0
+    assert result.score_cpu_seconds is not None
+    assert result.cached_cpu_seconds == 0
+    assert result.model_bytes == 10 * 3 * 32 * 32 * 4  # the means of the classes, float32
+    assert result.fit_device_seconds is None
+    assert result.absent["fit_device_seconds"] == "computed on the CPU"
+
+
+def test_a_record_made_before_costs_were_kept_is_read_and_its_model_measured() -> None:
+    result = harness.run(Means(), "digits", track=False)
+    path = record_of(result).folder / "result.json"
+    kept = json.loads(path.read_text())
+    for name in ("fit_cpu_seconds", "score_cpu_seconds", "cached_cpu_seconds", "fit_device_seconds", "model_bytes"):
+        del kept[name]
+    path.write_text(json.dumps(kept))
+    old = record_of(result).result
+    assert old.fit_cpu_seconds is None
+    assert old.model_bytes == result.model_bytes
+
+
 def test_constant_scores_are_100_percent_wrong() -> None:
     assert harness.run(Means("constant"), "digits", track=False).top1_error == 100.0
 

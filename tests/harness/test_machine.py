@@ -1,0 +1,73 @@
+"""What a stage of a run costs: seconds on the wall and of processor."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import torch
+
+from harness.context import RunContext
+from harness.distributed import Processes
+from harness.machine import Stopwatch, cpu_seconds
+
+CPU = torch.device("cpu")
+BUSY = "import time\nwhile time.process_time() < {}: pass\n"
+
+
+def busy(seconds: float) -> None:
+    ends = time.thread_time() + seconds
+    while time.thread_time() < ends:
+        pass
+
+
+def test_threads_and_children_count_and_waiting_does_not() -> None:
+    started = cpu_seconds()
+    time.sleep(0.2)
+    assert cpu_seconds() - started < 0.1
+    thread = threading.Thread(target=busy, args=(0.2,))
+    thread.start(), thread.join()
+    assert 0.2 <= cpu_seconds() - started < 0.4
+    subprocess.run([sys.executable, "-c", BUSY.format(0.3)], check=True)
+    assert 0.5 <= cpu_seconds() - started < 0.9
+
+
+def test_a_child_that_still_runs_counts() -> None:
+    started = cpu_seconds()
+    with subprocess.Popen([sys.executable, "-c", BUSY.format(0.3) + "time.sleep(60)"]) as child:
+        ends = time.monotonic() + 20
+        while cpu_seconds() - started < 0.28 and time.monotonic() < ends:
+            time.sleep(0.05)
+        child.kill()
+    assert time.monotonic() < ends
+
+
+def test_pauses_do_not_count() -> None:
+    stopwatch = Stopwatch(CPU)
+    busy(0.1)
+    with stopwatch.paused():
+        busy(0.3)
+    assert 0.1 <= stopwatch.spent.cpu_seconds < 0.25
+    assert 0.1 <= stopwatch.spent.seconds < 0.35
+
+
+def gone_on(saved: Processes, resumed: Processes, folder: Path) -> RunContext:
+    first = RunContext(processes=saved, checkpoint_folder=folder)
+    busy(0.1)
+    first.checkpoint.save({"step": torch.tensor(1)})
+    second = RunContext(processes=resumed, checkpoint_folder=folder)
+    second.checkpoint.load()
+    return second
+
+
+def test_what_goes_on_from_a_checkpoint_counts_what_came_before_once(tmp_path: Path) -> None:
+    alone, first, second = Processes(0, 1, CPU), Processes(0, 2, CPU), Processes(1, 2, CPU)
+    assert 0.1 <= gone_on(alone, alone, tmp_path).stopwatch.spent.cpu_seconds < 0.3
+    assert gone_on(alone, second, tmp_path).stopwatch.spent.cpu_seconds < 0.05
+    assert gone_on(alone, second, tmp_path).stopwatch.spent.seconds > 0.1
+    # Of two processes the checkpoint knows one's share only.
+    assert math.isnan(gone_on(first, alone, tmp_path).stopwatch.spent.cpu_seconds)
