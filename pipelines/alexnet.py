@@ -20,6 +20,7 @@ FAMILY = "learned"
 def build(
     *,
     recipe: Literal["auto", "2012", "short"] = "auto",
+    side: Annotated[int, Ge(32), Lt(128)] | None = None,
     order: Literal["paper", "code"] = "paper",
     columns: Literal[1, 2, "half"] = 2,
     depth: Literal[3, 4, 5, 6] = 5,
@@ -45,6 +46,8 @@ def build(
     """The paper's system by default. Where text and code of its author differ, `paper` and `code` name them.
 
     recipe        2012: the paper's training; short: fewer epochs; auto: 2012 from 128 pixels up, short below
+    side          pixels a side that images are brought to, to train the small variant on large ones too; None: by their own size, and
+                  256 where they are of several sizes
     order         code: conv1, normalisation, pool, activation; after conv2 a second normalisation, within maps
     columns       2: conv2, conv4 and conv5 in two groups, as on two GPUs; 1: ungrouped; half: the paper's one-GPU network
     depth         convolutional layers: 4 without conv4, 3 without conv3 and conv4, 6 with the extra one of the starred networks
@@ -88,6 +91,7 @@ def build(
             recipe_name=recipe,
             changes=Changes(epochs=epochs, optimizer=optimizer, schedule=schedule, rate=rate, weight_decay=weight_decay),
             later=("batch normalisation",) if batch_norm else (),
+            small_side=side,
         ),
         Sight(crops=crops, flip=flip, colour=colour, colour_scale=colour_scale, views=views),
         init_from=init_from,

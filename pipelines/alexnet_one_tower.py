@@ -20,6 +20,7 @@ FAMILY = "learned"
 def build(
     *,
     recipe: Literal["auto", "2014", "short"] = "auto",
+    side: Annotated[int, Ge(32), Lt(128)] | None = None,
     lrn: bool = True,
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
     crops: bool = True,
@@ -50,6 +51,7 @@ def build(
             published=RECIPE_ONE_TOWER,
             full=ONE_TOWER,
             small=partial(small, maps=ONE_TOWER_THIRD),
+            small_side=side,
         ),
         Sight(crops=crops, flip=flip, colour=colour, colour_scale="code", views=views),
     )

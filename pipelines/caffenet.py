@@ -19,6 +19,7 @@ FAMILY = "learned"
 def build(
     *,
     recipe: Literal["auto", "caffe", "short"] = "auto",
+    side: Annotated[int, Ge(32), Lt(128)] | None = None,
     lrn: bool = True,
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
     crops: bool = True,
@@ -48,6 +49,7 @@ def build(
             later=("CaffeNet (2014)",),
             published=RECIPE_CAFFE,
             full_crop=227,
+            small_side=side,
         ),
         Sight(crops=crops, flip=flip, colour=False, views=views),
     )

@@ -44,6 +44,7 @@ class AlexNetDesign:
 
     make         `alexnet` with all but shape, crop and classes said
     recipe_name  the published recipe's name, "short", or "auto": by the size of images
+    small_side   pixels a side, below 128, that images are brought to; None: what their own size says
     full_crop    pixels of a crop from the full square of 256; from smaller squares it is 7/8 of the side, as 224 is of 256
     """
 
@@ -55,8 +56,11 @@ class AlexNetDesign:
     full: Shape = FULL
     small: Callable[[int], Shape] = small
     full_crop: int = 224
+    small_side: int | None = None
 
     def side(self, image_size: tuple[int, int] | None) -> int:
+        if self.small_side:
+            return self.small_side
         if image_size is None or min(image_size) >= FULL_FROM:
             return FULL_SIDE
         return max(SMALLEST_SIDE, min(image_size))

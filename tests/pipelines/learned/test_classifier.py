@@ -55,6 +55,30 @@ def test_views_follow_the_switches(options, count):
     assert build(**options).views == count
 
 
+def test_large_images_of_several_sizes_train_the_small_variant_where_side_says_so():
+    pixels = np.random.default_rng(3).integers(0, 256, (12, 3, 70, 90), dtype=np.uint8)
+    sizes = [(3, 70, 90), (3, 80, 60)]
+
+    class Several:
+        image_size = None
+
+        def __len__(self):
+            return len(pixels)
+
+        def read(self, rows):
+            return [torch.from_numpy(np.resize(pixels[row], sizes[row % 2])) for row in rows]
+
+    whole = split(12)
+    several = Split(keys=whole.keys, labels=whole.labels, class_names=whole.class_names, images=Several(), preparation="none")
+    context = RunContext()
+    pipeline = build(side=48, epochs=1, flip=False)
+    pipeline.fit(several, None, context)
+    assert (pipeline.pixels.side, pipeline.network.crop) == (48, 42)
+    assert any(note.startswith("48 px variant") for note in context.notes)
+    assert pipeline.scores(next(several.batches(12))).shape == (12, 3)
+    assert pipeline.layers(3, None) == build().layers(3, (48, 48))
+
+
 def test_augmentation_follows_the_switches():
     assert build().augmentation == ("crops", "mirroring by tune", "colour")
     assert build(crops=False, flip=True, colour=False).augmentation == ("mirroring",)
