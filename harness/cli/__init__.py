@@ -11,6 +11,7 @@ import click
 COMMANDS = {
     "run": "Fit and score a pipeline on a data set; log it.",
     "compare": "The before/after table of two or more pipelines.",
+    "report": "The same as a page: where they differ, in pictures.",
     "ensemble": "Average finished runs into one, offline.",
     "list": "Pipelines and data sets there are.",
     "show": "A pipeline's parameters, and a network's layers.",

@@ -13,8 +13,8 @@ from harness.cli import options
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="A B [C]...", shell_complete=options.complete_pipeline_or_run)
 @options.dataset
-@click.option("--run-missing", is_flag=True, help="First make the runs that there are not yet.")
-@click.option("--allow-different-train", is_flag=True, help="Compare runs that learnt from different images; the table says so.")
+@options.run_missing
+@options.allow_different_train
 @click.option("--published", is_flag=True, help="Below the table: what others have published on that data set, and how it differs.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @options.plugins

@@ -70,6 +70,11 @@ dataset = click.option(
     "--dataset", metavar="SPEC|PATH", shell_complete=complete_dataset, help="Default: $HARNESS_DATASET, else digits."
 )
 
+run_missing = click.option("--run-missing", is_flag=True, help="First make the runs that there are not yet.")
+allow_different_train = click.option(
+    "--allow-different-train", is_flag=True, help="Compare runs that learnt from different images; the table says so."
+)
+
 
 def print_json(value: Any) -> None:
     click.echo(json.dumps(value))

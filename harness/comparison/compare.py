@@ -148,11 +148,22 @@ def compare(
     data_root  where prepared data sets are looked for by name
     Raises UserError when there is no such run, or when test splits (or, unless allowed, what was learnt from) differ.
     """
+    groups = find_groups(*runs, dataset=dataset, config=config, data_root=data_root, plugins=plugins)
+    return compare_records(groups, allow_different_train=allow_different_train)
+
+
+def find_groups(
+    *runs: str | Result,
+    dataset: str | None = None,
+    config: Path | None = None,
+    data_root: Path | str | None = None,
+    plugins: Sequence[str] = (),
+) -> list[list[Record]]:
+    """The records that `compare` compares: a group a row, one record a seed. Raises UserError for fewer than two, and where one is missing."""
     if len(runs) < 2:
         raise UserError(f"compare needs two or more pipelines or run ids, got {len(runs)}: harness compare baseline alexnet")
     settings = load_settings(config)
-    records = [find_records(run, dataset, settings, data_root, plugins) for run in runs]
-    return compare_records(records, allow_different_train=allow_different_train)
+    return [find_records(run, dataset, settings, data_root, plugins) for run in runs]
 
 
 def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train: bool = False) -> Comparison:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from harness.comparison.beside import BeforeAfter, Beside, PublishedComparison
 from harness.comparison.compare import averages
 from harness.comparison.published import METRIC_NAMES, METRICS, Metric
+from harness.report.html import Html, bullets, escaped, table
 from harness.report.tables import WIDTH, augmentation
 from harness.report.text import text_table
 
@@ -114,3 +115,17 @@ def published_markdown(found: PublishedComparison) -> str:
         told = [[f"{row[0]}<br><small>{_small_print(line)}</small>", *row[1:]] for row, line in zip(rows, found.lines, strict=True)]
         parts += ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *told)] + ["", MARKS, ""]
     return "\n".join([*parts, f"{TOLD}:", "", *(f"- {_told(pair)}" for pair in found.before_after)])
+
+
+def published_html(found: PublishedComparison) -> Html:
+    """A section of a page: the table with its small print, and the before and after of 2012."""
+    parts = [f"<p>{escaped(_head(found).capitalize() if found.facts is None else _head(found))}.</p>"]
+    if found.lines:
+        head, rows = _table(found.lines)
+        told = [
+            [Html(f"{escaped(row[0])}<br><small>{escaped(_small_print(line))}</small>"), *row[1:]]
+            for row, line in zip(rows, found.lines, strict=True)
+        ]
+        numbers = [place for place, name in enumerate(head) if "error" in name or "delta" in name or name == "train a class"]
+        parts += [table(head, told, caption="Published figures", numbers=numbers), f"<p class=faint>{escaped(MARKS)}.</p>"]
+    return Html("\n".join([*parts, f"<p>{escaped(TOLD)}:</p>", bullets([_told(pair) for pair in found.before_after])]))

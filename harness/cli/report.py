@@ -1,0 +1,78 @@
+"""`harness report`: the table and what stands behind it, as a page; or the table alone for a paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli import options
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="A B [C]...", shell_complete=options.complete_pipeline_or_run)
+@options.dataset
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="Its ending says what is written: .html the page; .md, .csv or .tex its tables.",
+)
+@click.option(
+    "--neighbours", type=click.IntRange(0), metavar="N", help="Training images to look for neighbours in; 0: none. [default: 5000]"
+)
+@click.option("--no-pictures", is_flag=True, help="Leave out the test images, which need the data set.")
+@click.option("--device", default="auto", show_default=True, help="Of the neighbours: auto, cpu, cuda, cuda:1, mps.")
+@options.run_missing
+@options.allow_different_train
+@options.plugins
+@options.config
+@options.data_root
+@options.as_json
+def command(
+    runs: tuple[str, ...],
+    dataset: str | None,
+    output: Path,
+    neighbours: int | None,
+    no_pictures: bool,
+    device: str,
+    run_missing: bool,
+    allow_different_train: bool,
+    plugins: tuple[str, ...],
+    config: Path | None,
+    data_root: Path | None,
+    as_json: bool,
+) -> None:
+    """One page about runs, chosen as for compare: the table, cost, curves, where they differ in pictures, protocol, how to do it again."""
+    from harness.cli.run import with_missing_runs
+    from harness.comparison.compare import find_groups
+    from harness.report.text import size
+    from harness.report.verdict import verdicts
+    from harness.report.write import check_output, write_report
+
+    check_output(output)
+    groups = with_missing_runs(
+        lambda: find_groups(*runs, dataset=dataset, config=config, data_root=data_root, plugins=plugins),
+        run_missing=run_missing,
+        dataset=dataset,
+        plugins=plugins,
+        config=config,
+        data_root=data_root,
+    )
+    comparison = write_report(
+        output,
+        groups,
+        allow_different_train=allow_different_train,
+        pictures=not no_pictures,
+        searched=neighbours,
+        device=device,
+        data_root=data_root,
+        plugins=plugins,
+    )
+    for line in verdicts(comparison):
+        click.echo(line)
+    click.echo(f"report     {output.resolve()} ({size(output.stat().st_size)})")
+    if as_json:
+        options.print_json({"file": str(output.resolve()), **comparison.to_dict()})

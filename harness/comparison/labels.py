@@ -1,0 +1,21 @@
+"""What the rows of a comparison are called where each must be told from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.comparison.compare import Row
+from harness.spec import format_spec, parse_spec
+
+
+def row_labels(rows: Sequence[Row]) -> list[str]:
+    """The names; rows of one name with the parameters in which they differ, and where they differ in none, with their runs."""
+    specs = [parse_spec(row.pipeline)[1] for row in rows]
+    labels = []
+    for row, values in zip(rows, specs, strict=True):
+        others = [spec for other, spec in zip(rows, specs, strict=True) if other.name == row.name]
+        different = {key: value for key, value in values.items() if any(spec.get(key) != value for spec in others)}
+        labels.append(format_spec(row.name, different))
+    return [
+        f"{label} ({', '.join(row.run_ids)})" if labels.count(label) > 1 else label for label, row in zip(labels, rows, strict=True)
+    ]

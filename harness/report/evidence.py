@@ -1,0 +1,132 @@
+"""Everything that a report shows, gathered from the records, the data set and the pipelines; what cannot be had is a sentence that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.comparison.beside import PublishedComparison, beside_published
+from harness.comparison.compare import Comparison, compare_records
+from harness.comparison.labels import row_labels
+from harness.comparison.where import Answers, answers, cells, examples, same_seed
+from harness.contract import Split
+from harness.errors import UserError
+from harness.record import Record
+
+if TYPE_CHECKING:
+    from harness.comparison.neighbours import Neighbours
+    from harness.data.load import Splits
+
+EXAMPLES = 2  # of each cell of the paired table, for the lists of likely classes
+QUERIES = 6  # test images whose neighbours are shown
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """
+    groups      the records of each row, one a seed; runs: the one of each whose answers are shown, of one seed where all have it
+    labels      what rows are called: the pipeline's name, and what tells it from others of that name
+    shown       positions, in order of key, of the images whose likely classes are listed
+    test, train the splits with their pictures, or None, and `no_pictures` says why
+    neighbours  of each row, or why there are none
+    """
+
+    comparison: Comparison
+    groups: Sequence[Sequence[Record]]
+    runs: Sequence[Record]
+    labels: Sequence[str]
+    answers: Sequence[Answers]
+    class_names: Sequence[str]
+    shown: Sequence[int]
+    test: Split | None
+    train: Split | None
+    no_pictures: str
+    neighbours: Sequence[Neighbours | str]
+    published: PublishedComparison
+
+
+def gather(
+    groups: Sequence[Sequence[Record]],
+    *,
+    allow_different_train: bool = False,
+    pictures: bool = True,
+    searched: int | None = None,
+    device: str = "auto",
+    data_root: Path | str | None = None,
+    plugins: Sequence[str] = (),
+) -> Evidence:
+    """Of records as `compare_records` takes them. Raises UserError where those cannot be compared.
+
+    pictures  False: the data set is not opened
+    searched  training images among which neighbours are looked for; 0: none; None: as `nearest_images` has it
+    """
+    comparison = compare_records(groups, allow_different_train=allow_different_train)
+    runs = same_seed(groups)
+    given = [answers(run) for run in runs]
+    first = runs[0].result
+    shown = [int(position) for position in examples(cells(given[0], given[-1]), EXAMPLES)]
+    splits: Splits | str = _splits(runs[0], data_root, plugins) if pictures else "left out, as asked"
+    if isinstance(splits, str):
+        neighbours: list[Neighbours | str] = [splits] * len(runs)
+    else:
+        keys = [str(key) for key in given[0].keys[shown[:QUERIES]]]
+        neighbours = [_neighbours(run, splits, keys, searched, device, plugins) for run in runs]
+    names = runs[0].spec.get("class_names")
+    return Evidence(
+        comparison=comparison,
+        groups=groups,
+        runs=runs,
+        labels=row_labels(comparison.rows),
+        answers=given,
+        class_names=names or [str(label) for label in range(first.classes)],
+        shown=shown,
+        test=None if isinstance(splits, str) else splits.test,
+        train=None if isinstance(splits, str) else splits.train,
+        no_pictures=splits if isinstance(splits, str) else "",
+        neighbours=neighbours,
+        published=beside_published(comparison),
+    )
+
+
+def _splits(record: Record, data_root: Path | str | None, plugins: Sequence[str]) -> Splits | str:
+    """The splits of the run, or why they cannot be opened."""
+    result = record.result
+    if result.dataset.startswith("object:"):
+        return f"the images of {result.title} were given by a program and are not kept"
+    from harness.data.load import load_dataset
+
+    wanted = [*plugins, *(p for p in record.spec.get("plugins", ()) if p not in plugins)]
+    try:
+        splits = load_dataset(
+            result.dataset, tune=result.tune, limit=result.limit, limit_test=result.limit_test, data_root=data_root, plugins=wanted
+        )
+    except (UserError, OSError) as error:
+        return f"the data set {result.dataset} cannot be opened: {error}"
+    if splits.test.digest != result.test_digest:
+        return f"the data set {result.dataset} has changed: its test digest is {splits.test.digest} now, {result.test_digest} in the runs"
+    return splits
+
+
+def _neighbours(
+    record: Record, splits: Splits, keys: Sequence[str], searched: int | None, device: str, plugins: Sequence[str]
+) -> Neighbours | str:
+    if searched == 0:
+        return "left out, as asked"
+    from harness.comparison.neighbours import SEARCHED, nearest_images
+    from harness.machine import choose_device
+    from harness.predict import load_pipeline, new_pipeline
+
+    result, target = record.result, choose_device(device)
+    if splits.fit_digest != result.train_digest:
+        return f"run {result.run_id} learnt from other images than the first row"
+    place = {key: position for position, key in enumerate(splits.test.keys.tolist())}
+    queries = [place[key] for key in keys if splits.test.rows[place[key]] >= 0]
+    try:
+        if not hasattr(new_pipeline(record, plugins), "embed"):
+            return f"{result.name} has no last hidden layer to look at (its pipeline has no method embed)"
+        embed = getattr(load_pipeline(record, target, plugins), "embed")  # noqa: B009 (an optional method, which Pipeline does not name)
+        return nearest_images(embed, splits.test, splits.train, queries, target, searched=searched or SEARCHED)
+    except Exception as error:  # a pipeline's source may be gone or may no longer load this state; the rest of the report stands
+        return f"{result.name} cannot be loaded: {error}"

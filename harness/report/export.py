@@ -1,0 +1,96 @@
+"""A comparison as the tables that other programs read: Markdown, CSV, LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from harness.comparison.compare import Comparison
+from harness.comparison.labels import row_labels
+from harness.report.cost_table import cost_table
+from harness.report.tables import ONE_VIEW, columns, comparison_markdown
+from harness.report.verdict import verdicts
+
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "→": r"$\rightarrow$", "–": "--",
+}  # fmt: skip
+
+
+def report_markdown(comparison: Comparison) -> str:
+    """The verdicts, then the tables and notes of `compare --markdown`."""
+    return "\n".join([*(f"**{line}**\n" for line in verdicts(comparison)), comparison_markdown(comparison), ""])
+
+
+def report_csv(comparison: Comparison) -> str:
+    """One line a row, every figure of it in full: in percent, points, seconds and bytes. Empty: not known, or of the reference."""
+    lines = [_flat(comparison, asdict(row)) for row in comparison.rows]
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(lines[0]))
+    writer.writeheader()
+    writer.writerows(lines)
+    return file.getvalue()
+
+
+def _flat(comparison: Comparison, row: dict[str, Any]) -> dict[str, Any]:
+    cost = row.pop("cost")
+    cost.pop("absent")
+    facts = {"dataset": comparison.title, "n_test": comparison.n_test, "test_digest": comparison.test_digest}
+    lists = {key: "; ".join(map(str, value)) for key, value in row.items() if isinstance(value, (tuple, list))}
+    return {**facts, **row, **lists, **cost}
+
+
+def report_latex(comparison: Comparison) -> str:
+    """A booktabs table for each table of `compare`; the preamble needs \\usepackage{booktabs}."""
+    found = verdicts(comparison)
+    n = f"{comparison.title}, {comparison.n_test:,} test images; differences in points, against the first row."
+    tables = [_latex_table(*_rows(comparison), caption=" ".join([*found, n]), label="results")]
+    if comparison.one_view:
+        tables.append(_latex_table(*_rows(comparison.one_view), caption=f"The same {ONE_VIEW}.", label="one-view"))
+    (_, *head), cells = cost_table(comparison.rows)
+    labels = row_labels(comparison.rows)
+    cost = [[label, *line[1:]] for label, line in zip(labels, cells, strict=True)]
+    tables.append(_latex_table(["pipeline", *head], cost, caption="What each row cost.", label="cost"))
+    return "% needs \\usepackage{booktabs}; test digest " + comparison.test_digest + "\n" + "\n".join(tables)
+
+
+def _rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    (name, _), *others = columns(comparison)
+    labels = row_labels(comparison.rows)
+    cells = [[label, *(cell(row) for _, cell in others)] for label, row in zip(labels, comparison.rows, strict=True)]
+    return [name, *(head for head, _ in others)], cells
+
+
+def _latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, label: str) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(map(latex, cells)) + r" \\"
+
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{latex(caption)}}}",
+            rf"  \label{{tab:{label}}}",
+            rf"  \begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+            r"    \toprule",
+            f"    {line(head)}",
+            r"    \midrule",
+            *(f"    {line(row)}" for row in rows),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def latex(text: str) -> str:
+    """Text as LaTeX sets it: special characters escaped, a minus before a number, powers of ten."""
+    escaped = "".join(LATEX.get(character, character) for character in text)
+    escaped = re.sub(r"\b1e-(\d+)\b", r"$10^{-\1}$", escaped)
+    escaped = re.sub(r"\b(\d)e-0?(\d+)\b", r"$\1 \\times 10^{-\2}$", escaped)
+    return re.sub(r"(?<![\w.-])-(?=\d)", "$-$", escaped)

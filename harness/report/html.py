@@ -1,0 +1,118 @@
+"""The pieces of a page that is whole in itself: one file, style and pictures included, nothing fetched."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Collection, Sequence
+from functools import cache
+from importlib.resources import files
+from string import ascii_uppercase
+from typing import Any
+
+from harness.contract import Split
+
+COLOURS = 6  # r0 to r5 of the style
+
+
+class Html(str):
+    """Text that is HTML already; any other is escaped where it enters a page."""
+
+
+def escaped(text: str) -> Html:
+    """A number keeps its percent sign beside it at the end of a line."""
+    return text if isinstance(text, Html) else Html(html.escape(text).replace(" %", "\u00a0%"))
+
+
+def chip(row: int) -> Html:
+    """The sign of a row of the table: its letter, A for the reference, on its colour."""
+    return Html(f'<i class="chip r{row % COLOURS}">{ascii_uppercase[row % len(ascii_uppercase)]}</i>')
+
+
+def document(title: str, body: str) -> str:
+    """The page. `body` holds the landmarks: what comes before and after the main part, and that with the id `main`."""
+    style = _style()
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escaped(title)}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<a class="skip" href="#main">Skip to the content</a>
+{body}
+</body>
+</html>
+"""
+
+
+@cache
+def _style() -> str:
+    return (files("harness.report") / "page.css").read_text(encoding="utf-8")
+
+
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    caption: str,
+    numbers: Collection[int] = (),
+    shown: bool = False,
+    marked: Collection[int] = (),
+) -> Html:
+    """A table that scrolls inside its own box where the page is narrower; the first cell of each row is its heading.
+
+    caption  what the table holds: read out, and printed where `shown`
+    numbers  columns that are set flush right; marked: rows that stand out
+    """
+
+    def cell(tag: str, index: int, text: str) -> str:
+        return f"<{tag}{' class=n' if index in numbers else ''}>{escaped(text)}</{tag.split()[0]}>"
+
+    heads = "".join(cell("th scope=col" if text else "td", i, text) for i, text in enumerate(head))
+    lines = [
+        f"<tr{' class=marked' if number in marked else ''}>"
+        + "".join(cell("td" if i else "th scope=row", i, text) for i, text in enumerate(row))
+        + "</tr>"
+        for number, row in enumerate(rows)
+    ]
+    hidden = "" if shown else " class=unseen"
+    return Html(
+        f'<div class="wide" role="region" aria-label="{escaped(caption)}" tabindex="0"><table><caption{hidden}>{escaped(caption)}</caption>'
+        f"{f'<thead><tr>{heads}</tr></thead>' if head else ''}\n<tbody>\n" + "\n".join(lines) + "\n</tbody></table></div>"
+    )
+
+
+def folded(summary: str, body: str) -> Html:
+    """Shown at a click, without a script."""
+    return Html(f"<details><summary>{escaped(summary)}</summary>\n{body}\n</details>")
+
+
+def beside(*parts: str) -> Html:
+    """Next to each other where there is room."""
+    return Html('<div class="beside">\n' + "\n".join(f"<div>{part}</div>" for part in parts) + "\n</div>")
+
+
+def bullets(lines: Sequence[str]) -> Html:
+    return Html("<ul>\n" + "\n".join(f"<li>{escaped(line)}</li>" for line in lines) + "\n</ul>")
+
+
+def picture(split: Split, position: int, alt: str, side: int) -> Html:
+    """An image of a split, at most `side` pixels wide and high, in the page itself: small ones lossless, others as JPEG."""
+    from PIL import Image
+
+    pixels = split.images.read(split.rows[[position]])[0].permute(1, 2, 0).contiguous().numpy()
+    small = max(pixels.shape[:2]) <= side // 2
+    image: Any = Image.fromarray(pixels)
+    image.thumbnail((side, side))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG" if small else "JPEG", quality=85, optimize=True)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    size = f'width="{image.width}" height="{image.height}"'
+    kind = "png" if small else "jpeg"
+    return Html(f'<img{" class=small" if small else ""} {size} src="data:image/{kind};base64,{data}" alt="{escaped(alt)}">')

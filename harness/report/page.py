@@ -1,0 +1,189 @@
+"""The page of `harness report`: the before/after table and what stands behind it, in one HTML file that is whole in itself."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from harness.comparison.compare import Comparison, Row, averages
+from harness.comparison.labels import row_labels
+from harness.contract import Result
+from harness.report.charts import Curve, Dot, curves, frontier, intervals
+from harness.report.cost_table import cost_notes, cost_table
+from harness.report.differences import differences
+from harness.report.evidence import Evidence
+from harness.report.html import Html, beside, bullets, chip, document, escaped, folded, table
+from harness.report.published import published_html
+from harness.report.tables import ONE_VIEW, augmentation, columns, footnotes
+from harness.report.verdict import outcome, verdicts
+
+SECONDS = ((1, "1 s"), (10, "10 s"), (60, "1 min"), (600, "10 min"), (3600, "1 h"), (36000, "10 h"), (360000, "4 days"))
+TRAIN, TUNE = "train/top1_error", "val/top1_error"
+
+
+def report_page(evidence: Evidence) -> str:
+    """The page. Its sections have ids, so that a link can point at one."""
+    comparison = evidence.comparison
+    title = f"{' against '.join(reversed(evidence.labels))} on {comparison.title}"
+    sections = [
+        ("result", "The result", _result(evidence)),
+        ("cost", "What it costs", _cost(evidence)),
+        ("curves", "Error by epoch", _curves(evidence)),
+        *differences(evidence),
+        ("published", "Published figures beside ours", published_html(evidence.published)),
+        ("protocol", "Protocol and caveats", _protocol(evidence)),
+        ("reproduce", "Do it again", _reproduce(evidence)),
+    ]
+    links = "\n".join(f'<li><a href="#{name}">{escaped(heading)}</a></li>' for name, heading, _ in sections)
+    parts = "\n".join(
+        f'<section id="{name}" aria-labelledby="{name}-heading">\n<h2 id="{name}-heading">{escaped(heading)}</h2>\n{content}\n</section>'
+        for name, heading, content in sections
+    )
+    body = f"""<header>
+<h1>{escaped(title)}</h1>
+<p class="faint">{comparison.n_test:,} test images in {len(evidence.class_names):,} classes, digest <code>{comparison.test_digest}</code></p>
+<nav aria-label="Sections"><ul>
+{links}
+</ul></nav>
+</header>
+<main id="main" tabindex="-1">
+{parts}
+</main>
+<footer><p class="faint">Written by harness report, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, from the scores that the runs kept.</p></footer>"""
+    return document(title, body)
+
+
+def _result(evidence: Evidence) -> Html:
+    comparison = evidence.comparison
+    said = [
+        f'<p class="verdict {outcome(row)}">{escaped(sentence)}</p>'
+        for row, sentence in zip(comparison.rows[1:], verdicts(comparison), strict=True)
+    ]
+    dots = [
+        Dot(label, place, 0, row.top1_error, row.top1_error_ci_low, row.top1_error_ci_high)
+        for place, (label, row) in enumerate(zip(evidence.labels, comparison.rows, strict=True))
+    ]
+    notes = [f"{label}: {'; '.join(row.notes)}" for label, row in zip(evidence.labels, comparison.rows, strict=True) if row.notes]
+    chart = intervals("Top-1 error with its 95 % interval", dots, x="top-1 error, %")
+    parts = [*said, _rows(comparison, evidence.labels, "Before and after"), beside(chart, bullets(notes))]
+    if comparison.one_view:
+        single = comparison.one_view
+        parts += [f"<h3>{ONE_VIEW[0].upper()}{ONE_VIEW[1:]}</h3>", _rows(single, row_labels(single.rows), ONE_VIEW)]
+    return Html("\n".join(parts))
+
+
+def _rows(comparison: Comparison, labels: Sequence[str], caption: str) -> Html:
+    """The table that `harness compare` prints."""
+    (name, _), *others = columns(comparison)
+    rows = [
+        [Html(f"{chip(place)}{escaped(label)}"), *(cell(row) for _, cell in others)]
+        for place, (label, row) in enumerate(zip(labels, comparison.rows, strict=True))
+    ]
+    heads = [name, *(head for head, _ in others)]
+    return table(heads, rows, caption=caption, numbers=range(1, len(heads) - 2))
+
+
+def _cost(evidence: Evidence) -> Html:
+    rows = evidence.comparison.rows
+    dots = [
+        Dot(
+            label,
+            place,
+            max(row.fit_seconds, 0.1),
+            row.top1_error,
+            row.top1_error_ci_low,
+            row.top1_error_ci_high,
+            bool(row.on_frontier),
+        )
+        for place, (label, row) in enumerate(zip(evidence.labels, rows, strict=True))
+    ]
+    chart = frontier("Error against the time to fit", dots, x="seconds to fit, log scale", y="top-1 error, %", x_ticks=SECONDS)
+    head, cells = cost_table(rows)
+    named = [[label, *line[1:]] for label, line in zip(evidence.labels, cells, strict=True)]
+    listed = table(["pipeline", *head[1:]], named, caption="Cost of each row", numbers=range(1, len(head) - 1))
+    return beside(chart, f"{listed}\n{_small(cost_notes(rows))}")
+
+
+def _curves(evidence: Evidence) -> Html:
+    results = [run.result for run in evidence.runs]
+    series: list[Curve] = []
+    for place, (label, result) in enumerate(zip(evidence.labels, results, strict=True)):
+        if TRAIN in result.curves:
+            series.append(Curve(f"{label}, tune", place, _by_epoch(result, TUNE)))
+            series.append(Curve(f"{label}, train (augmented, while it learns)", place, _by_epoch(result, TRAIN), "dotted"))
+        elif result.tune_top1_error is not None:
+            series.append(Curve(f"{label}, tune, when fitted", place, [(1, result.tune_top1_error)], "dashed"))
+    series = [curve for curve in series if curve.points]
+    if not any(len(curve.points) > 1 for curve in series):
+        return Html("<p>None of these pipelines learns by epoch.</p>")
+    tune = f"{results[0].n_tune:,} images held out of train"
+    chart = curves(f"Top-1 error; tune: {tune}", series, x="epoch", y="top-1 error, %")
+    epochs = sorted({int(x) for curve in series for x, _ in curve.points})
+    known = [dict(curve.points) for curve in series]
+    rows = [[str(epoch), *(f"{values[epoch]:.2f}" if epoch in values else "" for values in known)] for epoch in epochs]
+    numbers = table(
+        ["epoch", *(curve.label for curve in series)], rows, caption="Top-1 error by epoch, %", numbers=range(1, len(series) + 1)
+    )
+    return beside(chart, folded("The numbers", numbers))
+
+
+def _by_epoch(result: Result, name: str) -> list[tuple[float, float]]:
+    return [(step + 1, value) for step, value in result.curves.get(name, [])]
+
+
+def _protocol(evidence: Evidence) -> Html:
+    facts: dict[str, Callable[[Row], str]] = {
+        "family": lambda row: row.family,
+        "labelled images fitted on": lambda row: f"{row.n_fit:,} of {row.n_labelled:,}",
+        "training images varied by": lambda row: augmentation(row.augmentation),
+        "views x models averaged": lambda row: averages(row.views, row.models),
+        "looks at this test split": lambda row: str(row.test_looks),
+        "seeds": lambda row: ", ".join(map(str, row.seeds)),
+        "notes": lambda row: "; ".join(row.notes) or "-",
+    }
+    rows = [[name, *(fact(row) for row in evidence.comparison.rows)] for name, fact in facts.items()]
+    return Html(f"{table(['', *evidence.labels], rows, caption='Protocol of each row')}\n{bullets(_caveats(evidence.comparison))}")
+
+
+def _caveats(comparison: Comparison) -> list[str]:
+    """What stands below the table of compare, less what the page says elsewhere."""
+    elsewhere = {*cost_notes(comparison.rows)}
+    return [
+        line
+        for line in footnotes(comparison)
+        if line not in elsewhere and not any(run in line for run in _run_ids(comparison.rows))
+    ]
+
+
+def _run_ids(rows: Sequence[Row]) -> list[str]:
+    return [f"{run_id}: " for row in rows for run_id in row.run_ids]
+
+
+def _reproduce(evidence: Evidence) -> Html:
+    records = [record for group in evidence.groups for record in group]
+    commands = "\n".join(dict.fromkeys(record.result.command for record in records))
+    facts = [
+        [
+            result.run_id,
+            str(result.seed),
+            result.source_hash,
+            result.finished[:10],
+            f"{result.machine.get('cpu', '?')}, {result.machine.get('cores', '?')} cores, {result.machine.get('device', '?')}",
+            ", ".join(f"{name} {version}" for name, version in result.versions.items()),
+        ]
+        for result in (record.result for record in records)
+    ]
+    digests = [
+        f"train + tune: {', '.join(dict.fromkeys(record.result.train_digest for record in records))}",
+        f"test: {evidence.comparison.test_digest}",
+    ]
+    listed = table(["run", "seed", "source", "finished", "machine", "versions"], facts, caption="The runs")
+    return Html(
+        f"<p>Equal digests mean equal images, labels and preparation; the source is a hash of the pipeline's files.</p>\n{bullets(digests)}\n"
+        f'<pre tabindex="0">{html.escape(commands)}</pre>\n{listed}'
+    )
+
+
+def _small(lines: Sequence[str]) -> str:
+    return "".join(f"<p class=faint>{escaped(line[:1].upper() + line[1:])}.</p>" for line in lines)

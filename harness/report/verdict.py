@@ -1,0 +1,66 @@
+"""Who won, in one plain sentence."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from harness.comparison.compare import Comparison, Row
+from harness.comparison.labels import row_labels
+from harness.report.tables import p_value, percent
+
+ALPHA = 0.05
+Outcome = Literal["better", "worse", "open"]
+
+
+def outcome(row: Row) -> Outcome:
+    """Of a row that is not the reference, by McNemar's p, of several rows Holm's: whether it errs less, more, or n cannot tell."""
+    p = row.p_value if row.p_holm is None else row.p_holm
+    if p is None or p >= ALPHA or not row.top1_delta:
+        return "open"
+    return "better" if row.top1_delta < 0 else "worse"
+
+
+def verdicts(comparison: Comparison) -> list[str]:
+    """A sentence for each row after the first, which it is held against."""
+    (first, *others), (name, *labels) = comparison.rows, row_labels(comparison.rows)
+    return [verdict(row, first, comparison.n_test, label, name) for row, label in zip(others, labels, strict=True)]
+
+
+def verdict(row: Row, reference: Row, n: int, name: str, reference_name: str) -> str:
+    """The row against the reference on n test images: by how much, the interval of the difference, and p."""
+    found = outcome(row)
+    errors = f"{percent(row.top1_error)} top-1 error against {percent(reference.top1_error)}"
+    tests = f"95 % interval {_span(row)}; {_tests(row)}"
+    seeds = f"; means over {len(row.seeds)} and {len(reference.seeds)} seeds" if len(row.seeds) + len(reference.seeds) > 2 else ""
+    if found != "open":
+        verb = "errs less than" if found == "better" else "errs more than"
+        return f"{name} {verb} {reference_name}: {errors} on {n:,} test images, {_points(row.top1_delta or 0)} ({tests}{seeds})."
+    least = (
+        "the two disagree on too few of them for any difference to show"
+        if row.smallest_detectable is None
+        else f"a difference below {row.smallest_detectable:.2f} points cannot show on so many"
+    )
+    return f"{n:,} test images cannot tell {name} from {reference_name}: {errors}, {_points(row.top1_delta or 0)} ({tests}{seeds}); {least}."
+
+
+def _points(delta: float) -> str:
+    return f"{abs(delta):.2f} points {'fewer' if delta < 0 else 'more'}" if delta else "no difference"
+
+
+def _span(row: Row) -> str:
+    low, high = row.top1_delta_low or 0.0, row.top1_delta_high or 0.0
+    if high <= 0 or low >= 0:
+        near, far = sorted((abs(low), abs(high)))
+        return f"{near:.2f} to {far:.2f} {'fewer' if low < 0 else 'more'}"
+    return f"from {-low:.2f} fewer to {high:.2f} more"
+
+
+def _tests(row: Row) -> str:
+    def equals(p: float | None) -> str:
+        text = p_value(p)
+        return text if text.startswith("<") else f"= {text}"
+
+    alone = f"exact McNemar p {equals(row.p_value)}"
+    return (
+        alone if row.p_holm is None or row.p_holm == row.p_value else f"{alone}, {equals(row.p_holm)} adjusted for all rows (Holm)"
+    )
