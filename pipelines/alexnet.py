@@ -36,6 +36,7 @@ def build(
     colour_scale: Literal["paper", "code"] = "paper",
     views: Literal[1, 10] = 10,
     epochs: Annotated[int, Ge(1)] | None = None,
+    updates: Annotated[int, Ge(1)] | None = None,
     optimizer: Literal["paper-sgd", "sgd", "adam", "adamw"] | None = None,
     schedule: Literal["plateau", "step", "cosine", "onecycle"] | None = None,
     rate: Annotated[float, Gt(0)] | None = None,
@@ -61,7 +62,9 @@ def build(
     colour        noise along the principal components of the training pixels' colours
     colour_scale  paper: 0.1 times the eigenvalues; code: 0.1 times their roots, and the noisy image divided by 1.1
     views         crops averaged at test time
-    epochs        passes over the training images; like all below, by default the recipe's own
+    epochs        passes over the training images; like all below but `updates`, by default the recipe's own
+    updates       in place of epochs, steps of gradient descent, whatever the number of images: the weights that err least on tune after
+                  an epoch are kept, and training ends when half of all updates have brought none better
     optimizer     paper-sgd: learning rate and weight decay inside the velocity; sgd: as in torch; adam and adamw (2015, 2017)
     schedule      plateau: / 10 when tune stalls, three times; step: / 10 at three quarters; cosine and onecycle (2016, 2018)
     rate          learning rate of the schedule's start or peak
@@ -89,7 +92,9 @@ def build(
                 batch_norm=batch_norm,
             ),
             recipe_name=recipe,
-            changes=Changes(epochs=epochs, optimizer=optimizer, schedule=schedule, rate=rate, weight_decay=weight_decay),
+            changes=Changes(
+                epochs=epochs, updates=updates, optimizer=optimizer, schedule=schedule, rate=rate, weight_decay=weight_decay
+            ),
             later=("batch normalisation",) if batch_norm else (),
             small_side=side,
         ),

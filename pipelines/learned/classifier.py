@@ -207,7 +207,7 @@ class NetworkPipeline:
         if self.design.variant(side):
             millions = sum(p.numel() for p in self.network.parameters()) / 1e6
             context.note(f"{side} px variant, {millions:.1f} M params")
-        context.note(f"recipe {recipe.name}: {recipe.epochs} epochs")
+        context.note(f"recipe {recipe.name}: " + (f"{recipe.updates:,} updates" if recipe.updates else f"{recipe.epochs} epochs"))
         if self.sight.flip is None and not self.mirrored:
             context.note("no mirroring: on tune it changes the class")
         if mixes(context.device):

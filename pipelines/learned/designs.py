@@ -74,7 +74,7 @@ class AlexNetDesign:
 
     def recipe(self, n: int, side: int) -> Recipe:
         published = self.recipe_name == self.published.name or (self.recipe_name == "auto" and not self.variant(side))
-        return changed(self.published if published else short(n, side), self.changes)
+        return changed(self.published if published else short(n, side), self.changes, n)
 
 
 @dataclass(frozen=True)
@@ -96,4 +96,4 @@ class CudaConvnetDesign:
         return cuda_convnet(self.layers, classes=classes, activation=self.activation)
 
     def recipe(self, n: int, side: int) -> Recipe:
-        return changed(cuda_convnet_recipe(self.layers), self.changes)
+        return changed(cuda_convnet_recipe(self.layers), self.changes, n)

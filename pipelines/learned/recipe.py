@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from harness.contract import UserError
 from pipelines.learned.networks.cuda_convnet import DECAY, Layers
 from pipelines.learned.networks.network import Init
 
@@ -21,7 +23,7 @@ class Recipe:
     """Stochastic gradient descent, and its schedule."""
 
     name: str
-    epochs: int  # passes over the training images
+    epochs: int  # passes over the training images, the last one cut short by `updates`
     batch: int  # images a step, over all processes
     rate: float  # learning rate: of the mean loss over the batch; the highest of its schedule
     schedule: ScheduleName
@@ -35,6 +37,7 @@ class Recipe:
     milestones: tuple[float, ...] = (1 / 4, 1 / 2, 3 / 4)  # step: shares of all steps after which the rate is divided ...
     factor: float = 10.0  # ... by this
     warm_up: float = 0.2  # onecycle: share of all steps over which the rate rises from 0
+    updates: int | None = None  # steps in all, where that is given: the weights that err least on tune are then kept
 
     @property
     def later(self) -> tuple[str, ...]:
@@ -101,25 +104,32 @@ def short(n: int, side: int) -> Recipe:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a spec asks for in place of the recipe's own; None leaves it."""
+    """What a spec asks for in place of the recipe's own; None leaves it. Raises UserError for both epochs and updates."""
 
     epochs: int | None = None
+    updates: int | None = None
     optimizer: Optimizer | None = None
     schedule: ScheduleName | None = None
     rate: float | None = None
     weight_decay: float | None = None
     init: Init | None = None
 
+    def __post_init__(self) -> None:
+        if self.epochs is not None and self.updates is not None:
+            raise UserError(f"epochs={self.epochs} and updates={self.updates} both say how long to train: give one of the two")
 
-def changed(recipe: Recipe, changes: Changes) -> Recipe:
-    """The recipe with these changes, told in its name. Adam and AdamW bring values of their own: a rate of 0.001, as their papers have
-    it, and AdamW a weight decay of 0.01.
+
+def changed(recipe: Recipe, changes: Changes, n: int) -> Recipe:
+    """The recipe with these changes for `n` training images, told in its name. Adam and AdamW bring values of their own: a rate of 0.001, as
+    their papers have it, and AdamW a weight decay of 0.01.
     """
     given = {name: value for name, value in vars(changes).items() if value is not None}
-    words = [f"{name}={value}" for name, value in given.items() if name != "epochs"]
+    words = [f"{name}={value}" for name, value in given.items() if name not in ("epochs", "updates")]
     own: dict[str, float] = {}
     if changes.optimizer in ("adam", "adamw"):
         own["rate"] = 0.001
     if changes.optimizer == "adamw":
         own["weight_decay"] = 0.01
+    if changes.updates is not None:
+        own["epochs"] = math.ceil(changes.updates / (n // min(recipe.batch, n)))
     return replace(recipe, **{**own, **given}, name=" with ".join([recipe.name, *([", ".join(words)] if words else [])]))

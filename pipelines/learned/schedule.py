@@ -97,7 +97,7 @@ class OneCycle(Planned):
 
 def make_schedule(recipe: Recipe, steps: int) -> Schedule:
     """The recipe's schedule for epochs of `steps` updates."""
-    total = recipe.epochs * steps
+    total = recipe.updates or recipe.epochs * steps
     if recipe.schedule == "plateau":
         return Plateau(recipe.rate, patience=recipe.patience, drops=recipe.drops)
     if recipe.schedule == "step":

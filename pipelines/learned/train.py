@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from harness.contract import Batch, Context, Split, State, UserError
 from pipelines.learned.augmentation import Augmentation
+from pipelines.learned.early_stopping import EarlyStopping
 from pipelines.learned.exchange import Clock, Exchange
 from pipelines.learned.networks.network import Network
 from pipelines.learned.noise import BatchNoise
@@ -68,7 +69,9 @@ class Trainer:
         self.steps = len(task.train) // self.batch  # an epoch; an incomplete last batch is dropped
         # After the gradient: the loss and the number of wrong images, global by the same sum.
         self.optimiser = Optimiser(self.part, recipe, extras=2)
+        self.total = recipe.updates or recipe.epochs * self.steps
         self.schedule = make_schedule(recipe, self.steps)
+        self.stopping = EarlyStopping(self.total) if recipe.updates and task.tune is not None else None
         self.order, noise = torch.randint(2**62, (2,), generator=torch.Generator().manual_seed(context.seed)).tolist()
         self.noise = torch.Generator(context.device).manual_seed(noise)
         self.epoch, self.step, self.stalled, self.warned = 0, 0, 0, False
@@ -82,8 +85,10 @@ class Trainer:
     def run(self) -> None:
         """Raises UserError when the loss is no longer a number."""
         self._restore()
-        while self.epoch < self.recipe.epochs:
+        while self.updates < self.total and not (self.stopping and self.stopping.hopeless(self.updates)):
             self._epoch()
+        if self.stopping:
+            self.context.note(self.stopping.take_best(self.network))
         if self.stalled:
             self.context.note(f"stalled start: loss at ln(classes) for {self.stalled} epochs")
 
@@ -110,7 +115,8 @@ class Trainer:
         return time.perf_counter() - started
 
     def _epoch(self) -> None:
-        left = self.steps - self.step
+        left = min(self.steps - self.step, self.total - self.updates)
+        end = self.step + left
         label = f"epoch {self.epoch + 1}/{self.recipe.epochs}"
         self.waiting.take(), self.exchange.clock.take()
         started = time.perf_counter()
@@ -119,7 +125,7 @@ class Trainer:
             self.step += 1
             if self.step % STALL_STEPS == 0:
                 self._watch()
-            if self.step < self.steps and self._due():
+            if self.step < end and self._due():
                 self._assemble()
                 self._save()
         self._require_numbers()  # waits for the device
@@ -166,14 +172,17 @@ class Trainer:
 
     def _finish_epoch(self) -> None:
         self._assemble()
-        loss = float(self.sums[:, 0].mean())
-        train_error = 100 * float(self.sums[:, 1].sum()) / (self.steps * self.batch)
+        sums = self.sums[: self.step]
+        loss = float(sums[:, 0].mean())
+        train_error = 100 * float(sums[:, 1].sum()) / (self.step * self.batch)
         tune_error = None if self.task.tune is None else self._error(self.task.tune)
         self.context.log("train/loss", loss, self.epoch)
         self.context.log("train/top1_error", train_error, self.epoch)
-        self.context.log("lr", self.schedule.rate((self.epoch + 1) * self.steps - 1), self.epoch)
+        self.context.log("lr", self.schedule.rate(self.updates - 1), self.epoch)
         if tune_error is not None:
             self.context.log("val/top1_error", tune_error, self.epoch)
+            if self.stopping:
+                self.stopping.see(tune_error, self.updates, self.network)
         if not self._stalled(loss):
             self.schedule.after_epoch(tune_error)
         self.epoch, self.step = self.epoch + 1, 0
@@ -243,6 +252,7 @@ class Trainer:
             "noise": self.noise.get_state(),
             "schedule": torch.tensor(self.schedule.state(), dtype=torch.float64),
             "sums": self.sums,
+            **(self.stopping.state() if self.stopping else {}),
         }
 
     def _restore(self) -> None:
@@ -257,6 +267,8 @@ class Trainer:
         self.noise.set_state(saved["noise"])
         self.schedule.load(saved["schedule"].tolist())
         self.sums.copy_(saved["sums"])
+        if self.stopping:
+            self.stopping.load(saved)
 
 
 def _named(network: Network) -> State:

@@ -78,14 +78,17 @@ def test_short_recipe_follows_from_the_number_of_images():
 
 
 def test_changes_are_told_in_the_name():
-    assert changed(RECIPE_2012, Changes()) == RECIPE_2012
-    assert changed(RECIPE_2012, Changes(epochs=3)).name == "2012"
-    recipe = changed(RECIPE_2012, Changes(epochs=3, schedule="cosine", rate=0.02))
+    assert changed(RECIPE_2012, Changes(), 1000) == RECIPE_2012
+    assert changed(RECIPE_2012, Changes(epochs=3), 1000).name == "2012"
+    recipe = changed(RECIPE_2012, Changes(epochs=3, schedule="cosine", rate=0.02), 1000)
     assert (recipe.epochs, recipe.rate, recipe.name) == (3, 0.02, "2012 with schedule=cosine, rate=0.02")
     assert recipe.later == ("cosine schedule",)
 
 
 def test_adam_brings_its_own_rate():
-    adam, adamw = changed(RECIPE_2012, Changes(optimizer="adam")), changed(RECIPE_2012, Changes(optimizer="adamw", rate=0.1))
+    adam, adamw = (
+        changed(RECIPE_2012, Changes(optimizer="adam"), 1000),
+        changed(RECIPE_2012, Changes(optimizer="adamw", rate=0.1), 1000),
+    )
     assert (adam.rate, adam.weight_decay, adam.later) == (0.001, 0.0005, ("Adam",))
     assert (adamw.rate, adamw.weight_decay, adamw.later) == (0.1, 0.01, ("AdamW",))

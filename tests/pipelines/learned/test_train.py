@@ -77,6 +77,7 @@ KINDS = {
     "2012": {"recipe": "2012"},
     "adam": {"optimizer": "adam", "schedule": "cosine", "batch_norm": True, "colour_scale": "code"},
     "sgd": {"optimizer": "sgd", "schedule": "step", "order": "code", "lrn_alpha": "code"},
+    "updates": {"epochs": None, "updates": 8},
 }
 
 
@@ -141,6 +142,47 @@ def test_short_recipe_runs_without_tune():
     context = RunContext()
     build(epochs=1).fit(stripes(12), None, context)
     assert "val/top1_error" not in context.curves
+
+
+def test_so_many_updates_and_the_best_weights_on_tune():
+    """Three updates an epoch, of which eight end within the third."""
+    context, other = RunContext(seed=1), RunContext(seed=1)
+    pipeline = fitted(context, epochs=None, updates=8)
+    assert context.notes[1] == "recipe short: 8 updates"
+    assert [step for step, _ in context.curves["lr"]] == [0, 1, 2]
+    errors = [error for _, error in context.curves["val/top1_error"]]
+    kept = int(context.notes[-1].split()[3].rstrip(","))
+    assert context.notes[-1] == f"weights of update {kept}, the best on tune"
+    assert errors[-(-kept // 3) - 1] == min(errors)
+    tune = stripes(12, seed=1)
+    wrong = (pipeline._centre_logits(next(tune.batches(12)).images).argmax(1).numpy() != tune.labels).mean()
+    assert 100 * wrong == pytest.approx(min(errors))
+    assert_equal_states(fitted(other, epochs=None, updates=8), pipeline)
+
+
+def test_updates_without_tune_keep_the_last_weights():
+    by_updates, by_epochs = build(updates=4), build(epochs=2)
+    for pipeline in (by_updates, by_epochs):
+        pipeline.fit(stripes(32), None, RunContext())  # two updates an epoch
+    assert_equal_states(by_updates, by_epochs)
+
+
+def test_training_ends_when_it_is_hopeless(monkeypatch):
+    monkeypatch.setattr("pipelines.learned.train.Trainer._error", lambda self, split: 10.0 + self.epoch)  # worse and worse
+    context = RunContext()
+    fitted(context, epochs=None, updates=30)
+    assert context.notes[-1] == "weights of update 3, the best on tune"
+    assert [step for step, _ in context.curves["lr"]] == [0, 1, 2, 3, 4, 5]  # 18 updates: 15 after the best
+
+
+def test_epochs_and_updates_exclude_each_other():
+    with pytest.raises(UserError, match=r"epochs=3 and updates=8 .* give one of the two"):
+        build(epochs=3, updates=8)
+
+
+def test_a_plan_counts_the_epochs_that_updates_begin():
+    assert build(updates=8).epochs(52, (32, 32)) == 3  # of 3 updates
+    assert build(updates=1).epochs(52, (32, 32)) == 1
 
 
 def with_recipe(monkeypatch, **changes):
