@@ -1,7 +1,7 @@
 """Spec strings: `NAME[,KEY=VALUE]...`, for pipelines and data sets alike.
 
 The keys are the keyword-only parameters of the owner's `build`; values are read through its type hints. The first `=` splits;
-a value that holds a comma is quoted: `folder,path="a,b"`.
+a value that holds a comma is quoted: `folder,path="a,b"`; a quote within it is written twice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
             raise UserError(f"{text!r}: {item!r} is not KEY=VALUE")
         if key in values:
             raise UserError(f"{text!r}: {key!r} is given twice")
-        values[key.strip()] = value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+        values[key.strip()] = value[1:-1].replace('""', '"') if len(value) > 1 and value[0] == value[-1] == '"' else value
     return items[0], values
 
 
@@ -45,7 +45,10 @@ def _format_value(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return str(value).lower()
     text = str(value)
-    return f'"{text}"' if "," in text or text != text.strip() else text
+    if not set(text) & {",", '"'} and text == text.strip():
+        return text
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
 
 
 def parameters(build: Callable[..., Any]) -> dict[str, inspect.Parameter]:

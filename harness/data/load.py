@@ -72,7 +72,7 @@ def load_dataset(
     limit_test  at most so many test images, class-balanced
     Raises UserError for an unknown data set, a wrong parameter, or a limit below one image a class.
     """
-    spec, whole = _load(dataset, data_root, plugins)
+    spec, whole = load_whole(dataset, data_root, plugins)
     train, test = whole.train, whole.test
     if limit is not None:
         train = _limited(train, limit, "--limit")
@@ -91,9 +91,10 @@ def load_dataset(
     return Splits(spec, whole.title, train, held_out, test, whole.remarks)
 
 
-def _load(
-    dataset: str | tuple[Split, Split] | Dataset | None, root: Path | str | None, plugins: Sequence[str]
+def load_whole(
+    dataset: str | tuple[Split, Split] | Dataset | None, root: Path | str | None, plugins: Sequence[str] = ()
 ) -> tuple[str, Dataset]:
+    """(resolved spec, data set), before anything is limited or held out. Raises UserError for an unknown data set or a wrong parameter."""
     if isinstance(dataset, Dataset):
         return f"object:{dataset.title}", dataset
     if isinstance(dataset, tuple):

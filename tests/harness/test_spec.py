@@ -20,6 +20,7 @@ def build(*, lrn: bool = True, dropout: Annotated[float, Ge(0), Lt(1)] = 0.5, re
         ("alexnet,lrn=false,dropout=0.3", "alexnet", {"lrn": "false", "dropout": "0.3"}),
         ('folder,path="a,b",size=3', "folder", {"path": "a,b", "size": "3"}),
         ("folder,path=/a=b", "folder", {"path": "/a=b"}),
+        ('subset,of="folder,path=""a,b"",size=3",seed=1', "subset", {"of": 'folder,path="a,b",size=3', "seed": "1"}),
     ],
 )
 def test_parse(text: str, name: str, values: dict[str, str]) -> None:
@@ -36,6 +37,9 @@ def test_format_is_the_inverse_of_parse() -> None:
     values = {"path": "a, b", "size": 3, "flip": True, "c": None}
     name, read = parse_spec(format_spec("folder", values))
     assert (name, read) == ("folder", {"path": "a, b", "size": "3", "flip": "true", "c": "none"})
+    nested = format_spec("subset", {"of": format_spec("folder", {"path": 'a "b", c'}), "seed": 1})
+    _, outer = parse_spec(nested)
+    assert parse_spec(outer["of"]) == ("folder", {"path": 'a "b", c'})
 
 
 def test_bind_reads_values_through_the_hints() -> None:

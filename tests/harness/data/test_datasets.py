@@ -69,7 +69,12 @@ def specs(workdir: Path, pictures: Callable[..., Path], monkeypatch: pytest.Monk
     photos = pictures(workdir / "photos", {"train/cat": 12, "train/dog": 11, "test/cat": 3, "test/dog": 4})
     prepare(open_source(photos), workdir / "root", name="pets", progress=lambda items, **_: iter(items))
     alone = {name: name for name in ("digits", "cifar10", "cifar100", "fashion-mnist")}
-    return alone | {"prepared": "pets", "caltech101": "caltech101,train_per_class=3", "folder": f"folder,path={photos}"}
+    return alone | {
+        "prepared": "pets",
+        "caltech101": "caltech101,train_per_class=3",
+        "folder": f"folder,path={photos}",
+        "subset": "subset,of=digits,percent=10",
+    }
 
 
 @pytest.mark.parametrize("name", Registry().names("dataset"))
@@ -112,6 +117,40 @@ def test_tune_comes_out_of_train_by_class() -> None:
     share = np.bincount(splits.tune.labels) / np.bincount((splits.train + splits.tune).labels)
     assert share == pytest.approx(0.1, abs=0.01)
     assert np.bincount(harness.load_dataset("digits", tune=7).tune.labels).tolist() == [7] * 10  # type: ignore[union-attr]
+
+
+def subset(percent: float, seed: int) -> set[str]:
+    return set(harness.load_dataset(f"subset,of=digits,percent={percent},seed={seed}", tune=0).train.keys.tolist())
+
+
+def test_subsets_of_one_seed_are_nested_and_those_of_two_seeds_differ() -> None:
+    assert subset(2, 0) < subset(10, 0) < subset(30, 0) < subset(100, 0) == subset(100, 1)
+    shared = len(subset(30, 0) & subset(30, 1)) / len(subset(30, 0))
+    assert 0.2 < shared < 0.4  # as by chance
+
+
+def test_a_subset_leaves_the_test_split_whole_and_tune_lies_within_it() -> None:
+    part, whole = harness.load_dataset("subset,of=digits,percent=10,seed=1"), harness.load_dataset("digits")
+    assert part.test.digest == whole.test.digest
+    assert part.tune
+    assert {*part.train.keys, *part.tune.keys} == subset(10, 1)
+    assert np.bincount((part.train + part.tune).labels).tolist() == [13] * 10
+    assert np.bincount(part.tune.labels).tolist() == [1] * 10
+    assert part.title == "digits, 10 % of train (subset seed 1)"
+    assert part.remarks[-1] == "train: 130 of 1,297 images, 10 % of each class, drawn by subset seed 1"
+
+
+def test_a_subset_of_what_must_be_quoted(workdir: Path, pictures: Callable[..., Path]) -> None:
+    from harness.spec import format_spec
+
+    photos = pictures(workdir / "my, photos", {"train/cat": 12, "train/dog": 11, "test/cat": 3, "test/dog": 4})
+    of = format_spec("folder", {"path": photos})
+    splits = harness.load_dataset(format_spec("subset", {"of": of, "percent": 50}), data_root=workdir, tune=0)
+    assert np.bincount(splits.train.labels).tolist() == [6, 6]
+    with pytest.raises(UserError, match="no data set is called 'digit'"):
+        harness.load_dataset("subset,of=digit,percent=50")
+    with pytest.raises(UserError, match=r"percent=0 is not allowed.*number > 0 and <= 100"):
+        harness.load_dataset("subset,of=digits,percent=0")
 
 
 def test_limits() -> None:
