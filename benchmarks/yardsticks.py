@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.runs import finished_or_run
 from harness.contract import Result
 from harness.errors import UserError
-from harness.record import Runs
-from harness.runner import execute, resolve
+from harness.request import resolve
 
 SEEDS = (1, 2, 3)
 
@@ -71,15 +71,7 @@ def runs_of(yardstick: Yardstick, places: dict[str, str], data_root: Path | None
         specs = [f"{yardstick.dataset},split_seed={seed}{path}" for seed in SEEDS]
     else:
         specs = [dataset or yardstick.dataset]
-    return [finished_or_run(yardstick, spec, data_root) for spec in specs]
-
-
-def finished_or_run(yardstick: Yardstick, dataset: str, data_root: Path | None) -> Result:
-    request = resolve(yardstick.pipeline, dataset, tune=yardstick.tune, data_root=data_root)
-    for record in Runs(request.settings.runs).finished():
-        if record.result.identity == request.identity and record.result.top1_error is not None:
-            return record.result
-    return execute(request, say=print)
+    return [finished_or_run(resolve(yardstick.pipeline, spec, tune=yardstick.tune, data_root=data_root)).result for spec in specs]
 
 
 def accuracy(yardstick: Yardstick, result: Result) -> float:

@@ -1,0 +1,29 @@
+"""Runs of a study: a finished one is read, an unfinished one gone on with, a missing one made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.errors import UserError
+from harness.record import Record, Runs
+from harness.request import Request, resumable
+from harness.runner import execute
+
+
+def finished(request: Request) -> Record | None:
+    """The record of a finished, tested run of the same identity."""
+    for record in Runs(request.settings.runs).finished():
+        if record.result.identity == request.identity and record.result.top1_error is not None:
+            return record
+    return None
+
+
+def finished_or_run(request: Request, *, say: Callable[[str], None] = print) -> Record:
+    """Its record. A run of the same identity that was killed or stopped is resumed. Raises UserError for what goes wrong in the run."""
+    if found := finished(request):
+        return found
+    try:
+        begun = resumable(request, "latest")
+    except UserError:
+        begun = None
+    return Runs(request.settings.runs).find(execute(request, resume=begun, say=say).run_id)
