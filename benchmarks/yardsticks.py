@@ -51,7 +51,7 @@ YARDSTICKS = (
     Yardstick("caltech-fisher-xy", "sift-fisher,xy=true", CALTECH_30, "75.6", 74.6, "VLFeat, apps/recognition"),
     Yardstick("caltech-fisher-pyramid", "sift-fisher,pyramid=1x1+2x2", CALTECH_30, "77.6", 76.6, "VLFeat, apps/recognition"),
     Yardstick("caltech-vlad-xy", "sift-vlad", CALTECH_30, "78.7", 77.7, "VLFeat, apps/recognition"),
-    Yardstick("caltech-best", "baseline", CALTECH_30, "78.7", 81, "VLFeat, apps/recognition: its best", tune=3),
+    Yardstick("caltech-best", "vlad-fusion", CALTECH_30, "78.7", 81, "VLFeat, apps/recognition: its best", tune=3),
     Yardstick(
         "cifar-triangle-800", "kmeans-triangle,k=800", "cifar10", "75.7-76.2", 75, "a replication of Coates et al. 2011", None
     ),

@@ -22,6 +22,7 @@ QUICK = {
     "sift-bow": "sift-bow,words=50,step=8",
     "sift-fisher": "sift-fisher,components=8",
     "sift-vlad": "sift-vlad,words=16",
+    "vlad-fusion": "vlad-fusion,words=4,smallest=32",
     "vgg2012": "vgg2012,components=4,smallest=32",
 }
 

@@ -26,7 +26,7 @@ class CGrid:
 
 
 STANDARDISED = CGrid((0.03, 0.1, 0.3, 1.0, 3.0), 1.0)  # rows of mean squared length 1 suit descriptors of any length
-NORMALISED = CGrid((0.3, 1.0, 3.0, 10.0, 30.0), 10.0)  # rows of length 1; VLFeat's applications fix 10
+NORMALISED = CGrid((0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 10.0)  # rows of length 1; VLFeat's applications fix 10
 AGGRESSIVENESS = CGrid((0.001, 0.01, 0.1), 0.01)  # of the row that an update may add at most, for rows of length 1
 
 

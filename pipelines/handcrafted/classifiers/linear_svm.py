@@ -174,7 +174,8 @@ def minimise(problem: Problem, squares: Tensor, signs: Tensor, costs: Tensor, lo
     margins = problem.times(weights)
     missed = torch.zeros(len(weights), dtype=torch.float64, device=weights.device)
     live = torch.arange(len(weights), device=weights.device)  # the classes not yet done
-    for _ in range(MAX_STEPS):
+    # Without a total: how many steps it takes is not known before.
+    for _ in problem.rows.context.progress(iter(range(MAX_STEPS)), label=f"fit {len(start):,} SVMs", unit="Newton step"):
         slack, cost = 1 - signs[:, live] * margins[:, live], costs[:, live]
         gradient = weights[live] - problem.transposed_times(signs[:, live] * cost * loss.slope(slack))
         parts = torch.stack([cost * loss.value(slack), cost * loss.missed(slack)])

@@ -28,6 +28,7 @@ from pipelines import (
     sift_fisher,
     sift_vlad,
     vgg2012,
+    vlad_fusion,
 )
 from pipelines.handcrafted.chain import mistaken, nearest_as_good
 
@@ -42,6 +43,7 @@ BUILDS: dict[str, Callable[..., Pipeline]] = {
     "sift-bow": partial(sift_bow.build, words=50, step=4),
     "sift-fisher": partial(sift_fisher.build, components=8),
     "sift-vlad": partial(sift_vlad.build, words=16),
+    "vlad-fusion": partial(vlad_fusion.build, words=8, smallest=32),
     "kmeans-triangle": partial(kmeans_triangle.build, k=100),
 }
 
