@@ -18,7 +18,7 @@ def mirror(record: Record, settings: Settings, lines: Sequence[str], say: Callab
         record.save_links(links.table, links.runs[record.run_id])
         last = f"MLflow     {links.table}"
     except (UserError, OSError) as error:
-        last = f"MLflow     not logged: {error}; the record is kept in {record.folder}"
+        last = f"MLflow     not logged: {error}; the record is kept in {record.folder}, and harness sync sends it later"
     say(last)
     with suppress(OSError):  # the disk may be full by now, and the record is complete without MLflow's address
         record.save_log([*lines, last])

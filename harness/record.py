@@ -139,6 +139,10 @@ class Record:
         self.folder = finished
 
 
+def new_run_id(name: str) -> str:
+    return f"{name}-{secrets.token_hex(3)}"
+
+
 class Runs:
     """All records below one folder."""
 
@@ -147,7 +151,7 @@ class Runs:
 
     def create(self, name: str, spec: dict[str, Any]) -> Record:
         """A new running record, its id `<name>-<6 hex digits>`. Raises UserError where nothing can be written."""
-        run_id = f"{name}-{secrets.token_hex(3)}"
+        run_id = new_run_id(name)
         record = Record(self.folder / f".{run_id}{SUFFIX}")  # hidden until it can be resumed
         try:
             record.folder.mkdir(parents=True)

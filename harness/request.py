@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Request:
     plugins: tuple[str, ...]
     settings: Settings
     data_root: Path
+    above: Mapping[str, Any] | None = None  # the run of several seeds that this one is part of: run_id, seeds (how many)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -61,7 +62,8 @@ class Request:
         """What spec.json holds: the above, and what it takes to load the fitted pipeline again."""
         train = self.splits.train
         facts = {"title": self.splits.title, "class_names": train.class_names, "image_size": train.image_size}
-        return {**self.spec, **facts, "preparation": train.preparation, "plugins": self.plugins}
+        above = {"above": self.above} if self.above else {}
+        return {**self.spec, **facts, "preparation": train.preparation, "plugins": self.plugins, **above}
 
     @property
     def identity(self) -> str:
@@ -91,6 +93,7 @@ def resolve(
     config: Path | None = None,
     data_root: Path | str | None = None,
     plugins: Sequence[str] = (),
+    above: Mapping[str, Any] | None = None,
 ) -> Request:
     """Look everything up. Raises UserError for whatever was asked wrongly, before any work is done."""
     if isinstance(pipeline, str):
@@ -120,6 +123,7 @@ def resolve(
         plugins=tuple(plugins),
         settings=load_settings(config),
         data_root=default_data_root(data_root),
+        above=above,
     )
 
 

@@ -231,17 +231,7 @@ def _record_failure(error: BaseException, request: Request, record: Record, line
         from harness.tracking import track_failure
 
         with suppress(UserError):
-            track_failure(
-                record.run_id,
-                record.folder,
-                request.settings,
-                pipeline=request.pipeline,
-                dataset=request.splits.spec,
-                seed=request.seed,
-                started=record.status["started"],
-                reason=why,
-                killed=stopped,
-            )
+            track_failure(record, request.settings, reason=why, killed=stopped)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ COMMANDS = {
     "data": "Prepared data sets: list, info, verify, audit, rm.",
     "plan": "Hours, disk and memory that a run will take.",
     "predict": "Top-5 classes of your own images, by a finished run.",
+    "sync": "Send to MLflow the runs that it lacks.",
     "ui": "Open the MLflow page on the table of runs.",
 }
 

@@ -70,9 +70,10 @@ def command(
 ) -> None:
     """Fit a pipeline on the train part of a data set, score the test part, keep the record and log it to MLflow."""
     from harness.errors import UserError
-    from harness.record import Runs
+    from harness.record import Runs, new_run_id
     from harness.report.run_text import seeds_line
     from harness.settings import load_settings
+    from harness.spec import parse_spec
 
     asked: dict[str, Any] = {
         "pipeline": pipeline, "dataset": dataset, "seed": seed or 0, "limit": limit, "limit_test": limit_test, "tune": tune, "test": not no_test,
@@ -97,6 +98,8 @@ def command(
                 "--budget with --resume: an unfinished run keeps its number of epochs; resume it by its id (harness runs)"
             )
         asked["pipeline"] = _within(budget, asked, config=config, data_root=data_root, device=device)
+    if seeds and seeds > 1:
+        asked["above"] = {"run_id": new_run_id(f"{parse_spec(asked['pipeline'])[0]}-seeds"), "seeds": seeds}
     results = [
         run_and_print({**asked, "seed": each}, config=config, data_root=data_root, device=device, dry_run=dry_run, resume=resume, as_json=as_json)
         for each in (range(seeds) if seeds else [asked["seed"]])

@@ -73,13 +73,15 @@ def make_result() -> Callable[..., Result]:
 
 @pytest.fixture(scope="session")
 def make_run(make_result: Callable[..., Result]) -> Callable[..., tuple[Result, Path]]:
-    """The same, and its run folder below `root`."""
+    """The same, and its run folder below `root`; `spec`: more of what was asked for."""
 
-    def make(root: Path, **fields: Any) -> tuple[Result, Path]:
+    def make(root: Path, *, spec: dict[str, Any] | None = None, **fields: Any) -> tuple[Result, Path]:
         result = make_result(**fields)
         folder = root / "runs" / result.run_id
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(asdict(result)))
+        asked = {name: getattr(result, name) for name in ("pipeline", "dataset", "title", "seed")}
+        (folder / "spec.json").write_text(json.dumps({**asked, **(spec or {})}))
         (folder / "log.txt").write_text("fitted, scored\n")
         return result, folder
 

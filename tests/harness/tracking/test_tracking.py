@@ -1,7 +1,6 @@
 import json
 import math
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -13,28 +12,12 @@ import pytest
 from mlflow import MlflowClient
 
 from harness.errors import UserError
-from harness.saved_view import VIEW_TAG
-from harness.settings import Experiment, Run, Server, Settings, Views, load_settings
+from harness.record import Record
+from harness.settings import Experiment, Run, Server, Settings, Views
 from harness.tracking import links, track, track_failure
+from harness.tracking.saved_view import VIEW_TAG
 
 ALEXNET = {"run_id": "alexnet-digits-1", "name": "alexnet", "pipeline": "alexnet,lrn=false", "family": "learned", "top1_error": 2.5}
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory):
-    """A database with MLflow's tables: making them takes seconds, copying them none."""
-    file = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments(max_results=1)
-    return file
-
-
-@pytest.fixture
-def settings(tmp_path, monkeypatch, empty_store) -> Settings:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    return load_settings()
 
 
 def client(settings: Settings) -> MlflowClient:
@@ -81,7 +64,7 @@ def test_a_finished_run_is_mirrored(settings, make_run):
     }
     expected |= {"notes": "recipe: short", "machine": "desk-3"}
     assert expected.items() <= run.data.tags.items()
-    assert {item.path for item in client(settings).list_artifacts(run.info.run_id)} == {"result.json", "log.txt"}
+    assert {item.path for item in client(settings).list_artifacts(run.info.run_id)} == {"result.json", "spec.json", "log.txt"}
     assert list((settings.root / "mlartifacts").rglob("result.json"))
 
 
@@ -143,10 +126,10 @@ def test_texts_and_counts_beyond_mlflows_limits_are_cut_and_split(settings, make
 def test_large_scores_stay_in_the_run_folder(settings, make_run, monkeypatch):
     result, folder = make_run(settings.root)
     (folder / "scores.npz").write_bytes(b"0" * 2000)
-    monkeypatch.setattr("harness.tracking.ARTIFACT_BYTES", 1999)
+    monkeypatch.setattr("harness.tracking.send.ARTIFACT_BYTES", 1999)
     track(result, folder, settings)
     assert "scores.npz" not in {item.path for item in client(settings).list_artifacts(runs_of(settings)[0].info.run_id)}
-    monkeypatch.setattr("harness.tracking.ARTIFACT_BYTES", 2001)
+    monkeypatch.setattr("harness.tracking.send.ARTIFACT_BYTES", 2001)
     track(result, folder, settings)
     assert "scores.npz" in {item.path for item in client(settings).list_artifacts(runs_of(settings)[0].info.run_id)}
 
@@ -164,8 +147,7 @@ def test_tracking_again_makes_no_second_run_and_doubles_nothing(settings, make_r
 @pytest.mark.parametrize(("killed", "status"), [(False, "FAILED"), (True, "KILLED")])
 def test_a_run_that_did_not_finish_is_never_finished(settings, make_run, killed, status):
     result, folder = make_run(settings.root)
-    facts = {"pipeline": result.pipeline, "dataset": result.dataset, "seed": result.seed, "started": result.started}
-    track_failure(result.run_id, folder, settings, **facts, reason="out of memory", killed=killed)
+    track_failure(Record(folder), settings, reason="out of memory", killed=killed)
     [run] = runs_of(settings)
     assert run.info.status == status
     assert run.data.metrics == {}

@@ -1,0 +1,32 @@
+"""`harness sync`: what MLflow has not got yet."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import click
+
+from harness.cli import options
+
+
+@click.command()
+@options.config
+@options.as_json
+def command(config: Path | None, as_json: bool) -> None:
+    """Send the runs on record that MLflow lacks, or has in part only: those made while it could not be reached. Each once."""
+    from harness.settings import load_settings
+    from harness.tracking import sync
+
+    settings = load_settings(config)
+    done = sync(settings, say=lambda run_id: click.echo(f"sent       {run_id}"))
+    for run_id, why in done.left.items():
+        click.echo(f"left       {run_id}: {why}")
+    for run_id, why in done.failed.items():
+        click.echo(f"not sent   {run_id}: {why}")
+    click.echo(f"{len(done.sent)} sent, {len(done.there)} already there, {len(done.left)} left, {len(done.failed)} not sent")
+    if as_json:
+        options.print_json(dataclasses.asdict(done))
+    if done.failed:
+        sys.exit(1)
