@@ -68,7 +68,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def curves(title: str, series: Sequence[Curve], *, x: str, y: str) -> Html:
-    """Lines over `x` from its least value on, errors from 0 up; a legend below."""
+    """Lines over `x`, which counts from 1, errors from 0 up; a legend below."""
     points = [point for curve in series for point in curve.points if math.isfinite(point[1])]
     last = max([p[0] for curve in series if len(curve.points) > 1 for p in curve.points], default=1)
     top = max(p[1] for p in points) * 1.05 or 1
@@ -76,7 +76,7 @@ def curves(title: str, series: Sequence[Curve], *, x: str, y: str) -> Html:
     across, up = Axis(1, max(last, 2), 34, WIDTH - 8), Axis(0, top, height - 30, 8)
     parts = [
         *_y_axis(up, across, y),
-        *_x_axis(across, [(t, f"{t:g}") for t in ticks(across.low, across.high) if t >= 1], x, height),
+        *_x_axis(across, [(t, f"{t:g}") for t in ticks(across.low, across.high) if t == int(t)], x, height),
     ]
     for curve in series:
         known = [p for p in curve.points if math.isfinite(p[1])]
@@ -134,14 +134,14 @@ def intervals(title: str, dots: Sequence[Dot], *, x: str) -> Html:
 
 def bars(title: str, values: Sequence[tuple[str, float]], *, x: str) -> Html:
     """Horizontal bars to both sides of zero: to the left, fewer errors, is a gain."""
-    reach = max(abs(v) for _, v in values) or 1
+    low, high = min(0.0, *(v for _, v in values)), max(0.0, *(v for _, v in values))
     height = 19 * len(values) + 32
     names = [_short(label) for label, _ in values]
     start = LETTER * max(map(len, names)) + 12
     # Room for the numbers at the ends of the bars, which stand outside of them.
-    across = Axis(-reach, reach, start + 32, WIDTH - 34)
+    across = Axis(low, high if high > low else 1, start + (32 if low else 4), WIDTH - (34 if high else 8))
     zero = across(0)
-    parts = _x_axis(across, [(t, f"{t:+g}" if t else "0") for t in ticks(across.low, across.high, 4)], x, height)
+    parts = _x_axis(across, [(t, f"{t:+g}" if t else "0") for t in ticks(across.low, across.high, 5)], x, height)
     for place, (name, (_, value)) in enumerate(zip(names, values, strict=True)):
         top, end = 19 * place + 3, across(value)
         number = f"{value:+.1f}" if value else "0"

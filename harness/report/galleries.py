@@ -69,10 +69,8 @@ def gallery(pictures: Pictures, positions: Sequence[int], rows: Sequence[int], *
         for place, row in enumerate(rows):
             given = pictures.rows[row][1]
             share = f" {100 * given.probability[position, 0]:.1f} %" if chance and place == 0 else ""
-            tick = "✓" if given.right[position] else "✗"
-            kind = "good" if given.right[position] else "bad"
-            said = escaped(pictures.said(row, position))
-            lines.append(f'{chip(row)}{said}{share} <b class="{kind}">{tick}</b>')
+            right = '<b class="good">✓</b>' if given.right[position] else '<b class="bad">✗</b>'
+            lines.append(f"{chip(row)}{right} {escaped(pictures.said(row, position) + share)}")
         caption = "".join(f"<span>{line}</span>" for line in lines)
         items.append(f"<li><figure>{pictures.image(position)}<figcaption>{caption}</figcaption></figure></li>")
     return Html('<ul class="gallery">\n' + "\n".join(items) + "\n</ul>")

@@ -25,6 +25,11 @@ def escaped(text: str) -> Html:
     return text if isinstance(text, Html) else Html(html.escape(text).replace(" %", "\u00a0%"))
 
 
+def sentence(text: str) -> str:
+    """A remark as it stands in running text."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+
+
 def chip(row: int) -> Html:
     """The sign of a row of the table: its letter, A for the reference, on its colour."""
     return Html(f'<i class="chip r{row % COLOURS}">{ascii_uppercase[row % len(ascii_uppercase)]}</i>')

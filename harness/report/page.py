@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -13,7 +14,7 @@ from harness.report.charts import Curve, Dot, curves, frontier, intervals
 from harness.report.cost_table import cost_notes, cost_table
 from harness.report.differences import differences
 from harness.report.evidence import Evidence
-from harness.report.html import Html, beside, bullets, chip, document, escaped, folded, table
+from harness.report.html import Html, beside, bullets, chip, document, escaped, folded, sentence, table
 from harness.report.published import published_html
 from harness.report.tables import ONE_VIEW, augmentation, columns, footnotes
 from harness.report.verdict import outcome, verdicts
@@ -25,7 +26,9 @@ TRAIN, TUNE = "train/top1_error", "val/top1_error"
 def report_page(evidence: Evidence) -> str:
     """The page. Its sections have ids, so that a link can point at one."""
     comparison = evidence.comparison
-    title = f"{' against '.join(reversed(evidence.labels))} on {comparison.title}"
+    first, *others = evidence.labels
+    title = f"{others[0]} against {first}" if len(others) == 1 else f"{', '.join(others)} against {first}"
+    title += f" on {comparison.title}"
     sections = [
         ("result", "The result", _result(evidence)),
         ("cost", "What it costs", _cost(evidence)),
@@ -102,30 +105,34 @@ def _cost(evidence: Evidence) -> Html:
     head, cells = cost_table(rows)
     named = [[label, *line[1:]] for label, line in zip(evidence.labels, cells, strict=True)]
     listed = table(["pipeline", *head[1:]], named, caption="Cost of each row", numbers=range(1, len(head) - 1))
-    return beside(chart, f"{listed}\n{_small(cost_notes(rows))}")
+    return Html(f"{beside(chart, _small(cost_notes(rows)))}\n{listed}")
 
 
 def _curves(evidence: Evidence) -> Html:
-    results = [run.result for run in evidence.runs]
-    series: list[Curve] = []
-    for place, (label, result) in enumerate(zip(evidence.labels, results, strict=True)):
+    learning: list[Curve] = []
+    fitted: list[Curve] = []  # lines across: what has no epochs
+    for place, (label, result) in enumerate(zip(evidence.labels, (run.result for run in evidence.runs), strict=True)):
+        tune = f"{label} on tune ({result.n_tune:,} images)"
         if TRAIN in result.curves:
-            series.append(Curve(f"{label}, tune", place, _by_epoch(result, TUNE)))
-            series.append(Curve(f"{label}, train (augmented, while it learns)", place, _by_epoch(result, TRAIN), "dotted"))
+            learning += [
+                Curve(tune, place, _by_epoch(result, TUNE)),
+                Curve(f"{label} on train, augmented, while it learns", place, _by_epoch(result, TRAIN), "dotted"),
+            ]
         elif result.tune_top1_error is not None:
-            series.append(Curve(f"{label}, tune, when fitted", place, [(1, result.tune_top1_error)], "dashed"))
-    series = [curve for curve in series if curve.points]
-    if not any(len(curve.points) > 1 for curve in series):
-        return Html("<p>None of these pipelines learns by epoch.</p>")
-    tune = f"{results[0].n_tune:,} images held out of train"
-    chart = curves(f"Top-1 error; tune: {tune}", series, x="epoch", y="top-1 error, %")
-    epochs = sorted({int(x) for curve in series for x, _ in curve.points})
-    known = [dict(curve.points) for curve in series]
-    rows = [[str(epoch), *(f"{values[epoch]:.2f}" if epoch in values else "" for values in known)] for epoch in epochs]
-    numbers = table(
-        ["epoch", *(curve.label for curve in series)], rows, caption="Top-1 error by epoch, %", numbers=range(1, len(series) + 1)
+            fitted.append(Curve(f"{tune}, when fitted", place, [(1, result.tune_top1_error)], "dashed"))
+    learning = [curve for curve in learning if len(curve.points) > 1]
+    if not learning:
+        return Html("<p>None of these runs learnt by epoch.</p>")
+    series = [*learning, *fitted]
+    chart = curves("Top-1 error by epoch", series, x="epoch", y="top-1 error, %")
+    known = [dict(curve.points) for curve in learning]
+    epochs = sorted({int(epoch) for points in known for epoch in points})
+    rows = [[str(epoch), *(f"{points[epoch]:.2f}" if epoch in points else "" for points in known)] for epoch in epochs]
+    listed = table(
+        ["epoch", *(curve.label for curve in learning)], rows, caption="Top-1 error by epoch, %", numbers=range(1, len(known) + 1)
     )
-    return beside(chart, folded("The numbers", numbers))
+    lines = bullets([f"{curve.label}: {curve.points[0][1]:.2f} %" for curve in fitted]) if fitted else ""
+    return Html(f"{chart}\n{folded('The numbers', f'{listed}{lines}')}")
 
 
 def _by_epoch(result: Result, name: str) -> list[tuple[float, float]]:
@@ -162,7 +169,9 @@ def _run_ids(rows: Sequence[Row]) -> list[str]:
 
 def _reproduce(evidence: Evidence) -> Html:
     records = [record for group in evidence.groups for record in group]
-    commands = "\n".join(dict.fromkeys(record.result.command for record in records))
+    specs = dict.fromkeys(record.result.pipeline for record in records)
+    again = shlex.join(["harness", "report", *specs, "--dataset", evidence.comparison.dataset])
+    commands = "\n".join([*dict.fromkeys(record.result.command for record in records), again])
     facts = [
         [
             result.run_id,
@@ -186,4 +195,4 @@ def _reproduce(evidence: Evidence) -> Html:
 
 
 def _small(lines: Sequence[str]) -> str:
-    return "".join(f"<p class=faint>{escaped(line[:1].upper() + line[1:])}.</p>" for line in lines)
+    return "".join(f"<p class=faint>{escaped(sentence(line))}</p>" for line in lines)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from harness.comparison.beside import BeforeAfter, Beside, PublishedComparison
 from harness.comparison.compare import averages
 from harness.comparison.published import METRIC_NAMES, METRICS, Metric
-from harness.report.html import Html, bullets, escaped, table
+from harness.report.html import Html, bullets, escaped, folded, sentence, table
 from harness.report.tables import WIDTH, augmentation
 from harness.report.text import text_table
 
@@ -118,14 +118,26 @@ def published_markdown(found: PublishedComparison) -> str:
 
 
 def published_html(found: PublishedComparison) -> Html:
-    """A section of a page: the table with its small print, and the before and after of 2012."""
-    parts = [f"<p>{escaped(_head(found).capitalize() if found.facts is None else _head(found))}.</p>"]
+    """A section of a page: the table with its small print, the yardsticks of our rows first, and the before and after of 2012."""
+    parts = [f"<p>{escaped(sentence(_head(found)))}</p>"]
+    held = [line for line in found.lines if line.row]
+    others = [line for line in found.lines if not line.row]
+    if held:
+        parts.append(_html_table(held, "Published figures that ours are held against"))
+    if others:
+        listed = _html_table(others, "Other published figures")
+        parts.append(folded(f"{len(others)} other published figures", listed) if held else listed)
     if found.lines:
-        head, rows = _table(found.lines)
-        told = [
-            [Html(f"{escaped(row[0])}<br><small>{escaped(_small_print(line))}</small>"), *row[1:]]
-            for row, line in zip(rows, found.lines, strict=True)
-        ]
-        numbers = [place for place, name in enumerate(head) if "error" in name or "delta" in name or name == "train a class"]
-        parts += [table(head, told, caption="Published figures", numbers=numbers), f"<p class=faint>{escaped(MARKS)}.</p>"]
-    return Html("\n".join([*parts, f"<p>{escaped(TOLD)}:</p>", bullets([_told(pair) for pair in found.before_after])]))
+        parts.append(f"<p class=faint>{escaped(sentence(MARKS))}</p>")
+    told = bullets([_told(pair) for pair in found.before_after])
+    return Html("\n".join([*parts, folded(sentence(TOLD), told)]))
+
+
+def _html_table(lines: Sequence[Beside], caption: str) -> Html:
+    head, rows = _table(lines)
+    told = [
+        [Html(f"{escaped(row[0])}<br><small>{escaped(_small_print(line))}</small>"), *row[1:]]
+        for row, line in zip(rows, lines, strict=True)
+    ]
+    numbers = [place for place, name in enumerate(head) if "error" in name or "delta" in name or name == "train a class"]
+    return table(head, told, caption=caption, numbers=numbers)

@@ -49,6 +49,8 @@ def _points(delta: float) -> str:
 
 def _span(row: Row) -> str:
     low, high = row.top1_delta_low or 0.0, row.top1_delta_high or 0.0
+    if not low and not high:
+        return "of nothing but 0"
     if high <= 0 or low >= 0:
         near, far = sorted((abs(low), abs(high)))
         return f"{near:.2f} to {far:.2f} {'fewer' if low < 0 else 'more'}"
