@@ -74,5 +74,18 @@ def command(
     for line in verdicts(comparison):
         click.echo(line)
     click.echo(f"report     {output.resolve()} ({size(output.stat().st_size)})")
+    _attach([run_id for row in comparison.rows for run_id in row.run_ids], output, config)
     if as_json:
         options.print_json({"file": str(output.resolve()), **comparison.to_dict()})
+
+
+def _attach(run_ids: list[str], file: Path, config: Path | None) -> None:
+    """Beside the runs in MLflow; a report is no less written where that cannot be."""
+    from harness.errors import UserError
+    from harness.settings import load_settings
+    from harness.tracking import attach
+
+    try:
+        click.echo(f"MLflow     {attach(run_ids, file, load_settings(config)).compare}")
+    except (UserError, OSError) as error:
+        click.echo(f"MLflow     not attached: {error}")

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from harness.errors import UserError
 from harness.settings import Settings
 from harness.tracking.saved_view import VIEW
-from harness.tracking.store import connection, experiment_id, find, store
+from harness.tracking.store import existing, experiment_id, find, store
 
 MODE = "workflowType=machine_learning"  # else the UI opens on its pages for language models
 
@@ -39,14 +39,17 @@ def links(settings: Settings, run_ids: Sequence[str] = ()) -> Links:
 
     Raises UserError when there is no store yet, or it lacks one of the runs.
     """
-    if (file := settings.server.database_file) and not file.exists():
-        raise UserError(f"there is no tracking store at {file} yet; `harness run` creates it")
-    with connection(settings) as client:
-        experiment = experiment_id(client, settings)
-        found = {run_id: find(client, experiment, run_id) for run_id in run_ids}
-        if missing := [run_id for run_id, run in found.items() if run is None]:
-            raise UserError(f"{store(settings)} has no run {', '.join(missing)} in experiment {settings.experiment.name!r}")
-        return addresses(settings, experiment, {run_id: run.info.run_id for run_id, run in found.items() if run})
+    with existing(settings) as client:
+        return addresses(settings, *known(client, settings, run_ids))
+
+
+def known(client: Any, settings: Settings, run_ids: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """(the experiment, our id -> MLflow's). Raises UserError when the store lacks one of the runs."""
+    experiment = experiment_id(client, settings)
+    found = {run_id: find(client, experiment, run_id) for run_id in run_ids}
+    if missing := [run_id for run_id, run in found.items() if run is None]:
+        raise UserError(f"{store(settings)} has no run {', '.join(missing)} in experiment {settings.experiment.name!r}; harness sync sends what is on record")
+    return experiment, {run_id: run.info.run_id for run_id, run in found.items() if run}
 
 
 def addresses(settings: Settings, experiment: str, runs: Mapping[str, str]) -> Links:

@@ -53,6 +53,15 @@ def connection(settings: Settings) -> Iterator[Any]:
 
 
 @contextmanager
+def existing(settings: Settings) -> Iterator[Any]:
+    """As `connection`, and a UserError when there is no store yet."""
+    if (file := settings.server.database_file) and not file.exists():
+        raise UserError(f"there is no tracking store at {file} yet; `harness run` creates it")
+    with connection(settings) as client:
+        yield client
+
+
+@contextmanager
 def _environment(settings: Settings) -> Iterator[None]:
     """mlflow's switches for the time of a call; what the user has set stays as it is."""
     wanted = {**HTTP_LIMITS, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
