@@ -48,7 +48,9 @@ def known(client: Any, settings: Settings, run_ids: Sequence[str]) -> tuple[str,
     experiment = experiment_id(client, settings)
     found = {run_id: find(client, experiment, run_id) for run_id in run_ids}
     if missing := [run_id for run_id, run in found.items() if run is None]:
-        raise UserError(f"{store(settings)} has no run {', '.join(missing)} in experiment {settings.experiment.name!r}; harness sync sends what is on record")
+        raise UserError(
+            f"{store(settings)} has no run {', '.join(missing)} in experiment {settings.experiment.name!r}; harness sync sends what is on record"
+        )
     return experiment, {run_id: run.info.run_id for run_id, run in found.items() if run}
 
 
