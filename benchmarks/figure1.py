@@ -1,0 +1,333 @@
+"""The paper's Figure 1: how much faster does a four-layer network learn CIFAR-10 with ReLU than with tanh?
+
+Question   Krizhevsky et al. 2012, section 3.1: "reaches a 25% training error rate on CIFAR-10 six times faster". By what ratio of epochs here?
+Arms       ReLU and tanh in cuda-convnet's `19pct` network (three convolutions, one fully connected layer), from the same first weights (its
+           file's own: normal, deviations 0.0001 and 0.01), with the same order of images of the same seed; batches of 128, momentum 0.9, a
+           learning rate that stays. No regularisation of any kind: no weight decay, dropout, crops, mirroring, colour noise, normalisation.
+           `RATES`, four an arm and the same for both, on seed 0; an arm's later seeds take its best rate.
+Metric     epochs until the error on all training images, by a full pass after each epoch, is 25 %; between two epochs by a straight line.
+Rule       a rate is dropped once it is slower than the best of its arm, and an arm's rate is that of the fewest epochs. The result is the
+           ratio, tanh to ReLU, of each seed, and its mean and standard deviation over seeds. A best rate at an end of the grid is told, as
+           are arms that time or `--epochs` did not suffice for; of these the ratio is a bound.
+
+The paper names neither the network nor its first weights: 6 is the figure of one network and one start, with a rate chosen for each arm.
+It is no target. Nothing here is to be tuned towards it: another start, scale of pixels or position of the pool gives another ratio.
+
+    python -m benchmarks.figure1 [DATASET] --hours 2 --seeds 3 -o figure1.png
+
+An epoch of 50,000 images with its full pass takes 69 s of one core of an AMD EPYC (busy otherwise; 2026-11-25), so that two hours of two
+cores are some 200 epochs. Curves are kept after every epoch in a JSON file beside the picture. The same command goes on where it was stopped or killed, with the arm
+that was under way from its start; `--hours` is of all curves in the file together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, Literal
+
+import torch
+from torch.nn import functional as F
+
+from harness.data.load import load_dataset
+from harness.errors import UserError
+from harness.files import write_json
+from harness.machine import choose_device, describe_machine
+from harness.progress import duration
+from pipelines.learned.images import square
+from pipelines.learned.networks.cuda_convnet import cuda_convnet
+from pipelines.learned.networks.network import Activation, Init
+
+ACTIVATIONS: tuple[Activation, Activation] = ("relu", "tanh")
+RATES = (0.001, 0.003, 0.0003, 0.01)  # the published one first, as the first to arrive bounds the others
+SIDE = 32  # pixels
+BATCH = 128  # images
+MOMENTUM = 0.9
+INIT: Init = "published"
+TARGET = 25.0  # percent of the training images
+EVALUATED = 1000  # images at once where nothing is learnt
+
+Ended = Literal["reached", "slower", "diverged", "epochs", "under way"]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One training: errors on all training images after each epoch, in percent, and how it ended; see `Study.ended`."""
+
+    activation: Activation
+    rate: float
+    seed: int
+    errors: tuple[float, ...] = ()
+    seconds: float = 0.0
+    ended: Ended = "under way"
+
+    @property
+    def arm(self) -> tuple[Activation, float, int]:
+        return self.activation, self.rate, self.seed
+
+    @property
+    def name(self) -> str:
+        return f"{self.activation}, rate {self.rate:g}, seed {self.seed}"
+
+    @property
+    def epochs(self) -> float:
+        """Until TARGET, between two epochs by a straight line; infinity where it was not reached."""
+        before = 100.0
+        for done, error in enumerate(self.errors):
+            if error <= TARGET:
+                return done + ((before - TARGET) / (before - error) if done else 1.0)
+            before = error
+        return math.inf
+
+
+@dataclass(frozen=True)
+class Images:
+    """pixels uint8 (n, 3, SIDE, SIDE), labels (n,) int64, both on the device; mean (3, SIDE, SIDE) in grey levels."""
+
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    mean: torch.Tensor
+    classes: int
+
+    def inputs(self, index: torch.Tensor | slice) -> torch.Tensor:
+        return self.pixels[index].float() - self.mean
+
+
+def training_errors(curve: Curve, images: Images) -> Iterator[float]:
+    """After each epoch the error on all training images in percent, for ever; ends where the loss is no longer a number."""
+    generator = torch.Generator().manual_seed(curve.seed)
+    network = cuda_convnet("19pct", classes=images.classes, activation=curve.activation)
+    network.initialise(INIT, generator)
+    network.to(images.pixels.device)
+    groups: list[dict[str, Any]] = [{"params": group.parameters, "lr": curve.rate * group.rate} for group in network.groups()]
+    optimiser = torch.optim.SGD(groups, momentum=MOMENTUM)
+    while True:
+        total = torch.zeros((), device=images.pixels.device)
+        for index in torch.randperm(len(images.labels), generator=generator).to(images.pixels.device).split(BATCH):
+            loss = F.cross_entropy(network(images.inputs(index)), images.labels[index])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total += loss.detach()
+        if not math.isfinite(float(total)):
+            return
+        yield full_pass(network, images)
+
+
+@torch.inference_mode()
+def full_pass(network: torch.nn.Module, images: Images) -> float:
+    """Error in percent over all training images, each as it is: the network has nothing that training and test do differently."""
+    wrong = torch.zeros((), dtype=torch.int64, device=images.pixels.device)
+    for start in range(0, len(images.labels), EVALUATED):
+        part = slice(start, start + EVALUATED)
+        wrong += (network(images.inputs(part)).argmax(1) != images.labels[part]).sum()
+    return 100 * int(wrong) / len(images.labels)
+
+
+class Study:
+    """The curves so far, kept in `path`.
+
+    hours   that all of them together may take
+    epochs  that a curve may take
+    """
+
+    def __init__(self, path: Path, facts: dict[str, Any], *, hours: float, epochs: int) -> None:
+        self.path, self.facts, self.seconds, self.epochs = path, facts, 3600 * hours, epochs
+        self.curves: dict[tuple[Activation, float, int], Curve] = {}
+        if path.exists():
+            self._read()
+
+    def run(self, seeds: int, images: Images) -> None:
+        """Every curve that is missing, in an order in which each next one adds to the result. Ends when the time is spent."""
+        for seed in range(seeds):
+            for activation in ACTIVATIONS:
+                best = self.best(activation, 0)
+                rates = RATES if seed == 0 else ([best.rate] if best else [])
+                for rate in rates:
+                    if not self._learn(Curve(activation, rate, seed), images):
+                        return
+
+    def best(self, activation: Activation, seed: int) -> Curve | None:
+        """The curve that was first at TARGET."""
+        there = [c for c in self.curves.values() if (c.activation, c.seed) == (activation, seed) and c.epochs < math.inf]
+        return min(there, key=lambda curve: curve.epochs, default=None)
+
+    def ended(self, curve: Curve) -> Ended:
+        """reached: it is at TARGET; slower: it has done as many epochs as the best rate of its arm took; epochs: as many as allowed."""
+        best = self.best(curve.activation, curve.seed)
+        if curve.epochs < math.inf:
+            return "reached"
+        if best and len(curve.errors) >= best.epochs:
+            return "slower"
+        return "epochs" if len(curve.errors) >= self.epochs else "under way"
+
+    def _learn(self, curve: Curve, images: Images) -> bool:
+        """False when the time is spent before the curve has ended."""
+        known = self.curves.pop(curve.arm, curve)
+        if known.ended != "under way" and not (known.ended == "epochs" and len(known.errors) < self.epochs):
+            self.curves[curve.arm] = known
+            return True
+        spent = sum(each.seconds for each in self.curves.values())
+        started = time.perf_counter()
+        errors = training_errors(curve, images)
+        while curve.ended == "under way":
+            if spent + curve.seconds * (1 + 1 / max(1, len(curve.errors))) > self.seconds:
+                print(f"{curve.name}: the time is spent", flush=True)
+                return False
+            error = next(errors, None)
+            curve = replace(curve, seconds=time.perf_counter() - started)
+            if error is None:
+                curve = replace(curve, ended="diverged")
+            else:
+                curve = replace(curve, errors=(*curve.errors, error))
+                curve = replace(curve, ended=self.ended(curve))
+            self._keep(curve)
+            print(
+                f"{curve.name}: epoch {len(curve.errors)}, training error {curve.errors[-1] if curve.errors else math.nan:.2f} %, "
+                f"{duration(curve.seconds)}; {curve.ended}",
+                flush=True,
+            )
+        return True
+
+    def _keep(self, curve: Curve) -> None:
+        self.curves[curve.arm] = curve
+        write_json(self.path, {"facts": self.facts, "curves": [asdict(each) for each in self.curves.values()]})
+
+    def _read(self) -> None:
+        """Raises UserError for a file that is of something else."""
+        try:
+            kept = json.loads(self.path.read_text())
+            curves = [Curve(**{**each, "errors": tuple(each["errors"])}) for each in kept["curves"]]
+            facts = kept["facts"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.path} cannot be read ({error}); remove it, or give another -o") from error
+        if different := [key for key in self.facts if facts.get(key) != self.facts[key]]:
+            told = "; ".join(f"{key}: {facts.get(key)} there, {self.facts[key]} now" for key in different)
+            raise UserError(f"{self.path} is of another study ({told}); give another -o")
+        self.curves = {curve.arm: curve for curve in curves}
+
+
+def findings(study: Study, seeds: int) -> list[str]:
+    """A line a curve, the ratio of each seed, and what to know of them."""
+    lines = [f"  {curve.name:30} {arrival(curve):22} {curve.ended:10} {duration(curve.seconds)}" for curve in study.curves.values()]
+    ratios = []
+    for seed in range(seeds):
+        relu, tanh = (study.best(activation, seed) for activation in ACTIVATIONS)
+        if relu and tanh:
+            ratios.append(tanh.epochs / relu.epochs)
+            lines.append(f"seed {seed}     {tanh.epochs:.2f} / {relu.epochs:.2f} epochs: ratio {ratios[-1]:.2f}")
+        elif relu and (done := longest(study, "tanh", seed)):
+            lines.append(
+                f"seed {seed}     tanh has not arrived in {done} epochs at the rates tried: ratio above {done / relu.epochs:.2f}, so far"
+            )
+        else:
+            lines.append(f"seed {seed}     not measured")
+    if ratios:
+        spread = f" +- {stdev(ratios):.2f} (standard deviation over {len(ratios)} seeds)" if len(ratios) > 1 else " (one seed)"
+        lines.append(
+            f"ratio      {mean(ratios):.2f}{spread}; the paper's figure is 6, of a network and a start that it does not name"
+        )
+    for activation in ACTIVATIONS:
+        best = study.best(activation, 0)
+        if best and best.rate in (min(RATES), max(RATES)):
+            lines.append(
+                f"note       {activation}: the best rate, {best.rate:g}, is an end of the grid: one beyond it might be faster"
+            )
+    missing = [f"{activation} at {rate:g}" for activation in ACTIVATIONS for rate in RATES if unfinished(study, activation, rate)]
+    return [
+        *lines,
+        *([f"not run    {', '.join(missing)}, seed 0: an arm that lacks a rate may be faster than it seems"] if missing else []),
+    ]
+
+
+def arrival(curve: Curve) -> str:
+    return f"{TARGET:g} % at epoch {curve.epochs:.2f}" if curve.epochs < math.inf else f"{len(curve.errors)} epochs"
+
+
+def longest(study: Study, activation: Activation, seed: int) -> int:
+    """Epochs of the longest curve of the arm."""
+    return max((len(c.errors) for c in study.curves.values() if (c.activation, c.seed) == (activation, seed)), default=0)
+
+
+def unfinished(study: Study, activation: Activation, rate: float) -> bool:
+    curve = study.curves.get((activation, rate, 0))
+    return curve is None or curve.ended == "under way"
+
+
+def draw(study: Study, path: Path, title: str) -> None:
+    """Training error by epoch: the best rate of each arm and seed in colour, ReLU solid and tanh dashed as in the paper, the others pale."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="epoch", ylabel="training error, %", title=title)
+    labelled = set()
+    for curve in study.curves.values():
+        best = study.best(curve.activation, curve.seed)
+        colour, style = f"C{ACTIVATIONS.index(curve.activation)}", {"relu": "-", "tanh": "--"}[curve.activation]
+        chosen = best == curve or best is None
+        label = f"{curve.activation}, rate {curve.rate:g}" if chosen and curve.activation not in labelled else None
+        labelled |= {curve.activation} if chosen else set()
+        axes.plot(range(1, len(curve.errors) + 1), curve.errors, style, color=colour, alpha=1 if chosen else 0.25, label=label)
+    axes.axhline(TARGET, color="0.4", linewidth=1, label=f"{TARGET:g} %")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def load(dataset: str, data_root: Path | None, limit: int | None) -> tuple[Images, dict[str, Any]]:
+    """The training images, and what tells the study from others."""
+    splits = load_dataset(dataset, tune=0, limit=limit, data_root=data_root)
+    train, device = splits.train, choose_device("auto")
+    pixels = torch.cat([square(batch.images, SIDE) for batch in train.batches(EVALUATED)])
+    facts = {
+        "title": splits.title,
+        "images": len(train),
+        "digest": train.digest,
+        "rates": list(RATES),
+        "batch": BATCH,
+        "momentum": MOMENTUM,
+        "init": INIT,
+    }
+    average = pixels.double().mean(0).float()
+    return Images(pixels.to(device), torch.from_numpy(train.labels).to(device), average.to(device), train.classes), facts
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", nargs="?", default="cifar10", help="spec or path of images, brought to 32 pixels")
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--limit", type=int, help="training images, class-balanced: for trying it out")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--hours", type=float, default=2.0, help="of all curves together (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=60, help="of one curve at most (default: %(default)s)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("figure1.png"))
+    given = parser.parse_args(arguments)
+    if given.seeds < 1 or given.epochs < 1 or given.hours <= 0:
+        parser.error(f"--seeds {given.seeds} --epochs {given.epochs} --hours {given.hours}: all must be above 0")
+    try:
+        images, facts = load(given.dataset, given.data_root, given.limit)
+        study = Study(given.output.with_suffix(".json"), facts, hours=given.hours, epochs=given.epochs)
+    except UserError as error:
+        parser.error(str(error))
+    machine = describe_machine(images.pixels.device, 1)
+    print(f"{facts['title']}, {facts['images']:,} training images; {machine['cpu']}, {machine['cores']} cores, {machine['device']}")
+    try:
+        study.run(given.seeds, images)
+    except KeyboardInterrupt:
+        print("stopped    the same command goes on", flush=True)
+    print("\n".join(findings(study, given.seeds)))
+    if study.curves:
+        draw(study, given.output, f"{facts['title']}, {facts['images']:,} training images, no regularisation")
+        print(f"picture    {given.output}, curves in {study.path}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

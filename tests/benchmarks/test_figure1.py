@@ -1,0 +1,167 @@
+"""Its rules on curves made by hand, and the whole of it on few images that are soon learnt."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import figure1
+from benchmarks.figure1 import Curve, Images, Study, findings, full_pass, main, training_errors
+from harness.errors import UserError
+from pipelines.learned.networks.cuda_convnet import cuda_convnet
+
+NONE = Images(torch.zeros(0), torch.zeros(0), torch.zeros(0), 0)  # curves made by hand look at no image
+EPOCHS = {  # until 25 %, by activation and rate
+    ("relu", 0.001): 6, ("relu", 0.003): 4, ("relu", 0.0003): 20, ("relu", 0.01): math.inf,
+    ("tanh", 0.001): 12, ("tanh", 0.003): 16, ("tanh", 0.0003): 10, ("tanh", 0.01): 30,
+}  # fmt: skip
+
+
+@pytest.fixture
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Errors that fall in a straight line from 100 to 25 %, for seed s in s epochs more; the highest rate of ReLU diverges. Which ones ran."""
+    begun = []
+
+    def errors(curve: Curve, images: Images) -> Iterator[float]:
+        begun.append(curve.name)
+        epochs = EPOCHS[curve.activation, curve.rate] + curve.seed
+        return iter(()) if math.isinf(epochs) else (100 - 75 * done / epochs for done in itertools.count(1))
+
+    monkeypatch.setattr(figure1, "training_errors", errors)
+    return begun
+
+
+def study(path: Path, **options: float) -> Study:
+    return Study(path / "figure1.json", {"title": "by hand"}, **{"hours": 1, "epochs": 60, **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("errors", "epochs"), [([80, 50, 30, 20], 3.5), ([20], 1), ([60, 25, 10], 2), ([60, 40], math.inf), ([], math.inf)]
+)
+def test_epochs_until_a_quarter_is_wrong(errors: list[float], epochs: float) -> None:
+    assert Curve("relu", 0.001, 0, tuple(errors)).epochs == epochs
+
+
+def test_a_rate_is_dropped_once_it_is_slower_than_the_best_of_its_arm(workdir: Path, by_hand: list[str]) -> None:
+    whole = study(workdir)
+    whole.run(2, NONE)
+    ended = {(c.activation, c.rate, c.seed): (c.ended, len(c.errors)) for c in whole.curves.values()}
+    assert ended == {
+        ("relu", 0.001, 0): ("reached", 6), ("relu", 0.003, 0): ("reached", 4), ("relu", 0.0003, 0): ("slower", 4), ("relu", 0.01, 0): ("diverged", 0),
+        ("tanh", 0.001, 0): ("reached", 12), ("tanh", 0.003, 0): ("slower", 12), ("tanh", 0.0003, 0): ("reached", 10), ("tanh", 0.01, 0): ("slower", 10),
+        ("relu", 0.003, 1): ("reached", 5), ("tanh", 0.0003, 1): ("reached", 11),
+    }  # fmt: skip
+    told = "\n".join(findings(whole, 2))
+    assert "seed 0     10.00 / 4.00 epochs: ratio 2.50" in told
+    assert "seed 1     11.00 / 5.00 epochs: ratio 2.20" in told
+    assert "ratio      2.35 +- 0.21 (standard deviation over 2 seeds)" in told
+    assert "note       tanh: the best rate, 0.0003, is an end of the grid" in told
+    assert "not run" not in told
+
+
+def test_it_goes_on_where_it_was_killed(workdir: Path, by_hand: list[str]) -> None:
+    study(workdir).run(1, NONE)
+    kept = json.loads((workdir / "figure1.json").read_text())
+    under_way = kept["curves"][5]
+    under_way["ended"], under_way["errors"] = "under way", under_way["errors"][:3]
+    kept["curves"] = kept["curves"][:6]
+    (workdir / "figure1.json").write_text(json.dumps(kept))
+    by_hand.clear()
+    again = study(workdir)
+    assert "not run    tanh at 0.003, tanh at 0.0003, tanh at 0.01, seed 0" in "\n".join(findings(again, 1))
+    again.run(1, NONE)
+    assert by_hand == ["tanh, rate 0.003, seed 0", "tanh, rate 0.0003, seed 0", "tanh, rate 0.01, seed 0"]
+    assert "ratio 2.50" in "\n".join(findings(again, 1))
+
+
+def test_the_end_of_its_time(workdir: Path, by_hand: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock by which an epoch takes a minute: 15 epochs leave ReLU whole, and tanh on its way."""
+    clock = itertools.count(0, 60)
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    cut = study(workdir, hours=17 / 60)
+    cut.run(3, NONE)
+    assert sum(curve.seconds for curve in cut.curves.values()) <= 17 * 60
+    told = "\n".join(findings(cut, 3))
+    assert "seed 0     tanh has not arrived in 2 epochs at the rates tried: ratio above 0.50, so far" in told
+    assert "seed 1     not measured" in told
+    assert "not run    tanh at 0.001" in told
+
+
+def test_more_epochs_are_given_to_those_that_lacked_them(workdir: Path, by_hand: list[str]) -> None:
+    short = study(workdir, epochs=5)
+    short.run(1, NONE)
+    assert short.curves["tanh", 0.001, 0].ended == "epochs"
+    longer = study(workdir)
+    longer.run(1, NONE)
+    assert longer.curves["tanh", 0.001, 0].ended == "reached"
+
+
+def test_a_file_of_another_study_is_refused(workdir: Path, by_hand: list[str]) -> None:
+    study(workdir).run(1, NONE)
+    with pytest.raises(UserError, match=r"is of another study \(title: by hand there, digits now\); give another -o"):
+        Study(workdir / "figure1.json", {"title": "digits"}, hours=1, epochs=1)
+    (workdir / "figure1.json").write_text("{")
+    with pytest.raises(UserError, match=r"figure1.json cannot be read"):
+        study(workdir)
+
+
+def test_the_network_has_nothing_that_regularises() -> None:
+    kinds = {type(layer).__name__ for layer in cuda_convnet("19pct", classes=10, activation="tanh").children()}
+    assert kinds == {"CeilConv2d", "MaxPool2d", "AvgPool2d", "Tanh", "Flatten", "Linear"}
+
+
+def few_images(n: int = 48) -> Images:
+    """Two classes of stripes, across and down."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 2
+    wave = 128 + 80 * np.sin(np.arange(32) * 0.8 + rng.uniform(0, 6, (n, 1)))
+    across, down = np.broadcast_to(wave[:, None, :], (n, 32, 32)), np.broadcast_to(wave[:, :, None], (n, 32, 32))
+    pixels = np.where((labels == 0)[:, None, None], across, down)[:, None] + rng.normal(0, 10, (n, 3, 32, 32))
+    images = torch.from_numpy(pixels.clip(0, 255).astype(np.uint8))
+    return Images(images, torch.from_numpy(labels), images.float().mean(0), 2)
+
+
+@pytest.mark.parametrize("activation", figure1.ACTIVATIONS)
+def test_few_images_are_learnt_by_heart(activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figure1, "INIT", "he")
+    monkeypatch.setattr(figure1, "BATCH", 8)
+    curve = Curve(activation, 0.0003, 0)  # type: ignore[arg-type]
+    errors = list(itertools.islice(training_errors(curve, few_images()), 8))
+    assert min(errors) < 10
+    assert errors == list(itertools.islice(training_errors(curve, few_images()), 8))
+    assert errors != list(itertools.islice(training_errors(Curve(activation, 0.0003, 1), few_images()), 8))  # type: ignore[arg-type]
+
+
+def test_a_training_that_diverges_ends() -> None:
+    assert len(list(itertools.islice(training_errors(Curve("relu", 1e9, 0), few_images()), 9))) < 9
+
+
+def test_the_error_is_of_all_images_in_a_full_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figure1, "EVALUATED", 7)
+    images = few_images()
+    always_first = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
+    torch.nn.init.zeros_(always_first[1].weight)  # type: ignore[arg-type]
+    always_first[1].bias.data = torch.tensor([1.0, 0.0])
+    assert full_pass(always_first, images) == 50
+
+
+def test_the_command(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["digits", "--limit", "40", "--epochs", "1", "--seeds", "2", "-o", str(workdir / "f.png")]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert out.count("epoch 1, training error") == 8
+    assert "not measured" in out
+    assert (workdir / "f.png").stat().st_size > 5_000
+    assert main(arguments) == 0
+    assert "epoch 1, training error" not in capsys.readouterr().out
+    for wrong, said in (["digits", "--seeds", "0"], "all must be above 0"), (["digit"], "no data set is called 'digit'"):
+        with pytest.raises(SystemExit):
+            main(wrong)
+        assert said in capsys.readouterr().err
