@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Le
 
 from harness.errors import UserError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 Split = Literal["val", "test", "own"]
@@ -188,11 +191,19 @@ def _check(found: Published) -> None:
             raise UserError(f"effect {effect.change}: unknown data set {effect.dataset!r}")
 
 
+@cache
+def _reader(kind: type[T]) -> TypeAdapter[T]:
+    """Made once: making it takes a hundred times as long as reading with it."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
 def _read(kind: type[T], raw: Mapping[str, Any], name: str) -> T:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(kind).validate_python(raw)
+        return _reader(kind).validate_python(raw)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
