@@ -192,7 +192,7 @@ def _check(found: Published) -> None:
 
 
 @cache
-def _reader(kind: type[T]) -> TypeAdapter[T]:
+def _reader(kind: Any) -> TypeAdapter[Any]:
     """Made once: making it takes a hundred times as long as reading with it."""
     from pydantic import TypeAdapter
 
@@ -203,9 +203,10 @@ def _read(kind: type[T], raw: Mapping[str, Any], name: str) -> T:
     from pydantic import ValidationError
 
     try:
-        return _reader(kind).validate_python(raw)
+        read: T = _reader(kind).validate_python(raw)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         given = "" if first["type"] == "missing" else f", given {first['input']!r}"
         raise UserError(f"published figures, {name}: {key}: {first['msg'][0].lower()}{first['msg'][1:]}{given}") from error
+    return read
