@@ -104,7 +104,8 @@ def answers(record: Record) -> Answers:
         order = np.lexsort((best, -values), axis=1)
         top[chunk] = np.take_along_axis(best, order, axis=1)
         readable[chunk] = np.isfinite(rows).any(axis=1)
-        logs = np.take_along_axis(values, order, axis=1) * sharpness - logsumexp(rows * np.float32(sharpness))[:, None]
+        with np.errstate(invalid="ignore"):  # a row of -inf has no probabilities
+            logs = np.take_along_axis(values, order, axis=1) * sharpness - logsumexp(rows * np.float32(sharpness))[:, None]
         probability[chunk] = np.exp(np.where(readable[chunk, None], logs, -np.inf))
     rank, order = ranks(scores.scores, scores.labels), np.argsort(scores.keys)
     return Answers(

@@ -14,6 +14,7 @@ from harness.comparison.where import Answers, answers, cells, examples, same_see
 from harness.contract import Split
 from harness.errors import UserError
 from harness.record import Record
+from harness.spec import parse_spec
 
 if TYPE_CHECKING:
     from harness.comparison.neighbours import Neighbours
@@ -96,9 +97,12 @@ def _splits(record: Record, data_root: Path | str | None, plugins: Sequence[str]
     if result.dataset.startswith("object:"):
         return f"the images of {result.title} were given by a program and are not kept"
     from harness.data.load import load_dataset
+    from harness.registry import Registry
 
-    wanted = [*plugins, *(p for p in record.spec.get("plugins", ()) if p not in plugins)]
     try:
+        # A plugin of the run may be gone; it matters only where the data set is one.
+        known = parse_spec(result.dataset)[0] in Registry(plugins).entries["dataset"]
+        wanted = [*plugins, *(p for p in record.spec.get("plugins", ()) if p not in plugins and not known)]
         splits = load_dataset(
             result.dataset, tune=result.tune, limit=result.limit, limit_test=result.limit_test, data_root=data_root, plugins=wanted
         )

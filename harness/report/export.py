@@ -41,7 +41,8 @@ def _flat(comparison: Comparison, row: dict[str, Any]) -> dict[str, Any]:
     cost.pop("absent")
     facts = {"dataset": comparison.title, "n_test": comparison.n_test, "test_digest": comparison.test_digest}
     lists = {key: "; ".join(map(str, value)) for key, value in row.items() if isinstance(value, (tuple, list))}
-    return {**facts, **row, **lists, **cost}
+    numbers = {key: f"{value:.10g}" for key, value in {**row, **cost}.items() if isinstance(value, float)}
+    return {**facts, **row, **lists, **cost, **numbers}
 
 
 def report_latex(comparison: Comparison) -> str:
@@ -91,6 +92,6 @@ def _latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption:
 def latex(text: str) -> str:
     """Text as LaTeX sets it: special characters escaped, a minus before a number, powers of ten."""
     escaped = "".join(LATEX.get(character, character) for character in text)
-    escaped = re.sub(r"\b1e-(\d+)\b", r"$10^{-\1}$", escaped)
-    escaped = re.sub(r"\b(\d)e-0?(\d+)\b", r"$\1 \\times 10^{-\2}$", escaped)
-    return re.sub(r"(?<![\w.-])-(?=\d)", "$-$", escaped)
+    numbers = re.sub(r"(?<![\w.-])-(?=\d)", "$-$", escaped)  # before the powers, whose minus signs are in formulas already
+    powers = re.sub(r"\b1e-0?(\d+)\b", r"$10^{-\1}$", numbers)
+    return re.sub(r"\b(\d)e-0?(\d+)\b", r"$\1 \\times 10^{-\2}$", powers)

@@ -46,6 +46,7 @@ COMMANDS = (
     ["compare", "hog-svm", "raw-linear", "--dataset", "digits"],
     ["ensemble", "--declared", "7-cnns"],
     ["plan", "--help"],
+    ["report", "baseline", "alexnet"],
     ["sync", "--help"],
 )
 
