@@ -202,11 +202,12 @@ def _reader(kind: Any) -> TypeAdapter[Any]:
 def _read(kind: type[T], raw: Mapping[str, Any], name: str) -> T:
     from pydantic import ValidationError
 
+    key: Any = kind  # which mypy does not know to be hashable
     try:
-        read: T = _reader(kind).validate_python(raw)
+        read: T = _reader(key).validate_python(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
+        place = ".".join(map(str, first["loc"]))
         given = "" if first["type"] == "missing" else f", given {first['input']!r}"
-        raise UserError(f"published figures, {name}: {key}: {first['msg'][0].lower()}{first['msg'][1:]}{given}") from error
+        raise UserError(f"published figures, {name}: {place}: {first['msg'][0].lower()}{first['msg'][1:]}{given}") from error
     return read
