@@ -96,6 +96,7 @@ def resolve(
     above: Mapping[str, Any] | None = None,
 ) -> Request:
     """Look everything up. Raises UserError for whatever was asked wrongly, before any work is done."""
+    settings = load_settings(config)
     if isinstance(pipeline, str):
         entry, build, values, spec = Registry(plugins).resolve("pipeline", pipeline)
         builder, name, family, source_hash = (lambda: build(**values)), entry.name, entry.family, entry.source_hash
@@ -121,7 +122,7 @@ def resolve(
         limit_test=limit_test,
         test=test,
         plugins=tuple(plugins),
-        settings=load_settings(config),
+        settings=settings,
         data_root=default_data_root(data_root),
         above=above,
     )

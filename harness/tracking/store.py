@@ -119,7 +119,8 @@ def _explained(error: Exception, settings: Settings) -> UserError:
     """In one sentence: which store, what is wrong with it, what to do."""
     from mlflow.exceptions import RestException
 
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    said = [line for line in str(error).splitlines() if line.strip() and not line.startswith("(raised as a result of")]
+    reason = (said or [type(error).__name__])[0].strip()
     if settings.server.is_remote and not isinstance(error, RestException):
         return Unreachable(
             f"{store(settings)} does not answer as an MLflow server; "
