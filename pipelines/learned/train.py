@@ -16,6 +16,7 @@ from harness.contract import Batch, Context, Split, State, UserError
 from pipelines.learned.augmentation import Augmentation
 from pipelines.learned.early_stopping import EarlyStopping
 from pipelines.learned.exchange import Clock, Exchange
+from pipelines.learned.memory import hand_back, kept_memory
 from pipelines.learned.networks.network import Network
 from pipelines.learned.noise import BatchNoise
 from pipelines.learned.normalisation import BatchNorm
@@ -85,8 +86,9 @@ class Trainer:
     def run(self) -> None:
         """Raises UserError when the loss is no longer a number."""
         self._restore()
-        while self.updates < self.total and not (self.stopping and self.stopping.hopeless(self.updates)):
-            self._epoch()
+        with kept_memory(self.context.device):
+            while self.updates < self.total and not (self.stopping and self.stopping.hopeless(self.updates)):
+                self._epoch()
         if self.stopping:
             self.context.note(self.stopping.take_best(self.network))
         if self.stalled:
@@ -96,10 +98,11 @@ class Trainer:
         """What an update takes here, loading included, from a few of them. The network has moved afterwards: for a trainer that is thrown
         away.
         """
-        self._timed(1)  # warms up
-        wanted = torch.tensor(PROBE_SECONDS / (self._timed(2) / 2), device=self.context.device)
-        updates = max(2, int(self.context.broadcast(wanted)))
-        return self._timed(updates) / updates
+        with kept_memory(self.context.device):
+            self._timed(1)  # warms up
+            wanted = torch.tensor(PROBE_SECONDS / (self._timed(2) / 2), device=self.context.device)
+            updates = max(2, int(self.context.broadcast(wanted)))
+            return self._timed(updates) / updates
 
     @property
     def checkpoint_bytes(self) -> int:
@@ -241,6 +244,7 @@ class Trainer:
 
     def _save(self) -> None:
         self._require_numbers()
+        hand_back()
         self.context.checkpoint.save(self._progress())
 
     def _progress(self) -> State:
