@@ -378,7 +378,8 @@ class Pipeline(Protocol):
     `layers(classes, image_size) -> list[dict]` (image_size as Split has it), one dict a layer with `name`, `output` (shape),
     `parameters` and `multiply_adds` for one view of one image: `harness show` and the columns of protocol and cost read them.
     `embed(batch) -> (n, d)` float on the batch's device, the last hidden layer or whatever stands before the linear classifier, lets
-    `harness report` show the training images that lie nearest to a test image.
+    `harness report` show the training images that lie nearest to a test image. `filters() -> dict[str, array]`, a name -> (n, 3, height,
+    width) weights of a first layer, are drawn at the end of a run.
     With a parameter `epochs`, `epochs(images, image_size) -> int`, how many it does on so many training images, and
     `probe(train, tune, context) -> Probe`, after which the object is of no use but for the time that its `scores` take, it can be
     planned and run with --budget.

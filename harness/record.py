@@ -6,6 +6,7 @@
     spec.json               what was asked for: enough to run it again
     status.json             state (running, failed, stopped), process, phase: only until the run is finished
     log.txt                 what was printed
+    pictures/               curves, confusion, filters
     mlflow.json             where MLflow shows it, once it does
     checkpoint/             the pipeline's own work in progress: only until the run is finished
 
@@ -32,6 +33,7 @@ from harness.errors import UserError
 from harness.files import arrays_bytes, write_atomic, write_json
 
 SUFFIX = ".unfinished"
+PICTURES = "pictures"
 
 
 class Record:

@@ -25,6 +25,7 @@ from harness.machine import PeakMemory, Spent, choose_device, describe_machine
 from harness.metrics import errors
 from harness.progress import progress
 from harness.record import Record, Runs
+from harness.report.pictures import Filters
 from harness.report.run_text import request_lines, result_lines
 from harness.request import Request, resolve
 from harness.scoring import score
@@ -47,6 +48,7 @@ def run(
 
     pipeline  a spec string, or an object with the methods of contract.Pipeline
     dataset   a spec string or path, a Dataset, or a (train, test) pair of Splits; None: HARNESS_DATASET, else digits
+    track     also draw its pictures and log it
     options   as for `resolve`: tune, limit, limit_test, test, config, data_root, plugins
     Raises UserError for a wrong request; the random state and thread settings of the process are left as they were.
     """
@@ -76,7 +78,7 @@ def execute(
             record.set_status("running")
         try:
             with seeded(request.seed), PeakMemory() as peak:
-                result = _fit_and_score(request, record, runs, group, peak)
+                result, filters = _fit_and_score(request, record, runs, group, peak)
         except BaseException as error:
             if group.first:
                 _record_failure(error, request, record, lines, track)
@@ -89,11 +91,12 @@ def execute(
             if track:
                 from harness.mirror import mirror
 
-                mirror(record, request.settings, lines, say)
+                mirror(record, request.settings, lines, say, filters=filters)
     return result
 
 
-def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processes, peak: PeakMemory) -> Result:
+def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processes, peak: PeakMemory) -> tuple[Result, Filters]:
+    """(what result.json holds, what gives the filters to draw)."""
     splits = request.splits
     shown = progress if group.first else quiet_progress
 
@@ -125,7 +128,7 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
     measured: dict[str, Any] = errors(scores)
     if scores is not None and measured["top5_error"] is None:
         absent["top5_error"] = f"{splits.test.classes} classes are too few for a top-5 error to say anything"
-    return Result(
+    result = Result(
         run_id=record.run_id,
         pipeline=request.pipeline,
         name=request.name,
@@ -164,6 +167,7 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         views=getattr(pipeline, "views", 1),
         augmentation=getattr(pipeline, "augmentation", None),
     )
+    return result, getattr(pipeline, "filters", dict)
 
 
 def _fitted(request: Request, record: Record, context: RunContext) -> tuple[Pipeline, dict[str, Any]]:

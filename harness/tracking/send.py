@@ -10,7 +10,7 @@ from typing import Any
 
 from harness import __version__
 from harness.contract import Result
-from harness.record import Record
+from harness.record import PICTURES, Record
 from harness.settings import Settings
 from harness.spec import parse_spec
 from harness.tracking.addresses import Links, addresses, page
@@ -48,6 +48,8 @@ def send(client: Any, settings: Settings, result: Result, folder: Path) -> Links
         for name in ARTIFACTS:
             if (folder / name).is_file() and (folder / name).stat().st_size < ARTIFACT_BYTES:
                 client.log_artifact(run, str(folder / name))
+        for picture in sorted((folder / PICTURES).glob("*.png")):
+            client.log_artifact(run, str(picture), PICTURES)
         if parent:
             update_parent(client, experiment, parent, folder)
         client.set_terminated(run, "FINISHED", milliseconds(result.finished))

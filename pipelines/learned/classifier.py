@@ -152,6 +152,10 @@ class NetworkPipeline:
         images = self._input(square(batch.images, self.pixels.side).to(batch.index.device))
         return self.network.hidden(CentreCrop(self.network.crop)(images)).float()
 
+    def filters(self) -> dict[str, np.ndarray]:
+        """Name -> (n, 3, height, width) weights of the first layer, by column."""
+        return {name: weights.float().cpu().numpy() for name, weights in self.network.filters().items()}
+
     def state(self) -> State:
         network = {f"network.{name}": array for name, array in self.network.state_dict().items()}
         return {

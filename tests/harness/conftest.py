@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -86,3 +87,19 @@ def make_run(make_result: Callable[..., Result]) -> Callable[..., tuple[Result, 
         return result, folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables: making them takes seconds, copying them none."""
+    from mlflow import MlflowClient
+
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments(max_results=1)
+    return file
+
+
+@pytest.fixture
+def store(workdir: Path, empty_store: Path) -> None:
+    """The working folder has a tracking store already."""
+    shutil.copy(empty_store, workdir / "mlflow.db")

@@ -89,6 +89,13 @@ class Network(nn.Module):
         *hidden, _ = self.children()
         return _through(hidden, images, None).flatten(1)
 
+    def filters(self) -> dict[str, torch.Tensor]:
+        """Name -> (maps, 3, height, width) weights of the first layer; a column each, where the second convolution keeps columns apart."""
+        (name, first), *others = [(name, layer) for name, layer in self.named_children() if isinstance(layer, nn.Conv2d)]
+        columns = others[0][1].groups if others else 1
+        parts = first.weight.detach().chunk(columns)
+        return {f"{name}, column {i}" if columns > 1 else name: part for i, part in enumerate(parts, 1)}
+
     def initialise(self, init: Init, generator: torch.Generator) -> None:
         """Draw the weights; the generator is on the CPU, so that a seed means the same network on every device.
 

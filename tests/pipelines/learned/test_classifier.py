@@ -31,6 +31,25 @@ def test_it_is_a_pipeline(fitted):
     assert isinstance(fitted, Pipeline)
 
 
+def test_the_filters_of_two_columns_stand_apart(fitted):
+    """The first half of conv1's maps is what the first group of conv2 sees."""
+    weights = fitted.network.conv1.weight.detach().numpy()
+    filters = fitted.filters()
+    assert list(filters) == ["conv1, column 1", "conv1, column 2"]
+    np.testing.assert_array_equal(np.concatenate(list(filters.values())), weights)
+    assert fitted.network.conv2.groups == 2
+    with torch.no_grad():  # without column 2 of conv1, column 1 of conv2 stays as it is
+        maps = torch.randn(1, len(weights), 9, 9)
+        halved = maps.clone()
+        halved[:, len(weights) // 2 :] = 0
+        first = fitted.network.conv2.weight.shape[0] // 2
+        torch.testing.assert_close(fitted.network.conv2(halved)[:, :first], fitted.network.conv2(maps)[:, :first])
+
+
+def test_the_filters_of_one_column_are_one(fitted):
+    assert list(build(columns=1).design.network(3, 32).filters()) == ["conv1"]
+
+
 def test_scores_are_the_log_of_the_softmax_averaged_over_ten_crops(fitted):
     """Section 4.1, in numpy from the network's logits."""
     images = batch()

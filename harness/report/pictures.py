@@ -1,0 +1,173 @@
+"""Pictures of a finished run, for its folder and MLflow: learning curves, confusion, and the filters of a network's first layer.
+
+matplotlib takes seconds to import and is imported when something is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.comparison.where import answers, confusions
+from harness.contract import Result
+from harness.files import write_atomic
+from harness.record import PICTURES, Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 110
+CLASSES_SHOWN = 100  # more would be less than a few pixels each: then the most confused pairs are shown instead
+CLASSES_NAMED = 25  # more names do not fit an axis
+CLASSES_COUNTED = 12  # more numbers do not fit their cells
+PAIRS = 30
+FILTERS_A_ROW = 16
+
+
+def draw_pictures(record: Record, filters: Mapping[str, Any]) -> None:
+    """Write what there is to draw of a finished run to its folder `pictures`.
+
+    filters  name -> (n, 3, height, width) weights, as the contract has them; none for most pipelines
+    """
+    folder = record.folder / PICTURES
+    folder.mkdir(exist_ok=True)
+    figures = {"filters": draw_filters(filters), "curves": draw_curves(record.result), "confusion": draw_confusion(record)}
+    for name, figure in figures.items():
+        if figure:
+            picture = BytesIO()
+            figure.savefig(picture, dpi=DOTS_PER_INCH, format="png")
+            write_atomic(folder / f"{name}.png", lambda file, picture=picture: file.write(picture.getvalue()))  # type: ignore[misc]
+
+
+def draw_filters(filters: Mapping[str, Any]) -> Figure | None:
+    """Each filter scaled by its largest weight, around grey for 0; one panel a name, so that two columns stand apart as in the paper's
+    Figure 3."""
+    if not filters:
+        return None
+    from matplotlib.figure import Figure
+
+    panels = {name: tiled(np.asarray(weights, dtype=np.float32)) for name, weights in filters.items()}
+    heights = [len(panel) for panel in panels.values()]
+    width = max(panel.shape[1] for panel in panels.values())
+    figure = Figure(figsize=(7, 0.4 * len(panels) + 7 * sum(heights) / width), layout="constrained")
+    all_axes = np.atleast_1d(figure.subplots(len(panels), 1, height_ratios=heights))
+    for axes, (name, panel) in zip(all_axes, panels.items(), strict=True):
+        axes.imshow(panel, interpolation="nearest")
+        axes.set_title(f"{name}: {len(filters[name])} filters, each scaled by its largest weight", fontsize="small")
+        axes.axis("off")
+    return figure
+
+
+def tiled(weights: np.ndarray) -> np.ndarray:
+    """(n, 3, h, w) weights -> one (rows * (h + 1) - 1, columns * (w + 1) - 1, 3) uint8 picture, FILTERS_A_ROW a row, white between them."""
+    n, _, height, width = weights.shape
+    columns = min(n, FILTERS_A_ROW)
+    rows = -(-n // columns)
+    largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
+    colours = np.rint(127.5 + 127.5 * weights / np.where(largest > 0, largest, 1)).astype(np.uint8).transpose(0, 2, 3, 1)
+    picture = np.full((rows * (height + 1), columns * (width + 1), 3), 255, dtype=np.uint8)
+    for i, filter_ in enumerate(colours):
+        top, left = i // columns * (height + 1), i % columns * (width + 1)
+        picture[top : top + height, left : left + width] = filter_
+    return picture[:-1, :-1]
+
+
+def draw_curves(result: Result) -> Figure | None:
+    """Error, loss and learning rate by epoch; None where no epochs were logged."""
+    panels = [("train/loss", "loss on train", "linear"), ("lr", "learning rate", "log")]
+    panels = [(name, label, scale) for name, label, scale in panels if result.curves.get(name)]
+    if not result.curves.get("train/top1_error") or not panels:
+        return None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3 + 2 * len(panels)), layout="constrained")
+    first, *others = figure.subplots(1 + len(panels), 1, sharex=True, height_ratios=[3, *[2] * len(panels)])
+    plot_errors(first, [result])
+    for axes, (name, label, scale) in zip(others, panels, strict=True):
+        steps, values = zip(*result.curves[name], strict=True)
+        axes.plot([step + 1 for step in steps], values)
+        axes.set(ylabel=label, yscale=scale if min(values) > 0 else "linear")
+        axes.grid(alpha=0.3)
+    others[-1].set_xlabel("epoch")
+    return figure
+
+
+def plot_errors(axes: Axes, results: Sequence[Result]) -> None:
+    """Top-1 error in percent on train and tune by epoch; the tune error of a run without epochs as a line across."""
+    for number, result in enumerate(results):
+        colour, label = f"C{number}", f"{result.name}, seed {result.seed}"
+        if "train/top1_error" in result.curves:
+            for curve, style in (("train/top1_error", ":"), ("val/top1_error", "-")):
+                if curve in result.curves:
+                    steps, errors = zip(*result.curves[curve], strict=True)
+                    where = "train (augmented, running)" if style == ":" else "tune, one view"
+                    axes.plot([step + 1 for step in steps], errors, style, color=colour, label=f"{label}: {where}")
+        elif result.tune_top1_error is not None:
+            axes.axhline(result.tune_top1_error, linestyle="--", color=colour, label=f"{label}: tune")
+    axes.set(ylabel="top-1 error, %", title=f"{results[0].title}, tune split of {results[0].n_tune:,} images")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def draw_confusion(record: Record) -> Figure | None:
+    """The confusion matrix of the test split in percent of each class; of more than CLASSES_SHOWN classes the most confused pairs."""
+    if record.result.top1_error is None:
+        return None
+    given, names = answers(record), record.spec["class_names"]
+    taken = confusions(given)
+    if len(names) > CLASSES_SHOWN:
+        return _draw_pairs(record.result, [(names[c.label], names[c.predicted], c.count, c.n) for c in taken[:PAIRS]])
+    counts = np.zeros((len(names), len(names)))
+    for confusion in taken:
+        counts[confusion.label, confusion.predicted] = confusion.count
+    np.fill_diagonal(counts, np.bincount(given.labels[given.right], minlength=len(names)))
+    sizes = np.bincount(given.labels, minlength=len(names))
+    return _draw_matrix(record.result, counts, 100 * counts / np.maximum(sizes, 1)[:, None], names)
+
+
+def _draw_matrix(result: Result, counts: np.ndarray, percent: np.ndarray, names: Sequence[str]) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    figure.suptitle(_of(result), fontsize="medium")
+    axes = figure.add_subplot(xlabel="taken for", ylabel="true class")
+    # The root, so that a handful of confusions is seen beside a diagonal of nearly 100 %.
+    image = axes.imshow(np.sqrt(percent), cmap="Blues", vmin=0, vmax=10)
+    bar = figure.colorbar(image, ticks=np.sqrt([0, 1, 5, 20, 50, 100]), label="% of the class's test images")
+    bar.ax.set_yticklabels(["0", "1", "5", "20", "50", "100"])
+    if len(names) <= CLASSES_NAMED:
+        axes.set_xticks(range(len(names)), [_short(name) for name in names], rotation=90)
+        axes.set_yticks(range(len(names)), [_short(name) for name in names])
+    if len(names) <= CLASSES_COUNTED:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            colour = "white" if percent[row, column] > 40 else "black"
+            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize="small")
+    return figure
+
+
+def _draw_pairs(result: Result, pairs: Sequence[tuple[str, str, int, int]]) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    figure.suptitle(f"{_of(result)}\nthe {len(pairs)} most confused pairs", fontsize="medium")
+    axes = figure.add_subplot(xlabel="% of the class's test images")
+    labels = [f"{_short(label)} taken for {_short(predicted)}" for label, predicted, *_ in pairs]
+    bars = axes.barh(range(len(pairs)), [100 * count / n for *_, count, n in pairs])
+    axes.bar_label(bars, [f"{count} of {n}" for *_, count, n in pairs], fontsize="x-small", padding=2)
+    axes.set_yticks(range(len(pairs)), labels, fontsize="small")
+    axes.margins(x=0.12, y=0.01)
+    axes.invert_yaxis()
+    return figure
+
+
+def _of(result: Result) -> str:
+    return f"{result.name}, seed {result.seed}, on {result.title}: top-1 error {result.top1_error:.2f} % of {result.n_test:,}"
+
+
+def _short(name: str, length: int = 22) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}…"
