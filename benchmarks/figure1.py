@@ -16,8 +16,8 @@ It is no target. Nothing here is to be tuned towards it: another start, scale of
     python -m benchmarks.figure1 [DATASET] --hours 2 --seeds 3 -o figure1.png
 
 An epoch of 50,000 images with its full pass takes 69 s of one core of an AMD EPYC (busy otherwise; 2026-11-25), so that two hours of two
-cores are some 200 epochs. Curves are kept after every epoch in a JSON file beside the picture. The same command goes on where it was stopped or killed, with the arm
-that was under way from its start; `--hours` is of all curves in the file together.
+cores are some 200 epochs. Curves are kept after every epoch in a JSON file beside the picture. The same command goes on where it was
+stopped or killed, with the arm that was under way from its start; `--hours` is of all curves in the file together.
 """
 
 from __future__ import annotations

@@ -185,6 +185,8 @@ def findings(found: Sequence[Family], curves: Curves) -> list[str]:
         f"law        {name}: error = {law.a:.2f} + {law.b:.4g} n^-{law.c:.3f}, off by {off:.2f} points (root mean square of {len(curves.n)} sizes)"
         for name, law, off in zip(names, curves.laws, curves.residuals, strict=True)
     ]
+    if len(curves.n) == 2:
+        lines.append("note       a law goes through any two sizes: nothing is left to check these by")
     for number, name in enumerate(names[1:], 1):
         better = [f"{n:,.0f}" for n, gap in zip(curves.n, curves.errors[number] - curves.errors[0], strict=True) if gap < 0]
         lines.append(f"crossing   {crossing_text(name, names[0], curves.crossing(0, number), curves)}")

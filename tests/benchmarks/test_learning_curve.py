@@ -55,6 +55,7 @@ def test_a_study_is_made_shown_and_gone_on_with(
     assert f"{np.std(errors, ddof=1):.2f}" in row
     assert "law        hog-svm: error = 0.00 + " in whole  # two sizes hold no level that the error falls to
     assert re.search(r"crossing +(below the range: )?hog-svm errs less than raw-linear", whole)
+    assert "nothing is left to check these by" in whole
     assert "reach      at 1,040 images" in whole
     assert "16.6 %" in whole
     assert (workdir / "curve.png").stat().st_size > 10_000
