@@ -86,6 +86,7 @@ def _attach(run_ids: list[str], file: Path, config: Path | None) -> None:
     from harness.tracking import attach
 
     try:
-        click.echo(f"MLflow     {attach(run_ids, file, load_settings(config)).compare}")
+        links = attach(run_ids, file, load_settings(config))
+        click.echo(f"MLflow     {links.compare or links.table}")
     except (UserError, OSError) as error:
         click.echo(f"MLflow     not attached: {error}")

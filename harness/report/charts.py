@@ -14,7 +14,8 @@ from harness.report.html import COLOURS, Html, escaped
 WIDTH = 360  # units; about a pixel each on a phone
 ABOVE = 16  # units, for the name of an axis that goes up
 LINE = 15  # units from one line of text to the next
-LETTER = 6.3  # units, the mean width of one
+APART = 44  # units between the numbers of an axis, at least
+LETTER = 7  # units, the width of one at most, nearly
 _ids = count()
 
 
@@ -97,7 +98,11 @@ def frontier(title: str, dots: Sequence[Dot], *, x: str, y: str, x_ticks: Sequen
     low, high = min(d.x for d in dots) / 2, max(d.x for d in dots) * 2
     height = 240
     across, up = Axis(low, high, 34, WIDTH - 8, log=True), Axis(0, max(d.high for d in dots) * 1.08 or 1, height - 30, 8)
-    parts = [*_y_axis(up, across, y), *_x_axis(across, [t for t in x_ticks if low <= t[0] <= high], x, height)]
+    marks: list[tuple[float, str]] = []
+    for mark in x_ticks:
+        if low <= mark[0] <= high and (not marks or across(mark[0]) - across(marks[-1][0]) >= APART):
+            marks.append(mark)
+    parts = [*_y_axis(up, across, y), *_x_axis(across, marks, x, height)]
     best = sorted((d for d in dots if d.frontier), key=lambda d: d.x)
     if best:
         steps = f"M{across(best[0].x):.1f} 8V{up(best[0].y):.1f}"
@@ -185,7 +190,7 @@ def _x_axis(across: Axis, marks: Sequence[tuple[float, str]], name: str, height:
     return [*parts, f'<text class="axis end" x="{across.end}" y="{height - 1}">{escaped(name)}</text>']
 
 
-def _short(label: str, most: int = 16) -> str:
+def _short(label: str, most: int = 15) -> str:
     return label if len(label) <= most else f"{label[: most - 1]}…"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Collection, Sequence
 from functools import cache
 from importlib.resources import files
@@ -14,6 +15,7 @@ from typing import Any
 from harness.contract import Split
 
 COLOURS = 6  # r0 to r5 of the style
+WORD = 16  # letters
 
 
 class Html(str):
@@ -77,7 +79,7 @@ def table(
     """
 
     def cell(tag: str, index: int, text: str) -> str:
-        return f"<{tag}{' class=n' if index in numbers else ''}>{escaped(text)}</{tag.split()[0]}>"
+        return f"<{tag}{' class=n' if index in numbers else ''}>{_unbroken(text)}</{tag.split()[0]}>"
 
     heads = "".join(cell("th scope=col" if text else "td", i, text) for i, text in enumerate(head))
     lines = [
@@ -91,6 +93,15 @@ def table(
         f'<div class="wide" role="region" aria-label="{escaped(caption)}" tabindex="0"><table><caption{hidden}>{escaped(caption)}</caption>'
         f"{f'<thead><tr>{heads}</tr></thead>' if head else ''}\n<tbody>\n" + "\n".join(lines) + "\n</tbody></table></div>"
     )
+
+
+def _unbroken(text: str) -> str:
+    """Short words with hyphens, such as top-1 and hog-svm, are not broken where a column is narrow."""
+    return text if isinstance(text, Html) else re.sub(r"(?<!\S)\w[\w.]*(-\w+)+(?!\S)", _whole, escaped(text))
+
+
+def _whole(word: re.Match[str]) -> str:
+    return f"<span class=whole>{word[0]}</span>" if len(word[0]) <= WORD else word[0]
 
 
 def folded(summary: str, body: str) -> Html:

@@ -19,7 +19,11 @@ from harness.report.published import published_html
 from harness.report.tables import ONE_VIEW, augmentation, columns, footnotes
 from harness.report.verdict import outcome, verdicts
 
-SECONDS = ((1, "1 s"), (10, "10 s"), (60, "1 min"), (600, "10 min"), (3600, "1 h"), (36000, "10 h"), (360000, "4 days"))
+SECONDS = tuple(
+    (number * unit, f"{number} {name}")
+    for name, unit, numbers in (("s", 1, (1, 2, 5, 10, 30)), ("min", 60, (1, 2, 5, 10, 30)), ("h", 3600, (1, 2, 5, 10)), ("days", 86400, (1, 2, 5, 10, 30)))
+    for number in numbers
+)  # fmt: skip
 TRAIN, TUNE = "train/top1_error", "val/top1_error"
 
 

@@ -31,7 +31,8 @@ def verdict(row: Row, reference: Row, n: int, name: str, reference_name: str) ->
     found = outcome(row)
     errors = f"{percent(row.top1_error)} top-1 error against {percent(reference.top1_error)}"
     tests = f"95 % interval {_span(row)}; {_tests(row)}"
-    seeds = f"; means over {len(row.seeds)} and {len(reference.seeds)} seeds" if len(row.seeds) + len(reference.seeds) > 2 else ""
+    several = len(row.seeds) + len(reference.seeds) > 2
+    seeds = f"; means over seeds, {len(row.seeds)} of {name} and {len(reference.seeds)} of {reference_name}" if several else ""
     if found != "open":
         verb = "errs less than" if found == "better" else "errs more than"
         return f"{name} {verb} {reference_name}: {errors} on {n:,} test images, {_points(row.top1_delta or 0)} ({tests}{seeds})."

@@ -77,6 +77,6 @@ def test_bars_go_to_the_left_for_fewer_errors() -> None:
     assert loss[0] == pytest.approx(zero, abs=0.2)
     assert gain[1] == pytest.approx(2 * loss[1], abs=0.2)
     assert none[1] == 0
-    assert "a name that is …" in drawn
+    assert "a name that is…" in drawn
     for values in ([("a", 3.0)], [("a", -3.0), ("b", -1.0)], [("a", 0.0)]):
         assert "nan" not in bars("t", values, x="points")

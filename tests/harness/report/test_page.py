@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html import escape, unescape
 from importlib.resources import files
 from pathlib import Path
@@ -138,6 +139,27 @@ def test_several_rows_are_each_held_against_the_first(groups, look, session_data
         words for tag, words in page.words if tag == "h3"
     }
     assert text.count('class="verdict') == 2
+
+
+def test_the_pair_at_one_view_stands_below_the_pair_at_its_best(pair, look):
+    evidence = pair[0]
+    row = replace(evidence.comparison.rows[1], top1_error=43.21)
+    single = replace(evidence.comparison, rows=(evidence.comparison.rows[0], row))
+    page = look(report_page(replace(evidence, comparison=replace(evidence.comparison, one_view=single))))
+    assert ("h3", "At one view and one model each") in page.words
+    assert "43.21 %" in page.said
+
+
+def test_of_several_seeds_one_run_a_row_is_looked_into(groups, look, tmp_path):
+    [few], [ridge] = groups("few", "ridge")
+    again = Record(Path(shutil.copytree(ridge.folder, tmp_path / "ridge-again")))
+    path = again.folder / "result.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1').replace(ridge.run_id, again.run_id))
+    evidence = gather([[few], [again, ridge]], pictures=False)
+    assert [run.run_id for run in evidence.runs] == [few.run_id, ridge.run_id]
+    said = look(report_page(evidence)).said
+    assert f"From here on of one run a row: {few.run_id} (seed 0), {ridge.run_id} (seed 0)" in said
+    assert "means over seeds, 2 of ridge and 1 of nearest-mean" in said
 
 
 def test_class_names_are_text_not_markup(groups, tmp_path):
