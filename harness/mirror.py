@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from harness.errors import UserError
 from harness.record import Record
-from harness.report.pictures import draw_pictures
+from harness.report.pictures import Filters, draw_pictures
 from harness.settings import Settings
 from harness.tracking import track
 
@@ -19,7 +18,7 @@ def mirror(
     lines: Sequence[str],
     say: Callable[[str], None],
     *,
-    filters: Mapping[str, Any] | None = None,
+    filters: Filters = dict,
 ) -> None:
     """Draw the finished record's pictures and log it to MLflow; keep `lines` and what is said here as its log. Where a picture cannot be
     drawn or MLflow cannot be written the run is no less finished.
@@ -28,7 +27,7 @@ def mirror(
     """
     last = []
     try:
-        draw_pictures(record, filters or {})
+        draw_pictures(record, filters)
     except Exception as error:  # whatever goes wrong in drawing, the figures are there
         last.append(f"pictures   not drawn: {type(error).__name__}: {error}")
     try:

@@ -5,7 +5,7 @@ matplotlib takes seconds to import and is imported when something is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Filters = Callable[[], Mapping[str, Any]]
 DOTS_PER_INCH = 110
 CLASSES_SHOWN = 100  # more would be less than a few pixels each: then the most confused pairs are shown instead
 CLASSES_NAMED = 25  # more names do not fit an axis
@@ -28,14 +29,14 @@ PAIRS = 30
 FILTERS_A_ROW = 16
 
 
-def draw_pictures(record: Record, filters: Mapping[str, Any]) -> None:
+def draw_pictures(record: Record, filters: Filters = dict) -> None:
     """Write what there is to draw of a finished run to its folder `pictures`.
 
-    filters  name -> (n, 3, height, width) weights, as the contract has them; none for most pipelines
+    filters  gives name -> (n, 3, height, width) weights, as the contract has it; none for most pipelines
     """
     folder = record.folder / PICTURES
     folder.mkdir(exist_ok=True)
-    figures = {"filters": draw_filters(filters), "curves": draw_curves(record.result), "confusion": draw_confusion(record)}
+    figures = {"filters": draw_filters(filters()), "curves": draw_curves(record.result), "confusion": draw_confusion(record)}
     for name, figure in figures.items():
         if figure:
             picture = BytesIO()

@@ -113,7 +113,7 @@ def test_a_run_leaves_its_pictures_in_its_folder_and_in_mlflow(store: None) -> N
 
 def test_a_picture_that_cannot_be_drawn_costs_nothing_but_itself(store: None) -> None:
     pipeline = Filtered()
-    pipeline.filters = lambda: {"conv1": np.zeros((8, 3))}  # type: ignore[method-assign]  # no pictures at all
+    pipeline.filters = lambda: {"conv1": np.zeros((8, 3))}  # type: ignore[method-assign]  # no filters at all
     result = harness.run(pipeline, "digits", tune=0)
     record = Runs(Path("runs")).find(result.run_id)
     assert record.state == "finished"
@@ -123,5 +123,5 @@ def test_a_picture_that_cannot_be_drawn_costs_nothing_but_itself(store: None) ->
 
 def test_a_run_without_a_test_has_no_confusion(record: Callable[..., Record]) -> None:
     made = record({0: [0]}, top1_error=None)
-    draw_pictures(made, {})
+    draw_pictures(made)
     assert not list((made.folder / "pictures").iterdir())
