@@ -13,7 +13,8 @@ Rule      error = a + b n^-c is fitted to each pipeline's points (a = 0 below fo
           is of 2,000 resamples of subset seeds and test images, the same for all pipelines. No law is asked beyond that range.
 
 Points are ordinary runs, made in an order in which a study that is cut short has something to say: all sizes of seed 0, then of seed 1.
-Finished ones of the same identity are read, unfinished ones gone on with; `--finished` makes none and shows what is there.
+Finished ones of the same identity are read, unfinished ones gone on with; `--finished` makes none and shows what is there, of whatever
+state of the pipelines' source, and says so. While a study runs the source had better stay as it is: run it from a checkout of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import argparse
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -159,6 +161,12 @@ def cells(family: Family, fraction: float) -> list[str]:
 
 def short(pipeline: str) -> str:
     return pipeline.partition(",")[0]
+
+
+def states(family: Family) -> str:
+    """What is to be said where its points were made by different sources."""
+    hashes = {record.result.source_hash for records in family.records.values() for record in records.values()}
+    return f" (its points are of {len(hashes)} states of its source: {', '.join(sorted(hashes))})" if len(hashes) > 1 else ""
 
 
 def curves_of(found: Sequence[Family]) -> Curves | None:
@@ -322,9 +330,9 @@ def main() -> int:
         study = with_length(study_of(given), given)
     except UserError as error:
         parser.error(str(error))
-    found = families(study, finished if given.finished else finished_or_run)
+    found = families(study, partial(finished, any_source=True) if given.finished else finished_or_run)
     print(f"\n{table(found)}\n")
-    print("\n".join(f"spec       {family.pipeline}" for family in found))
+    print("\n".join(f"spec       {family.pipeline}{states(family)}" for family in found))
     print(f"data set   {study.dataset}")
     curves = curves_of(found)
     if curves is None:

@@ -62,10 +62,17 @@ def test_a_study_is_made_shown_and_gone_on_with(
 
     lost = next(run_id for run_id, r in made.items() if r.name == "hog-svm" and r.seed == 1)
     shutil.rmtree(workdir / "runs" / lost)
+    other = workdir / "runs" / next(run_id for run_id, r in made.items() if r.name == "raw-linear" and r.seed == 1)
+    for name in ("spec.json", "result.json"):  # as if its pipeline had been written otherwise then
+        (other / name).write_text((other / name).read_text().replace(made[other.name].source_hash, "0123456789abcdef"))
+    capsys.readouterr()
     run_study(monkeypatch, *asked, "--finished")
     assert len(results(workdir)) == 5
+    shown = capsys.readouterr().out
+    assert re.search(r"spec +raw-linear \(its points are of 2 states of its source: 0123456789abcdef, \w+\)", shown)
+    shutil.rmtree(other)
     run_study(monkeypatch, *asked)
-    assert len(results(workdir)) == 6  # the lost one alone was made again
+    assert len(results(workdir)) == 6  # the lost ones alone were made again
     assert table_of(capsys.readouterr().out) == table_of(whole)
 
 
