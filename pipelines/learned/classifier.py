@@ -131,7 +131,7 @@ class NetworkPipeline:
             new = start_from(self.network, learnt, class_names=train.class_names, pixel_scale=self.pixel_scale)
             context.note(f"pre-trained on {learnt.dataset} ({learnt.run_id}); new layers: {', '.join(new) or 'none'}")
         self.network.to(context.device)
-        self._note(recipe, side, context)
+        self._note(recipe, side, len(train), context)
         task = Task(train=train, tune=tune, augment=self._augmentation(), predict=self._centre_logits)
         return Trainer(self.network, task, recipe, context, self.parallel)
 
@@ -207,11 +207,12 @@ class NetworkPipeline:
     def _centre_logits(self, squares: torch.Tensor) -> torch.Tensor:
         return self.network(CentreCrop(self.network.crop)(self._input(squares)))
 
-    def _note(self, recipe: Recipe, side: int, context: Context) -> None:
+    def _note(self, recipe: Recipe, side: int, n: int, context: Context) -> None:
         if self.design.variant(side):
             millions = sum(p.numel() for p in self.network.parameters()) / 1e6
             context.note(f"{side} px variant, {millions:.1f} M params")
-        context.note(f"recipe {recipe.name}: " + (f"{recipe.updates:,} updates" if recipe.updates else f"{recipe.epochs} epochs"))
+        epochs = f"{recipe.epochs} epochs of {n // min(recipe.batch, n)} updates"
+        context.note(f"recipe {recipe.name}: {f'{recipe.updates:,} updates' if recipe.updates else epochs}")
         if self.sight.flip is None and not self.mirrored:
             context.note("no mirroring: on tune it changes the class")
         if mixes(context.device):
