@@ -156,10 +156,11 @@ def _likely(evidence: Evidence, pictures: Pictures) -> Html:
 
 
 def _neighbours(evidence: Evidence, pictures: Pictures) -> Html:
-    parts, missing = [], []
+    parts: list[str] = []
+    missing: dict[str, list[str]] = {}  # reason -> rows
     for row, (label, found) in enumerate(zip(evidence.labels, evidence.neighbours, strict=True)):
         if isinstance(found, str):
-            missing.append(found)
+            missing.setdefault(found, []).append(label)
             continue
         assert evidence.test
         assert evidence.train
@@ -171,8 +172,8 @@ def _neighbours(evidence: Evidence, pictures: Pictures) -> Html:
         )
         parts.append(neighbours_of(pictures, evidence.test, evidence.train, found))
     if missing:
-        reasons = dict.fromkeys(missing)
-        parts.append("<p class=faint>" + ("Not shown: " if parts else "None: ") + escaped("; ".join(reasons)) + ".</p>")
+        reasons = " ".join(f"Not shown for {', '.join(labels)}: {reason}." for reason, labels in missing.items())
+        parts.append(f"<p class=faint>{escaped(reasons)}</p>")
     return Html("\n".join(parts))
 
 

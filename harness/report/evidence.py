@@ -124,13 +124,15 @@ def _neighbours(
 
     result, target = record.result, choose_device(device)
     if splits.fit_digest != result.train_digest:
-        return f"run {result.run_id} learnt from other images than the first row"
+        return "it learnt from other images than the first row"
+    if "members" in record.spec:
+        return "an ensemble has no last hidden layer of its own"
     place = {key: position for position, key in enumerate(splits.test.keys.tolist())}
     queries = [place[key] for key in keys if splits.test.rows[place[key]] >= 0]
     try:
         if not hasattr(new_pipeline(record, plugins), "embed"):
-            return f"{result.name} has no last hidden layer to look at (its pipeline has no method embed)"
+            return "no last hidden layer to look at (the pipeline has no method embed)"
         embed = getattr(load_pipeline(record, target, plugins), "embed")  # noqa: B009 (an optional method, which Pipeline does not name)
         return nearest_images(embed, splits.test, splits.train, queries, target, searched=searched or SEARCHED)
     except Exception as error:  # a pipeline's source may be gone or may no longer load this state; the rest of the report stands
-        return f"{result.name} cannot be loaded: {error}"
+        return f"its state cannot be loaded: {error}"

@@ -42,7 +42,7 @@ class Pictures:
         """The class that a row takes the image for."""
         given = self.rows[row][1]
         if not given.readable[position]:
-            return "nothing: the file cannot be decoded"
+            return "nothing"
         name = self.class_names[int(given.predicted[position])]
         tied = given.rank[position] > 0 and given.predicted[position] == self.labels[position]
         return f"{name}, tied with others" if tied else name
@@ -51,14 +51,14 @@ class Pictures:
         answers = ", ".join(f"{label} says {self.said(row, position)}" for row, (label, _) in enumerate(self.rows))
         return f"{self.true(position)}; {answers}"
 
-    def image(self, position: int, alt: str | None = None) -> Html:
+    def image(self, position: int) -> Html:
         """The picture with its alt text, or a box that says why there is none."""
         if self.split is None:
             return Html("")
         found = _position(self.split, str(self.rows[0][1].keys[position]))
         if self.split.rows[found] < 0:
             return Html('<div class="gone">cannot be decoded</div>')
-        return picture(self.split, found, self.alt(position) if alt is None else alt, SIDE)
+        return picture(self.split, found, self.alt(position), SIDE)
 
 
 def gallery(pictures: Pictures, positions: Sequence[int], rows: Sequence[int], *, chance: bool = False) -> Html:

@@ -69,28 +69,20 @@ def table(
     *,
     caption: str,
     numbers: Collection[int] = (),
-    shown: bool = False,
-    marked: Collection[int] = (),
 ) -> Html:
     """A table that scrolls inside its own box where the page is narrower; the first cell of each row is its heading.
 
-    caption  what the table holds: read out, and printed where `shown`
-    numbers  columns that are set flush right; marked: rows that stand out
+    caption  what the table holds, for those who do not see it
+    numbers  columns that are set flush right
     """
 
     def cell(tag: str, index: int, text: str) -> str:
         return f"<{tag}{' class=n' if index in numbers else ''}>{_unbroken(text)}</{tag.split()[0]}>"
 
     heads = "".join(cell("th scope=col" if text else "td", i, text) for i, text in enumerate(head))
-    lines = [
-        f"<tr{' class=marked' if number in marked else ''}>"
-        + "".join(cell("td" if i else "th scope=row", i, text) for i, text in enumerate(row))
-        + "</tr>"
-        for number, row in enumerate(rows)
-    ]
-    hidden = "" if shown else " class=unseen"
+    lines = ["<tr>" + "".join(cell("td" if i else "th scope=row", i, text) for i, text in enumerate(row)) + "</tr>" for row in rows]
     return Html(
-        f'<div class="wide" role="region" aria-label="{escaped(caption)}" tabindex="0"><table><caption{hidden}>{escaped(caption)}</caption>'
+        f'<div class="wide" role="region" aria-label="{escaped(caption)}" tabindex="0"><table><caption class=unseen>{escaped(caption)}</caption>'
         f"{f'<thead><tr>{heads}</tr></thead>' if head else ''}\n<tbody>\n" + "\n".join(lines) + "\n</tbody></table></div>"
     )
 

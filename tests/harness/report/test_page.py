@@ -85,11 +85,11 @@ def test_the_cells_count_every_image_once_and_show_the_images_they_are_about(pai
 def test_neighbours_are_shown_where_a_pipeline_embeds_and_their_lack_is_explained(pair, look):
     evidence, text = pair
     near, none = evidence.neighbours
-    assert none == "ridge has no last hidden layer to look at (its pipeline has no method embed)"
+    assert none == "no last hidden layer to look at (the pipeline has no method embed)"
     assert near.nearest.shape == (6, 6)
     said = look(text).said
     assert "of 200 of 1,167 training images" in said
-    assert none in said
+    assert f"Not shown for ridge: {none}." in said
     alts = [attributes["alt"] for attributes in look(text).all("img")]
     assert sum(alt.startswith("training image: ") for alt in alts) == 36
 
@@ -124,7 +124,7 @@ def test_a_pipeline_that_cannot_be_loaded_any_more_costs_its_neighbours_alone(gr
     moved = [[Record(Path(shutil.copytree(group[0].folder, tmp_path / group[0].run_id)))] for group in chosen]
     (moved[0][0].folder / "state.safetensors").write_bytes(b"torn")
     evidence = gather(moved, data_root=session_data)
-    assert str(evidence.neighbours[0]).startswith("nearest-mean cannot be loaded: ")
+    assert str(evidence.neighbours[0]).startswith("its state cannot be loaded: ")
     assert evidence.test is not None
 
 
@@ -196,7 +196,6 @@ def test_colours_have_contrast(pair):
                 assert contrast(scheme[name], scheme[ground]) >= 4.5, (name, ground)
             for i in range(6):
                 assert contrast(scheme[f"c{i}"], scheme[ground]) >= 4.5, i  # chips hold a letter
-        assert contrast(scheme["ink"], scheme["mark"]) >= 4.5
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
