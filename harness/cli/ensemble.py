@@ -47,6 +47,7 @@ def command(
     from harness.cli.run import with_missing_runs
     from harness.ensembles import declared as members_of
     from harness.ensembles import ensemble
+    from harness.report.text import as_flag
 
     members = [*runs, *(members_of(declared) if declared else [])]
     result = with_missing_runs(
@@ -66,7 +67,7 @@ def command(
         config=config,
         data_root=data_root,
     )
-    data = f" --dataset {dataset}" if dataset else ""
+    data = as_flag("dataset", dataset) + as_flag("data-root", data_root)
     allowed = " --allow-different-train" if allow_different_train else ""
     click.echo(f"next       harness compare {members[0]} {result.run_id}{data}{allowed}")
     if as_json:

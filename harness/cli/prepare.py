@@ -28,10 +28,10 @@ def command(
     from harness.data.cores import cores
     from harness.data.load import load_dataset
     from harness.data.prepare import prepare
-    from harness.data.root import as_flag
     from harness.data.root import data_root as default_data_root
     from harness.data.sources import open_source
     from harness.progress import progress
+    from harness.report.text import as_flag
 
     root = default_data_root(data_root)
     if plan:
@@ -49,11 +49,12 @@ def command(
             click.echo(f"{part:<10} {len(split):>9,} images, digest {split.digest}")
     for remark in splits.remarks:
         click.echo(f"remark     {remark}")
+    root_flag = as_flag("data-root", data_root)
     if store.noted:
         click.echo(
-            f"noted      {len(store.noted)} unusual images that were decoded: harness data info {name}{as_flag(data_root)} lists them"
+            f"noted      {len(store.noted)} unusual images that were decoded: harness data info {name}{root_flag} lists them"
         )
-    click.echo(f"next       harness run --pipeline baseline --dataset {name}{as_flag(data_root)}")
+    click.echo(f"next       harness run --pipeline baseline --dataset {name}{root_flag}")
     if as_json:
         facts = {part: {"n": len(split), "digest": split.digest} for part, split in parts.items() if split is not None}
         options.print_json({"name": name, "splits": facts})

@@ -138,9 +138,9 @@ def run_and_print(
 
     Its result; None after a dry run, and on every process but the first.
     """
-    from harness.data.root import as_flag
     from harness.machine import choose_device
     from harness.report.run_text import request_lines
+    from harness.report.text import as_flag
     from harness.request import resolve, resumable
     from harness.runner import execute
 
@@ -153,8 +153,8 @@ def run_and_print(
     result = execute(request, device=device, resume=record, say=click.echo)
     if os.environ.get("RANK", "0") != "0":
         return None
-    data = f" --dataset {asked['dataset']}" if asked.get("dataset") else ""
-    click.echo(f"next       {_next_command(result, data + as_flag(data_root))}")
+    data = as_flag("dataset", asked.get("dataset")) + as_flag("data-root", data_root)
+    click.echo(f"next       {_next_command(result, data)}")
     if as_json:
         names = (
             "run_id", "pipeline", "dataset", "n_test", "top1_error", "top5_error", "mean_class_error", "tune_top1_error", "fit_seconds",

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def size(count: float) -> str:
     """Bytes, in powers of ten."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+
+
+def as_flag(name: str, given: Path | str | None) -> str:
+    """` --NAME VALUE` where a value was given, for commands that a message tells to type."""
+    return f" --{name} {shlex.quote(str(given))}" if given else ""
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:

@@ -84,6 +84,16 @@ def test_limited_and_tuned_runs_do_not_stand_for_a_spec(made: dict[str, Result],
         compare(tuned, made["linear"])
 
 
+def test_a_run_from_before_a_parameter_was_there_counts_as_its_default(made: dict[str, Result], plugin: str) -> None:
+    newer = Path("newer") / Path(plugin).name
+    newer.parent.mkdir()
+    newer.write_text(Path(plugin).read_text().replace("shrink: float = 0.0", "shrink: float = 0.0, later: int = 3"))
+    table = compare("nearest-mean", "raw-linear,c=0.01", plugins=[str(newer)])
+    assert set(table.rows[0].run_ids) == {made["means"].run_id, made["means-1"].run_id}
+    with pytest.raises(NoSuchRun):
+        compare("nearest-mean,later=4", "raw-linear,c=0.01", plugins=[str(newer)])
+
+
 def test_a_missing_run_says_what_to_type(made: dict[str, Result], plugin: str) -> None:
     with pytest.raises(NoSuchRun, match="harness run --pipeline hog-svm,c=3 ") as error:
         compare("nearest-mean", "hog-svm,c=3", plugins=[plugin])
