@@ -107,7 +107,7 @@ def photographs(path: Path | None) -> torch.Tensor:
 
 def train_on(folder: Path, photos: Path | None, steps: int) -> None:
     """From the checkpoint in `folder`, or from the start."""
-    training.STALL_STEPS = min(training.STALL_STEPS, steps)  # so that the watch looks when all is done
+    training.STALL_STEPS = min(training.STALL_STEPS, max(4, steps))  # so that the watch looks at the last quarter when all is done
     labels = np.random.default_rng(0).integers(0, CLASSES, BATCH)
     images = Split.from_arrays(photographs(photos), labels, class_names=[str(label) for label in range(CLASSES)])
     plain: Any = build(recipe="2012", epochs=1, flip=True)
