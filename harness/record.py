@@ -127,9 +127,10 @@ class Record:
         write_json(self.folder / "mlflow.json", {"table": table, "run": run})
 
     @property
-    def table_link(self) -> str | None:
+    def links(self) -> dict[str, str]:
+        """What `save_links` kept; nothing where MLflow does not show the run."""
         path = self.folder / "mlflow.json"
-        return str(json.loads(path.read_text())["table"]) if path.exists() else None
+        return dict(json.loads(path.read_text())) if path.exists() else {}
 
     def finish(self, result: Result) -> None:
         """Complete the record: result.json, then the rename that makes it one."""

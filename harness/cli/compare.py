@@ -63,5 +63,7 @@ def command(
         click.echo("\n" + (published_markdown(beside) if markdown else published_text(beside)))
     if comparison.link and not markdown:
         click.echo(f"MLflow: {comparison.link} (harness ui starts it)")
+        if comparison.runs_link:
+            click.echo(f"side by side: {comparison.runs_link}")
     if as_json:
         options.print_json({**comparison.to_dict(), **({"published": dataclasses.asdict(beside)} if beside else {})})

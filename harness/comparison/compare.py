@@ -34,6 +34,7 @@ from harness.stats import (
     smallest_detectable,
     wilson,
 )
+from harness.tracking import compare_link
 
 
 class NoSuchRun(UserError):
@@ -112,6 +113,7 @@ class Comparison:
     one_view: Comparison | None = (
         None  # the same at one view and one model each, where a row averages more and such runs are on record
     )
+    runs_link: str | None = None  # MLflow's page of these runs side by side
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -203,7 +205,8 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
         caveats=(*caveats, *reference.remarks),
         machines=tuple(sorted(machines)),
         one_view=compare_records(single, allow_different_train=allow_different_train) if single else None,
-        link=next((record.table_link for group in groups for record in group if record.table_link), None),
+        link=next((link for group in groups for record in group if (link := record.links.get("table"))), None),
+        runs_link=compare_link([record.links.get("run", "") for group in groups for record in group]),
     )
 
 

@@ -21,11 +21,15 @@ MODE = "workflowType=machine_learning"  # else the UI opens on its pages for lan
 class Links:
     """Addresses in the MLflow UI. Where the store is a database, they work while `harness ui` runs.
 
-    table  the saved table of all runs
-    runs   run id -> that run's page
+    table   the saved table of all runs, the best first
+    seeds   the same, the newest first, with the runs of several seeds below one
+    charts  the saved charts of all runs
+    runs    run id -> that run's page
     """
 
     table: str
+    seeds: str
+    charts: str
     runs: Mapping[str, str]
 
     @property
@@ -57,8 +61,13 @@ def known(client: Any, settings: Settings, run_ids: Sequence[str]) -> tuple[str,
 def addresses(settings: Settings, experiment: str, runs: Mapping[str, str]) -> Links:
     """`runs`: our id -> MLflow's."""
     base = settings.server.tracking_uri.rstrip("/") if settings.server.is_remote else settings.ui.address
+    table, seeds, charts = (
+        f"{base}/#/experiments/{experiment}/runs?viewStateShareKey={VIEW}{which}&{MODE}" for which in ("", "-seeds", "-charts")
+    )
     return Links(
-        table=f"{base}/#/experiments/{experiment}/runs?viewStateShareKey={VIEW}&{MODE}",
+        table=table,
+        seeds=seeds,
+        charts=f"{charts}&compareRunsMode=CHART",
         runs={run_id: f"{base}/{page(experiment, run)}" for run_id, run in runs.items()},
     )
 

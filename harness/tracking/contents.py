@@ -8,6 +8,7 @@ from typing import Any
 
 from harness import __version__
 from harness.contract import Result
+from harness.progress import duration
 from harness.spec import parse_spec
 from harness.tracking.store import allowed, milliseconds
 
@@ -103,19 +104,18 @@ def describe(result: Result, members: Mapping[str, str | None]) -> str:
         ("parameters", _figure(result, "params_millions", "{:.3g} million")),
         ("cost of one image", _figure(result, "gflops_per_image", "{:.3g} GFLOPs")),
     ]
-    fitted = f"Fitted on {result.n_fit} labelled images of {result.n_train} train + {result.n_tune} tune"
-    fitted += ", refitted after tuning" if result.refitted else ""
-    headline = _figure(result, "top1_error", "top-1 error {:.2f} %" + f" on {result.n_test} images")
     lines = [
-        f"**{result.name}** ({result.family}) on {result.title}: {headline}.",
+        _in_short(result, interval),
+        "",
+        "; ".join(result.notes) or "No notes.",
         "",
         "| | |",
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in rows),
         "",
-        f"{fitted}. Look {result.test_looks} of this pipeline at this test split.",
+        f"Look {result.test_looks} of this pipeline at this test split.",
         "",
-        *(f"- {text}" for text in (*result.notes, *result.remarks)),
+        *(f"- {remark}" for remark in result.remarks),
         "",
         *_linked("Members", members),
         "```",
@@ -123,6 +123,18 @@ def describe(result: Result, members: Mapping[str, str | None]) -> str:
         "```",
     ]
     return "\n".join(lines)
+
+
+def _in_short(result: Result, interval: str) -> str:
+    """All that fits above the fold of the run's page, which shows three lines of a description."""
+    error = _figure(result, "top1_error", "top-1 error {:.2f} %" + f"{interval} on {result.n_test} images")
+    top5 = f"; top-5 error {result.top5_error:.2f} %" if result.top5_error is not None else ""
+    refitted = " (train + tune, after tuning)" if result.refitted else ""
+    scored = f", scored in {duration(result.score_seconds)}" if result.score_seconds is not None else ""
+    return (
+        f"**{result.name}** ({result.family}) on {result.title}: {error}{top5}. Fitted on {result.n_fit} labelled images{refitted} in "
+        f"{duration(result.fit_seconds)}, tuning included{scored}; {result.peak_memory_mb:.0f} MB of memory at most."
+    )
 
 
 def _linked(what: str, runs: Mapping[str, str | None]) -> list[str]:

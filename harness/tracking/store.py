@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.settings import Settings
-from harness.tracking.saved_view import VIEW_TAG, same_view, table_view
+from harness.tracking.saved_view import same_view, views
 
 PARAM_LENGTH, TAG_LENGTH = 6000, 8000  # characters; MLflow refuses more
 BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # items in one request; MLflow refuses more
@@ -147,9 +147,7 @@ def experiment_id(client: Any, settings: Settings) -> str:
                 f"`mlflow experiments restore --experiment-id {experiment.experiment_id}` or give another experiment.name"
             )
         tags = {"mlflow.note.content": wanted.description, **wanted.tags}
-        view = table_view(settings.views.table)
-        if not same_view(experiment.tags.get(VIEW_TAG), view):
-            tags[VIEW_TAG] = view
+        tags |= {tag: view for tag, view in views(settings.views.table).items() if not same_view(experiment.tags.get(tag), view)}
         for key, value in tags.items():
             if experiment.tags.get(key) != value:
                 client.set_experiment_tag(experiment.experiment_id, key, value)

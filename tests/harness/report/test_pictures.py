@@ -117,7 +117,7 @@ def test_a_picture_that_cannot_be_drawn_costs_nothing_but_itself(store: None) ->
     result = harness.run(pipeline, "digits", tune=0)
     record = Runs(Path("runs")).find(result.run_id)
     assert record.state == "finished"
-    assert record.table_link
+    assert record.links
     assert "pictures   not drawn: ValueError" in (record.folder / "log.txt").read_text()
 
 

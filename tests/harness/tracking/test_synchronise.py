@@ -63,7 +63,7 @@ def test_what_is_missing_is_sent_and_what_is_there_is_not(settings: Settings, ma
         dead.run_id: "FAILED",
     }
     assert dict(stored()) == expected
-    assert Record(folder).table_link  # as after a run: compare knows the way
+    assert Record(folder).links  # as after a run: compare knows the way
 
     again = sync(settings)
     assert (again.sent, again.left, again.failed) == ([], done.left, {})

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from harness.errors import UserError
 from harness.record import Record
 from harness.settings import Experiment, Run, Server, Settings, Views
-from harness.tracking import links, track, track_failure
+from harness.tracking import compare_link, links, track, track_failure
 from harness.tracking.saved_view import VIEW_TAG
 
 ALEXNET = {"run_id": "alexnet-digits-1", "name": "alexnet", "pipeline": "alexnet,lrn=false", "family": "learned", "top1_error": 2.5}
@@ -75,13 +75,19 @@ def test_the_data_sets_carry_our_digests(settings, make_run):
 
 
 def test_the_description_tells_the_story(settings, make_run):
-    text = track_one(settings, make_run).data.tags["mlflow.note.content"]
-    assert text.splitlines()[0] == "**baseline** (hand-crafted) on digits: top-1 error 12.35 % on 797 images."
+    absent = {"params_millions": "no network", "fit_device_seconds": "computed on the CPU"}
+    text = track_one(settings, make_run, absent=absent).data.tags["mlflow.note.content"]
+    assert text.splitlines()[:3] == [
+        "**baseline** (hand-crafted) on digits: top-1 error 12.35 % (95 % interval 10.20 to 14.80) on 797 images; top-5 error 1.23 %. "
+        "Fitted on 1000 labelled images (train + tune, after tuning) in 2 min 3 s, tuning included, scored in 1.5 s; "
+        "812 MB of memory at most.",
+        "",
+        "recipe: short",
+    ]
     for part in (
         "95 % interval 10.20 to 14.80",
         "not available: no network",
-        "1000 labelled images",
-        "refitted",
+        "computed on the CPU",
         "no official split",
     ):
         assert part in text
@@ -174,8 +180,8 @@ def test_a_run_that_is_written_in_part_is_never_finished(settings, make_run, mon
     assert [run.info.status for run in runs_of(settings)] == ["FINISHED"]
 
 
-def view_state(settings: Settings) -> dict:
-    return json.loads(json.loads(experiment_of(settings).tags[VIEW_TAG])["state"])
+def view_state(settings: Settings, which: str = "") -> dict:
+    return json.loads(json.loads(experiment_of(settings).tags[VIEW_TAG + which])["state"])
 
 
 def test_the_saved_view_shows_the_columns_of_the_settings(settings, make_run):
@@ -186,6 +192,23 @@ def test_the_saved_view_shows_the_columns_of_the_settings(settings, make_run):
     assert [key for key in state["columnOrder"] if key in state["selectedColumns"]] == state["selectedColumns"]
     assert set(state["columnWidths"]) == set(state["columnOrder"])
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`top1_error`", True)
+
+
+def test_there_are_views_of_seeds_and_of_charts(settings, make_run):
+    """The UI nests runs only in the order of their dates."""
+    track_one(settings, make_run)
+    table, seeds, charts = (view_state(settings, which) for which in ("", "-seeds", "-charts"))
+    assert (seeds["orderByKey"], seeds["orderByAsc"]) == ("attributes.start_time", False)
+    assert seeds["selectedColumns"] == charts["selectedColumns"] == table["selectedColumns"]
+    assert [card["type"] for card in charts["compareRunCharts"]] == ["SCATTER", "BAR", "LINE"]
+    (section,) = charts["compareRunSections"]
+    assert {card["metricSectionId"] for card in charts["compareRunCharts"]} == {section["uuid"]}
+
+
+def test_runs_of_two_servers_are_not_shown_side_by_side(settings, make_run):
+    here, there = "http://a:5000/#/experiments/1/runs/x?m", "http://b:5000/#/experiments/1/runs/y?m"
+    assert compare_link([here, there]) is compare_link([here]) is compare_link([here, ""]) is None
+    assert "%22x%22%2C%20%22z%22" in compare_link([here, "http://a:5000/#/experiments/2/runs/z?m"])
 
 
 def test_a_changed_view_is_written_again_and_an_unchanged_one_is_left(settings, make_run):

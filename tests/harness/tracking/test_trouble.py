@@ -293,4 +293,4 @@ def test_a_disk_that_fills_during_a_run(
     cli([*arguments, "--resume"], standalone_mode=False)
     (again,) = Runs(Path("runs")).all()
     assert (again.run_id, again.state) == (record.run_id, "finished")
-    assert Record(again.folder).table_link
+    assert Record(again.folder).links
