@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -44,10 +45,29 @@ def cpu_seconds() -> float:
     import psutil
 
     total = time.process_time() + sum(os.times()[2:4])  # ours, and children that have ended
-    for child in psutil.Process().children(recursive=True):
+    for child in _below(os.getpid()):
         with suppress(psutil.Error):
-            total += sum(child.cpu_times()[:4])
+            total += sum(psutil.Process(child).cpu_times()[:4])
     return total
+
+
+def _below(process: int) -> list[int]:
+    """The ids of all processes that descend from this one. Linux lists them by thread, in 0.1 ms; psutil looks at every process there is,
+    which takes 17 ms, too long where a clock is read.
+    """
+    import psutil
+
+    lists = list(Path(f"/proc/{process}/task").glob("*/children"))
+    if not lists:
+        with suppress(psutil.Error):
+            return [child.pid for child in psutil.Process(process).children(recursive=True)]
+        return []
+    found: list[int] = []
+    for file in lists:
+        with suppress(OSError):  # a thread that has ended
+            for child in map(int, file.read_text().split()):
+                found += [child, *_below(child)]
+    return found
 
 
 @dataclass(frozen=True)

@@ -38,14 +38,15 @@ def command(host: str | None, port: int | None, config: Path | None) -> None:
 
     from harness.tracking import links
 
-    table = links(settings).table
+    found = links(settings)
+    pages = f"{found.table}\n  {found.seeds}\n  {found.charts}"  # the best first; the newest first, seeds together; charts
     if settings.server.is_remote:
-        click.echo(f"Runs are tracked on a server that already runs:\n  {table}")
+        click.echo(f"Runs are tracked on a server that already runs:\n  {pages}")
         return
     for number in (signal.SIGINT, signal.SIGTERM):  # both, since a shell's background job starts with SIGINT ignored
         signal.signal(number, _interrupt)
     with suppress(KeyboardInterrupt), served(settings) as server:
-        click.echo(f"Results:\n  {table}\nPress Ctrl-C to stop.")
+        click.echo(f"Results, with seeds together, as charts:\n  {pages}\nPress Ctrl-C to stop.")
         server.wait()
         raise UserError(f"the MLflow server has stopped by itself with exit code {server.returncode}; start `harness ui` again")
 

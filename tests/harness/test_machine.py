@@ -33,7 +33,7 @@ def test_threads_and_children_count_and_waiting_does_not() -> None:
     thread.start(), thread.join()
     assert 0.2 <= cpu_seconds() - started < 0.4
     subprocess.run([sys.executable, "-c", BUSY.format(0.3)], check=True)
-    assert 0.5 <= cpu_seconds() - started < 0.9
+    assert 0.45 <= cpu_seconds() - started < 0.9  # children are counted in ticks of 10 ms
 
 
 def test_a_child_that_still_runs_counts() -> None:
@@ -47,12 +47,12 @@ def test_a_child_that_still_runs_counts() -> None:
 
 
 def test_pauses_do_not_count() -> None:
-    stopwatch = Stopwatch(CPU)
+    started, stopwatch = time.perf_counter(), Stopwatch(CPU)
     busy(0.1)
     with stopwatch.paused():
         busy(0.3)
     assert 0.1 <= stopwatch.spent.cpu_seconds < 0.25
-    assert 0.1 <= stopwatch.spent.seconds < 0.35
+    assert 0.1 <= stopwatch.spent.seconds <= time.perf_counter() - started - 0.3
 
 
 def gone_on(saved: Processes, resumed: Processes, folder: Path) -> RunContext:

@@ -21,7 +21,19 @@ from harness.tracking import track
 CHROMIUM = shutil.which("chromium")
 BASELINE = {"name": "baseline", "top1_error": 12.34, "top5_error": 1.56, "fit_seconds": 78.91, "score_seconds": 4.321}
 ALEXNET = {"run_id": "alexnet-digits-1", "name": "alexnet", "pipeline": "alexnet,lrn=false", "family": "learned"}
-ALEXNET |= {"top1_error": 6.54, "top5_error": 0.78, "fit_seconds": 567.8, "score_seconds": 9.876}
+ALEXNET |= {
+    "curves": {"val/top1_error": [(0, 50.0), (1, 20.0)]},
+    "top1_error": 6.54,
+    "top5_error": 0.78,
+    "fit_seconds": 567.8,
+    "score_seconds": 9.876,
+}
+
+ABOVE = {"name": "hog-svm", "top1_error": 21.0, "top5_error": 3.0, "fit_seconds": 20.0, "score_seconds": 2.0}  # the means of:
+SEEDS = [
+    {**ABOVE, "run_id": f"hog-svm-{seed}", "pipeline": "hog-svm", "seed": seed, "top1_error": error, "spec": {"above": {"run_id": "hog-seeds", "seeds": 2}}}
+    for seed, error in enumerate((20.0, 22.0))
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -32,12 +44,12 @@ def no_settings_from_outside(monkeypatch):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, make_run):
-    """A folder with a store that holds two runs."""
+    """A folder with a store that holds two runs, and two of one pipeline with two seeds."""
     root = tmp_path_factory.mktemp("project")
     (root / "mlflow.yaml").write_text("")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        for fields in (BASELINE, ALEXNET):
+        for fields in (BASELINE, ALEXNET, *SEEDS):
             result, folder = make_run(root, **fields)
             track(result, folder, load_settings(root / "mlflow.yaml"))
     return root
@@ -97,12 +109,17 @@ class Grid(HTMLParser):
 
 
 def opened(link: str, profile: str) -> Grid:
-    """The table at `link` on a first visit, 1600 pixels wide; cells outside the window are not there."""
+    """The table at `link`; cells outside the window are not there."""
+    return Grid(dumped(link, profile))
+
+
+def dumped(link: str, profile: str) -> str:
+    """The page at `link` as HTML, on a first visit, 1600 pixels wide."""
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     flags += "--disable-component-update --disable-sync --window-size=1600,1000 --dump-dom "
     flags += "--virtual-time-budget=30000"  # milliseconds; the page polls for ever, so that waiting for silence would not end
     command = [CHROMIUM, *flags.split(), f"--user-data-dir={profile}", link]
-    return Grid(subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
 def test_the_server_answers_at_the_printed_link(ui):
@@ -115,10 +132,34 @@ def test_the_link_opens_on_pipelines_errors_and_times(ui, tmp_path):
     grid = opened(ui[1], tmp_path / "profile")
     wanted = ["pipeline", "dataset", "top1_error", "top5_error", "fit_seconds", "score_seconds"]
     assert grid.columns[: len(wanted) + 1] == ["Run Name", *wanted]
-    best_first = [
-        {"pipeline": run["name"], "dataset": "digits"} | {key: str(run[key]) for key in wanted[2:]} for run in (ALEXNET, BASELINE)
-    ]
+    best_first = [shown(run, wanted) for run in (ALEXNET, BASELINE, SEEDS[0], ABOVE, SEEDS[1])]
     assert [{key: row.get(key) for key in wanted} for row in grid.rows] == best_first
+
+
+def shown(run: dict, columns: list[str]) -> dict[str, str]:
+    """As the UI writes figures: 21.0 is 21."""
+    return {"pipeline": run["name"], "dataset": "digits"} | {key: f"{run[key]:g}" for key in columns[2:]}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_the_view_of_seeds_shows_one_run_for_them_with_its_means(ui, tmp_path):
+    link = ui[1].replace("viewStateShareKey=before-after", "viewStateShareKey=before-after-seeds")
+    grid = opened(link, tmp_path / "profile")
+    wanted = ["pipeline", "dataset", "top1_error", "top5_error", "fit_seconds", "score_seconds"]
+    found = [{key: row.get(key) for key in wanted} for row in grid.rows]
+    assert len(found) == 3  # the seeds are folded away below the run that stands for them
+    assert all(shown(run, wanted) in found for run in (ALEXNET, BASELINE, ABOVE))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_the_view_of_charts_opens_on_error_against_cost(ui, tmp_path):
+    link = ui[1].replace("viewStateShareKey=before-after", "viewStateShareKey=before-after-charts") + "&compareRunsMode=CHART"
+    page = dumped(link, tmp_path / "profile")
+    text = re.sub(r"<[^>]+>", " ", page)
+    ours = text[text.index("Before / after") : text.index("Model metrics")]
+    assert all(name in ours for name in ("fit_seconds", "top1_error", "val/top1_error"))
 
 
 def test_a_run_is_tracked_through_the_server_in_silence(ui, make_run, tmp_path, monkeypatch, capfd):
