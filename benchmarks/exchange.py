@@ -3,8 +3,9 @@
 Question  losses of `torchrun --nproc-per-node 2 -m harness run` with parallel=data, model and hybrid, against one process, epoch by epoch;
           and of the wall time of an epoch the shares of exchange (over gloo, waiting for the other process included), of waiting for images
           and of computing
-Decision  losses equal to TOLERANCE. The default recipe is the paper's, whose small steps keep float32 sums in another order apart by no more
-          than that; with recipe=short the differences grow with the number of steps, as those of any two orders of summation do.
+Decision  losses of the first epoch equal to TOLERANCE. The default is a rate at which the loss falls but float32 sums in another order do not yet
+          grow apart; at higher rates and over more epochs they do, as those of any two orders of summation (0.003 of the loss
+          in the second epoch at a rate of 0.01): that the gradients are the same is tested in float64
 Each process has as many threads as --threads says: 2 processes of 1 thread share two cores as one process of 2 threads does.
 """
 
@@ -53,7 +54,7 @@ def line(name: str, result: Result, difference: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pipeline", default="alexnet,recipe=2012,epochs=3")
+    parser.add_argument("--pipeline", default="alexnet,epochs=1,rate=0.001")
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--threads", type=int, default=1, help="of each process; one process alone gets twice as many")
     arguments = parser.parse_args()
