@@ -98,6 +98,7 @@ def execute(
 def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processes, peak: PeakMemory) -> tuple[Result, Filters]:
     """(what result.json holds, what gives the filters to draw)."""
     splits = request.splits
+    started = record.status["started"]  # now: the first process may have finished the record before another is done
     shown = progress if group.first else quiet_progress
 
     def keep_tune_scores(pipeline: Pipeline) -> None:
@@ -160,7 +161,7 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         absent=absent,
         machine=describe_machine(group.device, group.world),
         versions={name: metadata.version(name) for name in VERSIONS},
-        started=record.status["started"],
+        started=started,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
         command=request.command,
         curves=context.curves,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+# A process a core already: threads that wait for each other on busy cores take many times as long. Before torch is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 PLUGIN = '''"""Nearest class mean of the pixels."""
 FAMILY = "hand-crafted"

@@ -69,7 +69,7 @@ def test_the_pair_at_one_view_stands_below_the_pair_at_its_best(recorded) -> Non
     assert all(f"{record.run_id}: b,c=1,views=1, seed" in " ".join(text.split()) for record in single)
     assert text.count(f"{a.run_id}:") == 1
     assert f"{ONE_VIEW}:" in comparison_markdown(table)
-    assert table._repr_html_().count("<table>") == 2
+    assert table._repr_html_().count("<table>") == 3  # the pair at its best, its cost, the pair at one view
 
 
 def test_an_ensemble_is_held_to_its_first_member(recorded) -> None:

@@ -184,7 +184,7 @@ def test_another_c_describes_nothing_again(tmp_path: Path, monkeypatch: pytest.M
             patch.setattr("pipelines.handcrafted.features.Features._describe", None)
             again = RunContext(cache=Cache(tmp_path, "source"))
             build(c=0.5, flip=False).fit(digits(slice(200)), None, again)
-            assert again.cached_seconds > 0
+            assert again.cached.seconds > 0
             with pytest.raises(TypeError):
                 build(c=0.5, flip=False).fit(digits(slice(200)), None, RunContext(cache=Cache(tmp_path, "changed source")))
 
