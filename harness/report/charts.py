@@ -108,16 +108,38 @@ def frontier(title: str, dots: Sequence[Dot], *, x: str, y: str, x_ticks: Sequen
         steps = f"M{across(best[0].x):.1f} 8V{up(best[0].y):.1f}"
         steps += "".join(f"H{across(d.x):.1f}V{up(d.y):.1f}" for d in best[1:])
         parts.append(f'<path class="frontier" d="{steps}H{across.end:.1f}"/>')
-    for dot in dots:
-        cx, cy = across(dot.x), up(dot.y)
-        right = cx < WIDTH * 0.6
-        place = f'x="{cx + 8:.1f}"' if right else f'x="{cx - 8:.1f}" class="end"'
+    centres = [(across(dot.x), up(dot.y)) for dot in dots]
+    for dot, (cx, cy), (start, base) in zip(dots, centres, _label_places([dot.label for dot in dots], centres), strict=True):
         parts.append(
             f'<g class="{colour(dot.row)}"><path class="whisker" d="M{cx:.1f} {up(dot.low):.1f}V{up(dot.high):.1f}"/>'
-            f'{_marker(dot.row, cx, cy)}</g><text {place} y="{cy - 6:.1f}">{escaped(dot.label)}</text>'
+            f'{_marker(dot.row, cx, cy)}</g><text x="{start:.1f}" y="{base:.1f}"{"" if start > cx else " class=end"}>{escaped(dot.label)}</text>'
         )
     said = "; ".join(f"{d.label} {d.y:.2f} %{', on the frontier' if d.frontier else ''}" for d in sorted(dots, key=lambda d: d.x))
     return _chart(title, f"{y} against {x}, the cheapest first: {said}", parts, height, above=ABOVE)
+
+
+def _label_places(labels: Sequence[str], centres: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Where each label's text goes, an x beside the dot (left of it: the text ends there) and a baseline: the first place of four that
+    covers neither a dot nor an earlier label, else the first.
+    """
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in centres]
+    places = []
+    for label, (x, y) in zip(labels, centres, strict=True):
+        length = LETTER * len(label)
+        sides = (8, -8) if x < WIDTH * 0.6 else (-8, 8)
+        options = [(x + side, y + down) for side in sides for down in (-6, 15)]
+        boxes = [(at - length * (at < x), base - 11, at + length * (at > x), base + 2) for at, base in options]
+        inside = [box[0] >= 0 and box[2] <= WIDTH for box in boxes]
+        free = [fits and not any(_overlap(box, other) for other in taken) for box, fits in zip(boxes, inside, strict=True)]
+        chosen = free.index(True) if True in free else 0
+        places.append(options[chosen])
+        taken.append(boxes[chosen])
+    return places
+
+
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    """Of two boxes (left, top, right, bottom)."""
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def intervals(title: str, dots: Sequence[Dot], *, x: str) -> Html:
