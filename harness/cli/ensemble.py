@@ -20,8 +20,8 @@ from harness.cli import options
     help="tune: those that make the tune split's labels likeliest.",
 )
 @options.dataset
-@click.option("--run-missing", is_flag=True, help="First make the runs that there are not yet.")
-@click.option("--allow-different-train", is_flag=True, help="Take runs that learnt from different images; the table says so.")
+@options.run_missing
+@options.allow_different_train
 @options.plugins
 @options.config
 @options.data_root

@@ -72,7 +72,7 @@ dataset = click.option(
 
 run_missing = click.option("--run-missing", is_flag=True, help="First make the runs that there are not yet.")
 allow_different_train = click.option(
-    "--allow-different-train", is_flag=True, help="Compare runs that learnt from different images; the table says so."
+    "--allow-different-train", is_flag=True, help="Take runs that learnt from different images; the table says so."
 )
 
 
