@@ -12,15 +12,9 @@ from harness.cli import options
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="A B [C]...", shell_complete=options.complete_pipeline_or_run)
-@options.dataset
-@options.run_missing
-@options.allow_different_train
 @click.option("--published", is_flag=True, help="Below the table: what others have published on that data set, and how it differs.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
-@options.plugins
-@options.config
-@options.data_root
-@options.as_json
+@options.of_finished_runs
 def command(
     runs: tuple[str, ...],
     dataset: str | None,

@@ -19,13 +19,7 @@ from harness.cli import options
     show_default=True,
     help="tune: those that make the tune split's labels likeliest.",
 )
-@options.dataset
-@options.run_missing
-@options.allow_different_train
-@options.plugins
-@options.config
-@options.data_root
-@options.as_json
+@options.of_finished_runs
 def command(
     runs: tuple[str, ...],
     declared: str | None,

@@ -78,3 +78,10 @@ allow_different_train = click.option(
 
 def print_json(value: Any) -> None:
     click.echo(json.dumps(value))
+
+
+def of_finished_runs(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What every command takes that is given finished runs, by id or by pipeline spec."""
+    for option in (as_json, data_root, config, plugins, allow_different_train, run_missing, dataset):
+        command = option(command)
+    return command

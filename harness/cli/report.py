@@ -11,7 +11,6 @@ from harness.cli import options
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="A B [C]...", shell_complete=options.complete_pipeline_or_run)
-@options.dataset
 @click.option(
     "-o",
     "--output",
@@ -25,12 +24,7 @@ from harness.cli import options
 )
 @click.option("--no-pictures", is_flag=True, help="Leave out the test images, which need the data set.")
 @click.option("--device", default="auto", show_default=True, help="Of the neighbours: auto, cpu, cuda, cuda:1, mps.")
-@options.run_missing
-@options.allow_different_train
-@options.plugins
-@options.config
-@options.data_root
-@options.as_json
+@options.of_finished_runs
 def command(
     runs: tuple[str, ...],
     dataset: str | None,
