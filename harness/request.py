@@ -100,6 +100,7 @@ def resolve(
     if isinstance(pipeline, str):
         entry, build, values, spec = Registry(plugins).resolve("pipeline", pipeline)
         builder, name, family, source_hash = (lambda: build(**values)), entry.name, entry.family, entry.source_hash
+        builder()  # parameters that do not go together are told now, not in the middle of a run
     else:
         given = pipeline
         builder, name, family, source_hash = (

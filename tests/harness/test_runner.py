@@ -207,3 +207,9 @@ def test_a_run_cut_off_before_its_spec_was_written_is_not_on_record() -> None:
     assert runs.all() == []
     assert runs.create("mean-brightness", {"pipeline": "mean-brightness"}).spec == {"pipeline": "mean-brightness"}
     assert len(runs.all()) == 1
+
+
+def test_parameters_that_do_not_go_together_leave_no_run_behind(workdir: Path) -> None:
+    with pytest.raises(UserError, match="give one of the two"):
+        harness.run("alexnet,epochs=3,updates=4", "digits")
+    assert not (workdir / "runs").exists()
