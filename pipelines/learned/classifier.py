@@ -215,7 +215,7 @@ class NetworkPipeline:
         context.note(f"recipe {recipe.name}: {f'{recipe.updates:,} updates' if recipe.updates else epochs}")
         if self.sight.flip is None and not self.mirrored:
             context.note("no mirroring: on tune it changes the class")
-        if mixes(context.device):
+        if mixes(context.device, recipe.precision):
             context.note("products in bfloat16")
         if later := (*self.design.later, *recipe.later):
             context.note(f"post-2012: {', '.join(later)}")

@@ -11,6 +11,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from harness.contract import Context
+from pipelines.learned.precision import wide
 
 T = TypeVar("T")
 
@@ -111,9 +112,7 @@ class _Own(torch.autograd.Function):
 
 
 def _own_of_sum(terms: torch.Tensor, exchange: Exchange, cut: _Units | _Images) -> torch.Tensor:
-    """Summed in float32 at least."""
-    wide = torch.promote_types(terms.dtype, torch.float32)
-    total = exchange.sum(terms.to(wide, copy=True, memory_format=torch.contiguous_format))
+    total = exchange.sum(wide(terms).clone(memory_format=torch.contiguous_format))
     return cut.own(total, exchange).to(terms.dtype)
 
 

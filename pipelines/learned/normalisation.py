@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from pipelines.learned.noise import BatchNoise
+from pipelines.learned.precision import wide
 
 # Values normalised at a time on a CPU: half a megabyte an array, so that the dozen passes over them stay in the processor's cache.
 CACHED_VALUES = 1 << 17
@@ -30,7 +31,7 @@ class LocalResponseNorm(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         n, channels, height, width = images.shape
-        rows = images.permute(0, 2, 3, 1).reshape(-1, channels // self.columns)  # a view where the images are channels-last
+        rows = wide(images).permute(0, 2, 3, 1).reshape(-1, channels // self.columns)  # a view where the images are channels-last
         normed: torch.Tensor = _LocalResponse.apply(rows, self.k, self.n, self.alpha, self.beta)
         return normed.view(n, height, width, channels).permute(0, 3, 1, 2)
 
@@ -43,7 +44,6 @@ class _LocalResponse(torch.autograd.Function):
     """
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type="cuda", cast_inputs=torch.float32)
     def forward(ctx: Any, a: torch.Tensor, k: float, n: int, alpha: float, beta: float) -> torch.Tensor:
         b, root = torch.empty_like(a), torch.empty_like(a)
         constant = a.new_full((), k)
@@ -58,7 +58,6 @@ class _LocalResponse(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    @torch.amp.custom_bwd(device_type="cuda")
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
         a, root = ctx.saved_tensors
         out = torch.empty_like(a)
@@ -128,6 +127,7 @@ class SameMapNorm(nn.Module):
         self.size, self.scale, self.power = size, scale, power
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        images = wide(images)
         mean_square = F.avg_pool2d(images.square(), self.size, 1, self.size // 2)
         return images * (1 + self.scale * mean_square).pow(-self.power)
 

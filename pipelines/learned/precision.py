@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 import torch
 
-
-def mixes(device: torch.device) -> bool:
-    """Whether training on this device multiplies in bfloat16: on GPUs that have it in hardware. Weights and updates stay float32."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+Precision = Literal["auto", "float32"]
 
 
-def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
+def mixes(device: torch.device, precision: Precision) -> bool:
+    """Whether training on this device multiplies in bfloat16: where that is in the hardware, on GPUs as on CPUs, unless `precision` says
+    float32. Weights, their updates and the normalisations stay float32.
+    """
+    if precision == "float32":
+        return False
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def mixed_precision(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """Within it, convolutions and matrix products are in bfloat16 where the device `mixes`."""
-    return torch.autocast("cuda", torch.bfloat16) if mixes(device) else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16) if mixes(device, precision) else nullcontext()
+
+
+def wide(values: torch.Tensor) -> torch.Tensor:
+    """As float32 at least, for sums and powers that eight bits of a number are too few for."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -9,6 +9,7 @@ from typing import Literal
 from harness.contract import UserError
 from pipelines.learned.networks.cuda_convnet import DECAY, Layers
 from pipelines.learned.networks.network import Init
+from pipelines.learned.precision import Precision
 
 Optimizer = Literal["paper-sgd", "sgd", "adam", "adamw"]
 ScheduleName = Literal["plateau", "step", "cosine", "onecycle"]
@@ -38,6 +39,7 @@ class Recipe:
     factor: float = 10.0  # ... by this
     warm_up: float = 0.2  # onecycle: share of all steps over which the rate rises from 0
     updates: int | None = None  # steps in all, where that is given: the weights that err least on tune are then kept
+    precision: Precision = "auto"  # of products in training; auto: bfloat16 on a device that has it in hardware
 
     @property
     def later(self) -> tuple[str, ...]:
@@ -113,6 +115,7 @@ class Changes:
     rate: float | None = None
     weight_decay: float | None = None
     init: Init | None = None
+    precision: Precision | None = None
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.updates is not None:

@@ -22,7 +22,7 @@ from pipelines.learned.noise import BatchNoise
 from pipelines.learned.normalisation import BatchNorm
 from pipelines.learned.optimisers import Optimiser
 from pipelines.learned.parallel import Mode, own, part_of, whole
-from pipelines.learned.precision import mixed_precision
+from pipelines.learned.precision import mixed_precision, wide
 from pipelines.learned.recipe import Recipe
 from pipelines.learned.schedule import make_schedule
 
@@ -162,8 +162,8 @@ class Trainer:
         inputs = batch.images
         for step in self.task.augment:
             inputs = step(inputs, noise)
-        with mixed_precision(self.context.device):
-            logits = self.part(inputs, noise)  # of this process's images
+        with mixed_precision(self.context.device, self.recipe.precision):
+            logits = wide(self.part(inputs, noise))  # of this process's images
             loss = F.cross_entropy(logits, labels, reduction="sum") / self.batch
         loss.backward()
         shared = self.optimiser.shared

@@ -167,18 +167,22 @@ def test_auto_recipe_by_image_size(image_size, expected):
 
 def test_notes_name_variant_recipe_and_what_is_younger_than_2012():
     short, paper = RunContext(), RunContext()
-    build(epochs=1).fit(split(), None, short)
-    build(recipe="2012", epochs=1).fit(split(), split(seed=1), paper)
-    assert short.notes[1:] == ["recipe short: 1 epochs of 1 updates", "post-2012: one-cycle schedule, He init"]
+    build(epochs=1, precision="float32").fit(split(), None, short)
+    build(recipe="2012", epochs=1, precision="float32").fit(split(), split(seed=1), paper)
+    assert short.notes[1:] == [
+        "recipe short with precision=float32: 1 epochs of 1 updates",
+        "post-2012: one-cycle schedule, He init",
+    ]
     assert short.notes[0].startswith("32 px variant, ")
-    assert paper.notes[1:] == ["recipe 2012: 1 epochs of 1 updates"]
+    assert paper.notes[1:] == ["recipe 2012 with precision=float32: 1 epochs of 1 updates"]
 
 
 def test_notes_name_what_was_changed():
     context = RunContext()
-    build(recipe="2012", epochs=1, batch_norm=True, optimizer="adam", schedule="cosine").fit(split(), None, context)
+    changes = {"optimizer": "adam", "schedule": "cosine", "precision": "float32"}
+    build(recipe="2012", epochs=1, batch_norm=True, **changes).fit(split(), None, context)
     assert context.notes[1:] == [
-        "recipe 2012 with optimizer=adam, schedule=cosine: 1 epochs of 1 updates",
+        "recipe 2012 with optimizer=adam, schedule=cosine, precision=float32: 1 epochs of 1 updates",
         "post-2012: batch normalisation, Adam, cosine schedule",
     ]
 

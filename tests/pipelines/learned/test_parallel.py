@@ -42,7 +42,7 @@ def split(n, seed=0):
 
 def fitted(context, **options):
     pipeline = build(**{**FIT, **options})
-    pipeline.design = replace(pipeline.design, published=replace(RECIPE_2012, batch=16))
+    pipeline.design = replace(pipeline.design, published=replace(RECIPE_2012, batch=16, precision="float32"))
     train, tune = (each.sharded(context.rank, context.world) for each in (split(52), split(13, seed=1)))
     pipeline.fit(train, tune, context)
     return pipeline
