@@ -21,6 +21,7 @@ from pipelines.handcrafted.features import Features, learn_quantiser
 from pipelines.handcrafted.fusion import fusion_weights
 from pipelines.handcrafted.images import views
 
+WORSE = 2  # values in a row that tune finds worse than one before them, after which no greater one is tried
 POSITIVES = (1.0, 3.0, 10.0)  # how often a row counts for its own class, to choose from on tune
 
 
@@ -123,7 +124,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Grid:
-    """Values of one number to choose from on tune."""
+    """Values of one number, rising, to choose from on tune. Great ones, which take a solver the longest, are tried only while they may help."""
 
     name: str
     values: Sequence[float]
@@ -139,7 +140,9 @@ class Grid:
             context.log(
                 "val/top1_error" if self.name == "c" else f"val/top1_error_of_{self.name}", 100 * float(errors) / tune_size, step
             )
-        return self.values[nearest_as_good(torch.stack(found), self.values, self.default, context)]
+            if step >= WORSE and not as_good(torch.stack(found), context)[-WORSE:].any():
+                break
+        return self.values[nearest_as_good(torch.stack(found), self.values[: len(found)], self.default, context)]
 
 
 class ChannelFit:
@@ -198,14 +201,17 @@ def mistaken(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def nearest_as_good(wrong: Tensor, grid: Sequence[float], default: float, context: Context) -> int:
-    """The position in `grid` nearest to `default` (in ratio) of those that are as good as the best one.
+    """The position in `grid` nearest to `default` (in ratio) of those that are `as_good` as the best one. wrong (settings, n) bool."""
+    distances = torch.tensor([abs(math.log(value / default)) for value in grid], dtype=torch.float64)
+    return int(distances.masked_fill(~as_good(wrong, context).cpu(), math.inf).argmin())
 
-    wrong (settings, n) bool, this process's share. As good: more mistakes than the best by no more than one standard error of their
-    paired difference, the root of the number of rows on which just one of the two is wrong. A small tune split tells little.
+
+def as_good(wrong: Tensor, context: Context) -> Tensor:
+    """(settings,) bool: which are as good as the best one, of (settings, n) mistakes on this process's share of tune.
+
+    That is: more mistakes than the best by no more than one standard error of their paired difference, the root of the number of rows
+    on which just one of the two is wrong. A small tune split tells little.
     """
     errors = context.sum(wrong.sum(1, dtype=torch.float64))
-    best = int(errors.argmin())
-    discordant = context.sum((wrong ^ wrong[best]).sum(1, dtype=torch.float64))
-    as_good = errors - errors[best] <= discordant.sqrt()
-    distances = torch.tensor([abs(math.log(value / default)) for value in grid], dtype=torch.float64)
-    return int(distances.masked_fill(~as_good.cpu(), math.inf).argmin())
+    discordant = context.sum((wrong ^ wrong[int(errors.argmin())]).sum(1, dtype=torch.float64))
+    return errors - errors.min() <= discordant.sqrt()

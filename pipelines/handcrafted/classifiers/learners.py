@@ -19,14 +19,14 @@ from pipelines.handcrafted.features import Features
 
 @dataclass(frozen=True)
 class CGrid:
-    """Values of C to choose from on tune, and the one to take without tune or when tune does not tell."""
+    """Rising values of C to choose from on tune, and the one to take without tune or when tune does not tell."""
 
     values: tuple[float, ...]
     default: float
 
 
-STANDARDISED = CGrid((0.03, 0.1, 0.3, 1.0, 3.0), 1.0)  # rows of mean squared length 1 suit descriptors of any length
-NORMALISED = CGrid((0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 10.0)  # rows of length 1; VLFeat's applications fix 10
+STANDARDISED = CGrid((0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), 1.0)  # rows of mean squared length 1 suit descriptors of any length
+NORMALISED = CGrid((0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 10.0)  # rows of length 1; VLFeat's applications fix 10
 AGGRESSIVENESS = CGrid((0.001, 0.01, 0.1), 0.01)  # of the row that an update may add at most, for rows of length 1
 
 

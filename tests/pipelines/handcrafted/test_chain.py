@@ -30,7 +30,7 @@ from pipelines import (
     vgg2012,
     vlad_fusion,
 )
-from pipelines.handcrafted.chain import mistaken, nearest_as_good
+from pipelines.handcrafted.chain import Grid, mistaken, nearest_as_good
 
 BUILDS: dict[str, Callable[..., Pipeline]] = {
     "hog-svm": hog_svm.build,
@@ -158,6 +158,21 @@ def test_a_c_is_left_for_one_that_is_clearly_better_only() -> None:
     wrong[1, 0] = wrong[1, 1] = wrong[1, 2] = False  # now it is right three times where the first is not
     wrong[1, 22:25] = True
     assert nearest_as_good(wrong, (0.1, 1.0, 10.0), 1.0, RunContext()) == 1
+
+
+def test_a_great_c_is_tried_only_while_it_may_help() -> None:
+    def tried(*mistakes: int) -> tuple[float, list[float]]:
+        values: list[float] = []
+
+        def wrong(value: float) -> torch.Tensor:
+            values.append(value)
+            return torch.arange(100) < mistakes[len(values) - 1]
+
+        return Grid("c", (0.1, 1.0, 10.0, 100.0, 1000.0), 10.0).choose(wrong, 100, RunContext()), values
+
+    assert tried(20, 30, 40, 10, 10) == (0.1, [0.1, 1.0, 10.0])
+    assert tried(50, 40, 45, 30, 31) == (100.0, [0.1, 1.0, 10.0, 100.0, 1000.0])
+    assert tried(20, 21, 30, 40, 10) == (1.0, [0.1, 1.0, 10.0, 100.0])
 
 
 def test_ties_count_as_mistakes() -> None:
