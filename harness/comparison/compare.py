@@ -164,7 +164,7 @@ def find_groups(
 ) -> list[list[Record]]:
     """The records that `compare` compares: a group a row, one record a seed. Raises UserError for fewer than two, and where one is missing."""
     if len(runs) < 2:
-        raise UserError(f"compare needs two or more pipelines or run ids, got {len(runs)}: harness compare baseline alexnet")
+        raise UserError(f"give two or more pipelines or run ids, such as baseline alexnet, got {len(runs)}")
     settings = load_settings(config)
     return [find_records(run, dataset, settings, data_root, plugins) for run in runs]
 
