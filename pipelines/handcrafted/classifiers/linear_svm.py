@@ -14,6 +14,7 @@ too. Standardised rows do not come near that for any useful C.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -29,6 +30,7 @@ MAX_STEPS = 60  # Newton steps; 5 to 15 are usual
 MAX_PRODUCTS = 40  # Hessian products a step
 RESIDUAL = 0.1  # of the gradient's length, left over when a step's system counts as solved
 LINE_STEPS = 50
+STALE = 3.0  # ratio of mean curvatures up to which a preconditioner made for the one serves the other
 NEVER = -1e6  # the margin of a class without rows
 JITTER = 1e-6  # of the mean squared length of a row, about what products in float32 may be off
 ROUNDING = 1e-6  # of its greatest element, by which float32 leaves a matrix of sums of squares short of positive definite
@@ -48,7 +50,7 @@ class LinearSVM:
         self.present = rows.context.sum(counts) > 0
         self.signs = class_signs(labels, classes, rows.dtype).to(rows.device)
         self.problem: Problem = Primal(rows) if rows.total > rows.features else Dual(rows)
-        self.squares = self.problem.squares()
+        self.preconditioner = Preconditioner(self.problem)
         self.solution = torch.zeros(classes, self.problem.size, dtype=rows.dtype, device=rows.device)
 
     def fit(self, c: float, positive: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -59,7 +61,7 @@ class LinearSVM:
         """
         costs = c * importance(self.signs, positive)
         if self.loss == "squared_hinge":
-            self.solution, _ = minimise(self.problem, self.squares, self.signs, costs, Loss(), self.solution)
+            self.solution, _ = minimise(self.problem, self.preconditioner, self.signs, costs, Loss(), self.solution)
         else:
             self.solution = self._sharpen(costs)
         weights, biases = self.rows.fold(self.problem.weights(self.solution))
@@ -69,7 +71,7 @@ class LinearSVM:
         """The minimum with the hinge loss, by way of ever sharper corners."""
         corner, solution = FIRST_CORNER, self.solution
         while corner >= LAST_CORNER:
-            solution, missed = minimise(self.problem, self.squares, self.signs, costs, Loss(corner), solution)
+            solution, missed = minimise(self.problem, self.preconditioner, self.signs, costs, Loss(corner), solution)
             if (missed <= GAP).all():
                 break
             corner *= SHARPER
@@ -164,7 +166,9 @@ def cholesky(gram: Tensor) -> Tensor:
         jitter *= 10
 
 
-def minimise(problem: Problem, squares: Tensor, signs: Tensor, costs: Tensor, loss: Loss, start: Tensor) -> tuple[Tensor, Tensor]:
+def minimise(
+    problem: Problem, preconditioner: Preconditioner, signs: Tensor, costs: Tensor, loss: Loss, start: Tensor
+) -> tuple[Tensor, Tensor]:
     """The minimum for each class, and what the loss is below the hinge there, a share of the objective; (classes, size) and (classes,).
 
     signs and costs (C_i) are (rows, classes), start (classes, size).
@@ -188,19 +192,21 @@ def minimise(problem: Problem, squares: Tensor, signs: Tensor, costs: Tensor, lo
             break
         live, slack, cost, gradient = live[open_], slack[:, open_], cost[:, open_], gradient[open_]
         curvature = cost * loss.curvature(slack)
-        step, along = solve_newton_system(problem, squares, curvature, gradient)
+        step, along = solve_newton_system(problem, preconditioner, curvature, gradient)
         length = line_minimum(problem, weights[live], step, slack, -signs[:, live] * along, cost, loss)
         weights[live] += length[:, None].to(step.dtype) * step
         margins[:, live] += length.to(along.dtype) * along
     return weights, missed
 
 
-def solve_newton_system(problem: Problem, squares: Tensor, curvature: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+def solve_newton_system(
+    problem: Problem, preconditioner: Preconditioner, curvature: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor]:
     """Conjugate gradients on (1 + sum of curvature x x') step = -gradient; also returns the rows times the step.
 
     curvature (rows, classes); gradient and step (classes, size).
     """
-    precondition = preconditioner(problem, squares, curvature)
+    precondition = preconditioner.of(curvature)
     step, along = torch.zeros_like(gradient), torch.zeros_like(curvature)
     residual = -gradient
     conditioned = precondition(residual)
@@ -225,14 +231,29 @@ def solve_newton_system(problem: Problem, squares: Tensor, curvature: Tensor, gr
     return step, along
 
 
-def preconditioner(problem: Problem, squares: Tensor, curvature: Tensor) -> Callable[[Tensor], Tensor]:
-    """Solves the Newton system as if all rows had the mean curvature, the same for each class."""
-    total = float(problem.rows.context.sum(curvature.sum(dtype=torch.float64)))
-    matrix = squares * (total / (problem.rows.total * curvature.shape[1]))
-    matrix.diagonal().add_(1 + ROUNDING * float(matrix.diagonal().max()))
-    factor = torch.linalg.cholesky(matrix)
-    # Triangular solves may differ in the last bit between processes, which would then part ways over when to stop.
-    return lambda residual: problem.rows.context.broadcast(torch.cholesky_solve(residual.T, factor).T.contiguous())
+class Preconditioner:
+    """Solves the Newton system as if all rows had the mean curvature, or one like it, the same for each class.
+
+    The factor of a matrix as large as the unknowns are many takes longer than several passes over the rows: it serves until the mean
+    curvature has changed by more than STALE. Its inverse is then off by no more than that in any direction.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.squares = problem.squares()
+        self.mean = math.inf  # curvature of a row, in `factor`
+        self.factor = self.squares
+
+    def of(self, curvature: Tensor) -> Callable[[Tensor], Tensor]:
+        """For the curvature of (rows, classes): from residuals (classes, size) to steps."""
+        context = self.problem.rows.context
+        mean = float(context.sum(curvature.sum(dtype=torch.float64))) / (self.problem.rows.total * curvature.shape[1])
+        if not self.mean / STALE <= mean <= self.mean * STALE:
+            matrix = self.squares * mean
+            matrix.diagonal().add_(1 + ROUNDING * float(matrix.diagonal().max()))
+            self.mean, self.factor = mean, torch.linalg.cholesky(matrix, out=matrix)
+        # Triangular solves may differ in the last bit between processes, which would then part ways over when to stop.
+        return lambda residual: context.broadcast(torch.cholesky_solve(residual.T, self.factor).T.contiguous())
 
 
 def line_minimum(
