@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from harness.comparison.cost import Cost, cost, frontier
+from harness.comparison.labels import row_labels
 from harness.comparison.one_view import at_one_view
 from harness.comparison.protocol import protocol
 from harness.contract import Result
@@ -57,6 +58,7 @@ class Row:
 
     pipeline: str
     name: str
+    label: str  # the name, with what tells it from the other rows: `row_labels`
     family: str
     notes: tuple[str, ...]
     run_ids: tuple[str, ...]
@@ -177,15 +179,16 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
     labels = next(iter(answers[0].values())).labels
     wrongs = [{seed: answer.wrong for seed, answer in group.items()} for group in answers]
     rows = [_row(group, wrong) for group, wrong in zip(groups, wrongs, strict=True)]
+    rows = [replace(row, label=label) for row, label in zip(rows, row_labels(rows), strict=True)]
     worth = frontier([(row.top1_error, row.fit_seconds) for row in rows])
     rows = [replace(row, on_frontier=on) for row, on in zip(rows, worth, strict=True)]
     compared = _holm(
         [rows[0], *(_against(row, wrong, rows[0], wrongs[0], labels) for row, wrong in zip(rows[1:], wrongs[1:], strict=True))]
     )
     if len({row.n_fit for row in rows}) > 1:
-        caveats.append("labelled images fitted on: " + ", ".join(f"{row.name} {row.n_fit:,}" for row in rows))
+        caveats.append("labelled images fitted on: " + ", ".join(f"{row.label} {row.n_fit:,}" for row in rows))
     if len({(row.views, row.models) for row in rows}) > 1:
-        averaged = ", ".join(f"{row.name} {averages(row.views, row.models)}" for row in rows)
+        averaged = ", ".join(f"{row.label} {averages(row.views, row.models)}" for row in rows)
         caveats.append(
             f"views x models averaged at test time differ: {averaged}; like for like are runs with views=1 of one model each"
         )
@@ -318,6 +321,7 @@ def _row(records: Sequence[Record], wrong: dict[int, np.ndarray]) -> Row:
     return Row(
         pipeline=latest.pipeline,
         name=latest.name,
+        label=latest.name,
         family=latest.family,
         notes=latest.notes,
         run_ids=tuple(r.run_id for r in results),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from harness.comparison.compare import Row
 from harness.spec import format_spec, parse_spec
+
+if TYPE_CHECKING:
+    from harness.comparison.compare import Row
 
 
 def row_labels(rows: Sequence[Row]) -> list[str]:

@@ -26,7 +26,7 @@ def cost_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """(column names, cells by row), a figure that no row has left out."""
     chosen = [name for name in COLUMNS if any(getattr(row.cost, name) is not None for row in rows)]
     head = ["cost", "fit", *(COLUMNS[name][0] for name in chosen), "frontier"]
-    return head, [[row.name, duration(row.fit_seconds), *_cells(row, chosen), "yes" if row.on_frontier else "-"] for row in rows]
+    return head, [[row.label, duration(row.fit_seconds), *_cells(row, chosen), "yes" if row.on_frontier else "-"] for row in rows]
 
 
 def _cells(row: Row, chosen: Sequence[str]) -> list[str]:
@@ -39,7 +39,7 @@ def cost_notes(rows: Sequence[Row]) -> list[str]:
     missing: dict[str, dict[str, list[str]]] = {}  # reason -> row -> columns
     for row in rows:
         for name, reason in row.cost.absent.items():
-            missing.setdefault(reason, {}).setdefault(row.name, []).append(COLUMNS[name][0])
+            missing.setdefault(reason, {}).setdefault(row.label, []).append(COLUMNS[name][0])
     return [
         "cost: fit includes tuning on the tune split, and what a cache spared as if spent; CPU is of all threads and processes; frontier: no "
         "other row is both as accurate and as cheap to fit, and better in one of the two, going by these figures and not by their intervals",

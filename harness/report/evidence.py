@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from harness.comparison.beside import PublishedComparison, beside_published
 from harness.comparison.compare import Comparison, compare_records
-from harness.comparison.labels import row_labels
 from harness.comparison.where import Answers, answers, cells, examples, same_seed
 from harness.contract import Split
 from harness.errors import UserError
@@ -79,7 +78,7 @@ def gather(
         comparison=comparison,
         groups=groups,
         runs=runs,
-        labels=row_labels(comparison.rows),
+        labels=[row.label for row in comparison.rows],
         answers=given,
         class_names=names or [str(label) for label in range(first.classes)],
         shown=shown,

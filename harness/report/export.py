@@ -10,7 +10,6 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.comparison.compare import Comparison
-from harness.comparison.labels import row_labels
 from harness.report.cost_table import cost_table
 from harness.report.tables import ONE_VIEW, columns, comparison_markdown
 from harness.report.verdict import verdicts
@@ -52,18 +51,14 @@ def report_latex(comparison: Comparison) -> str:
     tables = [_latex_table(*_rows(comparison), caption=" ".join([*found, n]), label="results")]
     if comparison.one_view:
         tables.append(_latex_table(*_rows(comparison.one_view), caption=f"The same {ONE_VIEW}.", label="one-view"))
-    (_, *head), cells = cost_table(comparison.rows)
-    labels = row_labels(comparison.rows)
-    cost = [[label, *line[1:]] for label, line in zip(labels, cells, strict=True)]
+    (_, *head), cost = cost_table(comparison.rows)
     tables.append(_latex_table(["pipeline", *head], cost, caption="What each row cost.", label="cost"))
     return "% needs \\usepackage{booktabs}; test digest " + comparison.test_digest + "\n" + "\n".join(tables)
 
 
 def _rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    (name, _), *others = columns(comparison)
-    labels = row_labels(comparison.rows)
-    cells = [[label, *(cell(row) for _, cell in others)] for label, row in zip(labels, comparison.rows, strict=True)]
-    return [name, *(head for head, _ in others)], cells
+    chosen = columns(comparison)
+    return [head for head, _ in chosen], [[cell(row) for _, cell in chosen] for row in comparison.rows]
 
 
 def _latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, label: str) -> str:

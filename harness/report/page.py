@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from harness.comparison.compare import Comparison, Row, averages
-from harness.comparison.labels import row_labels
 from harness.contract import Result
 from harness.report.charts import Curve, Dot, curves, frontier, intervals
 from harness.report.cost_table import cost_notes, cost_table
@@ -73,19 +72,19 @@ def _result(evidence: Evidence) -> Html:
     ]
     notes = [f"{label}: {'; '.join(row.notes)}" for label, row in zip(evidence.labels, comparison.rows, strict=True) if row.notes]
     chart = intervals("Top-1 error with its 95 % interval", dots, x="top-1 error, %")
-    parts = [*said, _rows(comparison, evidence.labels, "Before and after"), beside(chart, bullets(notes))]
+    parts = [*said, _rows(comparison, "Before and after"), beside(chart, bullets(notes))]
     if comparison.one_view:
         single = comparison.one_view
-        parts += [f"<h3>{ONE_VIEW[0].upper()}{ONE_VIEW[1:]}</h3>", _rows(single, row_labels(single.rows), ONE_VIEW)]
+        parts += [f"<h3>{ONE_VIEW[0].upper()}{ONE_VIEW[1:]}</h3>", _rows(single, ONE_VIEW)]
     return Html("\n".join(parts))
 
 
-def _rows(comparison: Comparison, labels: Sequence[str], caption: str) -> Html:
+def _rows(comparison: Comparison, caption: str) -> Html:
     """The table that `harness compare` prints."""
     (name, _), *others = columns(comparison)
     rows = [
-        [Html(f"{chip(place)}{escaped(label)}"), *(cell(row) for _, cell in others)]
-        for place, (label, row) in enumerate(zip(labels, comparison.rows, strict=True))
+        [Html(f"{chip(place)}{escaped(row.label)}"), *(cell(row) for _, cell in others)]
+        for place, row in enumerate(comparison.rows)
     ]
     heads = [name, *(head for head, _ in others)]
     return table(heads, rows, caption=caption, numbers=range(1, len(heads) - 2))
@@ -107,8 +106,7 @@ def _cost(evidence: Evidence) -> Html:
     ]
     chart = frontier("Error against the time to fit", dots, x="seconds to fit, log scale", y="top-1 error, %", x_ticks=SECONDS)
     head, cells = cost_table(rows)
-    named = [[label, *line[1:]] for label, line in zip(evidence.labels, cells, strict=True)]
-    listed = table(["pipeline", *head[1:]], named, caption="Cost of each row", numbers=range(1, len(head) - 1))
+    listed = table(["pipeline", *head[1:]], cells, caption="Cost of each row", numbers=range(1, len(head) - 1))
     return Html(f"{beside(chart, _small(cost_notes(rows)))}\n{listed}")
 
 

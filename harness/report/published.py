@@ -46,7 +46,7 @@ COLUMNS: tuple[tuple[str, Callable[[Beside], str]], ...] = (
     ("train a class", lambda line: str(line.figure.train_per_class or "")),
     ("views x models", lambda line: averages(line.figure.views, line.figure.models)),
     ("augmentation", lambda line: augmentation(line.figure.augmentation)),
-    ("ours", lambda line: line.row.name if line.row else ""),
+    ("ours", lambda line: line.row.label if line.row else ""),
     *((f"delta {METRIC_NAMES[m]}", lambda line, m=m: _delta(line, m)) for m in METRICS),
 )
 

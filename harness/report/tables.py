@@ -41,7 +41,7 @@ def age(finished: str) -> str:
 Column = tuple[str, Callable[[Row], str]]
 
 COLUMNS: tuple[Column, ...] = (
-    ("pipeline", lambda r: r.name),
+    ("pipeline", lambda r: r.label),
     ("top-1 error", lambda r: percent(r.top1_error) + (f" ± {r.top1_error_sd:.2f}" if r.top1_error_sd is not None else "")),
     ("95 % interval", lambda r: interval(r.top1_error_ci_low, r.top1_error_ci_high)),
     ("top-5 error", lambda r: percent(r.top5_error)),
@@ -99,27 +99,27 @@ def footnotes(comparison: Comparison) -> list[str]:
 def _statistics(comparison: Comparison) -> list[str]:
     """What the columns have no room for: exact intervals, deltas by class, and where the errors of several seeds vary from."""
     rows = comparison.rows
-    exact = ", ".join(f"{row.name} {interval(row.top1_error_exact_low, row.top1_error_exact_high)}" for row in rows)
+    exact = ", ".join(f"{row.label} {interval(row.top1_error_exact_low, row.top1_error_exact_high)}" for row in rows)
     lines = [f"exact 95 % intervals (Clopper-Pearson): {exact}"]
     for row in rows[1:]:
         over_classes = interval(row.mean_class_delta_over_classes_low, row.mean_class_delta_over_classes_high)
         lines.append(
-            f"{row.name} against {rows[0].name}, mean of the classes: {row.mean_class_delta:+.2f}, 95 % interval "
+            f"{row.label} against {rows[0].label}, mean of the classes: {row.mean_class_delta:+.2f}, 95 % interval "
             f"{interval(row.mean_class_delta_low, row.mean_class_delta_high)} with other images of these classes, {over_classes} with other classes"
         )
     for row in rows:
         if row.top1_error_sd is not None:
             lines.append(
-                f"{row.name}, {len(row.seeds)} seeds: standard deviation {row.top1_error_sd:.2f} over trainings on these images, "
+                f"{row.label}, {len(row.seeds)} seeds: standard deviation {row.top1_error_sd:.2f} over trainings on these images, "
                 f"standard error {row.top1_error_se:.2f} over test images"
             )
         if row.top1_delta_seed_se is not None:
             lines.append(
-                f"{row.name} against {rows[0].name}: standard error of the delta {row.top1_delta_seed_se:.2f} from seeds, "
+                f"{row.label} against {rows[0].label}: standard error of the delta {row.top1_delta_seed_se:.2f} from seeds, "
                 f"{row.top1_delta_image_se:.2f} from test images, which alone the intervals are of"
             )
     if len(rows) > 2:
-        lines.append(f"Holm p: McNemar's, adjusted for {len(rows) - 1} pipelines tested against {rows[0].name}")
+        lines.append(f"Holm p: McNemar's, adjusted for {len(rows) - 1} pipelines tested against {rows[0].label}")
     return lines
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from harness.comparison.compare import Comparison, Row
-from harness.comparison.labels import row_labels
 from harness.report.tables import p_value, percent
 
 ALPHA = 0.05
@@ -22,13 +21,13 @@ def outcome(row: Row) -> Outcome:
 
 def verdicts(comparison: Comparison) -> list[str]:
     """A sentence for each row after the first, which it is held against."""
-    (first, *others), (name, *labels) = comparison.rows, row_labels(comparison.rows)
-    return [verdict(row, first, comparison.n_test, label, name) for row, label in zip(others, labels, strict=True)]
+    first, *others = comparison.rows
+    return [verdict(row, first, comparison.n_test) for row in others]
 
 
-def verdict(row: Row, reference: Row, n: int, name: str, reference_name: str) -> str:
+def verdict(row: Row, reference: Row, n: int) -> str:
     """The row against the reference on n test images: by how much, the interval of the difference, and p."""
-    found = outcome(row)
+    found, name, reference_name = outcome(row), row.label, reference.label
     errors = f"{percent(row.top1_error)} top-1 error against {percent(reference.top1_error)}"
     tests = f"95 % interval {_span(row)}; {_tests(row)}"
     several = len(row.seeds) + len(reference.seeds) > 2

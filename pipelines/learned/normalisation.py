@@ -58,7 +58,7 @@ class _LocalResponse(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         a, root = ctx.saved_tensors
         out = torch.empty_like(a)
         window = _Window(a, ctx.n)

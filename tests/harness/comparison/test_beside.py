@@ -19,13 +19,13 @@ from harness.record import Runs
 from harness.report.published import published_markdown, published_text
 
 ROW = Row(
-    pipeline="hog-svm,c=none,flip=false,views=1", name="hog-svm", family="hand-crafted", notes=(), run_ids=("hog-svm-1",), seeds=(0,),
+    pipeline="hog-svm,c=none,flip=false,views=1", name="hog-svm", label="hog-svm", family="hand-crafted", notes=(), run_ids=("hog-svm-1",), seeds=(0,),
     source_hashes=("0",), finished=("2026-01-01T00:00:00+00:00",), n_fit=50_000, n_labelled=50_000, augmentation=(), views=1, models=1,
     test_looks=1, top1_error=45.0, top1_error_ci_low=44.0, top1_error_ci_high=46.0, top1_error_exact_low=44.0, top1_error_exact_high=46.0,
     top1_error_sd=None, top1_error_se=0.5, top5_error=10.0, mean_class_error=45.5, fit_seconds=1.0, score_seconds=1.0,
 )  # fmt: skip
 ALEXNET = replace(
-    ROW, pipeline="alexnet,depth=5,init_from=none,views=10", name="alexnet", family="learned", top1_error=42.0, top5_error=19.0,
+    ROW, pipeline="alexnet,depth=5,init_from=none,views=10", name="alexnet", label="alexnet", family="learned", top1_error=42.0, top5_error=19.0,
     views=10, augmentation=("crops", "mirroring", "colour"), n_fit=45_000,
 )  # fmt: skip
 
@@ -77,7 +77,7 @@ def test_validation_and_test_are_never_in_one_delta(n_test: int, split: str) -> 
 
 
 def test_caltech_by_the_mean_of_the_classes_and_the_training_images_a_class() -> None:
-    row = replace(ROW, pipeline="sift-bow,words=600", name="sift-bow", mean_class_error=35.4, top1_error=30.0)
+    row = replace(ROW, pipeline="sift-bow,words=600", name="sift-bow", label="sift-bow", mean_class_error=35.4, top1_error=30.0)
     found = beside_published(comparison(row, dataset="caltech101,train_per_class=15,test_per_class=15"))
     assert held(found.lines, "phow_caltech101").deltas == {"mean_class": 0.0}  # inside 64 to 65
     other = held(found.lines, "bag of words with positions")
@@ -89,7 +89,7 @@ def test_caltech_by_the_mean_of_the_classes_and_the_training_images_a_class() ->
 
 
 def test_parameters_say_which_figure_a_pipeline_is_held_to() -> None:
-    triangle = replace(ROW, pipeline="kmeans-triangle,k=4000,flip=false", name="kmeans-triangle")
+    triangle = replace(ROW, pipeline="kmeans-triangle,k=4000,flip=false", name="kmeans-triangle", label="kmeans-triangle")
     found = beside_published(comparison(triangle, dataset="cifar10"))
     assert [line.figure.method for line in found.lines if line.row] == ["k-means, triangle, 4000"]
     assert found.lines[0].row == triangle  # yardsticks come first

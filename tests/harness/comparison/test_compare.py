@@ -119,7 +119,7 @@ def test_a_damaged_record_names_the_file(made: dict[str, Result]) -> None:
 def fake(made: dict[str, Result]) -> Callable[..., Record]:
     """A record of six classes in which the first `wrong` of the images are wrong."""
 
-    def make(name: str, seed: int, wrong: int, labels: np.ndarray | None = None) -> Record:
+    def make(name: str, seed: int, wrong: int, labels: np.ndarray | None = None, pipeline: str = "means") -> Record:
         labels = np.zeros(100, dtype=np.int64) if labels is None else labels
         n = len(labels)
         keys = np.array([f"{i:016x}" for i in range(n)])
@@ -127,7 +127,9 @@ def fake(made: dict[str, Result]) -> Callable[..., Record]:
         values = np.zeros((n, 6), dtype=np.float32)
         values[np.arange(n), np.where(np.arange(n) < wrong, (labels + 1) % 6, labels)] = 1
         record.save_scores(Scores(keys, labels, values))
-        result = dataclasses.replace(made["means"], run_id=record.run_id, seed=seed, name=name, top5_error=0.0, n_test=n)
+        result = dataclasses.replace(
+            made["means"], run_id=record.run_id, seed=seed, name=name, pipeline=pipeline, top5_error=0.0, n_test=n
+        )
         record.finish(result)
         return record
 
@@ -165,6 +167,16 @@ def test_several_pipelines_are_corrected_by_holm(fake: Callable[..., Record]) ->
     assert "Holm p" in text.splitlines()[0]
     assert "adjusted for 3 pipelines tested against a" in " ".join(text.split())
     assert "Holm p" in comparison_markdown(table)
+
+
+def test_rows_of_one_pipeline_are_told_apart_wherever_they_stand(fake: Callable[..., Record]) -> None:
+    """Of three, two are of one pipeline, with other parameters."""
+    specs = ("a,k=1", "b,k=1,n=2", "b,k=3,n=2")
+    table = compare_records([[fake(spec.partition(",")[0], 0, 20, pipeline=spec)] for spec in specs])
+    assert [row.label for row in table.rows] == ["a", "b,k=1", "b,k=3"]
+    text = str(table)
+    for part in ("b,k=3  ", "a [", "b,k=1 [", "b,k=3 ["):  # the table and the exact intervals
+        assert part in text
 
 
 def test_the_mean_over_classes_has_intervals_of_its_own(fake: Callable[..., Record]) -> None:

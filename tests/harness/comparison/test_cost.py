@@ -15,7 +15,7 @@ from harness.report.cost_table import cost_notes, cost_table
 from harness.report.tables import comparison_html, comparison_markdown, comparison_text
 
 ROW = Row(
-    pipeline="hog-svm,c=none", name="hog-svm", family="hand-crafted", notes=(), run_ids=("hog-svm-1",), seeds=(0,), source_hashes=("0",),
+    pipeline="hog-svm,c=none", name="hog-svm", label="hog-svm", family="hand-crafted", notes=(), run_ids=("hog-svm-1",), seeds=(0,), source_hashes=("0",),
     finished=("2026-01-01T00:00:00+00:00",), n_fit=50, n_labelled=50, augmentation=(), views=1, models=1, test_looks=1, top1_error=40.0,
     top1_error_ci_low=39.0, top1_error_ci_high=41.0, top1_error_exact_low=39.0, top1_error_exact_high=41.0, top1_error_sd=None,
     top1_error_se=0.5, top5_error=None, mean_class_error=45.5, fit_seconds=139.0, score_seconds=1.0, on_frontier=True,
@@ -65,7 +65,7 @@ def test_the_table_leaves_out_what_no_row_has_and_says_why() -> None:
     absent = {"gflops_per_image": "only networks list their layers", "fit_device_seconds": "computed on the CPU"}
     hog = replace(ROW, cost=Cost(fit_cpu_seconds=200.0, peak_memory_mb=978.0, model_bytes=211_700, absent=absent))
     net = replace(
-        ROW, name="alexnet", top1_error=15.0, fit_seconds=1358.0, on_frontier=True,
+        ROW, name="alexnet", label="alexnet", top1_error=15.0, fit_seconds=1358.0, on_frontier=True,
         cost=Cost(gflops_per_image=0.034, model_bytes=4.1e6, absent={"fit_device_seconds": "computed on the CPU"}),
     )  # fmt: skip
     head, cells = cost_table([hog, net])
@@ -81,7 +81,7 @@ def test_the_table_leaves_out_what_no_row_has_and_says_why() -> None:
 
 
 def test_it_stands_below_the_first_table_in_every_form() -> None:
-    slow = replace(ROW, name="slow", fit_seconds=400.0, on_frontier=False, mean_class_delta=0.0)
+    slow = replace(ROW, name="slow", label="slow", fit_seconds=400.0, on_frontier=False, mean_class_delta=0.0)
     made = Comparison("digits", "digits", "0" * 32, 50, (ROW, slow), (), (), None)
     text, markdown, page = comparison_text(made), comparison_markdown(made), comparison_html(made)
     first, second, _ = text.split("\n\n", 2)

@@ -39,7 +39,7 @@ def test_markdown_begins_with_the_verdict(comparison) -> None:
 
 def test_latex_is_balanced_and_escaped(comparison) -> None:
     first, second = comparison.rows
-    named = replace(comparison, title="50 % & more_#1", rows=(first, replace(second, name="a_b{c}$")))
+    named = replace(comparison, title="50 % & more_#1", rows=(first, replace(second, label="a_b{c}$")))
     text = report_latex(named)
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
