@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from harness.progress import duration
 from harness.spec import parse_spec
 from harness.tracking.store import allowed, milliseconds
 
+WIDTH = 80  # characters of a command in a line
 PERCENT = ("top1_error", "top1_error_ci_low", "top1_error_ci_high", "top5_error", "mean_class_error", "tune_top1_error")
 COST = (
     "fit_seconds", "score_seconds", "cached_seconds", "fit_cpu_seconds", "score_cpu_seconds", "cached_cpu_seconds", "fit_device_seconds",
@@ -119,7 +121,7 @@ def describe(result: Result, members: Mapping[str, str | None]) -> str:
         "",
         *_linked("Members", members),
         "```",
-        result.command,
+        folded(result.command),
         "```",
     ]
     return "\n".join(lines)
@@ -135,6 +137,16 @@ def _in_short(result: Result, interval: str) -> str:
         f"**{result.name}** ({result.family}) on {result.title}: {error}{top5}. Fitted on {result.n_fit} labelled images{refitted} in "
         f"{duration(result.fit_seconds)}, tuning included{scored}; {result.peak_memory_mb:.0f} MB of memory at most."
     )
+
+
+def folded(command: str) -> str:
+    """Over several lines that a shell reads as one: a page of MLflow is as wide as its longest line. Quoted parts stay whole."""
+    lines = [""]
+    for part in re.findall(r"(?:'[^']*'|[^ ,'])+[ ,]?|[ ,]", command):
+        if lines[-1] and len(lines[-1] + part) > WIDTH:
+            lines.append("")
+        lines[-1] += part
+    return "\\\n".join(lines)
 
 
 def _linked(what: str, runs: Mapping[str, str | None]) -> list[str]:
