@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 
 def row_labels(rows: Sequence[Row]) -> list[str]:
-    """The names; rows of one name with the parameters in which they differ, and where they differ in none, with their runs."""
-    specs = [parse_spec(row.pipeline)[1] for row in rows]
+    """The names; rows of one name with the parameters in which they differ, and where they differ in none, with their runs.
+
+    `none` goes without saying, as it does of a run that is older than the parameter.
+    """
+    specs = [{key: value for key, value in parse_spec(row.pipeline)[1].items() if value != "none"} for row in rows]
     labels = []
     for row, values in zip(rows, specs, strict=True):
         others = [spec for other, spec in zip(rows, specs, strict=True) if other.name == row.name]

@@ -19,7 +19,12 @@ def test_rows_of_one_name_show_what_tells_them_apart() -> None:
 
 
 def test_a_parameter_that_one_of_them_did_not_have_yet_tells_them_apart_too() -> None:
-    assert row_labels([row("alexnet,lrn=true"), row("alexnet,lrn=true,side=none")]) == ["alexnet", "alexnet,side=none"]
+    assert row_labels([row("alexnet,lrn=true"), row("alexnet,lrn=true,side=64")]) == ["alexnet", "alexnet,side=64"]
+
+
+def test_none_goes_without_saying() -> None:
+    rows = [row("alexnet,epochs=none"), row("alexnet,epochs=60,side=none")]
+    assert row_labels(rows) == ["alexnet", "alexnet,epochs=60"]
 
 
 def test_equal_specs_are_told_apart_by_run() -> None:
