@@ -12,6 +12,7 @@ _EXPORTS = {
     "compare": "harness.comparison.compare",
     "ensemble": "harness.ensembles",
     "load_dataset": "harness.data.load",
+    "rescore": "harness.rescoring",
     "run": "harness.runner",
 }
 __all__ = sorted([*_EXPORTS, "__version__"])

@@ -105,6 +105,9 @@ class Record:
         except (OSError, ValueError, KeyError) as error:
             raise UserError(f"{path} cannot be read ({error}); remove the run with: harness runs rm {self.run_id}") from error
 
+    def has_scores(self, name: str = "scores") -> bool:
+        return (self.folder / f"{name}.npz").exists()
+
     def learnt(self) -> Learnt:
         """Raises UserError when the run is not finished, or is one that learns nothing itself."""
         from harness.files import load_arrays

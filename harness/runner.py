@@ -73,7 +73,8 @@ def execute(
         for line in request_lines(request):
             log(line)
         if resume:
-            log(f"resuming   {record.run_id}")
+            of = record.spec.get("weights_of")
+            log(f"weights    of {of}" if of else f"resuming   {record.run_id}")
         if group.first:
             record.set_status("running")
         try:
@@ -116,7 +117,7 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         score_tune=keep_tune_scores,
         learnt=lambda run: runs.find(run).learnt(),
     )
-    pipeline, fit_costs = _fitted(request, record, context)
+    pipeline, fit_costs, earlier_peak = _fitted(request, record, context, peak)
     if group.first:
         record.set_status("running", phase="score")
     scores, spent = score(pipeline, splits.test, group, progress=shown, label="scoring test") if request.test else (None, None)
@@ -124,8 +125,10 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         record.save_scores(scores)
 
     n_train, n_tune = len(splits.train), len(splits.tune) if splits.tune else 0
-    tune_scores = record.scores("tune_scores") if group.first and splits.tune else None
+    tune_scores = record.scores("tune_scores") if group.first and record.has_scores("tune_scores") else None
     costs, absent = _costs(pipeline, splits, group, fit_costs, spent)
+    if splits.tune and tune_scores is None:
+        absent["tune_top1_error"] = "fitted on the tune split before it was scored so"
     measured: dict[str, Any] = errors(scores)
     if scores is not None and measured["top5_error"] is None:
         absent["top5_error"] = f"{splits.test.classes} classes are too few for a top-5 error to say anything"
@@ -154,7 +157,7 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         **measured,
         tune_top1_error=errors(tune_scores)["top1_error"],
         **costs,
-        peak_memory_mb=peak.megabytes,
+        peak_memory_mb=max(peak.megabytes, earlier_peak),
         model_bytes=arrays_bytes(record.state_file),
         notes=tuple(context.notes),
         remarks=splits.remarks,
@@ -171,9 +174,9 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
     return result, getattr(pipeline, "filters", dict)
 
 
-def _fitted(request: Request, record: Record, context: RunContext) -> tuple[Pipeline, dict[str, Any]]:
-    """(the pipeline, what its fit cost as if nothing had been cached, and what of that a cache saved); from the record when that was done
-    before an interruption."""
+def _fitted(request: Request, record: Record, context: RunContext, peak: PeakMemory) -> tuple[Pipeline, dict[str, Any], float]:
+    """(the pipeline; what its fit cost as if nothing had been cached, and what of that a cache saved; MB at most in an earlier process);
+    from the record when that was done before."""
     splits, group = request.splits, context.processes
     pipeline = request.build()
     state_file = record.state_file
@@ -182,7 +185,9 @@ def _fitted(request: Request, record: Record, context: RunContext) -> tuple[Pipe
         pipeline.load(state)
         facts = json.loads(saved["fit"])
         context.restore(facts)
-        return pipeline, {name: facts.get(name) for name in FIT_COSTS}
+        if not context.refitted and not group.share(record.has_scores("tune_scores")):
+            context.score_tune(pipeline)
+        return pipeline, {name: facts.get(name) for name in FIT_COSTS}, facts.get("peak_memory_mb", 0.0)
     tune = splits.tune.sharded(group.rank, group.world) if splits.tune else None
     pipeline.fit(splits.train.sharded(group.rank, group.world), tune, context)
     cached = context.cached
@@ -192,8 +197,9 @@ def _fitted(request: Request, record: Record, context: RunContext) -> tuple[Pipe
     if not context.refitted:
         context.score_tune(pipeline)
     if group.first:
-        save_arrays(state_file, pipeline.state(), {"fit": json.dumps({**context.facts(), **costs})})
-    return pipeline, costs
+        facts = {**context.facts(), **costs, "peak_memory_mb": peak.megabytes}
+        save_arrays(state_file, pipeline.state(), {"fit": json.dumps(facts)})
+    return pipeline, costs, 0.0
 
 
 def _costs(

@@ -13,6 +13,7 @@ COMMANDS = {
     "compare": "The before/after table of two or more pipelines.",
     "report": "The same as a page: where they differ, in pictures.",
     "ensemble": "Average finished runs into one, offline.",
+    "rescore": "Score a finished run again at one view.",
     "list": "Pipelines and data sets there are.",
     "show": "A pipeline's parameters, and a network's layers.",
     "check": "Test that a pipeline keeps the contract.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from harness.comparison.protocol import protocol
@@ -13,17 +12,17 @@ from harness.spec import format_spec, parse_spec
 def at_one_view(groups: Sequence[Sequence[Record]]) -> tuple[list[list[Record]] | None, list[str]]:
     """(a group for each of `groups`, one record a seed; what is missing on record, and what to type).
 
-    A run of one view and one model stands for itself; of any other, the runs of the same spec with views=1 do, of an ensemble those of its
-    first member. The groups are None where all given already are so, and where one is missing.
+    A run of one view and one model stands for itself; for any other do its weights scored at one view (`rescore`) and runs of the same spec
+    with views=1, for an ensemble those of its first member. The groups are None where all given already are so, and where one is missing.
     """
     if all(_is_plain(record) for group in groups for record in group):
         return None, []
     found, missing = [], []
     for group in groups:
-        plain = list(group) if all(map(_is_plain, group)) else _plain_runs(group[0])
+        plain = list(group) if all(map(_is_plain, group)) else _plain_runs(group)
         found.append(plain)
         if not plain:
-            missing.append(_how_to_make(group[0]))
+            missing.append(_how_to_make(group))
     return (None if missing else found), missing
 
 
@@ -46,28 +45,30 @@ def _one_view_spec(pipeline: str) -> str:
     return format_spec(name, {**values, "views": "1"} if "views" in values else values)
 
 
-def _plain_runs(record: Record) -> list[Record]:
+def _plain_runs(group: Sequence[Record]) -> list[Record]:
     """The latest of each seed that learnt from the same images and was scored on the same."""
-    single = _single(record)
-    if not single.folder.is_dir():
+    singles = [_single(record) for record in group]
+    if not singles[0].folder.is_dir():
         return []
-    wanted = single.result
+    wanted = singles[0].result
+    weights = {single.run_id for single in singles}
     spec = _one_view_spec(wanted.pipeline)
     latest = {}
-    for other in Runs(record.folder.parent).finished():
+    for other in Runs(group[0].folder.parent).finished():
         result = other.result
-        same = (result.pipeline, result.test_digest, result.train_digest) == (spec, wanted.test_digest, wanted.train_digest)
+        same = (result.test_digest, result.train_digest) == (wanted.test_digest, wanted.train_digest)
+        same &= result.pipeline == spec or other.spec.get("weights_of") in weights
         if same and result.limit == wanted.limit and other.state == "finished" and _is_plain(other):
             latest[result.seed] = other
     return [latest[seed] for seed in sorted(latest)]
 
 
-def _how_to_make(record: Record) -> str:
-    single = _single(record)
+def _how_to_make(group: Sequence[Record]) -> str:
+    singles = [_single(record) for record in group]
+    single = singles[0]
     if not single.folder.is_dir():
-        return f"the members of {record.run_id} are not on record"
+        return f"the members of {group[0].run_id} are not on record"
     pipeline = single.result.pipeline
     if "views" not in parse_spec(pipeline)[1] and not _is_plain(single):
         return f"{single.result.name} has no parameter views"
-    words = ["harness", "run", "--pipeline", _one_view_spec(pipeline), "--dataset", single.result.dataset]
-    return f"no run of {single.result.name} is so; make one with: {shlex.join(words)}"
+    return f"no run of {single.result.name} is so; make one with: harness rescore {' '.join(each.run_id for each in singles)}"

@@ -127,6 +127,21 @@ def test_a_prepared_name_below_a_data_root_works_in_every_command(workdir: Path,
     assert json.loads(table.splitlines()[-1])["n_test"] == 7
 
 
+def test_a_run_at_many_views_is_rescored_at_one_for_the_table_at_one_view(workdir: Path) -> None:
+    few = ["--limit", "100", "--limit-test", "50"]
+    ran = harness("run", "--pipeline", "hog-svm,flip=false,c=1,views=10", *few, "--json")
+    other = harness("run", "--pipeline", "raw-linear,c=1,flip=false", *few, "--json")
+    first, second = (json.loads(text.splitlines()[-1])["run_id"] for text in (ran, other))
+    hint = f"harness rescore {first}"
+    assert hint in harness("compare", second, first)
+    rescored = harness(*hint.split()[1:])
+    assert f"weights    of {first}" in rescored
+    assert "MLflow     http" in rescored
+    table = harness("compare", second, first)
+    assert hint not in table
+    assert "at one view and one model each" in table
+
+
 def test_dry_run_stops_after_the_resolved_spec(plugin: str) -> None:
     output = harness("run", "--plugins", plugin, "--pipeline", "nearest-mean", "--dry-run", "--limit", "100")
     assert "pipeline   nearest-mean,shrink=0.0" in output
@@ -156,6 +171,7 @@ def test_dry_run_stops_after_the_resolved_spec(plugin: str) -> None:
         (["compare", "hog-svm", "raw-linear"], "harness run --pipeline hog-svm"),
         (["runs", "rm", "abc"], "no run is called 'abc'"),
         (["predict", "abc", "x.png"], "no run is called 'abc'"),
+        (["rescore", "abc"], "no run is called 'abc'"),
         (["show", "alxnet"], "did you mean"),
         (["check", "alxnet"], "did you mean"),
         (["list", "--plugins", "nope.py"], "there is no such file"),

@@ -21,10 +21,19 @@ def recorded(make_result: Callable[..., Result]) -> Callable[..., Record]:
     """A run of 100 images, of which the first `wrong` are wrong; an ensemble where members are given."""
 
     def make(
-        pipeline: str, wrong: int, *, views: int | None = 1, seed: int = 0, members: tuple[Record, ...] = (), **fields
+        pipeline: str,
+        wrong: int,
+        *,
+        views: int | None = 1,
+        seed: int = 0,
+        members: tuple[Record, ...] = (),
+        weights_of: Record | None = None,
+        **fields,
     ) -> Record:
         name = pipeline.partition(",")[0]
         spec = {"members": [m.run_id for m in members], "models": len(members)} if members else {}
+        if weights_of:
+            spec["weights_of"] = weights_of.run_id
         record = Runs(Path("runs")).create(name, spec)
         values = np.zeros((100, 6), dtype=np.float32)
         values[np.arange(100), (np.arange(100) < wrong).astype(int)] = 1
@@ -72,6 +81,15 @@ def test_the_pair_at_one_view_stands_below_the_pair_at_its_best(recorded) -> Non
     assert table._repr_html_().count("<table>") == 3  # the pair at its best, its cost, the pair at one view
 
 
+def test_weights_scored_again_at_one_view_stand_for_their_run(recorded) -> None:
+    a, b = recorded("a,views=1", 30), recorded("b,views=10", 20, views=10)
+    single = recorded("b,views=1,new=none", 25, weights_of=b)  # of a state of the source that has one parameter more
+    recorded("b,views=1,new=none", 26, weights_of=a)
+    table = compare_records([[a], [b]])
+    assert table.one_view is not None
+    assert [row.run_ids for row in table.one_view.rows] == [(a.run_id,), (single.run_id,)]
+
+
 def test_an_ensemble_is_held_to_its_first_member(recorded) -> None:
     a, b, c = recorded("a,views=1", 30), recorded("b,views=1", 25), recorded("c,views=1", 26)
     table = compare_records([[a], [recorded("ensemble", 20, members=(b, c))]])
@@ -81,12 +99,11 @@ def test_an_ensemble_is_held_to_its_first_member(recorded) -> None:
 
 def test_what_is_missing_is_told(recorded) -> None:
     a = recorded("a,views=1", 30, dataset="pets")
-    table = compare_records([[a], [recorded("b,c=1,views=10", 20, views=10, dataset="pets")]])
+    b = [recorded("b,c=1,views=10", 20, views=10, dataset="pets", seed=seed) for seed in (0, 1)]
+    table = compare_records([[a], b])
     assert table.one_view is None
-    assert (
-        "at one view and one model each: no run of b is so; make one with: harness run --pipeline b,c=1,views=1 --dataset pets"
-        in table.caveats
-    )
+    ids = " ".join(record.run_id for record in b)
+    assert f"at one view and one model each: no run of b is so; make one with: harness rescore {ids}" in table.caveats
     fixed = compare_records([[a], [recorded("b", 20, views=4, dataset="pets")]])
     assert "at one view and one model each: b has no parameter views" in fixed.caveats
     gone = recorded("ensemble", 20, members=(recorded("c,views=1", 25),))
