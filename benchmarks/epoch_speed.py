@@ -29,6 +29,7 @@ from harness.machine import describe_machine
 from pipelines.alexnet import build
 from pipelines.learned.noise import BatchNoise
 from pipelines.learned.optimisers import Optimiser
+from pipelines.learned.precision import mixed_precision, wide
 
 
 class Alternation:
@@ -72,7 +73,9 @@ def bare_step(train: Split) -> Callable[[], object]:
     noise = BatchNoise(random, recipe.batch)
 
     def step() -> None:
-        F.cross_entropy(network(images, noise), labels).backward()
+        with mixed_precision(images.device, recipe.precision):
+            logits = wide(network(images, noise))
+        F.cross_entropy(logits, labels).backward()
         optimiser.step(0.001)
 
     step()  # warms up
