@@ -29,10 +29,7 @@ def predict(
     Raises UserError for a run that is not finished, a path that does not exist and a file that is no image.
     """
     record = Runs(load_settings(config).runs).find(run)
-    if not record.finished:
-        raise UserError(
-            f"run {record.run_id} is not finished ({record.state}); finish it with: harness run --resume {record.run_id}"
-        )
+    record.require_finished()
     files = [file for path in paths for file in _images(path)]
     target = choose_device(device)
     pipeline = load_pipeline(record, target, plugins)
@@ -61,7 +58,9 @@ def new_pipeline(record: Record, plugins: Sequence[str] = ()) -> Pipeline:
     """The same, before it has learnt anything. Raises UserError when it was an object and not a file, is an ensemble, or its source is gone."""
     spec = record.spec
     if "members" in spec:
-        raise UserError(f"run {record.run_id} is an ensemble; predict with its members: {', '.join(spec['members'])}")
+        raise UserError(
+            f"run {record.run_id} is an ensemble, without weights of its own; take its members: {', '.join(spec['members'])}"
+        )
     if spec["pipeline"].startswith("object:"):
         raise UserError(f"run {record.run_id} was made from an object in a program; only pipelines in files can be loaded again")
     _, build, values, _ = Registry([*plugins, *(p for p in spec["plugins"] if p not in plugins)]).resolve(

@@ -108,12 +108,16 @@ class Record:
     def has_scores(self, name: str = "scores") -> bool:
         return (self.folder / f"{name}.npz").exists()
 
+    def require_finished(self) -> None:
+        """Raises UserError, with what finishes it, for a run that is not."""
+        if not self.finished:
+            raise UserError(f"run {self.run_id} is not finished ({self.state}); finish it with: harness run --resume {self.run_id}")
+
     def learnt(self) -> Learnt:
         """Raises UserError when the run is not finished, or is one that learns nothing itself."""
         from harness.files import load_arrays
 
-        if not self.finished:
-            raise UserError(f"run {self.run_id} is not finished ({self.state}); finish it with: harness run --resume {self.run_id}")
+        self.require_finished()
         if not self.state_file.exists():
             raise UserError(f"run {self.run_id} ({self.spec['pipeline']}) keeps no state to start from")
         return Learnt(self.run_id, self.spec["title"], tuple(self.spec["class_names"]), load_arrays(self.state_file)[0])

@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.contract import Result
 from harness.errors import UserError
 from harness.files import load_arrays, save_arrays
+from harness.predict import new_pipeline
 from harness.record import Record, Runs
 from harness.request import Request, resolve
 from harness.runner import execute
@@ -37,10 +38,8 @@ def rescore(
     """
     runs = Runs(load_settings(config).runs)
     before = runs.find(run if isinstance(run, str) else run.run_id)
-    if not before.finished:
-        raise UserError(
-            f"run {before.run_id} is not finished ({before.state}); finish it with: harness run --resume {before.run_id}"
-        )
+    before.require_finished()
+    new_pipeline(before, plugins)  # an ensemble or an object cannot be had again
     request = _request(before, views, plugins=plugins, config=config, data_root=data_root)
     state, facts = load_arrays(before.state_file)
     fit = json.loads(facts["fit"])
@@ -53,12 +52,6 @@ def rescore(
 
 def _request(before: Record, views: int, *, plugins: Sequence[str], config: Path | None, data_root: Path | str | None) -> Request:
     spec = before.spec
-    if "members" in spec:
-        raise UserError(
-            f"run {before.run_id} is an ensemble, without weights of its own; rescore its members: {', '.join(spec['members'])}"
-        )
-    if spec["pipeline"].startswith("object:"):
-        raise UserError(f"run {before.run_id} was made from an object in a program; only pipelines in files can be loaded again")
     name, values = parse_spec(spec["pipeline"])
     if "views" not in values:
         raise UserError(f"{name} has no parameter views: run {before.run_id} looks at each image once")

@@ -112,6 +112,7 @@ class _Own(torch.autograd.Function):
 
 
 def _own_of_sum(terms: torch.Tensor, exchange: Exchange, cut: _Units | _Images) -> torch.Tensor:
+    """Summed in float32 at least."""
     total = exchange.sum(wide(terms).clone(memory_format=torch.contiguous_format))
     return cut.own(total, exchange).to(terms.dtype)
 

@@ -89,7 +89,7 @@ def test_what_cannot_be_rescored_says_why(before: Result, pipeline: str, views: 
 def test_an_ensemble_and_changed_data_are_refused(before: Result) -> None:
     other = harness.run("hog-svm,flip=false,c=1", "digits", limit=200, limit_test=60, track=False)
     pair = harness.ensemble(before, other, track=False)
-    with pytest.raises(UserError, match=f"rescore its members: {before.run_id}"):
+    with pytest.raises(UserError, match=f"take its members: {before.run_id}"):
         harness.rescore(pair, track=False)
     spec = Runs(Path("runs")).find(other.run_id).folder / "spec.json"
     spec.write_text(json.dumps({**json.loads(spec.read_text()), "test_digest": "0" * 32}))

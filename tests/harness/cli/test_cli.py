@@ -108,7 +108,7 @@ def test_an_ensemble_is_a_run_that_is_listed_compared_and_tracked(
     table = harness("compare", specs[0], last["run_id"], "--plugins", plugin, "--json")
     assert json.loads(table.splitlines()[-1])["rows"][1]["notes"][0].startswith("2 models, weights from tune")
     folder = pictures(workdir / "mine", {"": 1})
-    assert "is an ensemble; predict with its members" in harness("predict", last["run_id"], str(folder), code=2)
+    assert "take its members" in harness("predict", last["run_id"], str(folder), code=2)
     assert "two or more" in harness("ensemble", last["run_id"], code=2)
 
 
