@@ -41,7 +41,7 @@ def build(
     schedule: Literal["plateau", "step", "cosine", "onecycle"] | None = None,
     rate: Annotated[float, Gt(0)] | None = None,
     weight_decay: Annotated[float, Ge(0)] | None = None,
-    precision: Literal["auto", "float32"] | None = None,
+    precision: Literal["float32"] | None = None,
     init_from: str | None = None,
     parallel: Literal["data", "model", "hybrid"] = "data",
 ) -> Pipeline:
@@ -70,7 +70,7 @@ def build(
     schedule      plateau: / 10 when tune stalls, three times; step: / 10 at three quarters; cosine and onecycle (2016, 2018)
     rate          learning rate of the schedule's start or peak
     weight_decay  share of a weight, times the learning rate, taken off a step
-    precision     of products in training; auto, every recipe's own: bfloat16 on a GPU or CPU that has it in hardware, else float32
+    precision     of products in training; None: bfloat16 on a GPU or CPU that has it in hardware, else float32
     init_from     a finished run, such as one on a larger data set, to start from: layers of the same shape are taken over, the last one
                   only where the classes are the same
     parallel      how processes started by torchrun share the training; data: the images of a batch; model: two processes, a column

@@ -26,7 +26,7 @@ def build(
     rate: Annotated[float, Gt(0)] | None = None,
     weight_decay: Annotated[float, Ge(0)] | None = None,
     init: Literal["published", "he"] | None = None,
-    precision: Literal["auto", "float32"] | None = None,
+    precision: Literal["float32"] | None = None,
 ) -> Pipeline:
     """The network of 80 seconds by default.
 
@@ -37,7 +37,7 @@ def build(
     epochs        passes over the training images; like all below, by default the file's own: 10, 140, 140, 520, 520
     rate          learning rate until the first drop; biases have twice that
     weight_decay  of most layers; the others' keep their ratio to it, so that 0 turns all off
-    precision     of products in training; auto: bfloat16 on a GPU or CPU that has it in hardware, else float32
+    precision     of products in training; None: bfloat16 on a GPU or CPU that has it in hardware, else float32
     """
     from pipelines.learned.classifier import NetworkPipeline, Sight
     from pipelines.learned.designs import CudaConvnetDesign
