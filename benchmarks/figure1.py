@@ -15,8 +15,8 @@ It is no target. Nothing here is to be tuned towards it: another start, scale of
 
     python -m benchmarks.figure1 [DATASET] --hours 2 --seeds 3 -o figure1.png
 
-An epoch of 50,000 images with its full pass takes 35 s of one core of an AMD EPYC that multiplies bfloat16 (2026-11-25): two hours of one
-core are some 200 epochs. Curves are kept after every epoch in a JSON file beside the picture. The same command goes on where it was
+An epoch of 50,000 images with its full pass takes 35 to 50 s of one core of an AMD EPYC that multiplies bfloat16 (three epochs of 10,000
+random images, times 5, the other core busy; 2026-11-25): two hours of one core are some 150 epochs. Curves are kept after every epoch in a JSON file beside the picture. The same command goes on where it was
 stopped or killed, with the arm that was under way from its start; `--hours` is of all curves in the file together.
 """
 
