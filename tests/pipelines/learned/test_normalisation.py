@@ -44,6 +44,20 @@ def test_lrn_gradient(monkeypatch, columns):
     assert torch.autograd.gradcheck(LocalResponseNorm(alpha=0.1, columns=columns), images)
 
 
+def test_lrn_in_bfloat16_is_off_by_its_last_bits_alone():
+    generator = torch.Generator().manual_seed(0)
+    images = (100 * torch.randn(2, 96, 6, 5, generator=generator)).bfloat16()
+    upstream = torch.randn(2, 96, 6, 5, generator=generator).bfloat16()
+    narrow, exact = images.clone().requires_grad_(), images.float().requires_grad_()
+    out, expected = LocalResponseNorm()(narrow), LocalResponseNorm()(exact)
+    assert out.dtype == torch.bfloat16
+    assert torch.equal(out, expected.bfloat16())
+    out.backward(upstream)
+    expected.backward(upstream.float())
+    assert narrow.grad.dtype == torch.bfloat16
+    torch.testing.assert_close(narrow.grad.float(), exact.grad, rtol=2**-7, atol=2**-8)
+
+
 def test_lrn_keeps_channels_last():
     images = torch.randn(2, 8, 3, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
     out = LocalResponseNorm()(images)
