@@ -75,6 +75,17 @@ def test_same_map_norm_pixel_by_pixel():
         assert out[0, map_, top, left].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_same_map_norm_of_bfloat16_is_made_in_float32():
+    norm = SameMapNorm(size=3, scale=5e-5)
+    images = (100 * torch.randn(2, 8, 5, 5, generator=torch.Generator().manual_seed(0))).bfloat16()
+    narrow, exact = images.clone().requires_grad_(), images.float().requires_grad_()
+    out, expected = norm(narrow), norm(exact)
+    assert torch.equal(out, expected)
+    out.sum().backward()
+    expected.sum().backward()
+    assert torch.equal(narrow.grad, exact.grad.bfloat16())
+
+
 def test_batch_norm_is_the_stock_layer():
     ours, stock = BatchNorm(3), nn.BatchNorm2d(3)
     noise = BatchNoise(torch.Generator(), 8)

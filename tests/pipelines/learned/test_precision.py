@@ -8,7 +8,6 @@ from harness.context import RunContext
 from pipelines.alexnet import build
 from pipelines.learned import precision
 from pipelines.learned.noise import BatchNoise
-from pipelines.learned.normalisation import LocalResponseNorm, SameMapNorm
 from pipelines.learned.precision import mixed_precision, mixes, wide
 from tests.pipelines.learned.test_parallel import split
 
@@ -43,17 +42,6 @@ def test_wide_leaves_float64_alone():
     assert [wide(torch.ones(1, dtype=dtype)).dtype for dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float64)] == [
         torch.float32, torch.float32, torch.float32, torch.float64,
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("norm", [LocalResponseNorm(), SameMapNorm(size=3, scale=5e-5)])
-def test_normalisations_of_bfloat16_are_made_in_float32(norm):
-    images = (100 * torch.randn(2, 8, 5, 5, generator=torch.Generator().manual_seed(0))).bfloat16()
-    narrow, exact = images.clone().requires_grad_(), images.float().requires_grad_()
-    out, expected = norm(narrow), norm(exact)
-    assert torch.equal(out, expected)
-    out.sum().backward()
-    expected.sum().backward()
-    assert torch.equal(narrow.grad, exact.grad.bfloat16())
 
 
 @pytest.mark.parametrize("options", [{}, {"batch_norm": True, "order": "code"}, {"activation": "tanh", "columns": 1}])
