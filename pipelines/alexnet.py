@@ -2,7 +2,8 @@
 
 Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012. Images of 128 pixels
 or more are brought to the paper's 256 and get the paper's network on crops of 224. Smaller ones get the same layers in the same order,
-narrower and with a smaller stem, on crops of the same share of the side. Multiply-adds are counted for one view.
+narrower and with a smaller stem, on crops of the same share of the side; in the 2012 recipe their weights begin larger than the paper's,
+by the root of the ratio of fan-ins, since with the paper's own a narrow network does not start. Multiply-adds are counted for one view.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
+
 from pipelines.learned.networks.alexnet import FULL, Shape, small
 from pipelines.learned.networks.cuda_convnet import Layers, cuda_convnet
 from pipelines.learned.networks.network import Activation, Network
@@ -69,8 +71,13 @@ class AlexNetDesign:
         return side < FULL_FROM
 
     def network(self, classes: int, side: int) -> Network:
-        crop = side * 7 // 8 if self.variant(side) else self.full_crop
-        return self.make(self.small(crop) if self.variant(side) else self.full, crop=crop, classes=classes)
+        if not self.variant(side):
+            return self.make(self.full, crop=self.full_crop, classes=classes)
+        crop = side * 7 // 8
+        network = self.make(self.small(crop), crop=crop, classes=classes)
+        with torch.device("meta"):
+            network.start_like(self.make(self.full, crop=self.full_crop, classes=classes))
+        return network
 
     def recipe(self, n: int, side: int) -> Recipe:
         published = self.recipe_name == self.published.name or (self.recipe_name == "auto" and not self.variant(side))

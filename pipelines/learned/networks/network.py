@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 from typing import Any, Literal
 
@@ -119,6 +119,17 @@ class Network(nn.Module):
                     weighted[name].weight.copy_(deviation * torch.randn(weighted[name].weight.shape, generator=generator))
                     weighted[name].bias.fill_(0.0 if he else start.bias)  # type: ignore[union-attr]
                 factor = 1.0
+
+    def start_like(self, wide: Network) -> None:
+        """Let the published weights, drawn for the layers of `wide`, keep the size of signals in this narrower network: a deviation grows
+        with the root of the ratio of fan-ins. Without that a deep narrow network passes on little but its biases and does not start.
+        The last layer's deviation stays, so that training starts from nearly equal classes.
+        """
+        theirs = dict(wide._weighted())
+        for name, layer in list(self._weighted())[:-1]:
+            start = self.starts[name]
+            ratio = _fan_in(theirs[name]) / _fan_in(layer)
+            self.starts[name] = replace(start, deviation=start.deviation * ratio**0.5)
 
     def groups(self) -> list[Group]:
         """All parameters, those that move alike together, and shared ones last."""

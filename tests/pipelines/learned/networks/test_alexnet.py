@@ -198,3 +198,31 @@ def test_weights_decay_and_biases_do_not():
     assert (weights.rate, weights.decay, others.rate, others.decay) == (1.0, 1.0, 1.0, 0.0)
     assert all(p.ndim >= 2 for p in weights.parameters)
     assert len(others.parameters) == 8 + 2 * 7
+
+
+def test_narrow_layers_start_with_the_signals_of_the_wide_ones():
+    narrow = alexnet(small(28), crop=28, classes=10)
+    narrow.start_like(full())
+    narrow.initialise("published", torch.Generator().manual_seed(0))
+    # fan-ins by hand, of the paper's layer and of the narrow one
+    fans = {
+        "conv1": (3 * 121, 3 * 25), "conv2": (48 * 25, 16 * 9), "conv3": (256 * 9, 96 * 9), "conv4": (192 * 9, 64 * 9), "conv5": (192 * 9, 64 * 9),
+        "fc6": (9216, 96 * 9), "fc7": (4096, 512), "fc8": (1, 1),
+    }  # fmt: skip
+    for name, (wide, own) in fans.items():
+        assert getattr(narrow, name).weight.std().item() == pytest.approx(0.01 * (wide / own) ** 0.5, rel=0.05), name
+
+
+def test_a_narrow_network_with_such_a_start_tells_images_apart():
+    """With the paper's deviations the logits of all images are the same to some digits, and training stays at ln(classes)."""
+    images = 64 * torch.randn(32, 3, 28, 28, generator=torch.Generator().manual_seed(1))
+    spreads = []
+    for like_the_wide in (False, True):
+        network = alexnet(small(28), crop=28, classes=10)
+        if like_the_wide:
+            network.start_like(full())
+        network.initialise("published", torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            logits = network(images)
+        spreads.append(float((logits.std(0) / logits.abs().mean(0)).mean()))
+    assert spreads[0] < 1e-4 < 1e-2 < spreads[1]
