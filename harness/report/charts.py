@@ -119,15 +119,15 @@ def frontier(title: str, dots: Sequence[Dot], *, x: str, y: str, x_ticks: Sequen
 
 
 def _label_places(labels: Sequence[str], centres: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Where each label's text goes, an x beside the dot (left of it: the text ends there) and a baseline: the first place of four that
-    covers neither a dot nor an earlier label, else the first.
+    """Where each label's text goes, an x beside the dot (left of it: the text ends there) and a baseline: the first place of eight,
+    the nearest ones first, that covers neither a dot nor an earlier label, else the first.
     """
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in centres]
     places = []
     for label, (x, y) in zip(labels, centres, strict=True):
         length = LETTER * len(label)
         sides = (8, -8) if x < WIDTH * 0.6 else (-8, 8)
-        options = [(x + side, y + down) for side in sides for down in (-6, 15)]
+        options = [(x + side, y + down) for near in ((-6, 15), (-20, 29)) for side in sides for down in near]
         boxes = [(at - length * (at < x), base - 11, at + length * (at > x), base + 2) for at, base in options]
         inside = [box[0] >= 0 and box[2] <= WIDTH for box in boxes]
         free = [fits and not any(_overlap(box, other) for other in taken) for box, fits in zip(boxes, inside, strict=True)]

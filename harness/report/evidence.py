@@ -27,7 +27,6 @@ QUERIES = 6  # test images whose neighbours are shown
 class Evidence:
     """
     groups      the records of each row, one a seed; runs: the one of each whose answers are shown, of one seed where all have it
-    labels      what rows are called: the pipeline's name, and what tells it from others of that name
     shown       positions, in order of key, of the images whose likely classes are listed
     test, train the splits with their pictures, or None, and `no_pictures` says why
     neighbours  of each row, or why there are none
@@ -36,7 +35,6 @@ class Evidence:
     comparison: Comparison
     groups: Sequence[Sequence[Record]]
     runs: Sequence[Record]
-    labels: Sequence[str]
     answers: Sequence[Answers]
     class_names: Sequence[str]
     shown: Sequence[int]
@@ -45,6 +43,11 @@ class Evidence:
     no_pictures: str
     neighbours: Sequence[Neighbours | str]
     published: PublishedComparison
+
+    @property
+    def labels(self) -> list[str]:
+        """Of the rows."""
+        return [row.label for row in self.comparison.rows]
 
 
 def gather(
@@ -78,7 +81,6 @@ def gather(
         comparison=comparison,
         groups=groups,
         runs=runs,
-        labels=[row.label for row in comparison.rows],
         answers=given,
         class_names=names or [str(label) for label in range(first.classes)],
         shown=shown,

@@ -45,20 +45,34 @@ def _flat(comparison: Comparison, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def report_latex(comparison: Comparison) -> str:
-    """A booktabs table for each table of `compare`; the preamble needs \\usepackage{booktabs}."""
-    found = verdicts(comparison)
+    """A booktabs table for each table of `compare`, shrunk to the width of the text; the preamble needs \\usepackage{booktabs,graphicx}.
+
+    Times and augmentation stand in the table of costs, for the width of a page.
+    """
     n = f"{comparison.title}, {comparison.n_test:,} test images; differences in points, against the first row."
-    tables = [_latex_table(*_rows(comparison), caption=" ".join([*found, n]), label="results")]
+    caption = " ".join([*(verdicts(comparison) if len(comparison.rows) == 2 else []), n])
+    tables = [_latex_table(*_results(comparison), caption=caption, label="results")]
     if comparison.one_view:
-        tables.append(_latex_table(*_rows(comparison.one_view), caption=f"The same {ONE_VIEW}.", label="one-view"))
-    (_, *head), cost = cost_table(comparison.rows)
-    tables.append(_latex_table(["pipeline", *head], cost, caption="What each row cost.", label="cost"))
-    return "% needs \\usepackage{booktabs}; test digest " + comparison.test_digest + "\n" + "\n".join(tables)
+        tables.append(_latex_table(*_results(comparison.one_view), caption=f"The same {ONE_VIEW}.", label="one-view"))
+    tables.append(_latex_table(*_costs(comparison), caption="How each row was made, and what it cost.", label="cost"))
+    return "% needs \\usepackage{booktabs,graphicx}; test digest " + comparison.test_digest + "\n" + "\n".join(tables)
 
 
-def _rows(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    chosen = columns(comparison)
+COSTS = ("fit", "score", "augmentation")
+"""Columns that go to the table of costs."""
+
+
+def _results(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    chosen = [(head, cell) for head, cell in columns(comparison) if head not in COSTS]
     return [head for head, _ in chosen], [[cell(row) for _, cell in chosen] for row in comparison.rows]
+
+
+def _costs(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    (_, fit, *head), rows = cost_table(comparison.rows)
+    moved = [(name, cell) for name, cell in columns(comparison) if name in COSTS and name != fit]
+    return ["pipeline", fit, *head, *(name for name, _ in moved)], [
+        [*cells, *(cell(row) for _, cell in moved)] for cells, row in zip(rows, comparison.rows, strict=True)
+    ]
 
 
 def _latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, label: str) -> str:
@@ -71,13 +85,14 @@ def _latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption:
             r"  \centering",
             rf"  \caption{{{latex(caption)}}}",
             rf"  \label{{tab:{label}}}",
-            rf"  \begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+            r"  \smallskip",
+            rf"  \resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
             r"    \toprule",
             f"    {line(head)}",
             r"    \midrule",
             *(f"    {line(row)}" for row in rows),
             r"    \bottomrule",
-            r"  \end{tabular}",
+            r"  \end{tabular}}",
             r"\end{table}",
             "",
         ]

@@ -53,6 +53,8 @@ def test_latex_is_balanced_and_escaped(comparison) -> None:
         depth += 1 if brace == "{" else -1
         assert depth >= 0
     assert depth == 0
+    for heading in ("fit", "score", "augmentation", "views x models"):
+        assert len(re.findall(rf"(?<= & ){heading}(?= [&\\])", text)) == 1
     for tabular in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
         lines = [line for line in tabular[1].splitlines() if line.endswith(r"\\")]
         assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in lines} == {len(tabular[0])}
