@@ -118,7 +118,7 @@ def _curves(evidence: Evidence) -> Html:
         if TRAIN in result.curves:
             learning += [
                 Curve(tune, place, _by_epoch(result, TUNE)),
-                Curve(f"{label} on train, augmented, while it learns", place, _by_epoch(result, TRAIN), "dotted"),
+                Curve(f"{label} on train as augmented", place, _by_epoch(result, TRAIN), "dotted"),
             ]
         elif result.tune_top1_error is not None:
             fitted.append(Curve(f"{tune}, when fitted", place, [(1, result.tune_top1_error)], "dashed"))
