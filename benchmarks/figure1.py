@@ -238,7 +238,7 @@ def findings(study: Study, seeds: int) -> list[str]:
         if relu and tanh:
             ratios.append(tanh.epochs / relu.epochs)
             lines.append(f"seed {seed}     {tanh.epochs:.2f} / {relu.epochs:.2f} epochs: ratio {ratios[-1]:.2f}")
-        elif relu and (done := longest(study, "tanh", seed)):
+        elif relu and (done := done_by_all(study, "tanh", seed)):
             lines.append(
                 f"seed {seed}     tanh has not arrived in {done} epochs at the rates tried: ratio above {done / relu.epochs:.2f}, so far"
             )
@@ -266,9 +266,10 @@ def arrival(curve: Curve) -> str:
     return f"{TARGET:g} % at epoch {curve.epochs:.2f}" if curve.epochs < math.inf else f"{len(curve.errors)} epochs"
 
 
-def longest(study: Study, activation: Activation, seed: int) -> int:
-    """Epochs of the longest curve of the arm."""
-    return max((len(c.errors) for c in study.curves.values() if (c.activation, c.seed) == (activation, seed)), default=0)
+def done_by_all(study: Study, activation: Activation, seed: int) -> int:
+    """Epochs that every curve of the arm has done, but those that diverged."""
+    arm = [c for c in study.curves.values() if (c.activation, c.seed) == (activation, seed) and c.ended != "diverged"]
+    return min((len(curve.errors) for curve in arm), default=0)
 
 
 def unfinished(study: Study, activation: Activation, rate: float) -> bool:
