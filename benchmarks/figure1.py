@@ -182,7 +182,7 @@ class Study:
             for place, curve in enumerate(curves):
                 if len(curve.errors) >= epoch or curve.ended == "diverged":
                     continue
-                if self._spent(epochs=1) > self.seconds:
+                if self._seconds_with_another_epoch() > self.seconds:
                     print(f"{curve.name}: the time is spent", flush=True)
                     return False
                 if curve.rate not in trainings:
@@ -195,10 +195,10 @@ class Study:
                 self._keep(replace(curve, ended=self.ended(curve)))
         return True
 
-    def _spent(self, *, epochs: int) -> float:
-        """Seconds of all curves, and of so many epochs more, by the mean."""
+    def _seconds_with_another_epoch(self) -> float:
+        """Of all curves, and of one epoch more, by the mean."""
         seconds = sum(curve.seconds for curve in self.curves.values())
-        return seconds * (1 + epochs / max(1, sum(len(curve.errors) for curve in self.curves.values())))
+        return seconds * (1 + 1 / max(1, sum(len(curve.errors) for curve in self.curves.values())))
 
     def _epoch(self, curve: Curve, training: Iterator[float]) -> Curve:
         """The curve with one epoch more, kept."""

@@ -18,6 +18,8 @@ LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "→": r"$\rightarrow$", "–": "--",
 }  # fmt: skip
+COSTS = ("fit", "score", "augmentation")
+"""Columns that LaTeX has in the table of costs, for the width of a page."""
 
 
 def report_markdown(comparison: Comparison) -> str:
@@ -45,10 +47,7 @@ def _flat(comparison: Comparison, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def report_latex(comparison: Comparison) -> str:
-    """A booktabs table for each table of `compare`, shrunk to the width of the text; the preamble needs \\usepackage{booktabs,graphicx}.
-
-    Times and augmentation stand in the table of costs, for the width of a page.
-    """
+    """A booktabs table for each table of `compare`, shrunk to the width of the text; the preamble needs \\usepackage{booktabs,graphicx}."""
     n = f"{comparison.title}, {comparison.n_test:,} test images; differences in points, against the first row."
     caption = " ".join([*(verdicts(comparison) if len(comparison.rows) == 2 else []), n])
     tables = [_latex_table(*_results(comparison), caption=caption, label="results")]
@@ -56,10 +55,6 @@ def report_latex(comparison: Comparison) -> str:
         tables.append(_latex_table(*_results(comparison.one_view), caption=f"The same {ONE_VIEW}.", label="one-view"))
     tables.append(_latex_table(*_costs(comparison), caption="How each row was made, and what it cost.", label="cost"))
     return "% needs \\usepackage{booktabs,graphicx}; test digest " + comparison.test_digest + "\n" + "\n".join(tables)
-
-
-COSTS = ("fit", "score", "augmentation")
-"""Columns that go to the table of costs."""
 
 
 def _results(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
