@@ -55,7 +55,7 @@ def test_the_rates_of_an_arm_take_turns_until_one_is_there(workdir: Path, by_han
     ended = {(c.activation, c.rate, c.seed): (c.ended, len(c.errors)) for c in whole.curves.values()}
     assert ended == {
         ("relu", 0.001, 0): ("slower", 4), ("relu", 0.003, 0): ("reached", 4), ("relu", 0.0003, 0): ("slower", 4), ("relu", 0.01, 0): ("diverged", 0),
-        ("tanh", 0.001, 0): ("slower", 10), ("tanh", 0.003, 0): ("slower", 10), ("tanh", 0.0003, 0): ("reached", 10), ("tanh", 0.01, 0): ("slower", 10),
+        ("tanh", 0.001, 0): ("slower", 10), ("tanh", 0.003, 0): ("slower", 10), ("tanh", 0.0003, 0): ("reached", 10), ("tanh", 0.01, 0): ("slower", 4),
         ("relu", 0.003, 1): ("reached", 5), ("tanh", 0.0003, 1): ("reached", 11),
     }  # fmt: skip
     told = "\n".join(findings(whole, 2))
@@ -64,6 +64,29 @@ def test_the_rates_of_an_arm_take_turns_until_one_is_there(workdir: Path, by_han
     assert "ratio      2.35 +- 0.21 (standard deviation over 2 seeds)" in told
     assert "note       tanh: the best rate, 0.0003, is an end of the grid" in told
     assert "not run" not in told
+
+
+def test_a_rate_half_as_fast_is_dropped_from_the_fourth_epoch_on(workdir: Path) -> None:
+    """Asked of each rate against the others: had one its error after half as many epochs?"""
+    errors = {
+        0.001: (90.0, 60.0, 55.0, 50.0),
+        0.003: (90.0, 80.0, 70.0, 60.0),
+        0.01: (95.0, 85.0, 75.0, 59.0),
+        0.0003: (90.0, 89.0, 88.0),
+    }
+    whole = study(workdir)
+    whole.curves = {curve.arm: curve for curve in (Curve("tanh", rate, 0, errors[rate]) for rate in errors)}
+    ended = {rate: whole.ended(whole.curves["tanh", rate, 0]) for rate in errors}
+    assert ended == {0.001: "under way", 0.003: "slower", 0.01: "under way", 0.0003: "under way"}
+
+
+def test_trainings_side_by_side_tell_what_one_alone_tells(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figure1, "RATES", (0.0001, 0.0003))
+    alone, beside = (Study(workdir / f"{workers}.json", {}, hours=1, epochs=2) for workers in (1, 2))
+    alone.run(1, few_images(), workers=1)
+    beside.run(1, few_images(), workers=2)
+    assert len(alone.curves) == 4
+    assert {arm: curve.errors for arm, curve in alone.curves.items()} == {arm: curve.errors for arm, curve in beside.curves.items()}
 
 
 def test_it_goes_on_where_it_was_killed(workdir: Path, by_hand: list[str]) -> None:
@@ -92,17 +115,32 @@ def test_what_is_known_is_not_learnt_again(workdir: Path, by_hand: list[str]) ->
     assert by_hand == []
 
 
-def test_the_end_of_its_time(workdir: Path, by_hand: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock by which an epoch takes a minute: 13 of them leave ReLU whole, and the rest tanh on its way."""
-    clock = itertools.count(0, 60)
-    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    cut = study(workdir, hours=22 / 60)
+def test_the_end_of_its_time(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 52 minutes, an epoch taking one: six turns of eight, after which the next would be over."""
+    clock = [0.0]
+
+    def errors(curve: Curve, images: Images) -> Iterator[float]:
+        while True:
+            clock[0] += 60
+            yield 60.0
+
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr(figure1, "training_errors", errors)
+    monkeypatch.setattr(figure1, "JUDGED_FROM", 60)
+    cut = study(workdir, hours=52 / 60)
     cut.run(3, NONE)
-    assert sum(curve.seconds for curve in cut.curves.values()) <= 22 * 60
+    assert cut.seconds == study(workdir).seconds == 48 * 60
     told = "\n".join(findings(cut, 3))
-    assert "seed 0     tanh has not arrived in 2 epochs at the rates tried: ratio above 0.50, so far" in told
-    assert "seed 1     not measured" in told
-    assert "not run    tanh at 0.0003, tanh at 0.001" in told
+    assert "seed 0     not measured" in told
+    assert "not run    relu at 0.0003, relu at 0.001, relu at 0.003, relu at 0.01, tanh at 0.0003" in told
+
+
+def test_an_arm_that_has_not_arrived_bounds_the_ratio(workdir: Path, by_hand: list[str]) -> None:
+    short = study(workdir, epochs=8)
+    short.run(1, NONE)
+    assert "seed 0     tanh has not arrived in 8 epochs at the rates tried: ratio above 2.00, so far" in "\n".join(
+        findings(short, 1)
+    )
 
 
 def test_more_epochs_are_given_to_those_that_lacked_them(workdir: Path, by_hand: list[str]) -> None:
