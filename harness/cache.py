@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +36,9 @@ class Cache:
         text = json.dumps({**key, "source": self.source_hash}, sort_keys=True, default=str)
         path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
         started = Spent.so_far()
-        if path.exists():
-            arrays, facts = load_arrays(path)
-            path.touch()
+        kept = _load(path)
+        if kept is not None:
+            arrays, facts = kept
             if path not in self._seen:
                 made = Spent(float(facts["seconds"]), float(facts.get("cpu_seconds", math.nan)))  # nan: kept before it was counted
                 saved = made - (Spent.so_far() - started)
@@ -64,3 +66,14 @@ class Cache:
                 break
             size -= file.stat().st_size
             file.unlink(missing_ok=True)
+
+
+def _load(path: Path) -> tuple[State, dict[str, str]] | None:
+    """What the file holds, which is now the one used last; None where there is none, or one that cannot be read and is to be made again."""
+    try:
+        kept = load_arrays(path)
+    except Exception:  # missing, evicted by another process meanwhile, or damaged, for which safetensors has errors of its own
+        return None
+    with suppress(FileNotFoundError):
+        os.utime(path)
+    return kept

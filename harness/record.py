@@ -17,10 +17,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import secrets
 import shutil
 import socket
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +37,9 @@ from harness.errors import UserError
 from harness.files import arrays_bytes, write_atomic, write_json
 
 SUFFIX = ".unfinished"
+STATUS = "status.json"
+BEAT = 60.0  # seconds from one sign of life to the next
+SILENCE = 600.0  # seconds without one after which a run of another machine is dead; clocks may differ by some of it
 PICTURES = "pictures"
 
 
@@ -70,6 +77,13 @@ class Record:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} cannot be read ({error}); remove the run with: harness runs rm {self.run_id}") from error
 
+    @property
+    def readable(self) -> bool:
+        try:
+            return bool(self.result)
+        except UserError:
+            return False
+
     @cached_property
     def spec(self) -> dict[str, Any]:
         return dict(json.loads((self.folder / "spec.json").read_text()))
@@ -77,7 +91,7 @@ class Record:
     @property
     def status(self) -> dict[str, Any]:
         try:
-            return dict(json.loads((self.folder / "status.json").read_text()))
+            return dict(json.loads((self.folder / STATUS).read_text()))
         except (OSError, ValueError):
             return {}
 
@@ -87,14 +101,43 @@ class Record:
         if self.finished:
             return "finished" if self.result.top1_error is not None else "tuned"
         status = self.status
-        return "dead" if status.get("state", "running") == "running" and not _alive(status) else str(status["state"])
+        state = str(status.get("state", "dead"))
+        return "dead" if state == "running" and not self._alive(status) else state
 
     @property
     def age_seconds(self) -> float:
         return max(0.0, datetime.now(UTC).timestamp() - self.folder.stat().st_mtime)
 
+    def _alive(self, status: dict[str, Any]) -> bool:
+        """Whether the process that wrote the status still runs; one on another machine does while its heart beats."""
+        import psutil
+
+        if status.get("host") != socket.gethostname():
+            return time.time() - (self.folder / STATUS).stat().st_mtime < SILENCE
+        try:
+            # A process of the same number that started at another time is another process.
+            return abs(psutil.Process(status["pid"]).create_time() - status["pid_started"]) < 1
+        except (psutil.Error, KeyError):
+            return False
+
+    @contextmanager
+    def heartbeat(self) -> Iterator[None]:
+        """Within it the time of the status file says that this process is there, for those who look from another machine."""
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(BEAT):
+                with suppress(OSError):
+                    os.utime(self.folder / STATUS)
+
+        threading.Thread(target=beat, name="heartbeat", daemon=True).start()
+        try:
+            yield
+        finally:
+            done.set()
+
     def set_status(self, state: str, **facts: Any) -> None:
-        write_json(self.folder / "status.json", {**self.status, "state": state, **_this_process(), **facts})
+        write_json(self.folder / STATUS, {**self.status, "state": state, **_this_process(), **facts})
 
     def scores(self, name: str = "scores") -> Scores:
         """`scores` of the test split or `tune_scores`. Raises UserError when they are missing or damaged."""
@@ -143,10 +186,10 @@ class Record:
         """Complete the record: result.json, then the rename that makes it one."""
         write_json(self.folder / "result.json", dataclasses.asdict(result))
         shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
-        (self.folder / "status.json").unlink(missing_ok=True)
         finished = self.folder.with_name(self.run_id)
         self.folder.replace(finished)
         self.folder = finished
+        (self.folder / STATUS).unlink(missing_ok=True)
 
 
 def new_run_id(name: str) -> str:
@@ -176,11 +219,15 @@ class Runs:
 
     def all(self) -> list[Record]:
         """Every record, the oldest first."""
-        folders = [f for f in self.folder.glob("[!.]*") if f.is_dir()] if self.folder.is_dir() else []
-        return [Record(f) for f in sorted(folders, key=lambda f: f.stat().st_mtime)]
+        times = {}
+        for folder in self.folder.glob("[!.]*") if self.folder.is_dir() else ():
+            with suppress(FileNotFoundError):  # renamed meanwhile by the run that it is of
+                times[folder] = folder.stat().st_mtime
+        return [Record(f) for f in sorted(times, key=times.__getitem__) if f.is_dir()]
 
     def finished(self) -> list[Record]:
-        return [record for record in self.all() if record.finished]
+        """Those that ended well, in the order in which they did. What cannot be read is passed over: `harness runs` calls it damaged."""
+        return sorted((record for record in self.all() if record.finished and record.readable), key=lambda r: r.result.finished)
 
     def find(self, run_id: str) -> Record:
         """The record of that id, or of the one id that starts so. Raises UserError naming what there is."""
@@ -206,16 +253,3 @@ def _this_process() -> dict[str, Any]:
 
     process = psutil.Process()
     return {"pid": process.pid, "pid_started": process.create_time(), "host": socket.gethostname()}
-
-
-def _alive(status: dict[str, Any]) -> bool:
-    """Whether the process that wrote the status still runs; one on another machine is taken to."""
-    import psutil
-
-    if status.get("host") != socket.gethostname():
-        return True
-    try:
-        # A process of the same number that started at another time is another process.
-        return abs(psutil.Process(status["pid"]).create_time() - status["pid_started"]) < 1
-    except (psutil.Error, KeyError):
-        return False

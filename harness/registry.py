@@ -9,9 +9,9 @@ import ast
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
@@ -38,10 +38,16 @@ class Entry:
     path: Path | None  # its source file, where that is known without importing
     origin: str  # "built-in", "package NAME", or the plugin's path
 
-    @cached_property
+    @property
+    def _file(self) -> Path | None:
+        """Of an entry point it is known once it has been imported."""
+        loaded = getattr(sys.modules.get(self.module or ""), "__file__", None)
+        return self.path or (Path(loaded) if loaded else None)
+
+    @property
     def _tree(self) -> ast.Module | None:
         try:
-            return ast.parse(self.path.read_text()) if self.path else None
+            return _parsed(self._file) if self._file else None
         except (OSError, SyntaxError, ValueError):
             return None
 
@@ -49,7 +55,7 @@ class Entry:
     def summary(self) -> str:
         """The first line of the docstring."""
         if self._tree is None:
-            return "(its file cannot be read: see harness list --check)" if self.path else "(not read before it is used)"
+            return "(its file cannot be read: see harness list --check)" if self._file else "(not read before it is used)"
         return (ast.get_docstring(self._tree) or "(no docstring)").splitlines()[0]
 
     @property
@@ -78,7 +84,7 @@ class Entry:
 
     @property
     def source_hash(self) -> str:
-        """16 hex digits over this file and every file of `pipelines/` that it imports, directly or not."""
+        """16 hex digits over this file and every file that it imports, directly or not, of `pipelines/` and of its own package or folder."""
         path = self.path or Path(str(self.load().__file__))
         digest = hashlib.sha256()
         for file in sorted(_closure(path), key=lambda f: (f.name, f.read_bytes())):
@@ -134,6 +140,11 @@ def _name(path: Path) -> str:
     return path.stem.replace("_", "-")
 
 
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def _plugin_entry(plugin: str) -> Entry:
     """A data set's build takes the data root as its one positional parameter, a pipeline's none: that tells them apart."""
     path = Path(plugin).expanduser()
@@ -142,13 +153,12 @@ def _plugin_entry(plugin: str) -> Entry:
             raise UserError(f"--plugins {plugin}: there is no such file")
         module, path = None, path.resolve()
     else:
-        sys.path.insert(0, str(Path.cwd()))
+        if str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))  # it stays: the module is imported later, and what it imports then
         try:
             found = importlib.util.find_spec(plugin)
         except (ImportError, ValueError):
             found = None
-        finally:
-            sys.path.pop(0)
         if found is None or found.origin is None:
             raise UserError(f"--plugins {plugin}: neither a .py file nor an importable module")
         module, path = plugin, Path(found.origin)
@@ -159,7 +169,8 @@ def _plugin_entry(plugin: str) -> Entry:
     builds = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "build"]
     if not builds:
         raise UserError(f"--plugins {plugin}: the file has no function build(*, ...)")
-    return Entry("dataset" if builds[0].args.args else "pipeline", _name(path), module, path, str(path))
+    named = path.parent if path.stem == "__init__" else path
+    return Entry("dataset" if builds[0].args.args else "pipeline", _name(named), module, path, str(path))
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -178,23 +189,39 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def _closure(path: Path, seen: set[Path] | None = None) -> set[Path]:
-    """`path` and the files of the `pipelines` package that its import statements reach."""
+    """`path` and the files that its import statements reach: see `_imported`."""
     seen = set() if seen is None else seen
-    if path in seen:
-        return seen
-    seen.add(path)
+    if path not in seen:
+        seen.add(path)
+        for file in _imported(path):
+            _closure(file, seen)
+    return seen
+
+
+def _imported(path: Path) -> Iterator[Path]:
+    """The files of `pipelines` that this one imports, and those of its own package or, where it lies in none, of its folder."""
+    base = path.parent
+    while (base / "__init__.py").is_file():
+        base = base.parent
+    if base != path.parent:
+        own = {path.relative_to(base).parts[0]}
+    else:  # a file beside installed packages is no folder of its own
+        own = set() if "site-packages" in base.parts else {file.stem for file in base.iterdir()} - {"harness"}
+    roots = {**dict.fromkeys(own, base), "pipelines": ROOT}
     for node in ast.walk(ast.parse(path.read_text())):
-        names: list[str] = []
+        folder = None
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.ImportFrom):
+            folder = path.parents[node.level - 1] if node.level else None
+            module = [node.module] if node.module else []
+            names = [*module, *(".".join([*module, alias.name]) for alias in node.names)]
+        else:
+            continue
         for name in names:
-            if name.split(".")[0] == "pipelines":
-                file = ROOT.joinpath(*name.split(".")).with_suffix(".py")
-                if file.is_file():
-                    _closure(file, seen)
-    return seen
+            if where := folder or roots.get(name.partition(".")[0]):
+                at = where.joinpath(*name.split("."))
+                yield from (file for file in (at.with_suffix(".py"), at / "__init__.py") if file.is_file())
 
 
 def _check_not_shadowed() -> None:

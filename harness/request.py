@@ -16,7 +16,8 @@ from harness.contract import Dataset, Pipeline, Split
 from harness.data.load import Splits, load_dataset
 from harness.data.root import data_root as default_data_root
 from harness.errors import UserError
-from harness.record import Record, Runs
+from harness.progress import duration
+from harness.record import SILENCE, Record, Runs
 from harness.registry import Registry
 from harness.settings import Settings, load_settings
 
@@ -76,6 +77,7 @@ class Request:
         for flag, value in {"--tune": self.tune, "--limit": self.limit, "--limit-test": self.limit_test}.items():
             words += [flag, str(value)] if value is not None else []
         words += [] if self.test else ["--no-test"]
+        words += [] if self.data_root == default_data_root(None) else ["--data-root", str(self.data_root)]
         for plugin in self.plugins:
             words += ["--plugins", plugin]
         return shlex.join(words)
@@ -150,7 +152,10 @@ def resumable(request: Request, wanted: str) -> Record:
     if record.finished:
         raise UserError(f"run {record.run_id} is finished; there is nothing to resume")
     if record.state == "running":
-        raise UserError(f"run {record.run_id} is still running (process {record.status['pid']} on {record.status['host']})")
+        raise UserError(
+            f"run {record.run_id} is still running (process {record.status['pid']} on {record.status['host']}); "
+            f"if that machine is gone, try again {duration(SILENCE)} after the run's last sign of life"
+        )
     for key, value in request.spec.items():
         if record.spec.get(key) != value:
             what = {

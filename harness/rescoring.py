@@ -43,7 +43,10 @@ def rescore(
     request = _request(before, views, plugins=plugins, config=config, data_root=data_root)
     state, facts = load_arrays(before.state_file)
     fit = json.loads(facts["fit"])
-    fit["notes"] = [*fit["notes"], f"weights of {before.run_id}"]
+    changed = (
+        "" if request.source_hash == before.result.source_hash else f", learnt by another source ({before.result.source_hash})"
+    )
+    fit["notes"] = [*fit["notes"], f"weights of {before.run_id}{changed}"]
     fit["peak_memory_mb"] = before.result.peak_memory_mb
     record = runs.create(request.name, {**request.record, "weights_of": before.run_id})
     save_arrays(record.state_file, state, {"fit": json.dumps(fit)})

@@ -6,7 +6,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -29,6 +29,7 @@ from harness.report.pictures import Filters
 from harness.report.run_text import request_lines, result_lines
 from harness.request import Request, resolve
 from harness.scoring import score
+from harness.spec import parse_spec
 
 VERSIONS = ("torch", "torchvision", "numpy", "scikit-learn", "before-after-harness")
 FIT_COSTS = ("fit_seconds", "cached_seconds", "fit_cpu_seconds", "cached_cpu_seconds")
@@ -78,7 +79,7 @@ def execute(
         if group.first:
             record.set_status("running")
         try:
-            with seeded(request.seed), PeakMemory() as peak:
+            with seeded(request.seed), PeakMemory() as peak, record.heartbeat() if group.first else nullcontext():
                 result, filters = _fit_and_score(request, record, runs, group, peak)
         except BaseException as error:
             if group.first:
@@ -166,12 +167,18 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         versions={name: metadata.version(name) for name in VERSIONS},
         started=started,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=request.command,
+        command=_command(request, record),
         curves=context.curves,
         views=getattr(pipeline, "views", 1),
         augmentation=getattr(pipeline, "augmentation", None),
     )
     return result, getattr(pipeline, "filters", dict)
+
+
+def _command(request: Request, record: Record) -> str:
+    """What to type to do it again; weights of another run are only scored again."""
+    of = record.spec.get("weights_of")
+    return f"harness rescore {of} --views {parse_spec(request.pipeline)[1]['views']}" if of else request.command
 
 
 def _fitted(request: Request, record: Record, context: RunContext, peak: PeakMemory) -> tuple[Pipeline, dict[str, Any], float]:

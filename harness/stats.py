@@ -39,21 +39,33 @@ def normal_interval(share: float, n: int, z: float = Z95) -> tuple[float, float]
 def fewer_errors(wrong_a: int, n_a: int, wrong_b: int, n_b: int) -> float:
     """One-sided p of the z-test of two proportions, pooled: that A errs less than B, the two on different images.
 
-    For two classifiers on the same images `mcnemar` is the test. NaN where neither errs, or both always do: there is nothing to test.
+    For two classifiers on the same images `sign_flip_test` is the test. NaN where neither errs, or both always do: there is nothing to test.
     """
     pooled = (wrong_a + wrong_b) / (n_a + n_b)
     error = math.sqrt(pooled * (1 - pooled) * (1 / n_a + 1 / n_b))
     return math.erfc((wrong_b / n_b - wrong_a / n_a) / error / math.sqrt(2)) / 2 if error else math.nan
 
 
-def mcnemar(only_a_wrong: int, only_b_wrong: int) -> float:
-    """Two-sided p of the exact McNemar test: of the discordant images, each side errs on half (Dietterich 1998)."""
-    from scipy.special import bdtr
+def sign_flip_test(difference: np.ndarray, *, alpha: float = 0.05) -> tuple[float, int | None]:
+    """(two-sided p, the least sum that has a p below alpha) of the exact sign-flip test of (n,) whole numbers (Fisher 1935).
 
-    discordant = only_a_wrong + only_b_wrong
-    if discordant == 0:
-        return 1.0
-    return min(1.0, 2 * float(bdtr(min(only_a_wrong, only_b_wrong), discordant, 0.5)))
+    Under the hypothesis each number is as likely to have the other sign. Of differences of -1, 0 and 1 this is the exact McNemar test:
+    of the discordant images, each side errs on half (Dietterich 1998). None where no sum of such numbers would have that p.
+    """
+    from scipy.special import gammaln
+
+    density = np.ones(
+        1
+    )  # of how much is positive, from 0 to `total`; all summands are positive, so that small tails keep their digits
+    for size, count in zip(*np.unique(np.abs(difference[difference != 0]), return_counts=True), strict=True):
+        positive = np.arange(count + 1)
+        binomial = np.zeros(size * count + 1)
+        binomial[::size] = np.exp(gammaln(count + 1) - gammaln(positive + 1) - gammaln(count - positive + 1) - count * math.log(2))
+        density = np.convolve(density, binomial)
+    total, found = len(density) - 1, abs(int(difference.sum()))
+    p_values = 2 * np.cumsum(density[::-1])[::-1]  # of the sum 2 h - total, by h
+    shown = np.flatnonzero((p_values < alpha) & (density > 0))
+    return min(1.0, float(p_values[(total + found) // 2])), 2 * int(shown[0]) - total if len(shown) else None
 
 
 def paired_bootstrap(difference: np.ndarray, *, resamples: int = 10_000, seed: int = 0) -> tuple[float, float]:
@@ -119,18 +131,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (tests - place) * p_values[index]))
         adjusted[index] = highest
     return adjusted
-
-
-def smallest_detectable(discordant: int, n: int, alpha: float = 0.05) -> float | None:
-    """The smallest difference of two error rates, as a fraction, that exact McNemar calls significant on this split.
-
-    Given how many of the n images the two sides disagree on; None when they disagree on too few for any outcome to be.
-    """
-    low, high = -1, discordant // 2  # p grows with the smaller count: find the largest one that is still significant
-    while low < high:
-        middle = (low + high + 1) // 2
-        if mcnemar(middle, discordant - middle) < alpha:
-            low = middle
-        else:
-            high = middle - 1
-    return None if low < 0 else (discordant - 2 * low) / n

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -153,8 +154,9 @@ def run_and_print(
     result = execute(request, device=device, resume=record, say=click.echo)
     if os.environ.get("RANK", "0") != "0":
         return None
-    data = as_flag("dataset", asked.get("dataset")) + as_flag("data-root", data_root)
-    click.echo(f"next       {_next_command(result, data)}")
+    flags = as_flag("dataset", asked.get("dataset")) + as_flag("data-root", data_root) + as_flag("config", config)
+    flags += "".join(as_flag("plugins", plugin) for plugin in asked.get("plugins", ()))
+    click.echo(f"next       {_next_command(result, asked['pipeline'], flags)}")
     if as_json:
         names = (
             "run_id", "pipeline", "dataset", "n_test", "top1_error", "top5_error", "mean_class_error", "tune_top1_error", "fit_seconds",
@@ -187,11 +189,12 @@ def with_missing_runs(
             click.echo("")
 
 
-def _next_command(result: Any, data: str) -> str:
+def _next_command(result: Any, pipeline: str, flags: str) -> str:
     if result.top1_error is None:
-        return f"harness run --pipeline {result.name}{data}"
+        return f"harness run --pipeline {shlex.quote(pipeline)}{flags}"
     if result.limit is not None or result.limit_test is not None:
         return "harness runs"
-    if result.name == "baseline":
-        return f"harness run --pipeline alexnet{data}"
-    return f"harness compare baseline {result.name}{data} --run-missing"
+    if pipeline == "baseline":
+        return f"harness run --pipeline alexnet{flags}"
+    this = pipeline if pipeline == result.name else result.run_id
+    return f"harness compare baseline {this}{flags} --run-missing"

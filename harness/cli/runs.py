@@ -61,7 +61,7 @@ def remove(config: Path | None, run_ids: tuple[str, ...]) -> None:
     runs = Runs(load_settings(config).runs)
     records = [runs.find(run_id) for run_id in run_ids]
     for record in records:
-        if record.state == "running":
+        if not record.finished and record.state == "running":
             raise UserError(f"run {record.run_id} is still running (process {record.status.get('pid')}); stop it first")
     for record in records:
         shutil.rmtree(record.folder)

@@ -28,11 +28,10 @@ from harness.stats import (
     class_means,
     clopper_pearson,
     holm,
-    mcnemar,
     paired_bootstrap,
     sampling_spread,
     seed_spread,
-    smallest_detectable,
+    sign_flip_test,
     wilson,
 )
 from harness.tracking import compare_link
@@ -148,7 +147,8 @@ def compare(
 ) -> Comparison:
     """Compare two or more runs; the first is the reference of every delta.
 
-    runs       each a run id, a Result, or a spec string: then the latest finished, unlimited run of every seed on `dataset`
+    runs       each a run id, a Result, or a spec string: then its latest finished, unlimited run on `dataset`, with those of other seeds
+               that are of the same source and tune split
     dataset    a data set spec or path; None: HARNESS_DATASET, else digits
     data_root  where prepared data sets are looked for by name
     Raises UserError when there is no such run, or when test splits (or, unless allowed, what was learnt from) differ.
@@ -197,7 +197,7 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
     if reference.limit_test is not None:
         caveats.append(f"limited to {reference.n_test} test images: not the data set's own test split")
     if any(len(row.seeds) > 1 for row in rows):
-        caveats.append("several seeds: means, deltas of means; p is of the lowest seed that both rows have")
+        caveats.append("several seeds: means, deltas of means; p is of the exact sign-flip test, which for one seed is McNemar's")
     machines = {_machine(record.result) for group in groups for record in group}
     return Comparison(
         title=reference.title,
@@ -258,11 +258,13 @@ def find_records(
     *_, data = registry.resolve("dataset", dataset_spec(dataset, registry, data_root))
     whole = [r for r in runs.finished() if r.state == "finished" and r.result.limit is None and r.result.limit_test is None]
     here = [r for r in whole if _says(r.result.pipeline, "pipeline", pipeline, registry)]
-    latest = {r.result.seed: r for r in here if _says(r.result.dataset, "dataset", data, registry)}
-    if not latest:
+    here = [r for r in here if _says(r.result.dataset, "dataset", data, registry)]
+    if not here:
         flags = as_flag("dataset", dataset) + as_flag("data-root", data_root)
         raise NoSuchRun(_no_run(name, pipeline, data, runs, flags), name)
-    return [latest[seed] for seed in sorted(latest)]
+    newest = here[-1].result
+    alike = {r.result.seed: r for r in here if (r.result.source_hash, r.result.tune) == (newest.source_hash, newest.tune)}
+    return [alike[seed] for seed in sorted(alike)]
 
 
 def _says(recorded: str, kind: Kind, spec: str, registry: Registry) -> bool:
@@ -358,12 +360,9 @@ def _against(
     by_class = class_means(difference, labels)
     class_low, class_high = bootstrap_within_classes(difference, labels)
     over_low, over_high = paired_bootstrap(by_class)
-    both = sorted(set(wrong) & set(reference_wrong))
-    a, b = (
-        (reference_wrong[both[0]], wrong[both[0]]) if both else (next(iter(reference_wrong.values())), next(iter(wrong.values())))
-    )
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    smallest = smallest_detectable(only_a + only_b, len(a))
+    # In whole numbers, of which `seeds` are one image.
+    seeds = math.lcm(len(wrong), len(reference_wrong))
+    p, smallest = sign_flip_test(np.rint(seeds * difference).astype(np.int64))
     return replace(
         row,
         top1_delta=row.top1_error - reference.top1_error,
@@ -377,8 +376,8 @@ def _against(
         mean_class_delta_high=100 * class_high,
         mean_class_delta_over_classes_low=100 * over_low,
         mean_class_delta_over_classes_high=100 * over_high,
-        p_value=mcnemar(only_a, only_b),
-        smallest_detectable=None if smallest is None else 100 * smallest,
+        p_value=p,
+        smallest_detectable=None if smallest is None else 100 * smallest / (seeds * len(difference)),
     )
 
 

@@ -96,15 +96,29 @@ def load_whole(
 ) -> tuple[str, Dataset]:
     """(resolved spec, data set), before anything is limited or held out. Raises UserError for an unknown data set or a wrong parameter."""
     if isinstance(dataset, Dataset):
-        return f"object:{dataset.title}", dataset
+        return f"object:{dataset.title}", _agreeing(dataset.title, dataset)
     if isinstance(dataset, tuple):
-        return "object:splits", Dataset("splits in memory", *dataset)
+        return "object:splits", _agreeing("splits in memory", Dataset("splits in memory", *dataset))
     registry = Registry(plugins)
     entry, build, values, spec = registry.resolve("dataset", dataset_spec(dataset, registry, root))
     loaded = build(default_data_root(root), **values)
     if not isinstance(loaded, Dataset):
         raise UserError(f"data set {entry.name!r} ({entry.origin}): build returned {type(loaded).__name__}, not a Dataset")
-    return spec, loaded
+    return spec, _agreeing(spec, loaded)
+
+
+def _agreeing(name: str, dataset: Dataset) -> Dataset:
+    """The data set, whose two parts must number the same classes alike. Raises UserError where they do not."""
+    train, test = dataset.train.class_names, dataset.test.class_names
+    if train != test:
+        place = next((i for i, (a, b) in enumerate(zip(train, test, strict=False)) if a != b), None)
+        said = (
+            f"{len(train)} and {len(test)} classes"
+            if place is None
+            else f"class {place} is {train[place]!r} in the one, {test[place]!r} in the other"
+        )
+        raise UserError(f"{name}: train and test have different classes ({said}); give both the same class names in the same order")
+    return dataset
 
 
 def _limited(split: Split, limit: int, flag: str) -> Split:

@@ -87,6 +87,7 @@ def prepare(
             building = folder.with_name(f".building-{folder.name}")
             with one_torch_thread(), _naming(building):
                 _build(source, building, made_from, size, workers or cores(), progress)
+            shutil.rmtree(folder, ignore_errors=True)  # there only where a removal was killed
             building.replace(folder)
     return _same(Store(folder), made_from)
 

@@ -81,6 +81,7 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
         self._writer.close()
         self._file.flush()
         os.fsync(self._file.fileno())
+        self._file.close()
         facts = ShardFacts(self.rows, checksum(self._temporary), self.undecodable, self.noted)
         self._temporary.replace(self.path)
         write_json(facts_file(self.path), asdict(facts))

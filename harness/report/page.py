@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from harness.comparison.compare import Comparison, Row, averages
 from harness.contract import Result
+from harness.record import Record
 from harness.report.charts import Curve, Dot, curves, frontier, intervals
 from harness.report.cost_table import cost_notes, cost_table
 from harness.report.differences import differences
@@ -171,7 +172,7 @@ def _run_ids(rows: Sequence[Row]) -> list[str]:
 
 def _reproduce(evidence: Evidence) -> Html:
     records = [record for group in evidence.groups for record in group]
-    specs = dict.fromkeys(record.result.pipeline for record in records)
+    specs = dict.fromkeys(_name_of(record) for record in records)
     again = shlex.join(["harness", "report", *specs, "--dataset", evidence.comparison.dataset])
     commands = "\n".join([*dict.fromkeys(record.result.command for record in records), again])
     facts = [
@@ -194,6 +195,13 @@ def _reproduce(evidence: Evidence) -> Html:
         f"<p>Equal digests mean equal images, labels and preparation; the source is a hash of the pipeline's files.</p>\n{bullets(digests)}\n"
         f'<pre tabindex="0">{html.escape(commands)}</pre>\n{listed}'
     )
+
+
+def _name_of(record: Record) -> str:
+    """What `report` finds the run by: its spec or, where it is no whole run of one, its id."""
+    result = record.result
+    limited = result.limit is not None or result.limit_test is not None
+    return record.run_id if limited or "members" in record.spec or result.pipeline.startswith("object:") else result.pipeline
 
 
 def _small(lines: Sequence[str]) -> str:

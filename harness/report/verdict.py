@@ -12,7 +12,7 @@ Outcome = Literal["better", "worse", "open"]
 
 
 def outcome(row: Row) -> Outcome:
-    """Of a row that is not the reference, by McNemar's p, of several rows Holm's: whether it errs less, more, or n cannot tell."""
+    """Of a row that is not the reference, by its exact p, of several rows Holm's: whether it errs less, more, or n cannot tell."""
     p = row.p_value if row.p_holm is None else row.p_holm
     if p is None or p >= ALPHA or not row.top1_delta:
         return "open"
@@ -29,8 +29,8 @@ def verdict(row: Row, reference: Row, n: int) -> str:
     """The row against the reference on n test images: by how much, the interval of the difference, and p."""
     found, name, reference_name = outcome(row), row.label, reference.label
     errors = f"{percent(row.top1_error)} top-1 error against {percent(reference.top1_error)}"
-    tests = f"95 % interval {_span(row)}; {_tests(row)}"
     several = len(row.seeds) + len(reference.seeds) > 2
+    tests = f"95 % interval {_span(row)}; {_tests(row, 'sign-flip' if several else 'McNemar')}"
     seeds = f"; means over seeds, {len(row.seeds)} of {name} and {len(reference.seeds)} of {reference_name}" if several else ""
     if found != "open":
         verb = "errs less than" if found == "better" else "errs more than"
@@ -57,12 +57,12 @@ def _span(row: Row) -> str:
     return f"from {-low:.2f} fewer to {high:.2f} more"
 
 
-def _tests(row: Row) -> str:
+def _tests(row: Row, test: str) -> str:
     def equals(p: float | None) -> str:
         text = p_value(p)
         return text if text.startswith("<") else f"= {text}"
 
-    alone = f"exact McNemar p {equals(row.p_value)}"
+    alone = f"exact {test} p {equals(row.p_value)}"
     return (
         alone if row.p_holm is None or row.p_holm == row.p_value else f"{alone}, {equals(row.p_holm)} adjusted for all rows (Holm)"
     )

@@ -83,3 +83,13 @@ def test_the_oldest_go_when_the_limit_is_passed(workdir: Path) -> None:
 def test_a_place_that_cannot_be_written_costs_nothing_but_the_saving(workdir: Path) -> None:
     (workdir / "file").touch()
     assert Cache(workdir / "file" / "cache", "source")({"stage": "hog"}, make)["x"].shape == (2, 3)
+
+
+@pytest.mark.parametrize("damage", [b"", b"12345678 is no header"])
+def test_a_damaged_file_is_made_again(workdir: Path, damage: bytes) -> None:
+    """As where another process evicted it and a kill fell into writing it anew."""
+    Cache(workdir, "source")({"stage": "hog"}, make)
+    (file,) = workdir.glob("*.safetensors")
+    file.write_bytes(damage)
+    assert Cache(workdir, "source")({"stage": "hog"}, make)["x"].shape == (2, 3)
+    Cache(workdir, "source")({"stage": "hog"}, refuse)

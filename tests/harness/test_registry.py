@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,61 @@ def test_the_source_hash_follows_a_pipelines_own_imports(workdir: Path) -> None:
     assert first != second
     file.write_text('"""A."""\ndef build(*, a=2): ...\n')
     assert Registry([str(file)]).find("pipeline", "mine").source_hash not in (first, second)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "line"),
+    [
+        ("mypkg.pipe", "from . import feats"),
+        ("mypkg.pipe", "from mypkg.feats import x"),
+        ("mypkg.pipe", "from .sub.deep import x"),
+        ("alone", "import helper"),
+    ],
+)
+def test_the_source_hash_follows_a_plugins_own_package_or_folder(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, plugin: str, line: str
+) -> None:
+    files = {
+        name: workdir / name
+        for name in ("mypkg/__init__.py", "mypkg/feats.py", "mypkg/sub/__init__.py", "mypkg/sub/deep.py", "helper.py")
+    }
+    for file in files.values():
+        file.parent.mkdir(exist_ok=True, parents=True)
+        file.write_text("x = 1\n")
+    source = workdir / f"{plugin.replace('.', '/')}.py"
+    source.write_text(f'"""A."""\n{line}\nimport torch\ndef build(*, a=1): ...\n')
+    monkeypatch.setattr("sys.path", [str(workdir), *sys.path])
+    monkeypatch.delitem(sys.modules, "mypkg", raising=False)
+    entry = Registry([plugin]).entries["pipeline"][plugin.rpartition(".")[2]]
+    before = entry.source_hash
+    reached = {"feats": "mypkg/feats.py", "deep": "mypkg/sub/deep.py", "helper": "helper.py"}
+    (named,) = [file for word, file in reached.items() if word in line]
+    for name, file in files.items():
+        file.write_text("x = 2\n")
+        assert (entry.source_hash != before) == (name == named)
+        file.write_text("x = 1\n")
+
+
+def test_a_module_in_the_working_folder_is_a_plugin(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the path does not hold that folder, as under the installed command."""
+    monkeypatch.setattr("sys.path", [place for place in sys.path if place not in ("", str(workdir))])
+    (workdir / "my_mod.py").write_text('"""Mine."""\nFAMILY = "x"\nimport beside_my_mod\ndef build(*, a=1): ...\n')
+    (workdir / "beside_my_mod.py").touch()
+    assert Registry(["my_mod"]).find("pipeline", "my-mod").load().build
+    (workdir / "my_pkg").mkdir()
+    (workdir / "my_pkg" / "__init__.py").write_text('"""Mine."""\ndef build(*, a=1): ...\n')
+    assert "my-pkg" in Registry(["my_pkg"]).names("pipeline")
+
+
+def test_a_pipeline_of_an_entry_point_is_known_once_it_is_imported(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workdir / "far_off.py").write_text('"""From afar."""\nFAMILY = "learned"\ndef build(*, a=1): ...\n')
+    monkeypatch.syspath_prepend(str(workdir))
+    point = metadata.EntryPoint("far-off", "far_off", "harness.pipelines")
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [point] if group == point.group else [])
+    entry = Registry().find("pipeline", "far-off")
+    assert entry.summary == "(not read before it is used)"
+    entry.load()
+    assert (entry.summary, entry.family) == ("From afar.", "learned")
 
 
 def test_a_folder_of_the_same_name_is_noticed(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

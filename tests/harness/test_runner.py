@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import random
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 import harness
 from harness import Split, UserError
+from harness import record as record_module
+from harness.cli import cli
 from harness.metrics import metrics
 from harness.record import Record, Runs
 from harness.request import resolve, resumable
@@ -213,3 +219,43 @@ def test_parameters_that_do_not_go_together_leave_no_run_behind(workdir: Path) -
     with pytest.raises(UserError, match="give one of the two"):
         harness.run("alexnet,epochs=3,updates=4", "digits")
     assert not (workdir / "runs").exists()
+
+
+def test_a_run_of_another_machine_is_dead_when_its_heart_has_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = Runs(Path("runs")).create("means", {"pipeline": "x"})
+    status = record.folder / "status.json"
+    status.write_text(json.dumps({**record.status, "host": "another", "pid": 1}))
+    assert record.state == "running"
+    os.utime(status, (0, time.time() - 2 * record_module.SILENCE))
+    assert record.state == "dead"
+    monkeypatch.setattr(record_module, "BEAT", 0.01)
+    with record.heartbeat():
+        deadline = time.monotonic() + 10
+        while record.state == "dead" and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert record.state == "running"
+
+
+def test_a_damaged_record_is_in_nobodys_way() -> None:
+    """It is shown, passed over by whoever looks for runs, and can be removed."""
+    result = harness.run(Means(), "digits", track=False)
+    for folder in ("half-copied", "no-status.unfinished"):
+        Path("runs", folder).mkdir()
+    runs = Runs(Path("runs"))
+    assert [record.run_id for record in runs.finished()] == [result.run_id]
+    assert runs.test_looks(result.name, result.test_digest) == 1
+    assert runs.find("no-status").state == "dead"
+    shown = CliRunner().invoke(cli, ["runs"]).output
+    assert "damaged" in shown
+    removed = CliRunner().invoke(cli, ["runs", "rm", "half-copied", "no-status"])
+    assert (removed.exit_code, len(runs.all())) == (0, 1)
+
+
+def test_runs_are_in_the_order_in_which_they_finished() -> None:
+    """Whatever is written to their folders later."""
+    first, second = (harness.run(Means(), "digits", seed=seed, track=False) for seed in (0, 1))
+    record = record_of(first)
+    finished = dataclasses.asdict(record_of(second).result) | {"finished": "2999-01-01T00:00:00+00:00"}
+    (record_of(second).folder / "result.json").write_text(json.dumps(finished))
+    record.save_links("table", "run")
+    assert [r.run_id for r in Runs(Path("runs")).finished()] == [first.run_id, second.run_id]

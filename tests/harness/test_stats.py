@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, bootstrap, chi2_contingency
+from scipy.stats import binomtest, bootstrap, chi2_contingency, permutation_test
 
 from harness.stats import (
     bootstrap_within_classes,
@@ -13,12 +13,11 @@ from harness.stats import (
     clopper_pearson,
     fewer_errors,
     holm,
-    mcnemar,
     normal_interval,
     paired_bootstrap,
     sampling_spread,
     seed_spread,
-    smallest_detectable,
+    sign_flip_test,
     wilson,
 )
 
@@ -29,10 +28,32 @@ def test_wilson_agrees_with_scipy(wrong: int, n: int) -> None:
     assert wilson(wrong, n) == pytest.approx((oracle.low, oracle.high), abs=1e-12)
 
 
-@pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (5, 15), (15, 5), (10, 10), (700, 900)])
-def test_mcnemar_is_the_binomial_test_of_the_discordant_pairs(b: int, c: int) -> None:
+def of_one_seed(only_a_wrong: int, only_b_wrong: int, n: int = 2000) -> np.ndarray:
+    return np.repeat([-1, 1, 0], [only_a_wrong, only_b_wrong, n - only_a_wrong - only_b_wrong])
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (5, 15), (15, 5), (10, 10), (700, 900), (10, 1500)])
+def test_for_one_seed_the_sign_flip_test_is_mcnemars(b: int, c: int) -> None:
+    """The binomial test of the discordant pairs."""
     oracle = binomtest(b, b + c).pvalue if b + c else 1.0
-    assert mcnemar(b, c) == pytest.approx(oracle, rel=1e-9)
+    assert sign_flip_test(of_one_seed(b, c))[0] == pytest.approx(oracle, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_sign_flip_test_is_that_of_scipy(seed: int) -> None:
+    """Of differences over several seeds, all 2^n signs tried."""
+    difference = np.random.default_rng(seed).choice([-3, -2, -1, 0, 1, 2, 3], size=11, p=[0.05, 0.1, 0.1, 0.1, 0.25, 0.25, 0.15])
+    oracle = permutation_test((difference,), np.sum, permutation_type="samples", n_resamples=np.inf).pvalue
+    p, smallest = sign_flip_test(difference)
+    assert p == pytest.approx(oracle, rel=1e-9)
+    sums = np.abs([np.dot(signs, difference) for signs in itertools.product([-1, 1], repeat=len(difference))])
+    shown = [total for total in np.unique(sums) if (sums >= total).mean() < 0.05]
+    assert smallest == (min(shown) if shown else None)
+
+
+def test_another_sign_is_the_same_p() -> None:
+    difference = np.array([3, 2, 2, -1, 1, 0, 0, 3, 1, 1])
+    assert sign_flip_test(difference) == sign_flip_test(-difference)
 
 
 def test_paired_bootstrap_agrees_with_scipy() -> None:
@@ -44,25 +65,25 @@ def test_paired_bootstrap_agrees_with_scipy() -> None:
     assert low < difference.mean() < high
 
 
-@pytest.mark.parametrize("discordant", [6, 20, 101, 3000])
-def test_smallest_detectable_is_the_edge_of_significance(discordant: int) -> None:
-    n = 10_000
-    smallest = smallest_detectable(discordant, n)
+@pytest.mark.parametrize("discordant", [6, 20, 101, 1500])
+def test_the_smallest_sum_is_the_edge_of_significance(discordant: int) -> None:
+    _, smallest = sign_flip_test(of_one_seed(0, discordant))
     assert smallest is not None
-    fewer = round((discordant - smallest * n) / 2)  # errors of the better side on the discordant images
-    assert mcnemar(fewer, discordant - fewer) < 0.05
-    assert mcnemar(fewer + 1, discordant - fewer - 1) >= 0.05
+    fewer = (discordant - smallest) // 2  # errors of the better side on the discordant images
+    assert sign_flip_test(of_one_seed(fewer, discordant - fewer))[0] < 0.05
+    assert sign_flip_test(of_one_seed(fewer + 1, discordant - fewer - 1))[0] >= 0.05
 
 
 def test_too_few_discordant_images_show_nothing() -> None:
-    assert smallest_detectable(5, 100) is None
-    assert mcnemar(0, 5) >= 0.05
+    p, smallest = sign_flip_test(of_one_seed(0, 5))
+    assert p >= 0.05
+    assert smallest is None
 
 
 @pytest.mark.parametrize("discordant", range(6, 40))
-def test_smallest_detectable_is_the_smallest_of_all_outcomes(discordant: int) -> None:
+def test_the_smallest_sum_is_the_smallest_of_all_outcomes(discordant: int) -> None:
     shown = [abs(discordant - 2 * b) for b in range(discordant + 1) if binomtest(b, discordant).pvalue < 0.05]
-    assert smallest_detectable(discordant, 100) == pytest.approx(min(shown) / 100)
+    assert sign_flip_test(of_one_seed(discordant, 0))[1] == min(shown)
 
 
 @pytest.mark.parametrize("confidence", [0.95, 0.999])

@@ -55,9 +55,10 @@ def build(
             )
         train += members[:train_per_class]
         test += members[train_per_class : train_per_class + test_per_class if test_per_class else None]
+    chosen = np.sort(train)
     return Dataset(
         title="caltech101",
-        train=whole.take(np.sort(train)),
+        train=whole.take(chosen[whole.rows[chosen] >= 0]),  # what cannot be decoded teaches nothing
         test=whole.take(np.sort(test)),
         remarks=(
             f"{whole.classes} classes, {train_per_class} training and "

@@ -10,6 +10,7 @@ where it does but cannot be used. A new layout is one new file. `FALLBACK = True
 
 from __future__ import annotations
 
+import os
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class Source(Protocol):
 
 def open_source(path: Path) -> Source:
     """The source at `path`, whatever its layout. Raises UserError where there is none, or where it lacks something."""
-    path = path.expanduser()
+    path = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 (absolute() keeps ..): fingerprints hold paths, however they were written
     if not path.exists():
         raise UserError(f"there is no folder or archive {path}")
     if path.is_dir() and not any(path.iterdir()):

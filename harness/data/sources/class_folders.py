@@ -22,13 +22,21 @@ LAYOUT = "train/CLASS/IMAGE and test/CLASS/IMAGE (or val/), or CLASS/IMAGE"
 def open_source(path: Path) -> Source | None:
     """Raises UserError where there are no class folders: nothing is tried after this."""
     tree = Tree(path)
-    names = [name for name in tree.names if is_image(name)]
+    seen = [name for name in tree.names if is_image(name)]
+    names = [name for name in seen if not is_debris(name)]
     images = classify(names)
     if not images:
         raise UserError(f"{path} holds no images in class folders; expected {LAYOUT} ({len(names)} image files seen)")
     outside = [name for name in names if name not in images]
     remarks = [f"{len(outside)} images outside of class folders are passed over, such as {outside[0]}"] if outside else []
+    if hidden := [name for name in seen if is_debris(name)]:
+        remarks.append(f"{len(hidden)} hidden files are passed over, such as {hidden[0]}")
     return ListedImages(tree, images, layout="class folders", remarks=remarks)
+
+
+def is_debris(name: str) -> bool:
+    """Whether it lies in what a system left there (`__MACOSX`, `.ipynb_checkpoints`, `._1.jpg`), which shows no class."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def classify(names: list[str]) -> dict[str, tuple[str, str]]:

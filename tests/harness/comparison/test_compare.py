@@ -15,6 +15,8 @@ from harness.comparison.compare import NoSuchRun, compare, compare_records
 from harness.contract import Result, Scores
 from harness.record import Record, Runs
 from harness.report.tables import comparison_markdown
+from harness.report.verdict import outcome, verdicts
+from harness.stats import sign_flip_test
 
 
 @pytest.fixture
@@ -144,7 +146,8 @@ def test_several_seeds_are_means_and_their_spread(fake: Callable[..., Record]) -
     assert row.top1_error_sd == pytest.approx(np.std([20, 30], ddof=1))
     # Over images: the mean of the seeds is wrong on 20, half wrong on 10, right on 70.
     assert row.top1_error_se == pytest.approx(100 * np.std([1.0] * 20 + [0.5] * 10 + [0.0] * 70, ddof=1) / 10)
-    assert row.p_value == pytest.approx(binomtest(0, 30).pvalue)  # of seed 0
+    assert row.p_value == pytest.approx(binomtest(0, 30).pvalue)  # the 30 that differ all differ to one side
+    assert row.smallest_detectable == pytest.approx(100 * sign_flip_test(np.array([-1] * 10 + [-2] * 20))[1] / 200)  # type: ignore[operator]
     exact = binomtest(25, 100).proportion_ci(method="exact")
     assert (row.top1_error_exact_low, row.top1_error_exact_high) == pytest.approx((100 * exact.low, 100 * exact.high))
     text = " ".join(str(table).split())
@@ -156,6 +159,24 @@ def test_several_seeds_are_means_and_their_spread(fake: Callable[..., Record]) -
     # Mean difference of each image: 20 agree, 10 differ by half, 20 by one, 4 by half, 46 agree.
     differences = [0.0] * 66 + [-0.5] * 14 + [-1.0] * 20
     assert both.top1_delta_image_se == pytest.approx(100 * np.std(differences, ddof=1) / 10)
+
+
+def test_p_is_of_the_means_that_the_delta_is_of(fake: Callable[..., Record]) -> None:
+    """Seed 0 is worse and the other two are better by more."""
+    table = compare_records([[fake("a", seed, 40) for seed in range(3)], [fake("b", 0, 50), fake("b", 1, 20), fake("b", 2, 20)]])
+    row = table.rows[1]
+    assert row.top1_delta == pytest.approx(-10)
+    assert row.p_value == pytest.approx(sign_flip_test(np.array([1] * 10 + [-2] * 20))[0])
+    assert outcome(row) == "better"
+    assert "exact sign-flip p" in verdicts(table)[0]
+
+
+def test_runs_of_other_code_or_tune_are_not_averaged_with_the_latest(made: dict[str, Result], plugin: str) -> None:
+    later = harness.run("nearest-mean", "digits", tune=0, track=False, plugins=[plugin])
+    assert compare("nearest-mean", made["linear"], plugins=[plugin], allow_different_train=True).rows[0].run_ids == (later.run_id,)
+    Path(plugin).write_text(Path(plugin).read_text() + "\n# changed\n")
+    changed = harness.run("nearest-mean", "digits", seed=1, track=False, plugins=[plugin])
+    assert compare("nearest-mean", made["linear"], plugins=[plugin]).rows[0].run_ids == (changed.run_id,)
 
 
 def test_several_pipelines_are_corrected_by_holm(fake: Callable[..., Record]) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 
 import harness
 from harness import UserError
+from harness.contract import Split
 from harness.data import prepare as prepare_module
 from harness.data.sources import open_source
 from harness.data.sources.class_folders import classify
@@ -36,6 +37,33 @@ def test_class_folders_alone() -> None:
     images = classify(["photos/cat/1.jpg", "photos/dog/x/2.jpg"])
     assert list(images.values()) == [("all", "cat"), ("all", "dog")]
     assert list(classify(["cat/1.jpg", "dog/2.jpg"]).values()) == [("all", "cat"), ("all", "dog")]
+
+
+def test_what_a_system_left_there_shows_no_class(workdir: Path, pictures: Pictures) -> None:
+    root = pictures(workdir / "photos", {"train/cat": 12, "train/dog": 12, "test/cat": 3, "test/dog": 3})
+    for name in ("__MACOSX/photos/train/cat/._1.png", "train/cat/._1.png", "train/.ipynb_checkpoints/1.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"no picture")
+    source = open_source(root)
+    assert (source.class_names, len(source)) == (("cat", "dog"), 30)
+    assert source.remarks == ("3 hidden files are passed over, such as __MACOSX/photos/train/cat/._1.png",)
+
+
+def test_a_path_is_the_same_however_it_is_written(workdir: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = pictures(workdir / "photos", {"train/cat": 2, "train/dog": 2, "test/cat": 1, "test/dog": 1})
+    monkeypatch.chdir(root / "train")
+    prints = {open_source(Path(path)).fingerprint for path in (root, "..", "../../photos", root / "train" / "..")}
+    assert len(prints) == 1
+
+
+def test_parts_of_different_classes_are_refused(workdir: Path) -> None:
+    def split(*names: str) -> Split:
+        return Split.from_arrays(np.zeros((20, 8, 8, 3), np.uint8), np.arange(20) % len(names), class_names=names)
+
+    with pytest.raises(UserError, match="class 0 is 'cat' in the one, 'dog' in the other"):
+        harness.load_dataset((split("cat", "dog"), split("dog", "cat")))
+    with pytest.raises(UserError, match="2 and 3 classes"):
+        harness.load_dataset((split("cat", "dog"), split("cat", "dog", "emu")))
 
 
 def test_a_folder_and_a_tar_of_it_are_the_same_split(workdir: Path, pictures: Pictures) -> None:

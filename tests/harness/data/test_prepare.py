@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.dataset
 import pytest
@@ -77,6 +78,21 @@ def test_a_store_that_was_broken_off_and_finished_is_byte_equal(
         assert not (workdir / "b/stores/pets").exists()
     again = store_of(photos, root=workdir / "b", name="pets", size=32, workers=1)
     assert contents(again.folder) == contents(whole.folder)
+
+
+def test_a_shard_that_is_done_is_closed(photos: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ILSVRC has 1,300 of them, and a process may have 1,024 files open."""
+    monkeypatch.setattr(prepare_module, "ROWS", 2)
+    open_files = []
+
+    def progress(items: Any, **_: Any) -> Iterator[Any]:
+        for item in items:
+            open_files.append(psutil.Process().num_fds())
+            yield item
+
+    prepare(open_source(photos), workdir / "a", name="pets", size=32, progress=progress)
+    assert len(open_files) > 50
+    assert max(open_files) - open_files[0] < 8
 
 
 @pytest.mark.parametrize("nth", range(6))
