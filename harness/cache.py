@@ -22,7 +22,8 @@ class Cache:
     """Keeps what `make` returned under the hash of (source hash, key), and counts the seconds that hits save, on the wall and of processor:
     once for each key, and not for what this process made itself, since without a cache it would have kept that in memory.
 
-    Above `limit` bytes the files used longest ago go first. A full disk costs the saving, never the run.
+    Above `limit` bytes the files used longest ago go first, but none that this run has used: a fit that passes over more than that again
+    and again would else find nothing of it. A full disk costs the saving, never the run.
     """
 
     def __init__(self, folder: Path, source_hash: str, *, limit: int = LIMIT_BYTES) -> None:
@@ -53,18 +54,21 @@ class Cache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             save_arrays(path, arrays, {"seconds": str(spent.seconds), "cpu_seconds": str(spent.cpu_seconds), "key": text})
-            self._evict(keep=path)
+            self._evict()
         except OSError:
             pass
         return arrays
 
-    def _evict(self, keep: Path) -> None:
-        files = sorted((f for f in self.folder.glob("*.safetensors") if f != keep), key=lambda f: f.stat().st_mtime)
-        size = keep.stat().st_size + sum(f.stat().st_size for f in files)
-        for file in files:
+    def _evict(self) -> None:
+        found = {}
+        for file in self.folder.glob("*.safetensors"):
+            with suppress(FileNotFoundError):  # evicted by another process meanwhile
+                found[file] = file.stat()
+        size = sum(stat.st_size for stat in found.values())
+        for file in sorted(found.keys() - self._seen, key=lambda f: found[f].st_mtime):
             if size <= self.limit:
                 break
-            size -= file.stat().st_size
+            size -= found[file].st_size
             file.unlink(missing_ok=True)
 
 

@@ -109,7 +109,8 @@ class RunContext:
     def cache(self, key: Mapping[str, Any], make: Callable[[], State]) -> State:
         if self._cache is None:
             return make()
-        return self._cache({**key, "rank": self.rank, "world": self.world}, make)
+        arrays = self._cache({**key, "rank": self.rank, "world": self.world}, make)
+        return {name: array.to(self.device) for name, array in arrays.items()}
 
     def log(self, name: str, value: float, step: int) -> None:
         self.curves.setdefault(name, []).append((step, float(value)))

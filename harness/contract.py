@@ -208,8 +208,10 @@ class Split:
     def _batch(self, index: np.ndarray, images: torch.Tensor | list[torch.Tensor], device: torch.device | str) -> Batch:
         import torch
 
-        moved = images.to(device, non_blocking=True) if isinstance(images, torch.Tensor) else [i.to(device) for i in images]
-        return Batch(self.keys[index], moved, torch.from_numpy(index).to(device))
+        from harness.machine import moved
+
+        there = moved(images, device) if isinstance(images, torch.Tensor) else [moved(image, device) for image in images]
+        return Batch(self.keys[index], there, moved(torch.from_numpy(index), device))
 
     def take(self, index: np.ndarray) -> Split:
         """The images at these positions, in this order."""

@@ -21,14 +21,11 @@ from harness.errors import UserError
 def choose_device(name: str) -> torch.device:
     """`auto` takes a GPU where there is one. Raises UserError for a device that is not here."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
-    here = [
-        "cpu",
-        *(["mps"] if torch.backends.mps.is_available() else []),
-        *(f"cuda:{i}" for i in range(torch.cuda.device_count())),
-    ]
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if name not in here and not (name == "cuda" and torch.cuda.is_available()):
-        raise UserError(f"--device {name}: not on this machine; it has: auto, {', '.join(here)}")
+        why = "Apple's GPUs have no float64, in which sums are taken here" if name == "mps" else "not on this machine"
+        raise UserError(f"--device {name}: {why}; there are: auto, {', '.join(here)}")
     return torch.device(name)
 
 
@@ -36,8 +33,13 @@ def synchronize(device: torch.device) -> None:
     """Wait until the device has done what it was given, so that a clock may be read."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
+
+
+def moved(array: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """The array on the device. The host does not wait until a GPU has it: only pinned memory is copied beside the GPU's work."""
+    if torch.device(device).type == "cuda" and array.device.type == "cpu":
+        array = array.pin_memory()
+    return array.to(device, non_blocking=True)
 
 
 def cpu_seconds() -> float:

@@ -14,6 +14,7 @@ from harness.contract import Batch, Context, Split
 
 SIDE = 16  # pixels of a thumbnail: enough to tell 2 from 5, little enough to take a second for 50,000 images
 RIDGE = 1e-3  # of the mean squared norm of a thumbnail
+BATCH = 64  # images, each at its whole size, at a time
 KEEP = 0.5  # of the accuracy above chance: photographs keep about all of it, digits a quarter
 
 
@@ -28,7 +29,7 @@ def may_mirror(train: Split, tune: Split | None, context: Context) -> bool:
     size, labels = SIDE * SIDE + 1, torch.from_numpy(train.labels)
     gram = torch.zeros(size, size, dtype=torch.float64, device=context.device)
     moment = torch.zeros(size, train.classes, dtype=torch.float64, device=context.device)
-    for batch in train.batches(512, device=context.device):
+    for batch in train.batches(BATCH, device=context.device):
         thumbnails = _thumbnails(batch).double()
         targets = F.one_hot(labels[batch.index.cpu()], train.classes).to(context.device, torch.float64)
         gram += thumbnails.T @ thumbnails
@@ -39,7 +40,7 @@ def may_mirror(train: Split, tune: Split | None, context: Context) -> bool:
     weights = torch.linalg.solve(gram + ridge, moment)
     right = torch.zeros(2, dtype=torch.float64, device=context.device)
     truth = torch.from_numpy(tune.labels)
-    for batch in tune.batches(512, device=context.device):
+    for batch in tune.batches(BATCH, device=context.device):
         wanted = truth[batch.index.cpu()].to(context.device)
         for mirrored in (0, 1):
             scores = _thumbnails(batch, mirrored=bool(mirrored)).double() @ weights

@@ -18,7 +18,7 @@ from harness.cli import options
 @click.option("--classes", type=click.IntRange(2), default=1000, show_default=True, metavar="N", help="With --images.")
 @click.option("--image-size", type=click.IntRange(8), default=256, show_default=True, metavar="N", help="With --images: pixels a side.")  # fmt: skip
 @click.option("--on", "hardware", metavar="NAME", help="By a published throughput of benchmarks/throughputs.toml, not timed here.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
 @options.plugins
 @options.config
 @options.data_root

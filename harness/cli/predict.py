@@ -14,7 +14,7 @@ from harness.cli import options
 @click.command()
 @click.argument("run", shell_complete=options.complete_run)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
 @options.plugins
 @options.config
 @click.option("--json", "as_json", is_flag=True, help="One JSON array in place of CSV.")

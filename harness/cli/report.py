@@ -23,7 +23,7 @@ from harness.cli import options
     "--neighbours", type=click.IntRange(0), metavar="N", help="Training images to look for neighbours in; 0: none. [default: 5000]"
 )
 @click.option("--no-pictures", is_flag=True, help="Leave out the test images, which need the data set.")
-@click.option("--device", default="auto", show_default=True, help="Of the neighbours: auto, cpu, cuda, cuda:1, mps.")
+@click.option("--device", default="auto", show_default=True, help="Of the neighbours: auto, cpu, cuda, cuda:1.")
 @options.of_finished_runs
 def command(
     runs: tuple[str, ...],

@@ -12,7 +12,7 @@ from harness.cli import options
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=options.complete_run)
 @click.option("--views", default=1, show_default=True, help="Crops of each test image whose scores are averaged.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
 @options.plugins
 @options.config
 @options.data_root

@@ -38,7 +38,7 @@ T = TypeVar("T")
 @click.option(
     "--budget", metavar="TIME", help="Such as 20m or 1h30m: as many epochs as fit, timed once beforehand and kept in the spec."
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
 @click.option("--dry-run", is_flag=True, help="Stop after the resolved spec.")
 @click.option(
     "--resume",

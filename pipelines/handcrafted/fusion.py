@@ -18,8 +18,8 @@ def fusion_weights(scores: Tensor, labels: Tensor, context: Context) -> Tensor:
     scale: unlike the error rate it is smooth, so few images tell more.
     """
     free = torch.zeros(len(scores), dtype=torch.float64, device=scores.device, requires_grad=True)
-    spread = context.sum(scores.square().mean((1, 2), dtype=torch.float64).sum()[None]) / (len(scores) * context.world)
-    scaled = scores.double() / spread.sqrt()  # so that weights near 1 are the right order of magnitude to start from
+    squares, count = context.sum(torch.stack([scores.double().square().sum(), free.new_tensor(float(scores.numel()))]).detach())
+    scaled = scores.double() / (squares / count).sqrt()  # so that weights near 1 are the right order of magnitude to start from
     optimiser = torch.optim.LBFGS([free], max_iter=STEPS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:

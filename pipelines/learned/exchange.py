@@ -150,7 +150,9 @@ class Clock:
             yield item  # type: ignore[misc]
 
     def take(self) -> float:
-        """Seconds since this was last asked. The device must have done its work."""
+        """Seconds since this was last asked. Waits until a GPU has done what was timed."""
+        if self._events:
+            self._events[-1][1].synchronize()
         seconds = self._seconds + sum(begin.elapsed_time(end) for begin, end in self._events) / 1000
         self._seconds, self._events = 0.0, []
         return seconds

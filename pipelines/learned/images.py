@@ -76,7 +76,7 @@ class Resident:
         return len(self._pixels)
 
     def read(self, rows: np.ndarray) -> torch.Tensor:
-        return self._pixels[torch.from_numpy(rows).to(self._pixels.device)]
+        return self._pixels[torch.from_numpy(rows).to(self._pixels.device, non_blocking=True)]  # the host waits for no step before
 
 
 def _with_images(split: Split, images: Images) -> Split:

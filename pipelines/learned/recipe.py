@@ -61,7 +61,10 @@ RECIPE_CAFFE = replace(
 
 
 def cuda_convnet(layers: Layers) -> Recipe:
-    """The schedules in the parameter files of cuda-convnet; 11pct without folding in its validation batch half way."""
+    """The schedules that the parameter files of cuda-convnet name: 80sec (8 epochs, then the rate a tenth; of the end it says nothing), 18pct,
+    and 11pct, without folding in its validation batch half way; there the biases' rate stays, here it falls with the weights'. The files
+    of 19pct and 13pct name none: they have those of their neighbours 18pct and 11pct.
+    """
     until = {
         "80sec": (8, 10),
         "19pct": (120, 130, 140),

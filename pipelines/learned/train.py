@@ -207,13 +207,13 @@ class Trainer:
     def _guessing(self, loss: float) -> bool:
         """Whether the loss is that of equal guesses; says so once, and what to do."""
         guessing = math.log(self.task.train.classes)
-        if loss < STALLED * guessing:
+        if loss < STALLED * guessing or not guessing:  # of one class there is nothing to guess
             return False
         if not self.warned:
             self.warned = True
             log.warning(
                 "after %d updates the loss is %.3f, no better than equal guesses, ln(%d) = %.3f. Such a start can take long or last for ever: "
-                "if it does not end, try another seed, activation=relu, another rate, or He init (recipe=short, init=he)",
+                "if it does not end, try another seed, activation=relu, another rate, or He init (alexnet: recipe=short; cuda-convnet: init=he)",
                 self.updates, loss, self.task.train.classes, guessing,
             )  # fmt: skip
         return True
@@ -263,6 +263,10 @@ class Trainer:
         saved: State | None = self.context.checkpoint.load()
         if saved is None:
             return
+        if saved["noise"].shape != self.noise.get_state().shape:  # a generator's state is of one kind of device
+            raise UserError(
+                f"this run did not begin on a {self.context.device.type}; resume it on the kind of device that it began on (--device)"
+            )
         self.epoch, self.step, self.stalled = (int(number) for number in saved["position"])
         arrays = {name: saved[name] for name in _named(self.network)}
         _load(self.network, arrays)

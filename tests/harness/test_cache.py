@@ -72,12 +72,22 @@ def test_another_source_or_key_is_a_miss(workdir: Path, source: str, key: dict[s
 
 
 def test_the_oldest_go_when_the_limit_is_passed(workdir: Path) -> None:
+    for cell in range(5):
+        Cache(workdir, "source", limit=1000)({"cell": cell}, make)
+        time.sleep(0.01)
+    assert sum(file.stat().st_size for file in workdir.glob("*.safetensors")) <= 1000
+    Cache(workdir, "source", limit=1000)({"cell": 4}, refuse)
+
+
+def test_what_a_run_has_used_stays_for_it_whatever_the_limit(workdir: Path) -> None:
+    Cache(workdir, "source")({"cell": "of an earlier run"}, make)
     cache = Cache(workdir, "source", limit=1000)
     for cell in range(5):
         cache({"cell": cell}, make)
-        time.sleep(0.01)
-    assert sum(file.stat().st_size for file in workdir.glob("*.safetensors")) <= 1000
-    cache({"cell": 4}, refuse)
+    for cell in range(5):
+        cache({"cell": cell}, refuse)
+    with pytest.raises(AssertionError, match="made again"):
+        cache({"cell": "of an earlier run"}, refuse)
 
 
 def test_a_place_that_cannot_be_written_costs_nothing_but_the_saving(workdir: Path) -> None:

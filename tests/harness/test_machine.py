@@ -9,11 +9,13 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
+from harness import UserError
 from harness.context import RunContext
 from harness.distributed import Processes
-from harness.machine import Stopwatch, cpu_seconds
+from harness.machine import Stopwatch, choose_device, cpu_seconds
 
 CPU = torch.device("cpu")
 BUSY = "import time\nwhile time.process_time() < {}: pass\n"
@@ -23,6 +25,17 @@ def busy(seconds: float) -> None:
     ends = time.thread_time() + seconds
     while time.thread_time() < ends:
         pass
+
+
+def test_a_device_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apple's GPUs among them, which `auto` passes over."""
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(UserError, match="--device mps: Apple's GPUs have no float64"):
+        choose_device("mps")
+    with pytest.raises(UserError, match="--device cuda:7: not on this machine; there are: auto, cpu"):
+        choose_device("cuda:7")
 
 
 def test_threads_and_children_count_and_waiting_does_not() -> None:

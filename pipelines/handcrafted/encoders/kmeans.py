@@ -30,8 +30,10 @@ class Codebook:
         return self._closeness(rows).argmax(-1)
 
     def neighbours(self, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Squared distances of the rows (..., d) to their `count` nearest words, and those words: (..., count) each, nearest first."""
-        closeness, words = self._closeness(rows).topk(count)
+        """Squared distances of the rows (..., d) to their `count` nearest words, all if there are fewer, and those words: (..., count) each,
+        nearest first.
+        """
+        closeness, words = self._closeness(rows).topk(min(count, len(self.centres)))
         return (rows.square().sum(-1, keepdim=True) - 2 * closeness).clamp_(min=0), words
 
     def votes(self, rows: Tensor) -> Tensor:

@@ -206,6 +206,25 @@ def test_a_stalled_start_is_reported(monkeypatch, caplog):
     assert len(caplog.records) == 1
 
 
+def test_one_class_is_no_stalled_start(monkeypatch, caplog):
+    monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 1)
+    context = RunContext()
+    build(epochs=1).fit(
+        Split.from_arrays(np.zeros((12, 32, 32, 3), np.uint8), np.zeros(12, int), class_names=("one",)), None, context
+    )
+    assert not any("stalled" in note for note in context.notes)
+    assert not caplog.records
+
+
+def test_a_run_of_another_kind_of_device_is_told_where_to_go_on(tmp_path):
+    context = RunContext(checkpoint_folder=tmp_path)
+    fitted(context, epochs=1)
+    saved = context.checkpoint.load()
+    context.checkpoint.save({**saved, "noise": saved["noise"][:16]})  # as long as a CUDA generator's
+    with pytest.raises(UserError, match="did not begin on a cpu; resume it"):
+        fitted(RunContext(checkpoint_folder=tmp_path), epochs=1)
+
+
 def test_a_stalled_start_is_told_within_a_long_epoch(monkeypatch, caplog):
     with_recipe(monkeypatch, rate=1e-9, batch=2, init="published")  # 26 updates an epoch from weights that say next to nothing
     monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 8)

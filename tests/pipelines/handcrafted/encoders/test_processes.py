@@ -15,6 +15,7 @@ from harness.distributed import ALONE, Processes
 from pipelines.handcrafted.encoders.gmm import fit_gmm
 from pipelines.handcrafted.encoders.kmeans import fit_kmeans
 from pipelines.handcrafted.encoders.pca import fit_pca
+from pipelines.handcrafted.fusion import fusion_weights
 
 
 def learnt(share: np.ndarray, processes: Processes = ALONE) -> list[torch.Tensor]:
@@ -30,9 +31,15 @@ def shares(rows: np.ndarray) -> list[list[np.ndarray]]:
     return [[rows[::2], rows[1::2]], [rows, rows[:0]]]
 
 
+def fused(share: np.ndarray, processes: Processes = ALONE) -> torch.Tensor:
+    """How much each of two classifiers counts: their scores are the first four columns of the rows, the labels the signs of the first."""
+    scores = torch.from_numpy(share[:, :4]).reshape(-1, 2, 2).transpose(0, 1)
+    return fusion_weights(scores, torch.from_numpy((share[:, 0] < 0).astype(np.int64)), RunContext(processes=processes))
+
+
 def test_two_processes_learn_what_one_does(rows: np.ndarray, tmp_path: Path) -> None:
     mp.spawn(_learn_shares, args=(rows, tmp_path), nprocs=2)
-    alone = learnt(rows)
+    alone = [*learnt(rows), fused(rows)]
     for zero, other in zip(*(torch.load(tmp_path / f"{rank}.pt") for rank in range(2)), strict=True):
         for one, first, second in zip(alone, zero, other, strict=True):
             assert torch.equal(first, second)
@@ -42,5 +49,5 @@ def test_two_processes_learn_what_one_does(rows: np.ndarray, tmp_path: Path) -> 
 def _learn_shares(rank: int, rows: np.ndarray, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     processes = Processes(rank, 2, torch.device("cpu"))
-    torch.save([learnt(share[rank], processes) for share in shares(rows)], folder / f"{rank}.pt")
+    torch.save([[*learnt(share[rank], processes), fused(share[rank], processes)] for share in shares(rows)], folder / f"{rank}.pt")
     dist.destroy_process_group()

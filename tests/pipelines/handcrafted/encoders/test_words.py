@@ -59,6 +59,12 @@ def test_soft_votes_follow_the_kernel_over_the_nearest_words(
     np.testing.assert_allclose(codes, wanted, atol=1e-3)
 
 
+def test_fewer_words_than_a_soft_vote_has_neighbours(values: torch.Tensor, regions: torch.Tensor) -> None:
+    codebook = Codebook(torch.randn(2, D, generator=torch.Generator().manual_seed(0)))
+    few, as_many = (SoftBagOfWords(codebook, 0.7, neighbours=count)(values, regions) for count in (5, 2))
+    assert torch.equal(few, as_many)
+
+
 def test_a_soft_vote_far_from_all_words_is_still_one_vote(codebook: Codebook) -> None:
     votes = SoftBagOfWords(codebook, 1e-3)(torch.full((1, 1, D), 100.0), torch.ones(1, 1, dtype=torch.bool))
     torch.testing.assert_close(votes.sum(), torch.tensor(1.0))
