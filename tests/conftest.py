@@ -19,8 +19,11 @@ FAMILY = "hand-crafted"
 class NearestMean:
     def fit(self, train, tune, context):
         import torch
-        pixels = torch.cat([b.images.flatten(1).float() for b in train.batches(256)])
-        self.means = torch.stack([pixels[train.labels == c].mean(0) for c in range(train.classes)])
+        labels, sums, counts = torch.from_numpy(train.labels).to(context.device), 0, 0
+        for batch in train.batches(256, device=context.device):
+            mine = torch.nn.functional.one_hot(labels[batch.index], train.classes).float()
+            sums, counts = sums + mine.T @ batch.images.flatten(1).float(), counts + mine.sum(0)
+        self.means = context.sum(sums) / context.sum(counts)[:, None]
     def scores(self, batch):
         return -(batch.images.flatten(1).float()[:, None] - self.means).norm(dim=2)
     def state(self):

@@ -80,7 +80,7 @@ def footnotes(comparison: Comparison) -> list[str]:
     """What stands below the table, a line each."""
     lines = [
         f"{comparison.title}, n = {comparison.n_test:,} test images, test digest {comparison.test_digest}",
-        "delta in points against the first row, negative is better; smallest: the least difference this n can show (exact McNemar, 5 %)",
+        "delta in points against the first row, negative is better; smallest: the least that the test can show (5 %)",
         "views x models: averaged at test time; augmentation: of the training images; ?: not on record",
         *_statistics(comparison),
         *cost_notes(comparison.rows),
@@ -119,7 +119,7 @@ def _statistics(comparison: Comparison) -> list[str]:
                 f"{row.top1_delta_image_se:.2f} from test images, which alone the intervals are of"
             )
     if len(rows) > 2:
-        lines.append(f"Holm p: McNemar's, adjusted for {len(rows) - 1} pipelines tested against {rows[0].label}")
+        lines.append(f"Holm p: that p, adjusted for {len(rows) - 1} pipelines tested against {rows[0].label}")
     return lines
 
 

@@ -38,7 +38,7 @@ def verdict(row: Row, reference: Row, n: int) -> str:
     least = (
         "the two disagree on too few of them for any difference to show"
         if row.smallest_detectable is None
-        else f"a difference below {row.smallest_detectable:.2f} points cannot show on so many"
+        else f"on as many as the two disagree on a difference below {row.smallest_detectable:.2f} points cannot show"
     )
     return f"{n:,} test images cannot tell {name} from {reference_name}: {errors}, {_points(row.top1_delta or 0)} ({tests}{seeds}); {least}."
 

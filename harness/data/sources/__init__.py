@@ -65,11 +65,12 @@ class Source(Protocol):
 
 def open_source(path: Path) -> Source:
     """The source at `path`, whatever its layout. Raises UserError where there is none, or where it lacks something."""
-    path = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 (absolute() keeps ..): fingerprints hold paths, however they were written
+    path = path.expanduser()
     if not path.exists():
         raise UserError(f"there is no folder or archive {path}")
     if path.is_dir() and not any(path.iterdir()):
         raise UserError(f"the folder {path} is empty")
+    path = Path(os.path.abspath(path))  # noqa: PTH100 (absolute() keeps ..): fingerprints hold paths, however they were written
     for module in layouts():
         source: Source | None = module.open_source(path)
         if source is not None:

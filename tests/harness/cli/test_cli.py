@@ -149,6 +149,13 @@ def test_dry_run_stops_after_the_resolved_spec(plugin: str) -> None:
     assert not Path("runs").exists()
 
 
+def test_a_first_run_is_told_how_long_it_took_elsewhere() -> None:
+    """By `benchmarks/reference_times.toml`, for exactly the pipeline and data that it is of."""
+    assert "this machine may differ" in harness("run", "--pipeline", "hog-svm", "--dry-run")
+    for other in ("--pipeline", "hog-svm,c=3"), ("--pipeline", "hog-svm", "--limit", "100"), ("--pipeline", "lbp-svm"):
+        assert "no earlier run" in harness("run", *other, "--dry-run")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -157,7 +164,7 @@ def test_dry_run_stops_after_the_resolved_spec(plugin: str) -> None:
         (["run", "--pipeline", "alxnet"], "did you mean 'alexnet'"),
         (["run", "--pipeline", "hog-svm,cel=3"], "did you mean 'cell'"),
         (["run", "--pipeline", "hog-svm", "--dataset", "./nowhere"], "there is no folder or archive ./nowhere"),
-        (["run", "--pipeline", "hog-svm", "--device", "tpu"], "--device tpu: not on this machine; it has: auto, cpu"),
+        (["run", "--pipeline", "hog-svm", "--device", "tpu"], "--device tpu: not on this machine; there are: auto, cpu"),
         (["run", "--pipeline", "alexnet", "--budget", "20 minutes"], "write 90s, 20m"),
         (["run", "--pipeline", "hog-svm", "--budget", "20m"], "hog-svm does not learn in epochs"),
         (["run", "--pipeline", "alexnet", "--budget", "20m", "--resume"], "keeps its number of epochs"),

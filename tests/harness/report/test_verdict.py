@@ -34,7 +34,7 @@ def test_what_so_many_images_cannot_tell(rows) -> None:
     unclear = replace(b, p_value=0.3, p_holm=0.3, top1_delta_high=0.5)
     assert verdict(unclear, a, 500) == (
         "500 test images cannot tell new from old: 9.50 % top-1 error against 12.00 %, 2.50 points fewer (95 % interval from 4.00 fewer "
-        "to 0.50 more; exact McNemar p = 0.300); a difference below 1.20 points cannot show on so many."
+        "to 0.50 more; exact McNemar p = 0.300); on as many as the two disagree on a difference below 1.20 points cannot show."
     )
     same = replace(b, top1_delta=0.0, top1_delta_low=0.0, top1_delta_high=0.0, p_value=1.0, p_holm=1.0, smallest_detectable=None)
     assert "no difference (95 % interval of nothing but 0" in verdict(same, a, 500)

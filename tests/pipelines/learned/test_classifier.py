@@ -8,6 +8,8 @@ from harness.context import RunContext
 from harness.contract import Pipeline, Split
 from pipelines import cuda_convnet
 from pipelines.alexnet import build
+from pipelines.learned.layers import Dropout
+from pipelines.learned.normalisation import BatchNorm, LocalResponseNorm
 from pipelines.learned.recipe import RECIPE_2012
 
 
@@ -219,6 +221,61 @@ def test_switches(options):
     pipeline = build(epochs=1, **options)
     pipeline.fit(split(), None, RunContext())
     assert pipeline.scores(batch()).shape == (5, 3)
+
+
+def network(**options):
+    with torch.device("meta"):
+        return build(**options).design.network(1000, 256)
+
+
+def of_type(made, kind):
+    return [layer for layer in made.modules() if isinstance(layer, kind)]
+
+
+@pytest.mark.parametrize(
+    ("switch", "look", "off", "on"),
+    [
+        ({"lrn": False}, lambda made: len(of_type(made, LocalResponseNorm)), 2, 0),
+        ({"lrn_alpha": "code"}, lambda made: round(of_type(made, LocalResponseNorm)[0].alpha * 1e5), 10, 2),
+        ({"pool": "plain"}, lambda made: [pool.kernel_size for pool in of_type(made, torch.nn.MaxPool2d)], [3, 3, 3], [2, 2, 2]),
+        ({"activation": "tanh"}, lambda made: len(of_type(made, torch.nn.Tanh)), 0, 7),
+        ({"activation": "sigmoid"}, lambda made: len(of_type(made, torch.nn.Sigmoid)), 0, 7),
+        ({"dropout": 0.3}, lambda made: [layer.p for layer in of_type(made, Dropout)], [0.5, 0.5], [0.3, 0.3]),
+        ({"batch_norm": True}, lambda made: len(of_type(made, BatchNorm)), 0, 7),
+        ({"columns": 1}, lambda made: [conv.groups for conv in of_type(made, torch.nn.Conv2d)], [1, 2, 1, 2, 2], [1, 1, 1, 1, 1]),
+        ({"columns": "half"}, lambda made: [conv.out_channels for conv in of_type(made, torch.nn.Conv2d)], [96, 256, 384, 384, 256], [48, 128, 192, 192, 256]),
+        ({"depth": 3}, lambda made: len(of_type(made, torch.nn.Conv2d)), 5, 3),
+        ({"order": "code"}, lambda made: [name for name, _ in made.named_children()][:4], ["conv1", "act1", "norm1", "pool1"], ["conv1", "norm1", "pool1", "act1"]),
+    ],
+    ids=lambda value: ",".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
+)  # fmt: skip
+def test_a_switch_changes_the_network_as_it_says(switch, look, off, on):
+    assert (look(network()), look(network(**switch))) == (off, on)
+
+
+@pytest.mark.parametrize(
+    ("switch", "value"),
+    [("optimizer", "adamw"), ("optimizer", "sgd"), ("schedule", "cosine"), ("schedule", "step"), ("rate", 0.5), ("weight_decay", 0.25), ("epochs", 7)],
+)  # fmt: skip
+def test_a_switch_changes_the_recipe_as_it_says(switch, value):
+    plain, changed = (build(**options).design.recipe(1000, 256) for options in ({}, {switch: value}))
+    assert getattr(changed, switch) == value != getattr(plain, switch)
+
+
+@pytest.mark.parametrize(
+    ("switch", "steps"),
+    [
+        ({}, ["Centre", "RandomCrop", "RandomFlip", "ColourNoise", "Scale"]),
+        ({"crops": False}, ["Centre", "CentreCrop", "RandomFlip", "ColourNoise", "Scale"]),
+        ({"colour": False}, ["Centre", "RandomCrop", "RandomFlip", "Scale"]),
+        ({"colour_scale": "code"}, ["Centre", "RandomCrop", "RandomFlip", "ColourNoise / 1.1", "Scale"]),
+    ],
+)  # fmt: skip
+def test_a_switch_changes_the_augmentation_as_it_says(fitted, switch, steps):
+    pipeline = build(**{"epochs": 1, "flip": True, **switch})
+    pipeline.load(fitted.state())
+    shrinks = [f" / {step.shrink}" if getattr(step, "shrink", 1.0) != 1 else "" for step in pipeline._augmentation()]
+    assert [type(step).__name__ + shrink for step, shrink in zip(pipeline._augmentation(), shrinks, strict=True)] == steps
 
 
 def test_the_embedding_is_what_the_logits_are_made_of(fitted):

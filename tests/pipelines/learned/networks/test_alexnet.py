@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 
+from pipelines.alexnet import build
 from pipelines.learned.networks.alexnet import FULL, ONE_TOWER, alexnet, small
 from pipelines.learned.noise import BatchNoise
 from pipelines.learned.normalisation import LocalResponseNorm
@@ -201,8 +202,7 @@ def test_weights_decay_and_biases_do_not():
 
 
 def test_narrow_layers_start_with_the_signals_of_the_wide_ones():
-    narrow = alexnet(small(28), crop=28, classes=10)
-    narrow.start_like(full())
+    narrow = build(recipe="2012").design.network(10, 32)
     narrow.initialise("published", torch.Generator().manual_seed(0))
     # fan-ins by hand, of the paper's layer and of the narrow one
     fans = {
@@ -217,10 +217,7 @@ def test_a_narrow_network_with_such_a_start_tells_images_apart():
     """With the paper's deviations the logits of all images are the same to some digits, and training stays at ln(classes)."""
     images = 64 * torch.randn(32, 3, 28, 28, generator=torch.Generator().manual_seed(1))
     spreads = []
-    for like_the_wide in (False, True):
-        network = alexnet(small(28), crop=28, classes=10)
-        if like_the_wide:
-            network.start_like(full())
+    for network in alexnet(small(28), crop=28, classes=10), build(recipe="2012").design.network(10, 32):
         network.initialise("published", torch.Generator().manual_seed(0))
         with torch.no_grad():
             logits = network(images)
