@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.memory import peak_megabytes
 from harness.contract import Result, Scores
 from harness.files import write_json
 from harness.metrics import errors
@@ -70,8 +71,7 @@ def measure(folder: Path, arguments: list[str]) -> tuple[float, float, str]:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(process.returncode)
-    kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return time.perf_counter() - started, kilobytes / 1024, printed
+    return time.perf_counter() - started, peak_megabytes(usage), printed
 
 
 def main() -> int:

@@ -3,7 +3,7 @@
 Question  losses of `torchrun --nproc-per-node 2 -m harness run` with parallel=data, model and hybrid, against one process, epoch by epoch;
           and of the wall time of an epoch the shares of exchange (over gloo, waiting for the other process included), of waiting for images
           and of computing
-Decision  losses of the first epoch equal to TOLERANCE. The default is a rate at which the loss falls but float32 sums in another order do not yet
+Decision  losses of all epochs asked for equal to TOLERANCE. The default is a rate at which the loss falls but float32 sums in another order do not yet
           grow apart; at higher rates and over more epochs they do, as those of any two orders of summation (0.003 of the loss
           in the second epoch at a rate of 0.01): that the gradients are the same is tested in float64
 Each process has as many threads as --threads says: 2 processes of 1 thread share two cores as one process of 2 threads does.

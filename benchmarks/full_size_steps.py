@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from benchmarks.memory import peak_megabytes
 from harness.context import FileCheckpoint, RunContext
 from harness.contract import Batch, Split
 from harness.data.decode import decode
@@ -79,7 +80,7 @@ class OneBatchPipeline(NetworkPipeline):
             yield item
             done = self.trainer.step
             loss, seconds = float(self.trainer.sums[done - 1, 0]), time.perf_counter() - started
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            peak = round(peak_megabytes(resource.getrusage(resource.RUSAGE_SELF)) * 2**20)
             print(f"step {done} {loss!r} {seconds:.2f} {peak}", flush=True)
 
 

@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.memory import peak_megabytes
+
 SPEC = "vgg2012,components=16,step=8,solver=streamed,c=10,flip=false"
 CLASSES, SIDE = 10, 96
 SIZES = (5_000, 10_000, 100_000)
@@ -68,7 +70,7 @@ def fit(count: int, results: multiprocessing.Queue[tuple[float, float]]) -> None
         started = time.perf_counter()
         build(**values).fit(train, None, RunContext(cache=Cache(Path(folder), "benchmark")))
         seconds = time.perf_counter() - started
-    results.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, seconds))
+    results.put((peak_megabytes(resource.getrusage(resource.RUSAGE_SELF)), seconds))
 
 
 def measured(count: int) -> tuple[float, float]:

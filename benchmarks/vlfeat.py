@@ -67,11 +67,6 @@ def unavailable() -> str | None:
     return None
 
 
-def set_threads(threads: int) -> None:
-    """How many threads VLFeat may use; 1 at first."""
-    library().set_threads(threads)
-
-
 def dsift(
     images: Floats, *, step: int, bin_size: int, first: int = 0, flat: bool = True, window: float = 1.5
 ) -> tuple[Floats, Floats, Floats]:
