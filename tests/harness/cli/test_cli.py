@@ -254,10 +254,11 @@ def test_a_run_that_is_stopped_or_killed_is_marked_and_resumes(slow: list[str], 
     assert record.result.top1_error == pytest.approx(100 - 100 * (record.scores().labels == 0).mean())
 
 
-def test_two_processes_give_the_scores_of_one(workdir: Path) -> None:
+@pytest.mark.parametrize("pipeline", ["hog-svm,c=0.01", "alexnet,updates=6,views=1,flip=false"])
+def test_two_processes_give_the_scores_of_one(workdir: Path, pipeline: str) -> None:
     """Both families, under torchrun over gloo."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "harness"]
-    arguments = ["run", "--pipeline", "hog-svm,c=0.01", "--limit", "300", "--limit-test", "101", "--json"]
+    arguments = ["run", "--pipeline", pipeline, "--limit", "300", "--limit-test", "101", "--json"]
     alone = json.loads(harness(*arguments).splitlines()[-1])
     done = subprocess.run([*torchrun, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
