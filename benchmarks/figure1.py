@@ -19,8 +19,8 @@ It is no target. Nothing here is to be tuned towards it: another start, scale of
 Products are in bfloat16 where the device has it, in the full passes too: after one epoch at 0.003 these told 44.384 %, in float32 44.376 %.
 On a CPU each core learns a curve of its own, which uses two of them whole where one step on both gains half as much. An epoch of 50,000
 images with its full pass takes 30 s of a core of an AMD EPYC that multiplies bfloat16, 69 s of one that does not. Curves are kept after
-every turn in a JSON file beside the picture. The same command goes on where it was stopped or killed, for which it learns again what was
-under way; `--hours` is by the clock, of all that the file took.
+every turn in a JSON file beside the picture, and weights in a folder: the same command goes on where it was stopped or killed. `--hours`
+is by the clock, of all that the file took.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Literal
@@ -42,7 +41,7 @@ from torch.nn import functional as F
 
 from harness.data.load import load_dataset
 from harness.errors import UserError
-from harness.files import write_json
+from harness.files import load_arrays, save_arrays, write_json
 from harness.machine import choose_device, describe_machine
 from harness.progress import duration
 from pipelines.learned.images import square
@@ -108,14 +107,18 @@ class Images:
         return self.pixels[index].float() - self.mean
 
 
-def training_errors(curve: Curve, images: Images) -> Iterator[float]:
-    """After each epoch the error on all training images in percent, for ever; ends where the loss is no longer a number."""
+def training_errors(curve: Curve, images: Images, kept: Path) -> Iterator[float]:
+    """The error on all training images in percent after each epoch that `curve` has not yet, for ever; ends where the loss is no longer a
+    number. What it takes to go on after a kill is in the file `kept`; without it those epochs are learnt again.
+    """
     generator = torch.Generator().manual_seed(curve.seed)
     network = cuda_convnet("19pct", classes=images.classes, activation=curve.activation)
     network.initialise(INIT, generator)
     network.to(images.pixels.device)
     groups: list[dict[str, Any]] = [{"params": group.parameters, "lr": curve.rate * group.rate} for group in network.groups()]
     optimiser = torch.optim.SGD(groups, momentum=MOMENTUM)
+    errors = resume(kept, network, optimiser, generator) if kept.exists() else []
+    yield from errors[len(curve.errors) :]
     while True:
         total = torch.zeros((), device=images.pixels.device)
         for index in torch.randperm(len(images.labels), generator=generator).to(images.pixels.device).split(BATCH):
@@ -128,7 +131,30 @@ def training_errors(curve: Curve, images: Images) -> Iterator[float]:
             total += loss.detach()
         if not math.isfinite(float(total)):
             return
-        yield full_pass(network, images)
+        known = len(errors) < len(curve.errors)
+        errors.append(curve.errors[len(errors)] if known else full_pass(network, images))
+        keep(kept, network, optimiser, generator, errors)
+        if not known:
+            yield errors[-1]
+
+
+def keep(path: Path, network: torch.nn.Module, optimiser: torch.optim.SGD, generator: torch.Generator, errors: list[float]) -> None:
+    """Weights, velocities and the order to come, after so many epochs."""
+    velocities = {f"velocity.{i}": slot["momentum_buffer"] for i, slot in optimiser.state_dict()["state"].items()}
+    path.parent.mkdir(exist_ok=True)
+    save_arrays(path, {**network.state_dict(), **velocities, "order": generator.get_state()}, {"errors": json.dumps(errors)})
+
+
+def resume(path: Path, network: torch.nn.Module, optimiser: torch.optim.SGD, generator: torch.Generator) -> list[float]:
+    """The errors of the epochs that are done."""
+    arrays, facts = load_arrays(path)
+    network.load_state_dict({name: arrays[name] for name in network.state_dict()})
+    slots = {
+        int(name.rpartition(".")[2]): {"momentum_buffer": array} for name, array in arrays.items() if name.startswith("velocity.")
+    }
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
+    generator.set_state(arrays["order"])
+    return list(json.loads(facts["errors"]))
 
 
 @torch.inference_mode()
@@ -144,7 +170,7 @@ def full_pass(network: torch.nn.Module, images: Images) -> float:
 
 
 class Study:
-    """The curves so far, kept in `path`.
+    """The curves so far, kept in `path`, and in a folder beside it what those under way go on from.
 
     hours   that all of it may take, by the clock
     epochs  that a curve may take
@@ -167,7 +193,7 @@ class Study:
                     return
                 for curve in due:
                     if curve.arm not in trainings:
-                        trainings[curve.arm] = islice(training_errors(curve, images), len(curve.errors), None)
+                        trainings[curve.arm] = training_errors(curve, images, self._kept(curve))
                 started = time.perf_counter()
                 after = list(pool.map(lambda curve: epoch(curve, trainings[curve.arm]), due))
                 self.seconds += time.perf_counter() - started
@@ -217,7 +243,13 @@ class Study:
         done = sum(len(curve.errors) for curve in self.curves.values())
         return math.ceil(curves / workers) * sum(curve.seconds for curve in self.curves.values()) / max(1, done)
 
+    def _kept(self, curve: Curve) -> Path:
+        return self.path.with_suffix("") / f"{curve.name.replace(', ', '-').replace(' ', '_')}.safetensors"
+
     def _keep(self) -> None:
+        for curve in self.curves.values():
+            if curve.ended not in ("under way", "epochs"):
+                self._kept(curve).unlink(missing_ok=True)
         kept = {"facts": self.facts, "seconds": self.seconds, "curves": [asdict(curve) for curve in self.curves.values()]}
         write_json(self.path, kept)
 

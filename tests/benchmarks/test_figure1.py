@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from benchmarks import figure1
 from benchmarks.figure1 import Curve, Images, Study, findings, full_pass, main, training_errors
 from harness.errors import UserError
+from harness.files import load_arrays
 from pipelines.learned.networks.cuda_convnet import cuda_convnet
 
 NONE = Images(torch.zeros(0), torch.zeros(0), torch.zeros(0), 0)  # curves made by hand look at no image
@@ -29,10 +31,10 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Errors that fall in a straight line from 100 to 25 %, for seed s in s epochs more; the highest rate of ReLU diverges. Which ones ran."""
     begun = []
 
-    def errors(curve: Curve, images: Images) -> Iterator[float]:
+    def errors(curve: Curve, images: Images, kept: Path) -> Iterator[float]:
         begun.append(curve.name)
         epochs = EPOCHS[curve.activation, curve.rate] + curve.seed
-        return iter(()) if math.isinf(epochs) else (100 - 75 * done / epochs for done in itertools.count(1))
+        return iter(()) if math.isinf(epochs) else (100 - 75 * done / epochs for done in itertools.count(len(curve.errors) + 1))
 
     monkeypatch.setattr(figure1, "training_errors", errors)
     return begun
@@ -86,6 +88,7 @@ def test_trainings_side_by_side_tell_what_one_alone_tells(workdir: Path, monkeyp
     alone.run(1, few_images(), workers=1)
     beside.run(1, few_images(), workers=2)
     assert len(alone.curves) == 4
+    assert not list((workdir / "1").iterdir())  # all have ended: nothing is left to go on from
     assert {arm: curve.errors for arm, curve in alone.curves.items()} == {arm: curve.errors for arm, curve in beside.curves.items()}
 
 
@@ -119,7 +122,7 @@ def test_the_end_of_its_time(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """Of 52 minutes, an epoch taking one: six turns of eight, after which the next would be over."""
     clock = [0.0]
 
-    def errors(curve: Curve, images: Images) -> Iterator[float]:
+    def errors(curve: Curve, images: Images, kept: Path) -> Iterator[float]:
         while True:
             clock[0] += 60
             yield 60.0
@@ -177,19 +180,42 @@ def few_images(n: int = 48) -> Images:
     return Images(images, torch.from_numpy(labels), images.float().mean(0), 2)
 
 
-@pytest.mark.parametrize("activation", figure1.ACTIVATIONS)
-def test_few_images_are_learnt_by_heart(activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps and a start with which few images are learnt in few epochs."""
     monkeypatch.setattr(figure1, "INIT", "he")
     monkeypatch.setattr(figure1, "BATCH", 8)
+
+
+def learnt(curve: Curve, kept: Path, epochs: int = 8) -> list[float]:
+    return list(itertools.islice(training_errors(curve, few_images(), kept), epochs))
+
+
+@pytest.mark.parametrize("activation", figure1.ACTIVATIONS)
+def test_few_images_are_learnt_by_heart(activation: str, quick: None, workdir: Path) -> None:
     curve = Curve(activation, 0.0003, 0)  # type: ignore[arg-type]
-    errors = list(itertools.islice(training_errors(curve, few_images()), 8))
+    errors = learnt(curve, workdir / "a")
     assert min(errors) < 10
-    assert errors == list(itertools.islice(training_errors(curve, few_images()), 8))
-    assert errors != list(itertools.islice(training_errors(Curve(activation, 0.0003, 1), few_images()), 8))  # type: ignore[arg-type]
+    assert errors == learnt(curve, workdir / "b")
+    assert errors != learnt(Curve(activation, 0.0003, 1), workdir / "c")  # type: ignore[arg-type]
 
 
-def test_a_training_that_diverges_ends() -> None:
-    assert len(list(itertools.islice(training_errors(Curve("relu", 1e9, 0), few_images()), 9))) < 9
+@pytest.mark.parametrize("told", [0, 1, 2, 3])
+def test_a_training_goes_on_from_what_it_kept(told: int, quick: None, workdir: Path) -> None:
+    """After three epochs, of which the study heard of so many before it was killed; without the file they are learnt again."""
+    curve = Curve("tanh", 0.0003, 0)
+    whole = learnt(curve, workdir / "whole", 6)
+    learnt(curve, workdir / "kept", 3)
+    known = replace(curve, errors=tuple(whole[:told]))
+    assert learnt(known, workdir / "kept", 6 - told) == whole[told:] == learnt(known, workdir / "none", 6 - told)
+    assert load_arrays(workdir / "kept")[0].keys() == load_arrays(workdir / "whole")[0].keys()
+    assert all(
+        torch.equal(array, load_arrays(workdir / "whole")[0][name]) for name, array in load_arrays(workdir / "kept")[0].items()
+    )
+
+
+def test_a_training_that_diverges_ends(workdir: Path) -> None:
+    assert len(learnt(Curve("relu", 1e9, 0), workdir / "kept", 9)) < 9
 
 
 def test_the_error_is_of_all_images_in_a_full_pass(monkeypatch: pytest.MonkeyPatch) -> None:
