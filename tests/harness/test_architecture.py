@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.registry import ROOT
@@ -51,8 +54,19 @@ COMMANDS = (
 )
 
 
-@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+@pytest.fixture
+def recorded_pair(make_run: Callable[..., Any], workdir: Path) -> None:
+    """Runs `a` and `b` of 40 images, enough for a table."""
+    for name, shift in ("a", 0), ("b", 1):
+        machine = {"cpu": "two cores", "cores": 2, "memory_gb": 24, "device": "cpu"}
+        _, folder = make_run(workdir, run_id=name, pipeline=name, name=name, n_test=40, machine=machine)
+        labels = np.arange(40) % 10
+        scores = np.eye(10, dtype=np.float32)[(labels + shift * (np.arange(40) < 8)) % 10]
+        np.savez(folder / "scores.npz", keys=np.array([f"{i:016x}" for i in range(40)]), labels=labels, scores=scores)
+
+
+@pytest.mark.parametrize("arguments", [*COMMANDS, ["compare", "a", "b"], ["compare", "a", "b", "--published"]], ids=" ".join)
+def test_light_commands_import_nothing_heavy(arguments: list[str], recorded_pair: None) -> None:
     code = (
         "import sys; sys.argv = ['harness', *sys.argv[1:]]\n"
         "from harness.__main__ import main\n"
@@ -62,6 +76,7 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert "HEAVY []" in done.stdout, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+    assert "McNemar" in done.stdout or arguments[:2] != ["compare", "a"]
 
 
 @pytest.mark.parametrize(
