@@ -36,7 +36,7 @@ def open_source(path: Path) -> Source | None:
 
 def is_debris(name: str) -> bool:
     """Whether it lies in what a system left there (`__MACOSX`, `.ipynb_checkpoints`, `._1.jpg`), which shows no class."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/"))
 
 
 def classify(names: list[str]) -> dict[str, tuple[str, str]]:
