@@ -49,7 +49,7 @@ def test_every_pipeline(name: str) -> None:
         ("self.means = state", "self.nothing = state", "fresh process"),
         ('FAMILY = "hand-crafted"', 'FAMILY = "magic"', "a docstring and a FAMILY"),
         ("        import torch\n", "        import torch\n        torch.set_default_dtype(torch.float64)\n", "settings alone"),
-        ("pixels = torch", "train.nothing; pixels = torch", "fits and scores"),
+        ("labels, sums", "train.nothing; labels, sums", "fits and scores"),
         ("return -(", "return (", "beats guessing"),
     ],
 )

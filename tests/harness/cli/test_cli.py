@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def test_a_plugin_is_listed_run_checked_compared_and_predicts(plugin: str, workd
     assert {"score_seconds", "test_digest", "test_looks", "machine"} <= set(last)
     assert (last["n_test"], last["test_looks"], last["pipeline"]) == (500, 1, "nearest-mean,shrink=0.0")
     assert "MLflow     http" in output
-    assert "next       harness compare baseline nearest-mean --run-missing" in output
+    assert f"next       harness compare baseline nearest-mean --plugins {plugin} --run-missing" in output
     assert last["run_id"] in harness("runs")
     table = harness("compare", "--plugins", plugin, "nearest-mean", "raw-linear,c=0.01", "--run-missing", "--json")
     rows = json.loads(table.splitlines()[-1])["rows"]
@@ -119,7 +120,8 @@ def test_a_prepared_name_below_a_data_root_works_in_every_command(workdir: Path,
     prepared = harness("prepare", str(photos), "--name", "pets", *where)
     assert f"next       harness run --pipeline baseline {follow}\n" in prepared
     ran = harness("run", "--pipeline", "raw-linear,c=0.01", "--dataset", "pets", *where)
-    assert f"next       harness compare baseline raw-linear {follow} --run-missing\n" in ran
+    (made,) = re.findall("run +(raw-linear-[0-9a-f]{6})\n", ran)  # a spec with parameters is long to type
+    assert f"next       harness compare baseline {made} {follow} --run-missing\n" in ran
     missing = harness("compare", "raw-linear,c=0.01", "raw-linear,c=0.1", "--dataset", "pets", *where, code=2)
     assert f"make one with: harness run --pipeline raw-linear,c=0.1 {follow} " in missing
     pipelines = ["raw-linear,c=0.01", "raw-linear,c=0.1"]
