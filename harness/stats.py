@@ -54,9 +54,8 @@ def sign_flip_test(difference: np.ndarray, *, alpha: float = 0.05) -> tuple[floa
     """
     from scipy.special import gammaln
 
-    density = np.ones(
-        1
-    )  # of how much is positive, from 0 to `total`; all summands are positive, so that small tails keep their digits
+    # Of how much is positive, from 0 to `total`. No summand is negative, so that small tails keep their digits.
+    density = np.ones(1)
     for size, count in zip(*np.unique(np.abs(difference[difference != 0]), return_counts=True), strict=True):
         positive = np.arange(count + 1)
         binomial = np.zeros(size * count + 1)

@@ -1,8 +1,9 @@
 """The networks of cuda-convnet for CIFAR-10 (Krizhevsky 2011), from 80 seconds to 11 % error, with their own schedules.
 
 Layers, first weights, weight costs and rates as in `example-layers/` of its source, for images of 32 pixels, to which others are
-brought. Published errors on CIFAR-10: 80sec 26 %, 19pct 19, 18pct 18, 13pct 13, 11pct 11. Their schedules are counted in epochs of
-50,000 images (`recipe.cuda_convnet` says which of them the source names): fewer images need more epochs, or a higher rate and He init, to leave the start, which is of small weights.
+brought. Published errors on CIFAR-10: 80sec 26 %, 19pct 19, 18pct 18, 13pct 13, 11pct 11. Their schedules, of which `recipe.cuda_convnet`
+says what the source names, are counted in epochs of 50,000 images: fewer images need more epochs, or a higher rate and He init, to leave
+the start, which is of small weights.
 """
 
 from __future__ import annotations

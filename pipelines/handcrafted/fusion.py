@@ -18,7 +18,7 @@ def fusion_weights(scores: Tensor, labels: Tensor, context: Context) -> Tensor:
     scale: unlike the error rate it is smooth, so few images tell more.
     """
     free = torch.zeros(len(scores), dtype=torch.float64, device=scores.device, requires_grad=True)
-    squares, count = context.sum(torch.stack([scores.double().square().sum(), free.new_tensor(float(scores.numel()))]).detach())
+    squares, count = context.sum(torch.stack([scores.double().square().sum(), free.new_tensor(float(scores.numel()))]))
     scaled = scores.double() / (squares / count).sqrt()  # so that weights near 1 are the right order of magnitude to start from
     optimiser = torch.optim.LBFGS([free], max_iter=STEPS, line_search_fn="strong_wolfe")
 
