@@ -11,7 +11,6 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
@@ -47,7 +46,7 @@ class Entry:
     @property
     def _tree(self) -> ast.Module | None:
         try:
-            return _parsed(self._file) if self._file else None
+            return ast.parse(self._file.read_text()) if self._file else None
         except (OSError, SyntaxError, ValueError):
             return None
 
@@ -126,6 +125,16 @@ class Registry:
         entry = self.find(kind, name)
         return entry, *entry.resolve(given)
 
+    def says(self, recorded: str, kind: Kind, spec: str) -> bool:
+        """Whether a recorded spec is this resolved one. A parameter that did not exist yet when it was recorded has its default."""
+        if recorded == spec or recorded.partition(",")[0] != spec.partition(",")[0]:
+            return recorded == spec
+        try:
+            *_, now = self.resolve(kind, recorded)
+        except UserError:  # a parameter or value that is gone
+            return False
+        return now == spec
+
     def _add(self, entry: Entry) -> None:
         other = self.entries[entry.kind].get(entry.name)
         if other is not None:
@@ -138,11 +147,6 @@ class Registry:
 
 def _name(path: Path) -> str:
     return path.stem.replace("_", "-")
-
-
-@cache
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
 
 
 def _plugin_entry(plugin: str) -> Entry:

@@ -21,7 +21,7 @@ from harness.contract import Result
 from harness.errors import UserError
 from harness.metrics import top_k_wrong
 from harness.record import SUFFIX, Record, Runs
-from harness.registry import Kind, Registry
+from harness.registry import Registry
 from harness.settings import Settings, load_settings
 from harness.stats import (
     bootstrap_within_classes,
@@ -257,25 +257,14 @@ def find_records(
     *_, pipeline = registry.resolve("pipeline", name)
     *_, data = registry.resolve("dataset", dataset_spec(dataset, registry, data_root))
     whole = [r for r in runs.finished() if r.state == "finished" and r.result.limit is None and r.result.limit_test is None]
-    here = [r for r in whole if _says(r.result.pipeline, "pipeline", pipeline, registry)]
-    here = [r for r in here if _says(r.result.dataset, "dataset", data, registry)]
+    here = [r for r in whole if registry.says(r.result.pipeline, "pipeline", pipeline)]
+    here = [r for r in here if registry.says(r.result.dataset, "dataset", data)]
     if not here:
         flags = as_flag("dataset", dataset) + as_flag("data-root", data_root)
         raise NoSuchRun(_no_run(name, pipeline, data, runs, flags), name)
     newest = here[-1].result
     alike = {r.result.seed: r for r in here if (r.result.source_hash, r.result.tune) == (newest.source_hash, newest.tune)}
     return [alike[seed] for seed in sorted(alike)]
-
-
-def _says(recorded: str, kind: Kind, spec: str, registry: Registry) -> bool:
-    """Whether a record's spec is this resolved one. A parameter that did not exist yet when the run was made has its default."""
-    if recorded == spec or recorded.partition(",")[0] != spec.partition(",")[0]:
-        return recorded == spec
-    try:
-        *_, now = registry.resolve(kind, recorded)
-    except UserError:  # a parameter or value that is gone
-        return False
-    return now == spec
 
 
 def _usable(record: Record) -> Record:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from harness.contract import Result
 from harness.progress import duration
 from harness.record import Runs
+from harness.registry import Registry
 from harness.report.tables import interval, percent
 from harness.report.text import size
 
@@ -90,16 +91,9 @@ def _expected(request: Request) -> str:
 def _on_file(request: Request) -> str | None:
     """A time of this pipeline on this data set, measured elsewhere and kept with the machine that it was measured on."""
     times = tomllib.loads((files("benchmarks") / "reference_times.toml").read_text()).get("time", [])
-    if request.limit is not None:
-        return None
+    registry = Registry(request.plugins)
     for time in times:
-        if time["title"] == request.splits.title and _is(request.pipeline, time["pipeline"]):
+        known = time["title"] == request.splits.title and registry.says(time["pipeline"], "pipeline", request.pipeline)
+        if known and request.limit is None:
             return f"{duration(time['seconds'])} on {time['machine']} ({time['date']}); this machine may differ"
     return None
-
-
-def _is(pipeline: str, spec: str) -> bool:
-    """Whether a resolved pipeline is the one of this spec."""
-    from harness.registry import Registry
-
-    return pipeline.partition(",")[0] == spec.partition(",")[0] and pipeline == Registry().resolve("pipeline", spec)[-1]
