@@ -100,7 +100,8 @@ def execute(
 def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processes, peak: PeakMemory) -> tuple[Result, Filters]:
     """(what result.json holds, what gives the filters to draw)."""
     splits = request.splits
-    started = record.status["started"]  # now: the first process may have finished the record before another is done
+    # Now: the first process may have finished the record, and with that renamed it, before another is done.
+    started, command = record.status["started"], _command(request, record)
     shown = progress if group.first else quiet_progress
 
     def keep_tune_scores(pipeline: Pipeline) -> None:
@@ -167,7 +168,7 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         versions={name: metadata.version(name) for name in VERSIONS},
         started=started,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=_command(request, record),
+        command=command,
         curves=context.curves,
         views=getattr(pipeline, "views", 1),
         augmentation=getattr(pipeline, "augmentation", None),
