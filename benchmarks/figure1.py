@@ -4,12 +4,12 @@ Question   Krizhevsky et al. 2012, section 3.1: "reaches a 25% training error ra
 Arms       ReLU and tanh in cuda-convnet's `19pct` network (three convolutions, one fully connected layer), from the same first weights (its
            file's own: normal, deviations 0.0001 and 0.01), with the same order of images of the same seed; batches of 128, momentum 0.9, a
            learning rate that stays. No regularisation of any kind: no weight decay, dropout, crops, mirroring, colour noise, normalisation.
-           `RATES`, four an arm and the same for both, on seed 0; an arm's later seeds take its best rate.
+           `RATES`, four an arm and the same for both, on seed 0; the arm's other seeds take the one of them that was not dropped.
 Metric     epochs until the error on all training images, by a full pass after each epoch, is 25 %; between two epochs by a straight line.
-Rule       the rates of an arm take turns, an epoch each, until one is at 25 %: it is the arm's. A rate is dropped when that happens, and before
-           when it is half as fast or slower: another of its arm had its error, or less, after half as many epochs (asked from the fourth
-           on). The result is the ratio, tanh to ReLU, of each seed, and its mean and standard deviation over seeds. A best rate at an end
-           of the grid is told, as are arms that time or `--epochs` did not suffice for; of these the ratio is a bound.
+Rule       the rates of an arm take turns, an epoch each. One is dropped once slower: when another of its arm had less error after each of the
+           last `SLOWER_FOR` epochs, or is at 25 %. The result is the ratio, tanh to ReLU, of each seed, and its mean and standard deviation
+           over seeds. A best rate at an end of the grid is told, as are arms that time or `--epochs` did not suffice for; of these the
+           ratio is a bound.
 
 The paper names neither the network nor its first weights: 6 is the figure of one network and one start, with a rate chosen for each arm.
 It is no target. Nothing here is to be tuned towards it: another start, scale of pixels or position of the pool gives another ratio.
@@ -18,8 +18,8 @@ It is no target. Nothing here is to be tuned towards it: another start, scale of
 
 Products are in bfloat16 where the device has it, in the full passes too: after one epoch at 0.003 these told 44.384 %, in float32 44.376 %.
 On a CPU each core learns a curve of its own, which uses two of them whole where one step on both gains half as much. An epoch of 50,000
-images with its full pass takes 30 s of a core of an AMD EPYC that multiplies bfloat16, 69 s of one that does not. Curves are kept after
-every turn in a JSON file beside the picture, and weights in a folder: the same command goes on where it was stopped or killed. `--hours`
+images with its full pass takes 30 s of a core of an AMD EPYC that multiplies bfloat16, 95 s of one that does not. Curves are kept after
+every epoch in a JSON file beside the picture, and weights in a folder: the same command goes on where it was stopped or killed. `--hours`
 is by the clock, of all that the file took.
 """
 
@@ -30,7 +30,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -57,8 +57,8 @@ BATCH = 128  # images
 MOMENTUM = 0.9
 INIT: Init = "published"
 TARGET = 25.0  # percent of the training images
-EVALUATED = 1000  # images at once where nothing is learnt
-JUDGED_FROM = 4  # epochs, before which no rate is dropped
+EVALUATED = 250  # images at once where nothing is learnt
+SLOWER_FOR = 5  # epochs in a row, after which a rate is dropped
 
 Ended = Literal["reached", "slower", "diverged", "epochs", "under way"]
 Arm = tuple[Activation, float, int]  # activation, rate, seed
@@ -184,22 +184,27 @@ class Study:
             self._read()
 
     def run(self, seeds: int, images: Images, workers: int = 1) -> None:
-        """Turns, an epoch each of every curve that the rule asks for, `workers` of them side by side. Ends when the time would be over."""
+        """An epoch each of every curve that the rule asks for, `workers` of them side by side. Ends when the time would be over."""
         trainings: dict[Arm, Iterator[float]] = {}
+        running: dict[Future[Curve], Arm] = {}
+        before, started = self.seconds, time.perf_counter()
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            while due := self._due(seeds):
-                if self.seconds + self._seconds_of_a_turn(len(due), workers) > self.limit:
-                    print("the time is spent", flush=True)
-                    return
-                for curve in due:
+            while True:
+                waiting = [curve for curve in self._due(seeds) if curve.arm not in running.values()]
+                in_time = self.seconds + self._seconds_of_an_epoch() <= self.limit
+                for curve in waiting[: workers - len(running)] if in_time else ():
                     if curve.arm not in trainings:
                         trainings[curve.arm] = training_errors(curve, images, self._kept(curve))
-                started = time.perf_counter()
-                after = list(pool.map(lambda curve: epoch(curve, trainings[curve.arm]), due))
-                self.seconds += time.perf_counter() - started
-                self.curves |= {curve.arm: curve for curve in after}
+                    running[pool.submit(epoch, curve, trainings[curve.arm])] = curve.arm
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    self.curves[running.pop(future)] = future.result()
+                self.seconds = before + time.perf_counter() - started
                 self._judge()
                 self._keep()
+        if waiting:
+            print("the time is spent", flush=True)
 
     def best(self, activation: Activation, seed: int) -> Curve | None:
         """The curve that was first at TARGET."""
@@ -210,16 +215,19 @@ class Study:
         return [curve for curve in self.curves.values() if (curve.activation, curve.seed) == (activation, seed)]
 
     def _due(self, seeds: int) -> list[Curve]:
-        """Those that are to learn an epoch now: an arm's rates on seed 0, and as soon as its best is known, that one on the other seeds."""
+        """Those that have epochs to learn, the one with the fewest first: an arm's rates on seed 0, and once all but one of them are dropped,
+        that one on the other seeds.
+        """
         due = []
         for activation in ACTIVATIONS:
+            rates = [self.curves.get((activation, rate, 0), Curve(activation, rate, 0)) for rate in RATES]
+            left = [curve for curve in rates if self.ended(curve) in ("under way", "epochs")]
             best = self.best(activation, 0)
-            if best is None:
-                due += [Curve(activation, rate, 0) for rate in RATES]
-            else:
-                due += [Curve(activation, best.rate, seed) for seed in range(1, seeds)]
-        known = [self.curves.get(curve.arm, curve) for curve in due]
-        return [curve for curve in known if self.ended(curve) == "under way"]
+            if len(left) + (best is not None) == 1:
+                rate = (best or left[0]).rate
+                due += [self.curves.get((activation, rate, seed), Curve(activation, rate, seed)) for seed in range(1, seeds)]
+            due += left
+        return sorted((curve for curve in due if self.ended(curve) == "under way"), key=lambda curve: len(curve.errors))
 
     def ended(self, curve: Curve) -> Ended:
         """reached: it is at TARGET; slower: dropped by the rule; epochs: it has done as many as allowed."""
@@ -229,19 +237,18 @@ class Study:
         if curve.epochs < math.inf:
             return "reached"
         others = [other for other in self._of_arm(curve.activation, curve.seed) if other.ended != "diverged"]
-        if any(other.epochs <= done for other in others):
-            return "slower"
-        if done >= JUDGED_FROM and any(min(other.errors[: done // 2], default=100) <= curve.errors[-1] for other in others):
+        if any(other.epochs <= done or always_less(other, curve) for other in others):
             return "slower"
         return "epochs" if done >= self.epochs else "under way"
 
     def _judge(self) -> None:
         self.curves = {curve.arm: replace(curve, ended=self.ended(curve)) for curve in self.curves.values()}
 
-    def _seconds_of_a_turn(self, curves: int, workers: int) -> float:
-        """By the mean epoch so far."""
-        done = sum(len(curve.errors) for curve in self.curves.values())
-        return math.ceil(curves / workers) * sum(curve.seconds for curve in self.curves.values()) / max(1, done)
+    def _seconds_of_an_epoch(self) -> float:
+        """The mean so far."""
+        return sum(curve.seconds for curve in self.curves.values()) / max(
+            1, sum(len(curve.errors) for curve in self.curves.values())
+        )
 
     def _kept(self, curve: Curve) -> Path:
         return self.path.with_suffix("") / f"{curve.name.replace(', ', '-').replace(' ', '_')}.safetensors"
@@ -276,6 +283,13 @@ def epoch(curve: Curve, training: Iterator[float]) -> Curve:
     told = "diverged" if error is None else f"training error {error:.2f} %"
     print(f"{curve.name}: epoch {len(curve.errors)}, {told}, {duration(curve.seconds)}", flush=True)
     return curve
+
+
+def always_less(one: Curve, other: Curve) -> bool:
+    """Had `one` less error than `other` after each of the last SLOWER_FOR epochs that `other` did?"""
+    last = slice(max(0, len(other.errors) - SLOWER_FOR), len(other.errors))
+    pairs = list(zip(one.errors[last], other.errors[last], strict=False))
+    return len(pairs) == SLOWER_FOR and all(a < b for a, b in pairs)
 
 
 def findings(study: Study, seeds: int) -> list[str]:
