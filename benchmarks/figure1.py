@@ -246,9 +246,8 @@ class Study:
 
     def _seconds_of_an_epoch(self) -> float:
         """The mean so far."""
-        return sum(curve.seconds for curve in self.curves.values()) / max(
-            1, sum(len(curve.errors) for curve in self.curves.values())
-        )
+        done = sum(len(curve.errors) for curve in self.curves.values())
+        return sum(curve.seconds for curve in self.curves.values()) / max(1, done)
 
     def _kept(self, curve: Curve) -> Path:
         return self.path.with_suffix("") / f"{curve.name.replace(', ', '-').replace(' ', '_')}.safetensors"
