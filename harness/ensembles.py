@@ -62,7 +62,8 @@ def ensemble(
     are needed and were not kept.
     """
     settings = load_settings(config)
-    members = [record for run in runs for record in find_records(run, dataset, settings, data_root, plugins)]
+    where: dict[str, Any] = {"dataset": dataset, "config": config, "data_root": data_root, "plugins": plugins}
+    members = [record for run in runs for record in find_records(run, **where)]
     if len(members) < 2:
         raise UserError(f"an ensemble needs two or more finished runs, got {len(members)}: harness ensemble RUN RUN")
     if twice := [run_id for run_id, count in Counter(member.run_id for member in members).items() if count > 1]:
@@ -220,9 +221,10 @@ def _sharpness(record: Record) -> float | None:
     """None where the scores are log-probabilities. Raises UserError where they are margins and there are no tune scores to fit to."""
     if are_log_probabilities(record.scores().scores):
         return None
-    if not record.result.n_tune:
+    if not record.has_scores("tune_scores"):
         raise UserError(
-            f"run {record.run_id} left margins, which become probabilities by its tune scores, and it held no tune images out (--tune 0)"
+            f"run {record.run_id} left margins, which become probabilities by its tune scores, and it has none (as with --tune 0, or a "
+            f"rescored run that was refitted with its tune images)"
         )
     return fitted_sharpness(record.scores("tune_scores"))
 
@@ -253,7 +255,7 @@ def _average(members: Sequence[Record], name: str, sharpness: Sequence[float | N
 def _tuned(members: Sequence[Record], sharpness: Sequence[float | None]) -> np.ndarray:
     if not _same_tune(members):
         raise UserError(
-            "--weights tune needs the scores of one tune split from every member, and these held out other images, or none (--tune 0); "
+            "--weights tune needs the scores of one tune split from every member, and these have those of other images, or none; "
             "use --weights equal"
         )
     parts = (_log_probabilities(member, "tune_scores", sharp) for member, sharp in zip(members, sharpness, strict=True))
@@ -261,7 +263,7 @@ def _tuned(members: Sequence[Record], sharpness: Sequence[float | None]) -> np.n
 
 
 def _same_tune(members: Sequence[Record]) -> bool:
-    if not all(member.result.n_tune for member in members):
+    if not all(member.has_scores("tune_scores") for member in members):
         return False
     keys = [np.sort(member.scores("tune_scores").keys) for member in members]
     return all(np.array_equal(each, keys[0]) for each in keys)

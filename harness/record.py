@@ -232,7 +232,7 @@ class Runs:
     def find(self, run_id: str) -> Record:
         """The record of that id, or of the one id that starts so. Raises UserError naming what there is."""
         records = self.all()
-        found = [r for r in records if r.run_id == run_id] or [r for r in records if r.run_id.startswith(run_id)]
+        found = [r for r in records if r.run_id == run_id] or [r for r in records if run_id and r.run_id.startswith(run_id)]
         if len(found) == 1:
             return found[0]
         if found:

@@ -37,11 +37,12 @@ def command(
     The result is a finished run: compare and MLflow show it.
     """
     import dataclasses
+    import shlex
 
     from harness.cli.run import with_missing_runs
     from harness.ensembles import declared as members_of
     from harness.ensembles import ensemble
-    from harness.report.text import as_flag
+    from harness.report.text import as_flags
 
     members = [*runs, *(members_of(declared) if declared else [])]
     result = with_missing_runs(
@@ -61,9 +62,9 @@ def command(
         config=config,
         data_root=data_root,
     )
-    data = as_flag("dataset", dataset) + as_flag("data-root", data_root)
+    flags = as_flags(dataset=dataset, data_root=data_root, config=config, plugins=plugins)
     allowed = " --allow-different-train" if allow_different_train else ""
-    click.echo(f"next       harness compare {members[0]} {result.run_id}{data}{allowed}")
+    click.echo(f"next       harness compare {shlex.quote(members[0])} {result.run_id}{flags}{allowed}")
     if as_json:
         names = ("run_id", "pipeline", "dataset", "n_test", "top1_error", "top5_error", "mean_class_error", "tune_top1_error")
         values = dataclasses.asdict(result)

@@ -31,7 +31,7 @@ def command(
     from harness.data.root import data_root as default_data_root
     from harness.data.sources import open_source
     from harness.progress import progress
-    from harness.report.text import as_flag
+    from harness.report.text import as_flags
 
     root = default_data_root(data_root)
     if plan:
@@ -49,7 +49,7 @@ def command(
             click.echo(f"{part:<10} {len(split):>9,} images, digest {split.digest}")
     for remark in splits.remarks:
         click.echo(f"remark     {remark}")
-    root_flag = as_flag("data-root", data_root)
+    root_flag = as_flags(data_root=data_root)
     if store.noted:
         click.echo(
             f"noted      {len(store.noted)} unusual images that were decoded: harness data info {name}{root_flag} lists them"

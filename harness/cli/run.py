@@ -141,7 +141,7 @@ def run_and_print(
     """
     from harness.machine import choose_device
     from harness.report.run_text import request_lines
-    from harness.report.text import as_flag
+    from harness.report.text import as_flags
     from harness.request import resolve, resumable
     from harness.runner import execute
 
@@ -154,8 +154,7 @@ def run_and_print(
     result = execute(request, device=device, resume=record, say=click.echo)
     if os.environ.get("RANK", "0") != "0":
         return None
-    flags = as_flag("dataset", asked.get("dataset")) + as_flag("data-root", data_root) + as_flag("config", config)
-    flags += "".join(as_flag("plugins", plugin) for plugin in asked.get("plugins", ()))
+    flags = as_flags(dataset=asked.get("dataset"), data_root=data_root, config=config, plugins=asked.get("plugins", ()))
     click.echo(f"next       {_next_command(result, asked['pipeline'], flags)}")
     if as_json:
         names = (

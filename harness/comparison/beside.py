@@ -61,7 +61,7 @@ def beside_published(comparison: Comparison, figures: Published | None = None) -
     The data set is known by its name or by how its title begins, so that `cifar10-jpeg (folder)` is held against CIFAR-10.
     """
     figures = figures or published()
-    source = parse_spec(comparison.dataset)[0]
+    source = _source(comparison.dataset)
     name = _published_name((source, comparison.title.lower()), figures.datasets)
     facts = figures.datasets[name] if name else None
     copy = "" if name in (source, comparison.title) else f"images of {comparison.title}, not the original files"
@@ -85,6 +85,12 @@ def beside_published(comparison: Comparison, figures: Published | None = None) -
         lines=(*held, *others),
         before_after=tuple(_before_after(pair, figures) for pair in figures.pairs),
     )
+
+
+def _source(dataset: str) -> str:
+    """The name that the data set goes by, of a subset that of the whole."""
+    name, values = parse_spec(dataset)
+    return _source(values["of"]) if name == "subset" else name
 
 
 def _published_name(ours: Iterable[str], datasets: Iterable[str]) -> str | None:
@@ -114,8 +120,9 @@ def _beside(figure: Figure, row: Row | None, comparison: Comparison, split: Spli
         differences.append(
             f"{names[split]}, theirs {'a split of their own' if figure.split == 'own' else names[figure.split]}: no delta"
         )
-    per_class = parse_spec(comparison.dataset)[1].get("train_per_class")
-    other_size = bool(per_class and figure.train_per_class and int(per_class) != figure.train_per_class)
+    fitted = row or comparison.rows[0]
+    per_class = round(fitted.n_labelled / fitted.classes)
+    other_size = figure.train_per_class not in (None, per_class)
     if other_size:
         differences.append(f"{per_class} training images a class, theirs {figure.train_per_class}: no delta")
     if figure.n and figure.n != comparison.n_test:

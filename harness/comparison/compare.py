@@ -6,6 +6,7 @@ Reads run folders only, so it imports neither torch nor mlflow.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from harness.errors import UserError
 from harness.metrics import top_k_wrong
 from harness.record import SUFFIX, Record, Runs
 from harness.registry import Registry
-from harness.settings import Settings, load_settings
+from harness.settings import load_settings
 from harness.stats import (
     bootstrap_within_classes,
     class_means,
@@ -66,6 +67,7 @@ class Row:
     finished: tuple[str, ...]
     n_fit: int
     n_labelled: int  # train and tune together
+    classes: int
     augmentation: tuple[str, ...] | None  # of the training images; None, here and in views: the record does not tell
     views: int | None
     models: int
@@ -148,7 +150,7 @@ def compare(
     """Compare two or more runs; the first is the reference of every delta.
 
     runs       each a run id, a Result, or a spec string: then its latest finished, unlimited run on `dataset`, with those of other seeds
-               that are of the same source and tune split
+               that are of the same source, images and tune split
     dataset    a data set spec or path; None: HARNESS_DATASET, else digits
     data_root  where prepared data sets are looked for by name
     Raises UserError when there is no such run, or when test splits (or, unless allowed, what was learnt from) differ.
@@ -167,8 +169,7 @@ def find_groups(
     """The records that `compare` compares: a group a row, one record a seed. Raises UserError for fewer than two, and where one is missing."""
     if len(runs) < 2:
         raise UserError(f"give two or more pipelines or run ids, such as baseline alexnet, got {len(runs)}")
-    settings = load_settings(config)
-    return [find_records(run, dataset, settings, data_root, plugins) for run in runs]
+    return [find_records(run, dataset=dataset, config=config, data_root=data_root, plugins=plugins) for run in runs]
 
 
 def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train: bool = False) -> Comparison:
@@ -219,7 +220,7 @@ def averages(views: int | None, models: int | None) -> str:
 
 
 def same_images(records: Sequence[Record], *, allow_different_train: bool) -> list[str]:
-    """How what they learnt from differs. Raises UserError when it does and may not, and where test splits differ."""
+    """How what they learnt from differs. Raises UserError when it does and may not, and where test splits or numbers of classes differ."""
     reference = records[0].result
     caveats = []
     for result in (record.result for record in records):
@@ -227,6 +228,11 @@ def same_images(records: Sequence[Record], *, allow_different_train: bool) -> li
             raise UserError(
                 f"{result.run_id} and {reference.run_id} were scored on different test splits ({result.title}: {result.test_digest}, "
                 f"{reference.title}: {reference.test_digest}); take runs of one data set with the same limits"
+            )
+        if result.classes != reference.classes:  # one may have no test image, and so leave the test digest as it was
+            raise UserError(
+                f"{result.run_id} tells {result.classes} classes apart and {reference.run_id} {reference.classes} (of {result.title}); "
+                f"take runs of one state of the data set"
             )
         if result.train_digest != reference.train_digest:
             difference = (
@@ -240,18 +246,18 @@ def same_images(records: Sequence[Record], *, allow_different_train: bool) -> li
 
 
 def find_records(
-    run: str | Result, dataset: str | None, settings: Settings, data_root: Path | str | None, plugins: Sequence[str]
+    run: str | Result, *, dataset: str | None, config: Path | None, data_root: Path | str | None, plugins: Sequence[str]
 ) -> list[Record]:
     """The finished records that an argument of `compare` names, one a seed. Raises UserError when there are none."""
-    runs = Runs(settings.runs)
+    runs = Runs(load_settings(config).runs)
     name = run.run_id if isinstance(run, Result) else run
-    for folder in (settings.runs / name, settings.runs / f"{name}{SUFFIX}"):
-        if "," not in name and folder.is_dir():
+    for folder in (runs.folder / name, runs.folder / f"{name}{SUFFIX}"):
+        if "," not in name and (folder / "spec.json").exists():
             return [_usable(Record(folder))]
     if isinstance(run, Result):
-        raise UserError(f"the record of run {name} is not in {settings.runs}")
+        raise UserError(f"the record of run {name} is not in {runs.folder}")
     from harness.data.load import dataset_spec
-    from harness.report.text import as_flag
+    from harness.report.text import as_flags
 
     registry = Registry(plugins)
     *_, pipeline = registry.resolve("pipeline", name)
@@ -260,11 +266,16 @@ def find_records(
     here = [r for r in whole if registry.says(r.result.pipeline, "pipeline", pipeline)]
     here = [r for r in here if registry.says(r.result.dataset, "dataset", data)]
     if not here:
-        flags = as_flag("dataset", dataset) + as_flag("data-root", data_root)
+        flags = as_flags(dataset=dataset, data_root=data_root, config=config, plugins=plugins)
         raise NoSuchRun(_no_run(name, pipeline, data, runs, flags), name)
-    newest = here[-1].result
-    alike = {r.result.seed: r for r in here if (r.result.source_hash, r.result.tune) == (newest.source_hash, newest.tune)}
+    alike = {r.result.seed: r for r in here if _only_seed_differs(r.result, here[-1].result)}
     return [alike[seed] for seed in sorted(alike)]
+
+
+def _only_seed_differs(one: Result, other: Result) -> bool:
+    """Of two whole runs of one pipeline on one data set, which may have changed in between."""
+    same = ("source_hash", "tune", "train_digest", "test_digest")
+    return all(getattr(one, name) == getattr(other, name) for name in same)
 
 
 def _usable(record: Record) -> Record:
@@ -278,7 +289,8 @@ def _usable(record: Record) -> Record:
 def _no_run(run: str, pipeline: str, data: str, runs: Runs, flags: str) -> str:
     """Says what to type: the missing run, or --dataset where there are runs on other data."""
     message = (
-        f"no finished, unlimited run of {run} on {data}; make one with: harness run --pipeline {run}{flags} (or give --run-missing)"
+        f"no finished, unlimited run of {run} on {data}; make one with: harness run --pipeline {shlex.quote(run)}{flags} "
+        f"(or give --run-missing)"
     )
     elsewhere = {r.result.title for r in runs.finished() if r.state == "finished" and r.result.pipeline == pipeline} - {data}
     return message + (f"; there are runs of it on {', '.join(sorted(elsewhere))}: give --dataset" if elsewhere else "")
@@ -321,6 +333,7 @@ def _row(records: Sequence[Record], wrong: dict[int, np.ndarray]) -> Row:
         finished=tuple(r.finished for r in results),
         n_fit=latest.n_fit,
         n_labelled=latest.n_train + latest.n_tune,
+        classes=latest.classes,
         **vars(protocol(records[-1])),
         test_looks=max(r.test_looks for r in results),
         top1_error=top1_error,

@@ -12,8 +12,9 @@ from harness.spec import format_spec, parse_spec
 def at_one_view(groups: Sequence[Sequence[Record]]) -> tuple[list[list[Record]] | None, list[str]]:
     """(a group for each of `groups`, one record a seed; what is missing on record, and what to type).
 
-    A run of one view and one model stands for itself; for any other do its weights scored at one view (`rescore`) and runs of the same spec
-    with views=1, for an ensemble those of its first member. The groups are None where all given already are so, and where one is missing.
+    A run of one view and one model stands for itself; for any other do its weights scored at one view (`rescore`) or else, seed by seed, runs
+    of the same spec and source with views=1; for an ensemble those of its first member. The groups are None where all given already are so,
+    and where one is missing.
     """
     if all(_is_plain(record) for group in groups for record in group):
         return None, []
@@ -53,14 +54,18 @@ def _plain_runs(group: Sequence[Record]) -> list[Record]:
     wanted = singles[0].result
     weights = {single.run_id for single in singles}
     spec = _one_view_spec(wanted.pipeline)
-    latest = {}
+    alike, rescored = {}, {}
     for other in Runs(group[0].folder.parent).finished():
         result = other.result
         same = (result.test_digest, result.train_digest) == (wanted.test_digest, wanted.train_digest)
-        same &= result.pipeline == spec or other.spec.get("weights_of") in weights
-        if same and result.limit == wanted.limit and other.state == "finished" and _is_plain(other):
-            latest[result.seed] = other
-    return [latest[seed] for seed in sorted(latest)]
+        if not (same and result.limit == wanted.limit and other.state == "finished" and _is_plain(other)):
+            continue
+        if other.spec.get("weights_of") in weights:
+            rescored[result.seed] = other
+        elif (result.pipeline, result.source_hash) == (spec, wanted.source_hash):
+            alike[result.seed] = other
+    found = alike | rescored
+    return [found[seed] for seed in sorted(found)]
 
 
 def _how_to_make(group: Sequence[Record]) -> str:

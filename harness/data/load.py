@@ -96,7 +96,8 @@ def load_whole(
 ) -> tuple[str, Dataset]:
     """(resolved spec, data set), before anything is limited or held out. Raises UserError for an unknown data set or a wrong parameter."""
     if isinstance(dataset, Dataset):
-        return f"object:{dataset.title}", _agreeing(dataset.title, dataset)
+        name = dataset.title.replace(",", " ").replace('"', " ")  # a spec gives these two a meaning
+        return f"object:{name}", _agreeing(dataset.title, dataset)
     if isinstance(dataset, tuple):
         return "object:splits", _agreeing("splits in memory", Dataset("splits in memory", *dataset))
     registry = Registry(plugins)

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.comparison.compare import Comparison
 from harness.report.cost_table import cost_table
-from harness.report.tables import ONE_VIEW, columns, comparison_markdown
+from harness.report.tables import ONE_VIEW, columns, comparison_markdown, row_notes
 from harness.report.verdict import verdicts
 
 LATEX = {
@@ -50,9 +50,11 @@ def report_latex(comparison: Comparison) -> str:
     """A booktabs table for each table of `compare`, shrunk to the width of the text; the preamble needs \\usepackage{booktabs,graphicx}."""
     n = f"{comparison.title}, {comparison.n_test:,} test images; differences in points, against the first row."
     caption = " ".join([*(verdicts(comparison) if len(comparison.rows) == 2 else []), n])
-    tables = [_latex_table(*_results(comparison), caption=caption, label="results")]
+    notes = [*_notes(comparison), *comparison.caveats]
+    tables = [_latex_table(*_results(comparison), caption=caption, label="results", notes=notes)]
     if comparison.one_view:
-        tables.append(_latex_table(*_results(comparison.one_view), caption=f"The same {ONE_VIEW}.", label="one-view"))
+        single = comparison.one_view
+        tables.append(_latex_table(*_results(single), caption=f"The same {ONE_VIEW}.", label="one-view", notes=_notes(single)))
     tables.append(_latex_table(*_costs(comparison), caption="How each row was made, and what it cost.", label="cost"))
     return "% needs \\usepackage{booktabs,graphicx}; test digest " + comparison.test_digest + "\n" + "\n".join(tables)
 
@@ -60,6 +62,10 @@ def report_latex(comparison: Comparison) -> str:
 def _results(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     chosen = [(head, cell) for head, cell in columns(comparison) if head not in COSTS]
     return [head for head, _ in chosen], [[cell(row) for _, cell in chosen] for row in comparison.rows]
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    return [f"{row.label} {row_notes(row)}" for row in comparison.rows if row.notes]
 
 
 def _costs(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -70,7 +76,7 @@ def _costs(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     ]
 
 
-def _latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, label: str) -> str:
+def _latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, label: str, notes: Sequence[str] = ()) -> str:
     def line(cells: Sequence[str]) -> str:
         return " & ".join(map(latex, cells)) + r" \\"
 
@@ -88,6 +94,7 @@ def _latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption:
             *(f"    {line(row)}" for row in rows),
             r"    \bottomrule",
             r"  \end{tabular}}",
+            *(rf"  \par\smallskip{{\footnotesize\raggedright {latex(note)}\par}}" for note in notes),
             r"\end{table}",
             "",
         ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 
 from harness.comparison.compare import Comparison, Row, averages
 from harness.contract import Result
@@ -17,6 +19,7 @@ from harness.report.evidence import Evidence
 from harness.report.html import Html, beside, bullets, chip, document, escaped, folded, sentence, table
 from harness.report.published import published_html
 from harness.report.tables import ONE_VIEW, augmentation, columns, footnotes
+from harness.report.text import as_flags
 from harness.report.verdict import outcome, verdicts
 
 SECONDS = tuple(
@@ -71,13 +74,17 @@ def _result(evidence: Evidence) -> Html:
         Dot(label, place, 0, row.top1_error, row.top1_error_ci_low, row.top1_error_ci_high)
         for place, (label, row) in enumerate(zip(evidence.labels, comparison.rows, strict=True))
     ]
-    notes = [f"{label}: {'; '.join(row.notes)}" for label, row in zip(evidence.labels, comparison.rows, strict=True) if row.notes]
     chart = intervals("Top-1 error with its 95 % interval", dots, x="top-1 error, %")
-    parts = [*said, _rows(comparison, "Before and after"), beside(chart, bullets(notes))]
+    parts = [*said, _rows(comparison, "Before and after"), beside(chart, _row_notes(comparison))]
     if comparison.one_view:
         single = comparison.one_view
-        parts += [f"<h3>{ONE_VIEW[0].upper()}{ONE_VIEW[1:]}</h3>", _rows(single, ONE_VIEW)]
+        parts += [f"<h3>{ONE_VIEW[0].upper()}{ONE_VIEW[1:]}</h3>", _rows(single, ONE_VIEW), _row_notes(single)]
     return Html("\n".join(parts))
+
+
+def _row_notes(comparison: Comparison) -> Html:
+    notes = [f"{row.label}: {'; '.join(row.notes)}" for row in comparison.rows if row.notes]
+    return bullets(notes) if notes else Html("")
 
 
 def _rows(comparison: Comparison, caption: str) -> Html:
@@ -172,9 +179,7 @@ def _run_ids(rows: Sequence[Row]) -> list[str]:
 
 def _reproduce(evidence: Evidence) -> Html:
     records = [record for group in evidence.groups for record in group]
-    specs = dict.fromkeys(_name_of(record) for record in records)
-    again = shlex.join(["harness", "report", *specs, "--dataset", evidence.comparison.dataset])
-    commands = "\n".join([*dict.fromkeys(record.result.command for record in records), again])
+    commands = "\n".join([*dict.fromkeys(record.result.command for record in records), _report_again(evidence)])
     facts = [
         [
             result.run_id,
@@ -197,11 +202,31 @@ def _reproduce(evidence: Evidence) -> Html:
     )
 
 
-def _name_of(record: Record) -> str:
-    """What `report` finds the run by: its spec or, where it is no whole run of one, its id."""
+def _report_again(evidence: Evidence) -> str:
+    """The command that makes this page: a row is named by its spec where that finds it, else by the ids of its runs."""
+    dataset = evidence.comparison.dataset
+    pipelines = Counter(group[0].result.pipeline for group in evidence.groups)
+    rows = [
+        [record.run_id for record in group]
+        if pipelines[group[0].result.pipeline] > 1 or not all(_found_by_spec(record, dataset) for record in group)
+        else [group[0].result.pipeline]
+        for group in evidence.groups
+    ]
+    records = [record for group in evidence.groups for record in group]
+    flags = as_flags(
+        dataset=None if dataset.startswith("object:") else dataset,
+        plugins=list(dict.fromkeys(plugin for record in records for plugin in record.spec.get("plugins", ()))),
+    )
+    other_train = len({record.result.train_digest for record in records}) > 1
+    return shlex.join(["harness", "report", *chain(*rows)]) + flags + (" --allow-different-train" if other_train else "")
+
+
+def _found_by_spec(record: Record, dataset: str) -> bool:
+    """Whether it is a whole run of a pipeline that has a name, on the data set that has that spec."""
     result = record.result
     limited = result.limit is not None or result.limit_test is not None
-    return record.run_id if limited or "members" in record.spec or result.pipeline.startswith("object:") else result.pipeline
+    objects = result.pipeline.startswith("object:") or dataset.startswith("object:")
+    return not (limited or objects or "members" in record.spec or result.dataset != dataset)
 
 
 def _small(lines: Sequence[str]) -> str:

@@ -65,7 +65,7 @@ def columns(comparison: Comparison) -> list[Column]:
     return chosen
 
 
-def _notes(row: Row) -> str:
+def row_notes(row: Row) -> str:
     """The recipe, a variant, anything later than 2012: it stands in every table."""
     return f"({'; '.join(row.notes)})"
 
@@ -73,7 +73,7 @@ def _notes(row: Row) -> str:
 def _rich_cells(row: Row, chosen: Sequence[Column], escape: Callable[[str], str]) -> list[str]:
     """The row's cells for a page, its notes in small print below its name."""
     name, *others = [escape(cell(row)) for _, cell in chosen]
-    return [f"{name}<br><small>{escape(_notes(row))}</small>" if row.notes else name, *others]
+    return [f"{name}<br><small>{escape(row_notes(row))}</small>" if row.notes else name, *others]
 
 
 def footnotes(comparison: Comparison) -> list[str]:
@@ -128,7 +128,7 @@ def _text_rows(comparison: Comparison) -> str:
     head, rule, *lines = text_table(
         [head for head, _ in chosen], [[cell(row) for _, cell in chosen] for row in comparison.rows]
     ).splitlines()
-    noted = [f"{line}\n  {_notes(row)}" if row.notes else line for line, row in zip(lines, comparison.rows, strict=True)]
+    noted = [f"{line}\n  {row_notes(row)}" if row.notes else line for line, row in zip(lines, comparison.rows, strict=True)]
     return "\n".join([head, rule, *noted])
 
 

@@ -12,9 +12,13 @@ def size(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
-def as_flag(name: str, given: Path | str | None) -> str:
-    """` --NAME VALUE` where a value was given, for commands that a message tells to type."""
-    return f" --{name} {shlex.quote(str(given))}" if given else ""
+def as_flags(**given: Path | str | Sequence[str] | None) -> str:
+    """` --NAME VALUE` for each value that was given, of a sequence for each in it: for commands that a message tells to type."""
+    flags = []
+    for name, value in given.items():
+        values = [value] if isinstance(value, (str, Path)) else value or []
+        flags += [f" --{name.replace('_', '-')} {shlex.quote(str(each))}" for each in values if each]
+    return "".join(flags)
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:

@@ -144,6 +144,9 @@ def test_what_cannot_be_averaged(member: Callable[..., Record]) -> None:
         ensemble(one.run_id, one.run_id)
     with pytest.raises(UserError, match=r"margins.*--tune 0"):
         ensemble(one.run_id, margins.run_id)
+    rescored = member("rescored", logits(1), None, n_tune=N)  # of a run that was fitted on its tune images
+    with pytest.raises(UserError, match=r"margins.*refitted"):
+        ensemble(one.run_id, rescored.run_id)
     also = member("also", log_softmax(logits(2)), None)
     with pytest.raises(UserError, match="--weights tune needs"):
         ensemble(one.run_id, also.run_id, weights="tune")
@@ -161,7 +164,12 @@ def test_what_cannot_be_averaged(member: Callable[..., Record]) -> None:
 
 
 def test_ensembles_of_ensembles_count_models(member: Callable[..., Record]) -> None:
-    runs = [member(name, log_softmax(logits(i)), None) for i, name in enumerate(("a", "b", "c"))]
+    tuned = log_softmax(logits(3))
+    runs = [
+        member("a", log_softmax(logits(0)), tuned),
+        member("b", log_softmax(logits(1)), None),
+        member("c", log_softmax(logits(2)), tuned),
+    ]
     _, pair = made(*runs[:2])
     result, _ = made(pair, runs[2])
     assert result.notes[0].startswith("3 models, equal weights")

@@ -20,7 +20,7 @@ from harness.report.published import published_markdown, published_text
 
 ROW = Row(
     pipeline="hog-svm,c=none,flip=false,views=1", name="hog-svm", label="hog-svm", family="hand-crafted", notes=(), run_ids=("hog-svm-1",), seeds=(0,),
-    source_hashes=("0",), finished=("2026-01-01T00:00:00+00:00",), n_fit=50_000, n_labelled=50_000, augmentation=(), views=1, models=1,
+    source_hashes=("0",), finished=("2026-01-01T00:00:00+00:00",), n_fit=50_000, n_labelled=50_000, classes=10, augmentation=(), views=1, models=1,
     test_looks=1, top1_error=45.0, top1_error_ci_low=44.0, top1_error_ci_high=46.0, top1_error_exact_low=44.0, top1_error_exact_high=46.0,
     top1_error_sd=None, top1_error_se=0.5, top5_error=10.0, mean_class_error=45.5, fit_seconds=1.0, score_seconds=1.0,
 )  # fmt: skip
@@ -77,7 +77,15 @@ def test_validation_and_test_are_never_in_one_delta(n_test: int, split: str) -> 
 
 
 def test_caltech_by_the_mean_of_the_classes_and_the_training_images_a_class() -> None:
-    row = replace(ROW, pipeline="sift-bow,words=600", name="sift-bow", label="sift-bow", mean_class_error=35.4, top1_error=30.0)
+    row = replace(
+        ROW,
+        pipeline="sift-bow,words=600",
+        name="sift-bow",
+        label="sift-bow",
+        mean_class_error=35.4,
+        n_labelled=102 * 15,
+        classes=102,
+    )
     found = beside_published(comparison(row, dataset="caltech101,train_per_class=15,test_per_class=15"))
     assert held(found.lines, "phow_caltech101").deltas == {"mean_class": 0.0}  # inside 64 to 65
     other = held(found.lines, "bag of words with positions")
@@ -86,6 +94,26 @@ def test_caltech_by_the_mean_of_the_classes_and_the_training_images_a_class() ->
     for error, delta in ((36.5, 0.5), (34.2, -0.8)):
         line = held(beside_published(replace(comparison(replace(row, mean_class_error=error), dataset="caltech101,train_per_class=15"))).lines, "phow_caltech101")  # fmt: skip
         assert line.deltas == {"mean_class": pytest.approx(delta)}
+
+
+@pytest.mark.parametrize("dataset", ["caltech101", 'subset,of="caltech101,size=480",percent=10'])
+def test_images_a_class_are_those_that_were_learnt_from(dataset: str) -> None:
+    """Of a limited run and of a subset the spec of the whole does not tell them."""
+    few = replace(ROW, pipeline="sift-bow,words=600", name="sift-bow", label="sift-bow", n_labelled=102 * 3, classes=102)
+    found = beside_published(comparison(few, dataset=dataset))
+    assert found.name == "caltech101"
+    for method, theirs in {"phow_caltech101": 15, "bag of words with positions": 30}.items():
+        line = held(found.lines, method)
+        assert not line.deltas
+        assert f"3 training images a class, theirs {theirs}: no delta" in line.differences
+
+
+def test_a_subset_has_the_original_files() -> None:
+    few = replace(ROW, n_fit=5_000, n_labelled=5_000)
+    title = "cifar10, 10 % of train (subset seed 0)"
+    found = beside_published(comparison(few, dataset="subset,of=cifar10,percent=10,seed=0", title=title))
+    assert (found.name, found.copy) == ("cifar10", "")
+    assert "fitted on 5,000 of 50,000 labelled images" in held(found.lines, "HOG and linear SVM").differences
 
 
 def test_parameters_say_which_figure_a_pipeline_is_held_to() -> None:

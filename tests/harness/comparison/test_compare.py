@@ -13,6 +13,7 @@ import harness
 from harness import UserError
 from harness.comparison.compare import NoSuchRun, compare, compare_records
 from harness.contract import Result, Scores
+from harness.files import write_json
 from harness.record import Record, Runs
 from harness.report.tables import comparison_markdown
 from harness.report.verdict import outcome, verdicts
@@ -97,9 +98,13 @@ def test_a_run_from_before_a_parameter_was_there_counts_as_its_default(made: dic
 
 
 def test_a_missing_run_says_what_to_type(made: dict[str, Result], plugin: str) -> None:
-    with pytest.raises(NoSuchRun, match="harness run --pipeline hog-svm,c=3 ") as error:
-        compare("nearest-mean", "hog-svm,c=3", plugins=[plugin])
+    with pytest.raises(NoSuchRun, match=f"harness run --pipeline hog-svm,c=3 --data-root x --plugins {plugin} ") as error:
+        compare("nearest-mean", "hog-svm,c=3", plugins=[plugin], data_root="x")
     assert error.value.spec == "hog-svm,c=3"
+    with pytest.raises(UserError, match="'' is not a spec"):
+        compare("", "nearest-mean", plugins=[plugin])
+    with pytest.raises(UserError, match="no run is called ''"):
+        Runs(Path("runs")).find("")
     with pytest.raises(UserError, match="two or more"):
         compare("nearest-mean", plugins=[plugin])
 
@@ -177,6 +182,22 @@ def test_runs_of_other_code_or_tune_are_not_averaged_with_the_latest(made: dict[
     Path(plugin).write_text(Path(plugin).read_text() + "\n# changed\n")
     changed = harness.run("nearest-mean", "digits", seed=1, track=False, plugins=[plugin])
     assert compare("nearest-mean", made["linear"], plugins=[plugin]).rows[0].run_ids == (changed.run_id,)
+
+
+def test_seeds_of_data_that_have_changed_since_are_not_averaged_with_the_latest(made: dict[str, Result], plugin: str) -> None:
+    """As of a folder that got more images: its spec is the same."""
+    record = Runs(Path("runs")).find(made["means"].run_id)
+    before = dataclasses.replace(record.result, test_digest="e" * 32, finished="2020-01-01T00:00:00+00:00")
+    write_json(record.folder / "result.json", dataclasses.asdict(before))
+    assert compare("nearest-mean", made["linear"], plugins=[plugin]).rows[0].run_ids == (made["means-1"].run_id,)
+
+
+def test_other_classes_are_refused_whatever_is_allowed(fake: Callable[..., Record]) -> None:
+    """A class without test images leaves the test digest as it was."""
+    a, b = fake("a", 0, 50), fake("b", 0, 20)
+    b.result = dataclasses.replace(b.result, classes=a.result.classes + 1, train_digest="e" * 32)
+    with pytest.raises(UserError, match=r"tells 11 classes apart and a-.* 10"):
+        compare_records([[a], [b]], allow_different_train=True)
 
 
 def test_several_pipelines_are_corrected_by_holm(fake: Callable[..., Record]) -> None:

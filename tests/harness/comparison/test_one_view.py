@@ -81,6 +81,16 @@ def test_the_pair_at_one_view_stands_below_the_pair_at_its_best(recorded) -> Non
     assert table._repr_html_().count("<table>") == 3  # the pair at its best, its cost, the pair at one view
 
 
+def test_runs_of_another_source_do_not_stand_for_a_run_and_its_own_weights_come_first(recorded) -> None:
+    a, b = recorded("a,views=1", 30), recorded("b,views=10", 20, views=10)
+    single = recorded("b,views=1", 25, weights_of=b)
+    recorded("b,views=1", 24)  # trained anew, and later
+    recorded("b,views=1", 23, seed=1, source_hash="other")
+    table = compare_records([[a], [b]])
+    assert table.one_view is not None
+    assert [row.run_ids for row in table.one_view.rows] == [(a.run_id,), (single.run_id,)]
+
+
 def test_weights_scored_again_at_one_view_stand_for_their_run(recorded) -> None:
     a, b = recorded("a,views=1", 30), recorded("b,views=10", 20, views=10)
     single = recorded("b,views=1,new=none", 25, weights_of=b)  # of a state of the source that has one parameter more

@@ -60,6 +60,14 @@ def test_latex_is_balanced_and_escaped(comparison) -> None:
         assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in lines} == {len(tabular[0])}
 
 
+def test_latex_says_what_every_table_says(comparison) -> None:
+    first, second = comparison.rows
+    noted = replace(comparison, rows=(first, replace(second, notes=("32 px variant",))), caveats=("limited to 100 test images",))
+    text = report_latex(noted)
+    assert r"ridge (32 px variant)\par" in text
+    assert "limited to 100 test images" in text
+
+
 def test_numbers_are_set_as_numbers() -> None:
     assert latex("-0.60") == "$-$0.60"
     assert latex("[-2.00, 0.60]") == "[$-$2.00, 0.60]"

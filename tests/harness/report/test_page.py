@@ -150,6 +150,20 @@ def test_the_pair_at_one_view_stands_below_the_pair_at_its_best(pair, look):
     assert "43.21 %" in page.said
 
 
+def test_the_command_that_makes_it_again_names_what_it_shows(groups, look):
+    def command(*rows, **options):
+        page = look(report_page(gather(rows, pictures=False, **options)))
+        return next(words for tag, words in page.words if tag == "pre").splitlines()[-1]
+
+    few, ridge = groups("few", "ridge")
+    assert command(few, ridge).startswith("harness report nearest-mean,step=7 ridge --dataset digits --plugins ")
+    assert command(few, few).startswith(f"harness report {few[0].run_id} {few[0].run_id} --dataset digits ")
+    ridge[0].result = replace(ridge[0].result, dataset="subset,of=digits,percent=50,seed=0", train_digest="e" * 32)
+    again = command(few, ridge, allow_different_train=True)
+    assert again.startswith(f"harness report nearest-mean,step=7 {ridge[0].run_id} --dataset digits ")
+    assert again.endswith(" --allow-different-train")
+
+
 def test_of_several_seeds_one_run_a_row_is_looked_into(groups, look, tmp_path):
     [few], [ridge] = groups("few", "ridge")
     again = Record(Path(shutil.copytree(ridge.folder, tmp_path / "ridge-again")))
