@@ -17,6 +17,7 @@ from harness.machine import choose_device
 from harness.record import Record, Runs
 from harness.registry import Registry
 from harness.settings import load_settings
+from harness.spec import parse_spec
 
 TOP = 5
 
@@ -63,9 +64,10 @@ def new_pipeline(record: Record, plugins: Sequence[str] = ()) -> Pipeline:
         )
     if spec["pipeline"].startswith("object:"):
         raise UserError(f"run {record.run_id} was made from an object in a program; only pipelines in files can be loaded again")
-    _, build, values, _ = Registry([*plugins, *(p for p in spec["plugins"] if p not in plugins)]).resolve(
-        "pipeline", spec["pipeline"]
-    )
+    registry = Registry(plugins)
+    if parse_spec(spec["pipeline"])[0] not in registry.entries["pipeline"]:
+        registry = Registry([*plugins, *spec["plugins"]])
+    _, build, values, _ = registry.resolve("pipeline", spec["pipeline"])
     pipeline: Pipeline = build(**values)
     return pipeline
 

@@ -29,6 +29,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -75,18 +76,26 @@ class Record:
             raw.setdefault("model_bytes", arrays_bytes(self.state_file))  # recorded before this was kept
             return Result(**raw)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} cannot be read ({error}); remove the run with: harness runs rm {self.run_id}") from error
-
-    @property
-    def readable(self) -> bool:
-        try:
-            return bool(self.result)
-        except UserError:
-            return False
+            raise self._damaged(path, error) from error
 
     @cached_property
     def spec(self) -> dict[str, Any]:
-        return dict(json.loads((self.folder / "spec.json").read_text()))
+        """Raises UserError when the file is missing or damaged."""
+        path = self.folder / "spec.json"
+        try:
+            return dict(json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise self._damaged(path, error) from error
+
+    @property
+    def readable(self) -> bool:
+        with suppress(UserError):
+            _ = self.spec, self.finished and self.result
+            return True
+        return False
+
+    def _damaged(self, path: Path, error: Exception) -> UserError:
+        return UserError(f"{path} cannot be read ({error}); remove the run with: harness runs rm {self.run_id}")
 
     @property
     def status(self) -> dict[str, Any]:
@@ -145,8 +154,8 @@ class Record:
         try:
             with np.load(path, allow_pickle=False) as file:
                 return Scores(file["keys"], file["labels"], file["scores"])
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{path} cannot be read ({error}); remove the run with: harness runs rm {self.run_id}") from error
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise self._damaged(path, error) from error
 
     def has_scores(self, name: str = "scores") -> bool:
         return (self.folder / f"{name}.npz").exists()
@@ -225,9 +234,13 @@ class Runs:
                 times[folder] = folder.stat().st_mtime
         return [Record(f) for f in sorted(times, key=times.__getitem__) if f.is_dir()]
 
+    def readable(self) -> list[Record]:
+        """As `all`, less those that `harness runs` calls damaged: they are in nobody's way."""
+        return [record for record in self.all() if record.readable]
+
     def finished(self) -> list[Record]:
-        """Those that ended well, in the order in which they did. What cannot be read is passed over: `harness runs` calls it damaged."""
-        return sorted((record for record in self.all() if record.finished and record.readable), key=lambda r: r.result.finished)
+        """Those that ended well, in the order in which they did."""
+        return sorted((record for record in self.readable() if record.finished), key=lambda record: record.result.finished)
 
     def find(self, run_id: str) -> Record:
         """The record of that id, or of the one id that starts so. Raises UserError naming what there is."""

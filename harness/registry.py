@@ -46,7 +46,7 @@ class Entry:
     @property
     def _tree(self) -> ast.Module | None:
         try:
-            return ast.parse(self._file.read_text()) if self._file else None
+            return ast.parse(self._file.read_bytes()) if self._file else None
         except (OSError, SyntaxError, ValueError):
             return None
 
@@ -92,11 +92,11 @@ class Entry:
 
 
 class Registry:
-    """All entries. `plugins` are paths of .py files or names of importable modules."""
+    """All entries. `plugins` are paths of .py files or names of importable modules; as kept, they are understood from any folder."""
 
     def __init__(self, plugins: Iterable[str] = ()) -> None:
         self.entries: dict[Kind, dict[str, Entry]] = {"pipeline": {}, "dataset": {}}
-        self.plugins = tuple(plugins)
+        self.plugins = tuple(dict.fromkeys(map(_whole_path, plugins)))
         for kind in self.entries:
             for path in sorted(_FOLDERS[kind].glob("[!_]*.py")):
                 self._add(Entry(kind, _name(path), f"{_PACKAGES[kind]}.{path.stem}", path, "built-in"))
@@ -149,13 +149,17 @@ def _name(path: Path) -> str:
     return path.stem.replace("_", "-")
 
 
+def _whole_path(plugin: str) -> str:
+    """A file with all its folders; a module as it is."""
+    return str(Path(plugin).expanduser().resolve()) if plugin.endswith(".py") else plugin
+
+
 def _plugin_entry(plugin: str) -> Entry:
     """A data set's build takes the data root as its one positional parameter, a pipeline's none: that tells them apart."""
-    path = Path(plugin).expanduser()
-    if path.suffix == ".py":
+    if plugin.endswith(".py"):
+        module, path = None, Path(plugin)
         if not path.is_file():
             raise UserError(f"--plugins {plugin}: there is no such file")
-        module, path = None, path.resolve()
     else:
         if str(Path.cwd()) not in sys.path:
             sys.path.insert(0, str(Path.cwd()))  # it stays: the module is imported later, and what it imports then
@@ -167,8 +171,8 @@ def _plugin_entry(plugin: str) -> Entry:
             raise UserError(f"--plugins {plugin}: neither a .py file nor an importable module")
         module, path = plugin, Path(found.origin)
     try:
-        tree = ast.parse(path.read_text())
-    except SyntaxError as error:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError) as error:
         raise UserError(f"--plugins {plugin}: {_reason(error)}") from error
     builds = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "build"]
     if not builds:
@@ -212,7 +216,7 @@ def _imported(path: Path) -> Iterator[Path]:
     else:  # a file beside installed packages is no folder of its own
         own = set() if "site-packages" in base.parts else {file.stem for file in base.iterdir()} - {"harness"}
     roots = {**dict.fromkeys(own, base), "pipelines": ROOT}
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_bytes())):
         folder = None
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

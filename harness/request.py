@@ -99,8 +99,9 @@ def resolve(
 ) -> Request:
     """Look everything up. Raises UserError for whatever was asked wrongly, before any work is done."""
     settings = load_settings(config)
+    registry = Registry(plugins)
     if isinstance(pipeline, str):
-        entry, build, values, spec = Registry(plugins).resolve("pipeline", pipeline)
+        entry, build, values, spec = registry.resolve("pipeline", pipeline)
         builder, name, family, source_hash = (lambda: build(**values)), entry.name, entry.family, entry.source_hash
         builder()  # parameters that do not go together are told now, not in the middle of a run
     else:
@@ -118,13 +119,13 @@ def resolve(
         name=name,
         family=family,
         source_hash=source_hash,
-        splits=load_dataset(dataset, tune=tune, limit=limit, limit_test=limit_test, data_root=data_root, plugins=plugins),
+        splits=load_dataset(dataset, tune=tune, limit=limit, limit_test=limit_test, data_root=data_root, plugins=registry.plugins),
         seed=seed,
         tune=tune,
         limit=limit,
         limit_test=limit_test,
         test=test,
-        plugins=tuple(plugins),
+        plugins=registry.plugins,
         settings=settings,
         data_root=default_data_root(data_root),
         above=above,
@@ -142,7 +143,7 @@ def resumable(request: Request, wanted: str) -> Record:
     else:
         loose = {"source_hash", "train_digest", "test_digest"}
         candidates = [
-            r for r in runs.all() if not r.finished and all(r.spec.get(k) == v for k, v in request.spec.items() if k not in loose)
+            r for r in runs.readable() if not r.finished and all(r.spec.get(k) == v for k, v in request.spec.items() if k not in loose)
         ]  # fmt: skip
     if not candidates:
         raise UserError(

@@ -69,7 +69,7 @@ def _request(before: Record, views: int, *, plugins: Sequence[str], config: Path
         limit_test=spec["limit_test"],
         config=config,
         data_root=data_root,
-        plugins=[*plugins, *(plugin for plugin in spec["plugins"] if plugin not in plugins)],
+        plugins=[*plugins, *spec["plugins"]],
     )
     for part, digest in {"train": request.splits.fit_digest, "test": request.splits.test.digest}.items():
         if digest != spec[f"{part}_digest"]:

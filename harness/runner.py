@@ -196,6 +196,10 @@ def _fitted(request: Request, record: Record, context: RunContext, peak: PeakMem
         if not context.refitted and not group.share(record.has_scores("tune_scores")):
             context.score_tune(pipeline)
         return pipeline, {name: facts.get(name) for name in FIT_COSTS}, facts.get("peak_memory_mb", 0.0)
+    if of := record.spec.get("weights_of"):
+        raise UserError(
+            f"run {record.run_id} was cut off before it had the weights of {of}; score those again: harness rescore {of}"
+        )
     tune = splits.tune.sharded(group.rank, group.world) if splits.tune else None
     pipeline.fit(splits.train.sharded(group.rank, group.world), tune, context)
     cached = context.cached

@@ -10,7 +10,7 @@ import difflib
 import inspect
 import re
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from harness.errors import UserError
@@ -28,11 +28,12 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
     values: dict[str, str] = {}
     for item in items[1:]:
         key, equals, value = item.partition("=")
+        key = key.strip()
         if not equals or not key:
             raise UserError(f"{text!r}: {item!r} is not KEY=VALUE")
         if key in values:
             raise UserError(f"{text!r}: {key!r} is given twice")
-        values[key.strip()] = value[1:-1].replace('""', '"') if len(value) > 1 and value[0] == value[-1] == '"' else value
+        values[key] = value[1:-1].replace('""', '"') if len(value) > 1 and value[0] == value[-1] == '"' else value
     return items[0], values
 
 
@@ -91,26 +92,42 @@ def suggest(wrong: str, known: Iterable[str]) -> str:
 
 
 def _read(owner: str, key: str, text: str, hint: Any) -> Any:
-    """`text` as a value of type `hint`: first as YAML reads it (numbers, booleans), then as the plain text it is."""
-    import yaml
+    """`text` as a value of type `hint`."""
     from pydantic import TypeAdapter, ValidationError
 
-    try:
-        value = None if text.lower() == "none" else yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = text
     adapter = TypeAdapter(hint)
-    # pydantic would take 1 for True and "yes" for 1; YAML has already told numbers, words and booleans apart.
-    if isinstance(value, bool) or hint is not bool:
-        for candidate in (value, text):
-            try:
-                return adapter.validate_python(candidate)
-            except ValidationError as error:
-                first = error.errors()[0]
-        reason = first["msg"][0].lower() + first["msg"][1:]
-    else:
-        reason = "input should be true or false"
+    reason = "input should be true or false"
+    for candidate in _candidates(text, hint):
+        try:
+            return adapter.validate_python(candidate)
+        except ValidationError as error:
+            first = error.errors()[0]
+            reason = first["msg"][0].lower() + first["msg"][1:]
     raise UserError(f"{owner}: {key}={text} is not allowed: {reason} (allowed: {describe(hint)})")
+
+
+def _candidates(text: str, hint: Any) -> list[Any]:
+    """What `text` may stand for, the likeliest first. A type checker of values would take 1 for True and true for 1; these do not."""
+    allowed = set(_leaves(hint))
+    if text.lower() == "none":
+        return [None, text]
+    if bool in allowed and text.lower() in ("true", "false"):
+        return [text.lower() == "true"]
+    if allowed <= {bool, type(None)}:
+        return []
+    return [text, int(text)] if re.fullmatch(r"-?\d+", text) else [text]  # the number for a choice among numbers
+
+
+def _leaves(hint: Any) -> Iterator[Any]:
+    """The plain types in a hint: of `Annotated[int, ...] | None` int and None's."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        yield from _leaves(args[0])
+    elif args and origin is not typing.Literal:
+        for arg in args:
+            yield from _leaves(arg)
+    else:
+        yield hint
 
 
 def describe(hint: Any) -> str:

@@ -85,8 +85,10 @@ def command(
             f"--seeds {seeds} makes new runs with the seeds 0 to {seeds - 1}; leave out {'--resume' if resume else '--seed'}"
         )
     if resume and resume != "latest" and pipeline is None:
-        spec = Runs(load_settings(config).runs).find(resume).spec
-        asked = {name: spec[name] for name in asked}
+        record = Runs(load_settings(config).runs).find(resume)
+        if "members" in record.spec:
+            raise UserError(f"run {record.run_id} is an ensemble, which is made in one go: harness ensemble RUN RUN")
+        asked = {name: record.spec[name] for name in asked}
     if asked["pipeline"] is None:
         from harness.registry import Registry
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 import click
 
@@ -25,6 +25,7 @@ from harness.settings import Settings, Ui, load_settings
 
 START_SECONDS = 120  # a first start takes 12 s on two cores
 STOP_SECONDS = 10
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 @click.command(name="ui")
@@ -45,6 +46,8 @@ def command(host: str | None, port: int | None, config: Path | None) -> None:
         return
     for number in (signal.SIGINT, signal.SIGTERM):  # both, since a shell's background job starts with SIGINT ignored
         signal.signal(number, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # the terminal is closed, and this was not started by nohup
+        signal.signal(signal.SIGHUP, _interrupt)
     with suppress(KeyboardInterrupt), served(settings) as server:
         click.echo(f"Results, with seeds together, as charts:\n  {pages}\nPress Ctrl-C to stop.")
         server.wait()
@@ -62,7 +65,8 @@ def served(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     Raises UserError when the port is taken or the server does not come up.
     """
     _check_port(settings.ui)
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # eight processes that serve language models
+    environment = {**_visitors(settings.ui), **os.environ}
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # eight processes that serve language models
     if not settings.telemetry:
         environment["MLFLOW_DISABLE_TELEMETRY"] = "true"
     options = ["--backend-store-uri", settings.server.tracking_uri, "--workers", "1"]
@@ -83,6 +87,22 @@ def served(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
             yield server
         finally:
             _stop(server)
+
+
+def _visitors(ui: Ui) -> dict[str, str]:
+    """MLflow's variables that let browsers in which know this machine by any of its names; none where it listens to itself alone."""
+    import psutil
+
+    if ui.host in LOOPBACK:
+        return {}
+    found = [address for card in psutil.net_if_addrs().values() for address in card]
+    numbers = [each.address for each in found if each.family == socket.AF_INET]
+    numbers += [f"[{each.address.partition('%')[0]}]" for each in found if each.family == socket.AF_INET6]
+    names = sorted({*LOOPBACK, ui.host, socket.gethostname(), socket.getfqdn(), *numbers})
+    return {
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(each for name in names for each in (name, f"{name}:{ui.port}")),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{name}:{ui.port}" for name in names),
+    }
 
 
 def _check_port(ui: Ui) -> None:
@@ -106,9 +126,10 @@ def _resolve(ui: Ui) -> tuple[int, int, int, str, tuple[object, ...]]:
 
 
 def _wait_until_healthy(server: subprocess.Popen[bytes], ui: Ui, output: IO[bytes]) -> None:
+    direct = build_opener(ProxyHandler({}))  # a proxy would look for 127.0.0.1 on its own machine
     deadline = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
-        with suppress(URLError, OSError), urlopen(f"{ui.address}/health", timeout=2):
+        with suppress(URLError, OSError), direct.open(f"{ui.address}/health", timeout=2):
             return
         time.sleep(0.2)
     output.seek(0)

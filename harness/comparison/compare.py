@@ -279,11 +279,10 @@ def _only_seed_differs(one: Result, other: Result) -> bool:
 
 
 def _usable(record: Record) -> Record:
-    if record.state == "finished":
-        return record
+    record.require_finished()
     if record.state == "tuned":
         raise UserError(f"run {record.run_id} stopped after tune (--no-test) and has no test scores to compare")
-    raise UserError(f"run {record.run_id} is not finished ({record.state}); finish it with: harness run --resume {record.run_id}")
+    return record
 
 
 def _no_run(run: str, pipeline: str, data: str, runs: Runs, flags: str) -> str:

@@ -103,7 +103,7 @@ def _splits(record: Record, data_root: Path | str | None, plugins: Sequence[str]
     try:
         # A plugin of the run may be gone; it matters only where the data set is one.
         known = parse_spec(result.dataset)[0] in Registry(plugins).entries["dataset"]
-        wanted = [*plugins, *(p for p in record.spec.get("plugins", ()) if p not in plugins and not known)]
+        wanted = [*plugins, *(() if known else record.spec.get("plugins", ()))]
         splits = load_dataset(
             result.dataset, tune=result.tune, limit=result.limit, limit_test=result.limit_test, data_root=data_root, plugins=wanted
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.settings import Settings
 from harness.tracking.addresses import Links, addresses, known
-from harness.tracking.store import existing
+from harness.tracking.store import existing, upload
 
 NAME_LENGTH = 150  # characters of a folder's name; file systems refuse more than 255
 
@@ -21,7 +21,7 @@ def attach(run_ids: Sequence[str], file: Path, settings: Settings) -> Links:
     with existing(settings) as client:
         experiment, runs = known(client, settings, run_ids)
         for run in runs.values():
-            client.log_artifact(run, str(file), f"reports/{_folder(run_ids)}")
+            upload(client, run, file, f"reports/{_folder(run_ids)}")
         return addresses(settings, experiment, runs)
 
 

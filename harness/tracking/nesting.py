@@ -29,7 +29,7 @@ def update_parent(client: Any, experiment: str, parent: str, folder: Path) -> No
     from mlflow.entities import Metric
 
     spec = Record(folder).spec
-    below = [record for record in Runs(folder.parent).all() if record.spec.get("above") == spec["above"]]
+    below = [record for record in Runs(folder.parent).readable() if record.spec.get("above") == spec["above"]]
     results = [record.result for record in below if record.finished]
     params = {"pipeline": spec["pipeline"], "dataset": spec["dataset"], "seeds": str(spec["above"]["seeds"])}
     pages = {record.run_id: _page(client, experiment, record.run_id) for record in below}

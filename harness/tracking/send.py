@@ -16,7 +16,7 @@ from harness.spec import parse_spec
 from harness.tracking.addresses import Links, addresses, page
 from harness.tracking.contents import dataset_inputs, describe, metrics, params, tags
 from harness.tracking.nesting import PARENT_TAG, parent_of, update_parent
-from harness.tracking.store import connection, experiment_id, find, find_or_create, log, milliseconds, sending
+from harness.tracking.store import connection, experiment_id, find, find_or_create, log, milliseconds, sending, upload
 
 ARTIFACTS = ("result.json", "spec.json", "log.txt", "scores.npz")
 ARTIFACT_BYTES = 50 * 2**20  # larger files stay in the run folder
@@ -47,9 +47,9 @@ def send(client: Any, settings: Settings, result: Result, folder: Path) -> Links
         client.log_inputs(run, dataset_inputs(result))
         for name in ARTIFACTS:
             if (folder / name).is_file() and (folder / name).stat().st_size < ARTIFACT_BYTES:
-                client.log_artifact(run, str(folder / name))
+                upload(client, run, folder / name)
         for picture in sorted((folder / PICTURES).glob("*.png")):
-            client.log_artifact(run, str(picture), PICTURES)
+            upload(client, run, picture, PICTURES)
         if parent:
             update_parent(client, experiment, parent, folder)
         client.set_terminated(run, "FINISHED", milliseconds(result.finished))
@@ -93,7 +93,7 @@ def send_failure(client: Any, settings: Settings, record: Record, *, reason: str
         shown[PARENT_TAG] = parent
     log(client, run, params={key: str(spec[key]) for key in ("pipeline", "dataset", "seed")}, tags={**settings.run.tags, **shown})
     if (record.folder / "log.txt").is_file():
-        client.log_artifact(run, str(record.folder / "log.txt"))
+        upload(client, run, record.folder / "log.txt")
     if parent:
         update_parent(client, experiment, parent, record.folder)
     client.set_terminated(run, "KILLED" if killed else "FAILED")

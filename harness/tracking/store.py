@@ -199,6 +199,21 @@ def log(client: Any, run: str, *, params: Mapping[str, str], tags: Mapping[str, 
             client.log_batch(run, **{kind: values[start : start + BATCH[kind]]})
 
 
+def upload(client: Any, run: str, file: Path, folder: str | None = None) -> None:
+    """A file beside the run, as MLflow says: an artifact. Raises UserError also for what mlflow lets through of an object store's library."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.log_artifact(run, str(file), folder)
+    except (MlflowException, OSError, ImportError):
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{file.name} cannot be put where MLflow keeps the files of runs: {type(error).__name__}: {error}; "
+            f"see server.artifact_location in mlflow.yaml, and the credentials for that place"
+        ) from error
+
+
 def allowed(text: str) -> str:
     """A name that MLflow takes: letters, digits and `_ - . / :` and space."""
     return re.sub(r"[^\w\-./: ]", "_", text)

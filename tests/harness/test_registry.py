@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -33,6 +34,17 @@ def test_a_plugin_file_is_listed_with_its_origin_and_read_without_import(workdir
 def test_a_plugin_whose_build_takes_the_root_is_a_data_set(workdir: Path) -> None:
     (workdir / "mine.py").write_text('"""Mine."""\ndef build(root, *, n: int = 3): ...\n')
     assert "mine" in Registry([str(workdir / "mine.py")]).names("dataset")
+
+
+def test_one_file_named_in_several_ways_is_one_plugin_from_any_folder(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = workdir / "my_net.py"
+    file.write_bytes(codecs.BOM_UTF8 + b'"""Mine."""\ndef build(): return None\n')
+    registry = Registry(["my_net.py", "./my_net.py", str(file)])
+    assert registry.plugins == (str(file),)
+    (workdir / "below").mkdir()
+    monkeypatch.chdir(workdir / "below")
+    entry = Registry(registry.plugins).find("pipeline", "my-net")
+    assert (entry.summary, entry.load().build()) == ("Mine.", None)
 
 
 def test_a_name_clash_names_both_owners(workdir: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 import harness
+from harness.cli import cli
 from harness.contract import Result
 from harness.data.load import load_dataset
 from harness.errors import UserError
@@ -84,6 +87,23 @@ def test_what_cannot_be_rescored_says_why(before: Result, pipeline: str, views: 
     with pytest.raises(UserError, match=message):
         harness.rescore(run, views, track=False)
     assert len(Runs(Path("runs")).all()) == runs
+
+
+def test_a_rescoring_cut_off_before_it_had_the_weights_learns_none_of_its_own(
+    before: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.rescoring.save_arrays", killed)
+    with pytest.raises(KeyboardInterrupt):
+        harness.rescore(before, track=False)
+    (cut_off,) = [record for record in Runs(Path("runs")).all() if not record.finished]
+    cut_off.set_status("stopped")
+    done = CliRunner().invoke(cli, ["run", "--resume", cut_off.run_id])
+    assert f"score those again: harness rescore {before.run_id}" in str(done.exception or done.output)
+    assert not cut_off.state_file.exists()
+    shutil.rmtree(cut_off.folder)
 
 
 def test_an_ensemble_and_changed_data_are_refused(before: Result) -> None:

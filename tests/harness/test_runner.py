@@ -245,6 +245,8 @@ def test_a_damaged_record_is_in_nobodys_way() -> None:
     assert [record.run_id for record in runs.finished()] == [result.run_id]
     assert runs.test_looks(result.name, result.test_digest) == 1
     assert runs.find("no-status").state == "dead"
+    with pytest.raises(UserError, match="there is no unfinished run"):
+        resumable(resolve(Means(), "digits"), "latest")
     shown = CliRunner().invoke(cli, ["runs"]).output
     assert "damaged" in shown
     removed = CliRunner().invoke(cli, ["runs", "rm", "half-copied", "no-status"])

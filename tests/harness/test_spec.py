@@ -9,8 +9,18 @@ from harness.errors import UserError
 from harness.spec import bind, describe, format_spec, parse_spec
 
 
-def build(*, lrn: bool = True, dropout: Annotated[float, Ge(0), Lt(1)] = 0.5, recipe: Literal["2012", "short"] = "2012", c: float | None = None, path: str = ""):  # fmt: skip
-    return lrn, dropout, recipe, c, path
+def build(
+    *,
+    lrn: bool = True,
+    flip: bool | None = None,
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
+    recipe: Literal["2012", "short"] = "2012",
+    columns: Literal[1, 2, "half"] = 2,
+    epochs: Annotated[int, Ge(1)] | None = None,
+    c: float | None = None,
+    path: str = "",
+):
+    return lrn, flip, dropout, recipe, columns, epochs, c, path
 
 
 @pytest.mark.parametrize(
@@ -27,7 +37,7 @@ def test_parse(text: str, name: str, values: dict[str, str]) -> None:
     assert parse_spec(text) == (name, values)
 
 
-@pytest.mark.parametrize("text", ["", ",a=1", "a,", "a,b", "a,b=1,b=2", "a,=1", 'a,b="c'])
+@pytest.mark.parametrize("text", ["", ",a=1", "a,", "a,b", "a,b=1,b=2", "a,=1", 'a,b="c', "a,b=1,b =2"])
 def test_parse_refuses(text: str) -> None:
     with pytest.raises(UserError):
         parse_spec(text)
@@ -44,9 +54,13 @@ def test_format_is_the_inverse_of_parse() -> None:
 
 def test_bind_reads_values_through_the_hints() -> None:
     bound = bind("net", build, {"lrn": "false", "dropout": "1e-1", "recipe": "short", "c": "2", "path": "007"})
-    assert bound == {"lrn": False, "dropout": 0.1, "recipe": "short", "c": 2.0, "path": "007"}
+    defaults = {"flip": None, "columns": 2, "epochs": None}
+    assert bound == {"lrn": False, "dropout": 0.1, "recipe": "short", "c": 2.0, "path": "007", **defaults}
     assert bind("net", build, {"c": "none"})["c"] is None
-    assert bind("net", build, {"recipe": "2012"})["recipe"] == "2012"  # YAML reads a number, the hint wants text
+    assert bind("net", build, {"recipe": "2012"})["recipe"] == "2012"
+    more = bind("net", build, {"flip": "True", "columns": "1", "epochs": "010", "path": "yes"})
+    assert (more["flip"], more["columns"], more["epochs"], more["path"]) == (True, 1, 10, "yes")
+    assert bind("net", build, {"columns": "half", "flip": "none"}) | {"c": None} == bind("net", build, {"columns": "half"})
 
 
 @pytest.mark.parametrize(
@@ -54,6 +68,11 @@ def test_bind_reads_values_through_the_hints() -> None:
     [
         ({"lrm": "true"}, ["net", "'lrm'", "did you mean 'lrn'", "dropout"]),
         ({"lrn": "1"}, ["net", "lrn=1", "true or false"]),
+        ({"flip": "1"}, ["flip=1", "true or false or none"]),
+        ({"epochs": "true"}, ["epochs=true", "integer >= 1 or none"]),
+        ({"epochs": "1:30"}, ["epochs=1:30", "integer >= 1 or none"]),
+        ({"epochs": ""}, ["epochs=", "integer >= 1 or none"]),
+        ({"dropout": "false"}, ["dropout=false", "number >= 0 and < 1"]),
         ({"dropout": "1.5"}, ["dropout=1.5", "number >= 0 and < 1"]),
         ({"recipe": "long"}, ["recipe=long", "one of 2012, short"]),
         ({"c": "much"}, ["c=much", "number or none"]),

@@ -111,6 +111,7 @@ def test_an_ensemble_is_a_run_that_is_listed_compared_and_tracked(
     folder = pictures(workdir / "mine", {"": 1})
     assert "take its members" in harness("predict", last["run_id"], str(folder), code=2)
     assert "two or more" in harness("ensemble", last["run_id"], code=2)
+    assert "made in one go" in harness("run", "--resume", last["run_id"], code=2)
 
 
 def test_a_prepared_name_below_a_data_root_works_in_every_command(workdir: Path, pictures: Callable[..., Path]) -> None:

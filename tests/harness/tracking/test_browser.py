@@ -7,15 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener, urlopen
 
 import psutil
 import pytest
 
-from harness.cli.ui import command
+from harness.cli.ui import command, served
 from harness.errors import UserError
-from harness.settings import load_settings
+from harness.settings import Ui, load_settings
 from harness.tracking import track
 
 CHROMIUM = shutil.which("chromium")
@@ -71,6 +73,30 @@ def ui(project):
     finally:
         process.terminate()
         process.wait(60)
+
+
+def test_other_machines_are_let_in_by_the_names_of_this_one(project, monkeypatch):
+    """A page's own requests are taken, whatever name the browser knows this machine by; those of another site's pages are not."""
+    with socket.socket() as probe:
+        probe.bind(("0.0.0.0", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody listens there; the server is asked directly
+    settings = replace(load_settings(project / "mlflow.yaml"), ui=Ui("0.0.0.0", port))
+    direct = build_opener(ProxyHandler({}))
+
+    def status(host: str, origin: str) -> int:
+        headers = {"Host": host, "Origin": origin, "Content-Type": "application/json"}
+        asked = Request(f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/runs/search", b'{"experiment_ids": ["0"]}', headers)
+        try:
+            return direct.open(asked).status
+        except HTTPError as error:
+            return error.code
+
+    with served(settings):
+        for name in (socket.gethostname(), "127.0.0.1", "localhost"):
+            assert status(f"{name}:{port}", f"http://{name}:{port}") == 200, name
+        assert status(f"localhost:{port}", "http://elsewhere.example") == 403
+        assert status(f"elsewhere.example:{port}", f"http://localhost:{port}") == 403
 
 
 class Grid(HTMLParser):

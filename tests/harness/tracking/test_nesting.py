@@ -35,6 +35,7 @@ def test_the_run_above_fills_with_the_runs_below(settings: Settings, make_run: A
     above = stored(settings)["baseline-seeds-1"]
     assert above.info.status == "RUNNING"
     assert above.data.tags["mlflow.note.content"].startswith("**baseline** on digits, 1 of 2 seeds: top-1 error 12.00 %.")
+    (settings.runs / "half-copied").mkdir()
     one(settings, make_run, 1, 10.0)
     runs = stored(settings)
     above = runs["baseline-seeds-1"]

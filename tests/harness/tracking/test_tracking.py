@@ -68,6 +68,17 @@ def test_a_finished_run_is_mirrored(settings, make_run):
     assert list((settings.root / "mlartifacts").rglob("result.json"))
 
 
+def test_what_the_library_of_an_object_store_says_is_said(settings, make_run, monkeypatch):
+    """boto3 is not needed to see it: mlflow lets its exceptions through."""
+
+    def refuse(*_):
+        raise RuntimeError("Unable to locate credentials")
+
+    monkeypatch.setattr(MlflowClient, "log_artifact", refuse)
+    with pytest.raises(UserError, match=r"RuntimeError: Unable to locate credentials; see server\.artifact_location"):
+        track_one(settings, make_run)
+
+
 def test_the_data_sets_carry_our_digests(settings, make_run):
     run = track_one(settings, make_run)
     seen = {i.tags[0].value: (i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs}
