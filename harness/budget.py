@@ -31,14 +31,15 @@ def seconds_of(budget: str) -> float:
 def within(request: Request, budget: str, group: Processes) -> str:
     """The request's pipeline spec with the number of epochs, at least one, whose fit takes about `budget` here.
 
-    Raises UserError where the pipeline has no epochs or the spec already says how many.
+    Raises UserError where the pipeline has no epochs or the spec already says how long to train.
     """
     seconds = seconds_of(budget)
     name, values = parse_spec(request.pipeline)
-    if values.get("epochs") not in (None, "none"):
-        raise UserError(
-            f"--budget {budget} is turned into a number of epochs, and epochs={values['epochs']} says it: give one of the two"
-        )
+    for key in ("epochs", "updates"):
+        if values.get(key, "none") != "none":
+            raise UserError(
+                f"--budget {budget} is turned into a number of epochs, and {key}={values[key]} says how long to train: give one of the two"
+            )
     pipeline = request.build()
     if not hasattr(pipeline, "probe"):
         raise UserError(f"--budget {budget}: {name} does not learn in epochs, of which fewer would take less time")

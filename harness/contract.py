@@ -382,7 +382,7 @@ class Pipeline(Protocol):
     `embed(batch) -> (n, d)` float on the batch's device, the last hidden layer or whatever stands before the linear classifier, lets
     `harness report` show the training images that lie nearest to a test image. `filters() -> dict[str, array]`, a name -> (n, 3, height,
     width) weights of a first layer, are drawn at the end of a run.
-    With a parameter `epochs`, `epochs(images, image_size) -> int`, how many it does on so many training images, and
+    With a parameter `epochs`, `epochs(images, image_size) -> float`, how many it does on so many training images, and
     `probe(train, tune, context) -> Probe`, after which the object is of no use but for the time that its `scores` take, it can be
     planned and run with --budget.
     """

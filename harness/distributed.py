@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
+
+from harness.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -55,20 +59,26 @@ class Processes:
         return self.gather(value)[0]
 
 
+_groups = itertools.count()
 ALONE = Processes(0, 1, torch.device("cpu"))
 
 
 @contextmanager
 def processes(device: torch.device) -> Iterator[Processes]:
-    """The group that torchrun's RANK and WORLD_SIZE describe, or this process alone."""
+    """The group that torchrun's RANK and WORLD_SIZE describe, or this process alone. Raises UserError for more processes than GPUs."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or dist.is_initialized():
         yield Processes(dist.get_rank(), dist.get_world_size(), device) if dist.is_initialized() else Processes(0, 1, device)
         return
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if device.index >= (here := torch.cuda.device_count()):
+            raise UserError(f"more processes than GPUs: there are {here} here; start at most {here}, or give --device cpu")
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # Keys of an earlier group of these processes stay in torchrun's store, and whoever comes first would take them for the new ones.
+    store, rank, world = next(rendezvous("env://"))
+    store = dist.PrefixStore(f"group {next(_groups)}", store)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=world)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), device)
         # Leave together: of processes that ended right after their last exchange over gloo one in some thirty aborted at its exit,

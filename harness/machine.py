@@ -20,6 +20,7 @@ from harness.errors import UserError
 
 def choose_device(name: str) -> torch.device:
     """`auto` takes a GPU where there is one. Raises UserError for a device that is not here."""
+    torch.backends.cudnn.allow_tf32 = False  # where the recipe says float32, a GPU's convolutions are not of 10 bits either
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]

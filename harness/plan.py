@@ -36,7 +36,7 @@ class Plan:
     """
 
     throughput: str
-    epochs: int
+    epochs: float
     images: int
     fit: tuple[float, float]
     score: float | None = None
@@ -107,7 +107,7 @@ def throughputs() -> dict[str, Any]:
 def plan_lines(plan: Plan) -> list[str]:
     """What `harness plan` says after the request."""
     fit = " to ".join(dict.fromkeys(duration(seconds) for seconds in plan.fit))
-    lines = [f"throughput {plan.throughput}", f"fit        about {fit}: {plan.epochs} epochs of {plan.images:,} images"]
+    lines = [f"throughput {plan.throughput}", f"fit        about {fit}: {round(plan.epochs, 2):g} epochs of {plan.images:,} images"]
     if plan.score is not None:
         lines.append(f"score      about {duration(plan.score)}")
     if plan.running is not None and plan.kept is not None:
@@ -160,12 +160,14 @@ def _plannable(pipeline: Any, name: str) -> Any:
 
 
 def _score_seconds(pipeline: Pipeline, test: Split, group: Processes) -> float:
-    """For this process's share of the test split, from its first batch, scored a second time."""
+    """For this process's share of the test split, from its first batch, read and scored a second time."""
     readable = test.take(np.flatnonzero(test.rows >= 0)[:SCORE_BATCH])
-    batch = next(readable.batches(SCORE_BATCH, device=group.device))
-    pipeline.scores(batch)
-    synchronize(group.device)
-    started = time.perf_counter()
-    pipeline.scores(batch)
-    synchronize(group.device)
-    return (time.perf_counter() - started) * len(test) / len(batch) / group.world
+
+    def timed() -> float:
+        started = time.perf_counter()
+        pipeline.scores(next(readable.batches(SCORE_BATCH, device=group.device)))
+        synchronize(group.device)
+        return time.perf_counter() - started
+
+    timed()
+    return timed() * len(test) / len(readable) / group.world

@@ -78,21 +78,24 @@ class NetworkPipeline:
 
     def fit(self, train: Split, tune: Split | None, context: Context) -> None:
         recipe = self._recipe(train, tune)
+        self._start(train, recipe, context)
         self._trainer(*self._looked_at(train, tune, context), recipe, context).run()
 
-    def epochs(self, images: int, image_size: tuple[int, int] | None) -> int:
-        """Passes over so many training images of (height, width) pixels, or None for several sizes, that `fit` does."""
-        return self.design.recipe(images, self.design.side(image_size)).epochs
+    def epochs(self, images: int, image_size: tuple[int, int] | None) -> float:
+        """Passes over so many training images of (height, width) pixels, or None for several sizes, that `fit` does at most."""
+        recipe = self.design.recipe(images, self.design.side(image_size))
+        return recipe.updates / (images // min(recipe.batch, images)) if recipe.updates else recipe.epochs
 
     def probe(self, train: Split, tune: Split | None, context: Context) -> Probe:
         """Prepares, and times updates, on some of the images as a fit of all would; the rest takes as long an image. Scoring an image of
         tune takes a third of training on one, as its multiply-adds do.
         """
         recipe = self._recipe(train, tune)
+        self._start(train, recipe, context)
         started = time.perf_counter()
         sizes = len(train), len(tune) if tune else 0
         sample = self._looked_at(_sample(train), tune and _sample(tune), context, of=sizes)
-        preparation = (time.perf_counter() - started) * len(train) / len(sample[0])
+        preparation = (time.perf_counter() - started) * sum(sizes) / sum(map(len, filter(None, sample)))
         trainer = self._trainer(*sample, recipe, context)
         updates = sizes[0] // trainer.batch + sizes[1] / trainer.batch / 3
         unseen = sum(
@@ -120,18 +123,20 @@ class NetworkPipeline:
         self.pixels = self._statistics(train_squares, context)
         return train_squares, None if tune is None else squares(tune, side, context.device, of=of_tune)
 
-    def _trainer(self, train: Split, tune: Split | None, recipe: Recipe, context: Context) -> Trainer:
-        """Of squares that were looked at."""
-        side = self.pixels.side
+    def _start(self, train: Split, recipe: Recipe, context: Context) -> None:
+        """The network before its first update. What is wrong with `init_from` is told before the images are looked at."""
         self.pixel_scale = recipe.pixel_scale
-        self.network = self.design.network(train.classes, side)
+        self.network = self.design.network(train.classes, self.design.side(train.image_size))
         self.network.initialise(recipe.init, torch.Generator().manual_seed(context.seed))
         if self.init_from:
             learnt = context.learnt(self.init_from)
             new = start_from(self.network, learnt, class_names=train.class_names, pixel_scale=self.pixel_scale)
             context.note(f"pre-trained on {learnt.dataset} ({learnt.run_id}); new layers: {', '.join(new) or 'none'}")
         self.network.to(context.device)
-        self._note(recipe, side, len(train), context)
+
+    def _trainer(self, train: Split, tune: Split | None, recipe: Recipe, context: Context) -> Trainer:
+        """Of squares that were looked at."""
+        self._note(recipe, self.pixels.side, len(train), context)
         task = Task(train=train, tune=tune, augment=self._augmentation(), predict=self._centre_logits)
         return Trainer(self.network, task, recipe, context, self.parallel)
 

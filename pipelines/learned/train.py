@@ -87,12 +87,16 @@ class Trainer:
         """Raises UserError when the loss is no longer a number."""
         self._restore()
         with kept_memory(self.context.device):
-            while self.updates < self.total and not (self.stopping and self.stopping.hopeless(self.updates)):
+            while self.updates < self.total and not self._hopeless():
                 self._epoch()
         if self.stopping:
             self.context.note(self.stopping.take_best(self.network))
         if self.stalled:
             self.context.note(f"stalled start: loss at ln(classes) for {self.stalled} epochs")
+
+    def _hopeless(self) -> bool:
+        """As an undisturbed run sees it: at the end of an epoch, also where a checkpoint within the next one is gone on from."""
+        return self.stopping is not None and self.stopping.hopeless(self.epoch * self.steps)
 
     def seconds_an_update(self) -> float:
         """What an update takes here, loading included, from a few of them. The network has moved afterwards: for a trainer that is thrown
@@ -106,7 +110,9 @@ class Trainer:
 
     @property
     def checkpoint_bytes(self) -> int:
-        return sum(array.nbytes for array in self._progress().values())
+        """Of one once an epoch is over, when there are best weights."""
+        best = self.network.state_dict().values() if self.stopping and not self.stopping.weights else ()
+        return sum(array.nbytes for array in (*self._progress().values(), *best))
 
     def _timed(self, updates: int) -> float:
         """Seconds for so many updates, over several epochs if need be."""

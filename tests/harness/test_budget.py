@@ -49,6 +49,8 @@ def test_a_budget_stands_in_the_spec_as_epochs(timed):
 def test_epochs_and_a_budget_contradict(timed):
     with pytest.raises(UserError, match="epochs=3"):
         within(resolve("timed,epochs=3", limit=20, plugins=[timed]), "2m", ALONE)
+    with pytest.raises(UserError, match=r"updates=30 says how long to train"):
+        within(resolve("alexnet,updates=30", limit=20), "2m", ALONE)
 
 
 def test_a_pipeline_without_epochs():

@@ -72,6 +72,22 @@ def learning_curves(context):
     return {name: points for name, points in context.curves.items() if not name.startswith("time/")}
 
 
+def assert_resumes_bit_equal(folder, saves, **options):
+    """A run killed after so many saves, to one that nobody disturbed."""
+    undisturbed = RunContext(seed=1)
+    expected = fitted(undisturbed, **options)
+
+    killed = RunContext(seed=1)
+    killed.checkpoint = DyingCheckpoint(folder, killed)
+    killed.checkpoint.left = saves
+    with pytest.raises(Killed):
+        fitted(killed, **options)
+    resumed = RunContext(seed=1, checkpoint_folder=folder)
+    assert_equal_states(fitted(resumed, **options), expected)
+    assert learning_curves(resumed) == learning_curves(undisturbed)
+    assert resumed.notes == undisturbed.notes
+
+
 KINDS = {
     "short": {},
     "2012": {"recipe": "2012"},
@@ -84,18 +100,14 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("saves", [1, 4, 5])
 def test_a_killed_run_resumes_bit_equal(tmp_path, kind, saves):
-    undisturbed = RunContext(seed=1)
-    expected = fitted(undisturbed, **KINDS[kind])
+    assert_resumes_bit_equal(tmp_path, saves, **KINDS[kind])
 
-    killed = RunContext(seed=1)
-    killed.checkpoint = DyingCheckpoint(tmp_path, killed)
-    killed.checkpoint.left = saves
-    with pytest.raises(Killed):
-        fitted(killed, **KINDS[kind])
-    resumed = RunContext(seed=1, checkpoint_folder=tmp_path)
-    assert_equal_states(fitted(resumed, **KINDS[kind]), expected)
-    assert learning_curves(resumed) == learning_curves(undisturbed)
-    assert resumed.notes == undisturbed.notes
+
+@pytest.mark.parametrize(("updates", "saves"), [(3, 2), (20, 13)])
+def test_a_run_of_updates_killed_within_an_epoch_is_judged_at_the_end_of_epochs(tmp_path, monkeypatch, updates, saves):
+    """In the first epoch, when no weights are the best yet; and in the fifth, whose error is the lowest. An epoch has three saves."""
+    monkeypatch.setattr("pipelines.learned.train.Trainer._error", lambda self, split: [10, 20, 20, 20, 5, 6, 7][self.epoch])
+    assert_resumes_bit_equal(tmp_path, saves, epochs=None, updates=updates)
 
 
 def test_the_seed_decides():
@@ -180,9 +192,9 @@ def test_epochs_and_updates_exclude_each_other():
         build(epochs=3, updates=8)
 
 
-def test_a_plan_counts_the_epochs_that_updates_begin():
-    assert build(updates=8).epochs(52, (32, 32)) == 3  # of 3 updates
-    assert build(updates=1).epochs(52, (32, 32)) == 1
+def test_a_plan_counts_the_part_of_an_epoch_that_updates_take():
+    assert build(updates=8).epochs(52, (32, 32)) == pytest.approx(8 / 3)  # of 3 updates
+    assert build(updates=1).epochs(52, (32, 32)) == pytest.approx(1 / 3)
 
 
 def with_recipe(monkeypatch, **changes):
@@ -274,10 +286,11 @@ def test_a_probe_of_a_sample_speaks_for_the_whole(monkeypatch):
     assert context.notes[1].startswith(f"recipe short: {pipeline.epochs(320, (32, 32))} epochs of")
 
 
-def test_checkpoint_bytes_are_those_of_a_checkpoint(monkeypatch):
+@pytest.mark.parametrize("length", [{"epochs": 1}, {"epochs": None, "updates": 3}])
+def test_checkpoint_bytes_are_those_of_a_checkpoint(monkeypatch, length):
     monkeypatch.setattr("pipelines.learned.train.PROBE_SECONDS", 0.0)
     context = RunContext(seed=1)
-    pipeline = fitted(context, epochs=1)
+    pipeline = fitted(context, **length)
     saved = sum(array.nbytes for array in context.checkpoint.load().values())
     assert pipeline.probe(stripes(52), stripes(12, seed=1), RunContext(seed=1)).checkpoint_bytes == saved
 

@@ -1,0 +1,43 @@
+"""Processes that meet more than once, and that do not fit the machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.distributed import processes
+from harness.errors import UserError
+from harness.machine import choose_device
+
+MEETINGS = """
+import time
+import torch
+from harness.distributed import processes
+
+for meeting in range(3):
+    with processes(torch.device("cpu")) as group:
+        print(meeting, float(group.sum(torch.tensor(group.rank + 1.0))), flush=True)
+    time.sleep(group.rank)  # the first process is at the next meeting before the other
+"""
+
+
+def test_processes_meet_again_whoever_comes_first(workdir: Path) -> None:
+    """As `harness run --seeds` and `--budget` have it. A process that took an earlier meeting's keys for this one's would wait for ever."""
+    (workdir / "meetings.py").write_text(MEETINGS)
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "meetings.py"]
+    done = subprocess.run(two, capture_output=True, text=True, check=False, timeout=60)
+    assert sorted(done.stdout.splitlines()) == [f"{meeting} 3.0" for meeting in (0, 0, 1, 1, 2, 2)], done.stderr
+
+
+def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="there are 1 here; start at most 1"), processes(choose_device("auto")):
+        pass
+    assert not torch.backends.cudnn.allow_tf32
