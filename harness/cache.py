@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.files import load_arrays, save_arrays
 from harness.machine import Spent
 
 LIMIT_BYTES = 20 * 2**30
+LEFT_SECONDS = 24 * 3600  # after which nobody is writing a file any more
 
 
 class Cache:
@@ -60,6 +62,10 @@ class Cache:
         return arrays
 
     def _evict(self) -> None:
+        for left in self.folder.glob(".*.safetensors.*"):  # by a process that was killed while it wrote
+            with suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                    left.unlink()
         found = {}
         for file in self.folder.glob("*.safetensors"):
             with suppress(FileNotFoundError):  # evicted by another process meanwhile
@@ -78,6 +84,6 @@ def _load(path: Path) -> tuple[State, dict[str, str]] | None:
         kept = load_arrays(path)
     except Exception:  # missing, evicted by another process meanwhile, or damaged, for which safetensors has errors of its own
         return None
-    with suppress(FileNotFoundError):
+    with suppress(OSError):  # gone, or another user's
         os.utime(path)
     return kept

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import Dataset, Pipeline, Split
-from harness.data.load import Splits, load_dataset
+from harness.data.load import Splits, dataset_spec, load_dataset
 from harness.data.root import data_root as default_data_root
 from harness.errors import UserError
 from harness.progress import duration
 from harness.record import SILENCE, Record, Runs
 from harness.registry import Registry
 from harness.settings import Settings, load_settings
+from harness.spec import parse_spec
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ def resolve(
             _object_hash(given),
         )
         spec = f"object:{name}"
+    if isinstance(dataset, str):
+        _check_apart(settings, dataset_spec(dataset, registry, data_root))
     return Request(
         build=builder,
         pipeline=spec,
@@ -130,6 +133,19 @@ def resolve(
         data_root=default_data_root(data_root),
         above=above,
     )
+
+
+def _check_apart(settings: Settings, dataset: str) -> None:
+    """Raises UserError where runs would be kept inside the folder of images: their pictures would be another class of the next run."""
+    name, values = parse_spec(dataset)
+    if (
+        name == "folder"
+        and "path" in values
+        and settings.runs.resolve().is_relative_to(Path(values["path"]).expanduser().resolve())
+    ):
+        raise UserError(
+            f"runs are kept in {settings.runs}, which would become part of the data set {values['path']}; work in another folder, or give --config"
+        )
 
 
 def resumable(request: Request, wanted: str) -> Record:

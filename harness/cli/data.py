@@ -47,6 +47,7 @@ def info(name: str, data_root: Path | None, as_json: bool) -> None:
     """Digests of its parts and of the nested subsets of train, and every image that could not be decoded or is unusual."""
     from harness.data.cut import PERCENTS
     from harness.data.load import load_dataset
+    from harness.spec import format_spec
 
     store = _store(name, data_root)
     for label, key in (("source", "source"), ("layout", "layout"), ("made by", "preparation")):
@@ -55,7 +56,8 @@ def info(name: str, data_root: Path | None, as_json: bool) -> None:
         click.echo(f"{part:<10} {facts['n']:>9,} images, digest {facts['digest']}")
     subsets = {}
     for percent in PERCENTS:
-        splits = load_dataset(f"prepared,name={name},train_percent={percent}", data_root=data_root, tune=0)
+        spec = format_spec("prepared", {"name": name, "train_percent": percent})
+        splits = load_dataset(spec, data_root=data_root, tune=0)
         subsets[percent] = {"n": len(splits.train), "digest": splits.train.digest}
         click.echo(f"{percent:>3} % train {len(splits.train):>9,} images, digest {splits.train.digest}")
     for what, images in (("undecodable", store.undecodable), ("noted", store.noted)):

@@ -37,28 +37,39 @@ def dataset_of(store: Store, *, title: str, test_fraction: float, split_seed: in
 
 
 def _parts(store: Store, test_fraction: float, split_seed: int) -> tuple[Split, Split, list[str]]:
-    """(train, test, remarks)."""
-    if "train" in store.parts and len(store.parts) > 1:
-        test_part = next((part for part in ("test", "val") if part in store.parts), store.parts[0])
-        unused = [
-            f"{part}/ is not used: {test_part}/ is the test split" for part in store.parts if part not in ("train", test_part)
-        ]
-        return store.split("train"), store.split(test_part), unused
-    part = store.parts[0]
+    """(train, test, remarks). Images that name no part are those to learn from where there is no train."""
+    test_part = next((part for part in ("test", "val") if part in store.parts), None)
+    train_part = next((part for part in ("train", WHOLE) if part in store.parts), None)
+    used = [part for part in (train_part, test_part) if part]
+    why = f": {test_part}/ is the test split" if train_part and test_part else ""
+    unused = [f"{part}/ is not used{why}" for part in store.parts if part not in used]
+    if train_part and test_part:
+        return store.split(train_part), store.split(test_part), unused
+    (part,) = used
     train, test = drawn(store.split(part), test_fraction, split_seed)
-    why = "no test part" if part == WHOLE else f"only {part}/ found"
-    return train, test, [f"{why}: a class-balanced {test_fraction:.0%} (seed {split_seed}) is the test split"]
+    why = "no test part" if part == WHOLE or unused else f"only {part}/ found"
+    return train, test, [f"{why}: a class-balanced {test_fraction:.0%} (seed {split_seed}) is the test split", *unused]
 
 
 def drawn(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """(train, test). The draw depends on seed and keys alone, so it is the same for any order of the files."""
+    """(train, test). The draw depends on seed and keys alone, so it is the same for any order of the files. Equal images of a class stay
+    together.
+    """
     taken = np.zeros(len(split), dtype=bool)
     for label, members in members_by_class(split, seed):
-        if len(members) < 2:
+        copies: dict[str, list[int]] = {}
+        for member in members:
+            copies.setdefault(str(split.keys[member]).partition("-")[0], []).append(member)
+        if len(copies) < 2:
             raise UserError(
-                f"class {split.class_names[label]!r} has one image only; without a test part each class needs at least two"
+                f"class {split.class_names[label]!r} has one image only{' and copies of it' if len(members) > 1 else ''}; "
+                f"without a test part each class needs at least two"
             )
-        taken[members[: min(len(members) - 1, max(1, round(fraction * len(members))))]] = True
+        *groups, _ = copies.values()
+        chosen: list[int] = []
+        while groups and len(chosen) < max(1, round(fraction * len(members))):
+            chosen += groups.pop(0)
+        taken[chosen] = True
     return split.take(np.flatnonzero(~taken)), split.take(np.flatnonzero(taken))
 
 

@@ -33,11 +33,15 @@ def decode(data: bytes) -> torch.Tensor:
 def decode_noted(data: bytes, name: str = "") -> tuple[torch.Tensor, list[str]]:
     """(`decode`'s pixels, what is unusual about the file called `name`). Raises Undecodable.
 
-    Pixels stay as the file has them where EXIF asks for a rotation, as readers of ILSVRC leave them; an animation gives its first
-    frame, 16 bits a channel become 8.
+    Pixels stay as the file has them where EXIF asks for a rotation, as readers of ILSVRC leave them, but for TIFF, which Pillow turns;
+    an animation gives its first frame, 16 bits a channel become 8.
     """
     image = _open(data)
-    notes = _notes(image, name)  # first, since loading the pixels forgets how they were coded
+    try:
+        frames = getattr(image, "n_frames", 1)
+    except Exception:  # Pillow looks for frames to the end of a file that is cut off, and does not come back
+        image, frames = _open(data), 1
+    notes = _notes(image, name, frames)  # first, since loading the pixels forgets how they were coded
     return _pixels(image), notes
 
 
@@ -59,6 +63,8 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _pixels(image: Image.Image) -> torch.Tensor:
+    if image.mode == "F":
+        raise Undecodable("its pixels are floating-point numbers, and nothing tells which of them is white")
     try:
         if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255
             grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
@@ -71,23 +77,28 @@ def _pixels(image: Image.Image) -> torch.Tensor:
         raise Undecodable(f"{type(error).__name__}: {error}") from error
 
 
-def _notes(image: Image.Image, name: str) -> list[str]:
+def _notes(image: Image.Image, name: str, frames: int) -> list[str]:
     notes = []
     expected = FORMAT_OF.get(PurePosixPath(name).suffix.lower())
     if expected and image.format not in (expected, "MPO"):
         notes.append(f"{image.format} inside {PurePosixPath(name).suffix}")
-    if image.mode.startswith("I") or any("16" in str(tile.args) for tile in getattr(image, "tile", ())):
+    if image.mode.startswith("I") or any("16" in _raw_mode(tile.args) for tile in getattr(image, "tile", ())):
         notes.append("16 bits a channel")
     elif image.mode in MODES:
         notes.append(MODES[image.mode])
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        notes.append(f"animated: the first of {image.n_frames} frames")  # type: ignore[attr-defined]
+    if frames > 1 and image.format != "MPO":
+        notes.append(f"animated: the first of {frames} frames")
     orientation = 1
     with suppress(Exception):  # damaged metadata around sound pixels
         orientation = image.getexif().get(ORIENTATION, 1)
     if orientation not in (0, 1):
-        notes.append(f"EXIF-rotated (orientation {orientation}): left as stored")
+        notes.append(f"EXIF-rotated (orientation {orientation}): {'turned' if image.format == 'TIFF' else 'left as stored'}")
     return notes
+
+
+def _raw_mode(args: object) -> str:
+    """How pixels are coded, such as `RGB;16B`: what a decoder of Pillow is given first."""
+    return str(args[0] if isinstance(args, tuple) and args else args)
 
 
 def resized_shape(height: int, width: int, size: int) -> tuple[int, int]:

@@ -41,7 +41,11 @@ class Plan:
 
 
 def plan(source: Source, *, size: int, workers: int, sample: int = 3 * SPACE_SAMPLE) -> Plan:
-    """Timed as JPEG, which every large set is kept as. The first image is not timed: it pays for loading libraries."""
+    """Timed as JPEG, which every large set is kept as. The first image is not timed: it pays for loading libraries.
+
+    Raises UserError for a source that no classifier can be made from.
+    """
+    prepare.check_classes(source)
     preparation = Preparation(size, raw=False)
     stored, raw = [], []
     with one_torch_thread():

@@ -74,9 +74,7 @@ def prepare(
     Raises UserError when there is one class only, the name is taken by something else, the labels of ILSVRC-2012's validation images are
     not the official ones, the disk is too small, or no image of a part can be decoded.
     """
-    if len(source.class_names) < 2:
-        held = f"one class only ({source.class_names[0]})" if source.class_names else "no labelled images"
-        raise UserError(f"{source.path} holds {held}; a classifier needs at least two classes")
+    check_classes(source)
     made_from = identity(source, size)
     folder = store_folder(root, name or f"{source.path.name.split('.')[0]}-{made_from}")
     if (folder / "store.json").exists():
@@ -90,6 +88,13 @@ def prepare(
             shutil.rmtree(folder, ignore_errors=True)  # there only where a removal was killed
             building.replace(folder)
     return _same(Store(folder), made_from)
+
+
+def check_classes(source: Source) -> None:
+    """Raises UserError for a source that no classifier can be made from."""
+    if len(source.class_names) < 2 or not len(source):
+        held = f"one class only ({source.class_names[0]})" if len(source) else "no labelled images"
+        raise UserError(f"{source.path} holds {held}; a classifier needs at least two classes")
 
 
 def identity(source: Source, size: int) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from harness.files import write_json
 
 ROWS = 1024  # images a file: about 50 MB of JPEG
+BATCH_BYTES = 2**26  # after which a batch is full with fewer: large images, and offsets within it have 32 bits
 ROWS_A_BATCH = 64  # images a record batch, which is what writing holds in memory: at most 17 MB of raw 256-pixel images
 
 
@@ -69,11 +70,13 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
         self._file = self._temporary.open("wb")
         self._writer = pa.ipc.new_file(self._file, self._schema)
         self._waiting: list[Row] = []
+        self._waiting_bytes = 0
 
     def add(self, row: Row) -> None:
         self._waiting.append(row)
+        self._waiting_bytes += len(row.image)
         self.rows += 1
-        if len(self._waiting) == ROWS_A_BATCH:
+        if len(self._waiting) == ROWS_A_BATCH or self._waiting_bytes >= BATCH_BYTES:
             self._flush()
 
     def finish(self) -> ShardFacts:
@@ -95,6 +98,7 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
             arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=False)]
             self._writer.write_batch(pa.record_batch([*arrays, _binary(images)], schema=self._schema))
             self._waiting.clear()
+            self._waiting_bytes = 0
 
     def __exit__(self, *_: object) -> None:
         self._file.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from pathlib import Path
 
@@ -103,3 +104,22 @@ def test_a_damaged_file_is_made_again(workdir: Path, damage: bytes) -> None:
     file.write_bytes(damage)
     assert Cache(workdir, "source")({"stage": "hog"}, make)["x"].shape == (2, 3)
     Cache(workdir, "source")({"stage": "hog"}, refuse)
+
+
+def test_another_users_file_is_a_hit(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Cache(workdir, "source")({"stage": "hog"}, make)
+
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refused)
+    Cache(workdir, "source")({"stage": "hog"}, refuse)
+
+
+def test_what_a_killed_process_was_writing_goes_after_a_day(workdir: Path) -> None:
+    left, fresh = workdir / ".abc.safetensors.0a1b2c3d", workdir / ".def.safetensors.0a1b2c3d"
+    left.touch()
+    fresh.touch()
+    os.utime(left, (0, 0))
+    Cache(workdir, "source")({"stage": "hog"}, make)
+    assert (left.exists(), fresh.exists()) == (False, True)

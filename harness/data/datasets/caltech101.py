@@ -36,14 +36,18 @@ def build(
 
     from harness.data.cut import members_by_class
     from harness.data.prepare import prepare
-    from harness.data.sources import open_source
+    from harness.data.sources import WHOLE, open_source
     from harness.progress import progress
 
     store = prepare(
         open_source(_find(Path(path).expanduser() if path else root / "caltech101")), root, size=size, progress=progress
     )
-    whole = store.split("all")
-    if not background:
+    if store.parts != [WHOLE]:
+        raise UserError(
+            f"caltech101: {store.facts['source']} has the parts {', '.join(store.parts)}; expected class folders alone, as in {ARCHIVE}"
+        )
+    whole = store.split(WHOLE)
+    if not background and BACKGROUND in whole.class_names:
         whole = _without(whole, BACKGROUND)
     train: list[int] = []
     test: list[int] = []

@@ -56,6 +56,7 @@ def _read(file: Path) -> Any:
     """The array of an IDX file of bytes: two zeros, 8 for uint8, the number of axes, each axis as a big-endian 32-bit number, the values."""
     import gzip
     import math
+    import zlib
 
     import numpy as np
 
@@ -64,6 +65,6 @@ def _read(file: Path) -> Any:
         shape = np.frombuffer(data, ">u4", count=data[3], offset=4).tolist()
         if data[:3] != b"\0\0\x08" or len(data) != 4 + 4 * len(shape) + math.prod(shape):
             raise ValueError("no whole IDX file of bytes")
-    except (OSError, EOFError, ValueError, IndexError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, IndexError) as error:
         raise UserError(f"{file} is damaged ({error}); remove it and download it again") from error
     return np.frombuffer(data, np.uint8, offset=4 + 4 * len(shape)).reshape(shape).copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import posixpath
 import tarfile
@@ -11,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, NoReturn
 
 from harness.data.decode import IMAGE_SUFFIXES, Undecodable
 from harness.errors import UserError
@@ -55,17 +56,18 @@ class Tree:
     def fingerprint(self) -> str:
         lines = sorted(set(self._stats)) if self.path.is_dir() else [stat_line(self.path)]
         self._stats.clear()  # 150 bytes a file
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+        return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:16]
 
     def _folder(self) -> Iterator[File]:
         listing = not hasattr(self, "names")
-        for folder, folders, files in os.walk(self.path, followlinks=True):
+        for folder, folders, files in os.walk(self.path, followlinks=True, onerror=_reraise):
             folders.sort()
             for file in sorted(files):
                 path = Path(folder, file)
-                if listing:
+                name = _printable(path.relative_to(self.path).as_posix())
+                if listing and not is_debris(name):  # which comes and goes without anybody's doing
                     self._stats.append(stat_line(path))
-                yield path.relative_to(self.path).as_posix(), _file_reader(path)
+                yield name, _file_reader(path)
 
     def _zip(self) -> Iterator[File]:
         name = "its start"
@@ -74,7 +76,7 @@ class Tree:
                 for member in archive.infolist():
                     if not member.is_dir():
                         name = str(PurePosixPath(member.filename))
-                        yield name, _refuse("its path leads") if _leads_out(name) else partial(archive.read, member)
+                        yield name, _refuse("its path leads") if _leads_out(name) else partial(_unzip, archive, member)
         except (zipfile.BadZipFile, zlib.error) as error:
             raise damaged(self.path, error, name) from error
 
@@ -87,12 +89,24 @@ def tar_files(path: Path, open_file: Callable[[], IO[bytes]] | None = None) -> I
             while member := archive.next():
                 archive.members.clear()  # type: ignore[attr-defined]  # else the headers of a million members stay in memory
                 if member.isfile() or member.issym() or member.islnk():
-                    name = str(PurePosixPath(member.name))
+                    name = _printable(str(PurePosixPath(member.name)))
                     yield name, _tar_reader(archive, member, open_file)
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+            while archive.fileobj and archive.fileobj.read(2**20):
+                pass  # to the end of what is packed, where its checksum is compared
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
         raise damaged(path, error, name) from error
+
+
+def _unzip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    path = Path(archive.filename or "the zip")
+    try:
+        return archive.read(member)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise damaged(path, error, member.filename) from error
+    except (RuntimeError, NotImplementedError) as error:  # a password; a way of packing that Python does not know
+        raise UserError(f"{path}: {member.filename} cannot be read ({error}); pack it again, plainly") from error
 
 
 def damaged(path: Path, error: Exception, after: str = "") -> UserError:
@@ -111,6 +125,12 @@ def files_near(path: Path, suffix: str) -> list[Path]:
     return sorted([*path.glob(f"*{suffix}"), *path.glob(f"*/*{suffix}")])
 
 
+def is_debris(name: str) -> bool:
+    """Whether it is or lies in what a system left there (`__MACOSX`, `.ipynb_checkpoints`, `._1.jpg`), which shows no class."""
+    left = ("__MACOSX", "Thumbs.db", "desktop.ini")
+    return any((part.startswith(".") and part not in (".", "..")) or part in left for part in name.split("/"))
+
+
 def is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
@@ -121,6 +141,16 @@ def stat_line(path: Path) -> str:
     except FileNotFoundError:  # a link to nothing
         return f"{path} -"
     return f"{path} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def _reraise(error: OSError) -> NoReturn:
+    """A folder that cannot be listed would else be one that is not there, and with it a class."""
+    raise error
+
+
+def _printable(name: str) -> str:
+    """Bytes that are no UTF-8 written out: the name can then be kept and shown."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _leads_out(name: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.data.sources import PARTS, WHOLE, Source
 from harness.data.sources._listed import ListedImages
-from harness.data.sources._tree import Tree, is_image
+from harness.data.sources._tree import Tree, is_debris, is_image
 from harness.errors import UserError
 
 FALLBACK = True
@@ -27,16 +27,15 @@ def open_source(path: Path) -> Source | None:
     images = classify(names)
     if not images:
         raise UserError(f"{path} holds no images in class folders; expected {LAYOUT} ({len(names)} image files seen)")
+    if all(class_name.lower() in PARTS for _, class_name in images.values()):
+        raise UserError(
+            f"{path} holds {' and '.join(sorted({name for _, name in images.values()}))}, but no class folders in them; expected {LAYOUT}"
+        )
     outside = [name for name in names if name not in images]
     remarks = [f"{len(outside)} images outside of class folders are passed over, such as {outside[0]}"] if outside else []
     if hidden := [name for name in seen if is_debris(name)]:
         remarks.append(f"{len(hidden)} hidden files are passed over, such as {hidden[0]}")
     return ListedImages(tree, images, layout="class folders", remarks=remarks)
-
-
-def is_debris(name: str) -> bool:
-    """Whether it lies in what a system left there (`__MACOSX`, `.ipynb_checkpoints`, `._1.jpg`), which shows no class."""
-    return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in name.split("/"))
 
 
 def classify(names: list[str]) -> dict[str, tuple[str, str]]:

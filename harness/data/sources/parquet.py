@@ -1,4 +1,4 @@
-"""parquet files as of imagenet-1k: columns image (with bytes) and label, train-*.parquet and validation-*.parquet."""
+"""parquet files as of imagenet-1k: columns image (with bytes) and label, train-*.parquet and validation-*.parquet, or train/*.parquet."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ParquetFiles:
     def __init__(self, path: Path, files: list[Path]) -> None:
         self.path, self._files = path, files
         self.fingerprint = hashlib.sha256("\n".join(map(stat_line, files)).encode()).hexdigest()[:16]
-        self._labels = {file: self._open(file).read(["label"])["label"].fill_null(-1).to_numpy() for file in files}
+        self._labels = {file: self._open(file).read(["label"])["label"].cast("int64").fill_null(-1).to_numpy() for file in files}
         everything = np.concatenate(list(self._labels.values()))
         classes = int(everything.max(initial=-1)) + 1
         named = (_class_names(self._open(file).schema_arrow.metadata or {}) for file in files)
@@ -46,7 +46,8 @@ class ParquetFiles:
     def __iter__(self) -> Iterator[SourceImage]:
         for file in self._files:
             rows = _Rows(self._open(file))
-            part, stem = part_of(file.stem), file.relative_to(self.path).as_posix() if self.path.is_dir() else file.name
+            stem = file.relative_to(self.path).as_posix() if self.path.is_dir() else file.name
+            part = part_of(stem.removesuffix(file.suffix))
             for row, label in enumerate(self._labels[file].tolist()):
                 if label >= 0:
                     yield SourceImage(part, f"{stem}:{row}", label, partial(_read, file, rows, row))

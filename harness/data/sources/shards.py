@@ -43,11 +43,13 @@ class Shards:
                 raise UserError(f"{shard}: image {key} has neither {key}.cls nor a {key}.json with one of {', '.join(JSON_KEYS)}")
         self._count = len(images)
         names = set(self._classes.values())
-        numbers = {name for name in names if name.isdigit()}
+        numbers = {name for name in names if name.isdecimal()}
         if numbers and numbers != names:
             raise UserError(
                 f"{path}: some labels are numbers ({min(numbers)}), others names ({min(names - numbers)}); use one of the two"
             )
+        if numbers:
+            self._classes = {sample: str(int(name)) for sample, name in self._classes.items()}  # 007 is 7
         self.class_names = tuple(str(i) for i in range(max(map(int, names)) + 1)) if numbers else tuple(sorted(names))
 
     def __len__(self) -> int:

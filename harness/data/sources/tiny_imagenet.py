@@ -29,7 +29,7 @@ def open_source(path: Path) -> Source | None:
         parts = PurePosixPath(name).parts
         if not is_image(name) or len(parts) < 3:
             continue
-        if parts[-2] == "images" and parts[-3] in classes:
+        if parts[-2] == "images" and parts[-3] in classes and "train" in parts[:-3]:  # some sort val into folders of the same names
             images[name] = ("train", parts[-3])
         elif parts[-3:-1] == ("val", "images"):
             if parts[-1] not in label:

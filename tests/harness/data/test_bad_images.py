@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import harness
@@ -161,3 +162,25 @@ def test_a_plain_image_has_nothing_to_note() -> None:
     assert decode_noted(encoded(GOOD, "JPEG"), "a.jpeg")[1] == []
     with pytest.raises(Undecodable, match="the file is empty"):
         decode_noted(b"")
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF"])
+def test_an_animation_that_is_cut_off_is_its_first_frame_or_undecodable(kind: str) -> None:
+    frames = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (20, 30, 3), dtype=np.uint8)) for i in range(4)]
+    whole = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+    first = decode(whole)
+    decoded = 0
+    for end in range(100, len(whole), 97):
+        try:
+            pixels, _ = decode_noted(whole[:end], f"a.{kind.lower()}")
+        except Undecodable:
+            continue
+        decoded += 1
+        assert torch.equal(pixels, first) or end < len(whole) / 4
+    assert decoded or kind == "TIFF"  # whose directory of frames is at its end
+
+
+def test_notes_are_of_the_pixels() -> None:
+    assert decode_noted(encoded(Image.new("RGB", (5, 7)), "BMP"), "a.bmp")[1] == []  # rows of 16 bytes, and 8 bits
+    with pytest.raises(Undecodable, match="floating-point"):
+        decode(encoded(Image.new("F", (5, 7), 0.5), "TIFF"))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import Split, load_dataset
-from harness.data.cut import dataset_of
+from harness import Split, UserError, load_dataset
+from harness.data.cut import dataset_of, drawn
 
 
 def store(classes: int, per_class: int, parts: tuple[str, ...] = ("train", "val")) -> Any:
@@ -41,3 +41,35 @@ def test_test_is_scored_where_there_is_one_else_val() -> None:
     both = cut(store(2, 5, ("test", "train", "val")))
     assert both.remarks == ("val/ is not used: test/ is the test split",)
     assert both.test.digest == store(2, 5, ("test", "train", "val")).split("test").digest
+
+
+@pytest.mark.parametrize(
+    ("parts", "learnt", "scored", "remarks"),
+    [
+        (("all", "test"), "all", "test", ()),
+        (("all", "train", "val"), "train", "val", ("all/ is not used: val/ is the test split",)),
+        (("all", "train"), "train", "train", ("no test part: a class-balanced 20% (seed 0) is the test split", "all/ is not used")),
+        (("test", "val"), "test", "test", ("no test part: a class-balanced 20% (seed 0) is the test split", "val/ is not used")),
+        (("val",), "val", "val", ("only val/ found: a class-balanced 20% (seed 0) is the test split",)),
+    ],
+)
+def test_every_part_is_used_or_said_not_to_be(parts: tuple[str, ...], learnt: str, scored: str, remarks: tuple[str, ...]) -> None:
+    made = store(2, 10, parts)
+    whole = cut(made)
+    assert whole.remarks == remarks
+    assert set(whole.train.keys) <= set(made.split(learnt).keys)
+    assert set(whole.test.keys) <= set(made.split(scored).keys)
+
+
+def test_equal_images_are_on_one_side() -> None:
+    """Ten images of a class, of which each is there twice, and one five times."""
+    different = np.random.default_rng(0).integers(0, 256, (20, 3, 4, 4), dtype=np.uint8)
+    copies = np.concatenate([different, different, different[:1], different[:1], different[:1]])
+    labels = np.concatenate([np.arange(20) // 10, np.arange(20) // 10, [0, 0, 0]])
+    for seed in range(5):
+        train, test = drawn(Split.from_arrays(copies, labels), 0.2, seed)
+        assert len(train) + len(test) == 43
+        assert not {key[:16] for key in train.keys} & {key[:16] for key in test.keys}
+        assert all(4 <= count <= 9 for count in np.bincount(test.labels))  # of 23 and 20
+    with pytest.raises(UserError, match="one image only and copies of it"):
+        drawn(Split.from_arrays(copies[[0, 20, 1, 2]], np.array([0, 0, 1, 1])), 0.2, 0)

@@ -15,6 +15,7 @@ from harness.contract import Split
 from harness.data import prepare as prepare_module
 from harness.data.sources import open_source
 from harness.data.sources.class_folders import classify
+from harness.request import resolve
 
 Pictures = Callable[..., Path]
 
@@ -37,6 +38,18 @@ def test_class_folders_alone() -> None:
     images = classify(["photos/cat/1.jpg", "photos/dog/x/2.jpg"])
     assert list(images.values()) == [("all", "cat"), ("all", "dog")]
     assert list(classify(["cat/1.jpg", "dog/2.jpg"]).values()) == [("all", "cat"), ("all", "dog")]
+
+
+def test_parts_without_class_folders_are_no_classes(workdir: Path, pictures: Pictures) -> None:
+    root = pictures(workdir / "photos", {"train": 3, "test": 3})
+    with pytest.raises(UserError, match="holds test and train, but no class folders in them"):
+        open_source(root)
+
+
+def test_runs_are_not_kept_inside_the_data_set(workdir: Path, pictures: Pictures) -> None:
+    pictures(workdir, {"cat": 4, "dog": 4})
+    with pytest.raises(UserError, match=r"would become part of the data set.*work in another folder"):
+        resolve("hog-svm", ".")
 
 
 def test_what_a_system_left_there_shows_no_class(workdir: Path, pictures: Pictures) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from harness import UserError
 from harness.data import prepare as prepare_module
+from harness.data.prepare import check_classes
 from harness.data.sources import open_source
 from harness.data.store import Store
 
@@ -256,6 +258,37 @@ def test_a_shard_image_without_a_label_is_named(generated: Any, layouts: dict[st
         open_source(root)
 
 
+def test_parquet_in_folders_of_parts_with_small_integers(generated: Any, layouts: dict[str, Layout], workdir: Path) -> None:
+    """As Hugging Face converts data sets."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for part, count in (("train", 4), ("validation", 2)):
+        (workdir / "source" / part).mkdir(parents=True)
+        rows = pa.table({"image": [{"bytes": b"?"}] * count, "label": pa.array([0, 1] * (count // 2), pa.uint8())})
+        pq.write_table(rows, workdir / "source" / part / "0000.parquet")
+    assert [image.part for image in open_source(workdir / "source")] == ["train"] * 4 + ["val"] * 2
+
+
+def test_labels_of_shards_may_have_leading_zeros(workdir: Path) -> None:
+    with tarfile.open(workdir / "train-0.tar", "w") as archive:
+        for name, data in {"1.cls": b"00", "1.jpg": b"?", "2.cls": b"01", "2.jpg": b"?"}.items():
+            (workdir / name).write_bytes(data)
+            archive.add(workdir / name, arcname=name)
+    assert [image.label for image in open_source(workdir / "train-0.tar")] == [0, 1]
+
+
+def test_labels_without_images_and_names_without_labels(workdir: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    features = {"info": {"features": {"label": {"names": ["cat", "dog"]}}}}
+    rows = pa.table({"image": [{"bytes": b"?"}] * 2, "label": [-1, -1]})
+    pq.write_table(rows.replace_schema_metadata({"huggingface": json.dumps(features)}), workdir / "test.parquet")
+    with pytest.raises(UserError, match="no labelled images"):
+        check_classes(open_source(workdir / "test.parquet"))
+
+
 def test_parquet_rows_without_labels_are_passed_over_and_said(generated: Any, layouts: dict[str, Layout], workdir: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -281,7 +314,11 @@ def test_tiny_imagenet(generated: Any, store_of: StoreOf, workdir: Path) -> None
     (root / "val" / "val_annotations.txt").write_text(
         "".join(f"val_{i}.JPEG\t{wnid}\t0\t0\t62\t62\n" for i, (wnid, _) in enumerate(generated.val))
     )
+    copies = root / "val" / generated.val[0][0] / "images"  # as many sort them, beside the original
+    copies.mkdir(parents=True)
+    (copies / "val_0.JPEG").write_bytes(generated.val[0][1])
     store = store_of(root)
+    assert len(store.split("train")) == len(generated.train)
     assert store.facts["layout"] == "Tiny-ImageNet-200"
     assert store.facts["remarks"] == ["10 test images without labels are passed over"]
     assert [generated.wnids[label] for label in store.split("val").labels] == [wnid for wnid, _ in generated.val]
