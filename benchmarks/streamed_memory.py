@@ -81,8 +81,10 @@ def measured(count: int) -> tuple[float, float]:
     results = spawn.Queue()
     process = spawn.Process(target=fit, args=(count, results))
     process.start()
-    peak, seconds = results.get()
     process.join()
+    if process.exitcode:
+        raise SystemExit(f"the fit of {count:,} images ended with exit code {process.exitcode}")
+    peak, seconds = results.get()
     print(f"{count:>9,} images: peak {peak:,.0f} MB, {seconds:,.1f} s", flush=True)
     return peak, seconds
 

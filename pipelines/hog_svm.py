@@ -10,7 +10,7 @@ values. The directions were chosen on held-out training images of digits and of 
 are added are chosen on tune.
 
 Cost: a processor core describes about 20 million pixels a second. Features take 21 MB a thousand images, twice that with mirrored
-copies, and the SVM passes over them 20 to 100 times for each value of C that is tried, 4 to 7.
+copies, and the SVM passes over them 20 to 100 times for each value of C that is tried, 3 to 7.
 """
 
 from __future__ import annotations

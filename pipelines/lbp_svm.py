@@ -9,7 +9,7 @@ compare histograms by the Bhattacharyya coefficient. The SVM has the squared hin
 mirrored copies of the images are added are chosen on tune.
 
 Cost: a processor core describes about 30 million pixels a second. Features take 15 MB a thousand images, twice that with mirrored
-copies, and the SVM passes over them 20 to 100 times for each value of C that is tried, 4 to 7.
+copies, and the SVM passes over them 20 to 100 times for each value of C that is tried, 3 to 7.
 """
 
 from __future__ import annotations

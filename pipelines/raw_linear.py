@@ -7,7 +7,7 @@ Settings: images are resized to a square working size, by default their own long
 has 3,072 values already. C and, unless `flip` says, mirrored copies are chosen on tune.
 
 Cost: 3 x size x size x 4 bytes of memory an image (12 MB a thousand at 32 pixels); the SVM passes over them 20 to 100 times
-for each value of C that is tried, 4 to 7.
+for each value of C that is tried, 3 to 7.
 """
 
 from __future__ import annotations

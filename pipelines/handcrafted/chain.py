@@ -81,7 +81,8 @@ class Chain:
         if tune is None:
             self._learn(fits, [Setting(self.c or self.learner.grid.default, self.positive or 1.0)] * len(fits), weights)
             return
-        chosen = [self._choose(fit, len(tune), context) for fit in fits]
+        names = [f"_of_channel_{place}" for place in range(len(fits))] if len(fits) > 1 else [""]
+        chosen = [self._choose(fit, name, len(tune), context) for fit, name in zip(fits, names, strict=True)]
         if self.weigh and len(fits) > 1:
             margins = torch.stack([fit.tune_margins(setting) for fit, setting in zip(fits, chosen, strict=True)])
             weights = fusion_weights(margins, fits[0].tune_labels, context)
@@ -111,14 +112,14 @@ class Chain:
         models = [fit.model(setting) for fit, setting in zip(fits, chosen, strict=True)]
         self.learnt = {"fusion": weights, **join_states({str(place): model for place, model in enumerate(models)})}
 
-    def _choose(self, fit: ChannelFit, tune_size: int, context: Context) -> Setting:
-        """The C and then the weight of positives for this tune split."""
+    def _choose(self, fit: ChannelFit, name: str, tune_size: int, context: Context) -> Setting:
+        """The C and then the weight of positives for this tune split; `name` ends those of the curves."""
         usual = self.positive or 1.0
-        found = Grid("c", (self.c,) if self.c else self.learner.grid.values, self.c or self.learner.grid.default)
+        found = Grid("c", (self.c,) if self.c else self.learner.grid.values, self.c or self.learner.grid.default, name)
         c = found.choose(lambda c: fit.tune_wrong(Setting(c, usual)), tune_size, context)
         if self.positive is not None:
             return Setting(c, usual)
-        found = Grid("positive", POSITIVES, usual)
+        found = Grid("positive", POSITIVES, usual, name)
         return Setting(c, found.choose(lambda positive: fit.tune_wrong(Setting(c, positive)), tune_size, context))
 
 
@@ -129,17 +130,17 @@ class Grid:
     name: str
     values: Sequence[float]
     default: float
+    suffix: str = ""
 
     def choose(self, wrong: Callable[[float], Tensor], tune_size: int, context: Context) -> float:
         """By the mistakes, (n,) bool, on this process's tune images."""
         found = []
         for step, value in enumerate(self.values):
             found.append(wrong(value))
-            context.log(f"val/{self.name}", value, step)
+            context.log(f"val/{self.name}{self.suffix}", value, step)
             errors = context.sum(found[-1].sum(dtype=torch.float64))
-            context.log(
-                "val/top1_error" if self.name == "c" else f"val/top1_error_of_{self.name}", 100 * float(errors) / tune_size, step
-            )
+            curve = "val/top1_error" if self.name == "c" else f"val/top1_error_of_{self.name}"
+            context.log(f"{curve}{self.suffix}", 100 * float(errors) / tune_size, step)
             if step >= WORSE and not as_good(torch.stack(found), context)[-WORSE:].any():
                 break
         return self.values[nearest_as_good(torch.stack(found), self.values[: len(found)], self.default, context)]

@@ -67,10 +67,13 @@ class Features:
         if place in self._kept:
             return self._kept[place]
         flip, positions = self.parts[place]
-        # Labels lie beside the features: a digest does not tell the order of the images.
-        part = self.split.take(positions[self.context.rank :: self.context.world]).sharded(0, 1)
-        key = {"stage": "features", **self._key, "mirrored": flip, "split": part.digest}
+        own = positions[self.context.rank :: self.context.world]
+        # Kept in order of the images' keys: a digest does not tell another, and rows of several channels are set against each other.
+        by_key = np.argsort(self.split.keys[own])
+        part = self.split.take(own[by_key]).sharded(0, 1)
+        key = {"stage": "features in order of key", **self._key, "mirrored": flip, "split": part.digest}
         chunk = self.context.cache(key, lambda: self._describe(part, flip))
+        chunk = {name: array[torch.from_numpy(np.argsort(by_key))] for name, array in chunk.items()}
         if sum(map(_bytes, (*self._kept.values(), chunk))) <= KEPT_BYTES:
             self._kept[place] = chunk
         return chunk

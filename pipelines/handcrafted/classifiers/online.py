@@ -113,14 +113,17 @@ def signs_and_costs(label: int, classes: int, cost: float, positive: float) -> t
 
 
 class Averaged:
-    """Weights (classes, features + 1), and their mean over the steps since `restart`; the last weight is the bias."""
+    """Weights (classes, features + 1), and their mean over the steps since `restart`; the last weight is the bias.
 
-    def __init__(self, classes: int, features: int, like: Tensor) -> None:
-        self.weights = like.new_zeros(classes, features)
+    averaged  False: nobody will ask for the mean, which takes as much memory as the weights and half as much time again
+    """
+
+    def __init__(self, classes: int, features: int, like: Tensor, *, averaged: bool = True) -> None:
+        self.weights, self.averaged = like.new_zeros(classes, features), averaged
         self.restart()
 
     def restart(self) -> None:
-        self.total, self.steps = torch.zeros_like(self.weights), 0
+        self.total, self.steps = torch.zeros_like(self.weights if self.averaged else self.weights[:0]), 0
 
     @property
     def mean(self) -> Tensor:
@@ -132,8 +135,9 @@ class Averaged:
         gram = (rows @ rows.T).double().cpu().numpy()
         changes, scales = _one_by_one(products, gram, labels.cpu().numpy(), rule)
         # After step t the weights are scales[t] * (weights before + the rows up to t times their changes).
-        later = np.cumsum(scales[::-1])[::-1]
-        self.total += scales.sum() * self.weights + torch.from_numpy(later[:, None] * changes).to(rows).T @ rows
+        if self.averaged:
+            later = np.cumsum(scales[::-1])[::-1]
+            self.total += scales.sum() * self.weights + torch.from_numpy(later[:, None] * changes).to(rows).T @ rows
         self.weights = scales[-1] * (self.weights + torch.from_numpy(changes).to(rows).T @ rows)
         self.steps += len(rows)
 
@@ -211,7 +215,7 @@ class OnlineDualAscent:
         for epoch in range(MOST_EPOCHS):
             linear_part = 0.0  # of the dual objective
             for chunk, wanted, rows, labels in stream.epoch(epoch):
-                model = model or Averaged(stream.classes, rows.shape[1], rows)
+                model = model or Averaged(stream.classes, rows.shape[1], rows, averaged=False)
                 rule.duals = duals[chunk][wanted].astype(np.float64)
                 model.learn(rows, labels, rule)
                 duals[chunk][wanted] = rule.duals

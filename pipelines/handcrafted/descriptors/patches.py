@@ -22,7 +22,7 @@ BLOCK = 16  # sums of one matrix product: its matrix, cut from a band, has few z
 class Patches:
     """Descriptors of patches on a grid that is the same for n images of one size.
 
-    values     (n, m, d) float32; a patch without contrast has the zero vector
+    values     (n, m, d) float32; of gradients, a patch without contrast has the zero vector
     positions  (m, 2) float32: x and y of the patch's centre, in units of the image's width and height, less 0.5
     """
 

@@ -59,7 +59,7 @@ class GMM:
 def fit_gmm(sample: Tensor, components: int, context: Context, *, iterations: int = 100) -> GMM:
     """A mixture for the rows of all processes, of which this one has (s, d) float32: k-means, then expectation maximisation.
 
-    Variances have a floor. A component that runs empty takes half of another, as in vl_gmm.
+    Variances have a floor. A component that runs empty takes half of another.
     """
     spread = measured(sample, sample.new_zeros(1, sample.shape[1]), context).variances
     floor = max(LEAST_VARIANCE * float(spread.max()), 1e-12)
@@ -102,13 +102,19 @@ def maximisation(gmm: GMM, masses: Tensor, sums: Tensor, floor: float) -> GMM:
 
 
 def mixture(masses: Tensor, means: Tensor, variances: Tensor, floor: float) -> GMM:
-    """A GMM of these components, of float64, after each empty one has taken half of the one that adds most to the entropy."""
+    """A GMM of these components, of float64, after each empty one has taken half of the one with the greatest sum of squared deviations.
+
+    vl_gmm asks for the one that adds most to the entropy; of many dimensions of small variance, as descriptors have, it is the lightest.
+    """
     present = masses + 1e-9  # were there no rows at all, the weights would be equal
     weights, means, variances = present / present.sum(), means.clone(), variances.clamp(min=floor)
     due = max(1.0, float(masses.mean()))
-    for empty in (masses < LEAST_MASS * due).nonzero().flatten().tolist():
-        entropies = weights * (0.5 * (2 * math.pi * math.e * variances).log().sum(1) - weights.clamp(min=1e-300).log())
-        giver = int(entropies.masked_fill(weights < LEAST_WEIGHT, -math.inf).argmax())
+    is_empty = masses < LEAST_MASS * due
+    for empty in is_empty.nonzero().flatten().tolist():
+        if is_empty.all():
+            break
+        giver = int((weights * variances.sum(1)).masked_fill(is_empty, -math.inf).argmax())
+        is_empty[empty] = False
         dimension = int(variances[giver].argmax())
         step = HALF_NORMAL * variances[giver, dimension].sqrt()
         weights[giver] /= 2

@@ -116,3 +116,14 @@ def test_chunks_are_the_same_however_many_processes_share_them(split: Split) -> 
         assert {share.size(place) for share in shares} == {len(alone[place]["labels"])}
         for rank, share in enumerate(shares):
             assert torch.equal(share[place]["features"], alone[place]["features"][rank::3])
+
+
+def test_rows_are_in_the_order_of_the_images_also_from_the_cache(split: Split, tmp_path: Path) -> None:
+    """The same images in another order have the same digest."""
+    few = split.take(np.arange(10))
+    turned = few.take(np.arange(10)[::-1])
+    assert few.digest == turned.digest
+    values, labels = (
+        rows(list(Features(Corner(), {}, part, (False,), RunContext(cache=Cache(tmp_path, "x"))))) for part in (few, turned)
+    )
+    assert labels == (values[0][::-1], values[1][::-1])

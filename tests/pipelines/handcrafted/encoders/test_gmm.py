@@ -95,7 +95,15 @@ def test_more_components_than_rows(count: int) -> None:
     assert gmm.log_joint(gmm.moments(torch.randn(4, 3))).softmax(-1).isfinite().all()
 
 
-def test_an_empty_component_takes_half_of_the_one_with_most_entropy() -> None:
+def test_an_empty_component_takes_half_of_a_heavy_one_of_many_dimensions() -> None:
+    """Whose entropies are negative: the one with the most of it would be the lightest, or the empty one itself."""
+    means = torch.arange(4.0).double()[:, None].expand(4, 80)
+    gmm = mixture(torch.tensor([1000.0, 500, 20, 0]).double(), means, torch.full((4, 80), 1e-3).double(), FLOOR)
+    torch.testing.assert_close(gmm.weights, torch.tensor([500.0, 500, 20, 500]) / 1520)
+    assert (gmm.means[[1, 2]] == means[[1, 2]].float()).all()
+
+
+def test_an_empty_component_takes_half_of_the_one_that_spreads_most() -> None:
     masses = torch.tensor([50.0, 0.0, 50.0]).double()
     means = torch.tensor([[0.0, 0.0], [7.0, 7.0], [5.0, 5.0]]).double()
     variances = torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 4.0]]).double()
