@@ -29,7 +29,7 @@ def test_processes_meet_again_whoever_comes_first(workdir: Path) -> None:
     """As `harness run --seeds` and `--budget` have it. A process that took an earlier meeting's keys for this one's would wait for ever."""
     (workdir / "meetings.py").write_text(MEETINGS)
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "meetings.py"]
-    done = subprocess.run(two, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(two, capture_output=True, text=True, check=False, timeout=150)
     assert sorted(done.stdout.splitlines()) == [f"{meeting} 3.0" for meeting in (0, 0, 1, 1, 2, 2)], done.stderr
 
 
