@@ -18,20 +18,20 @@ import time
 import torch
 from harness.distributed import processes
 
-for meeting in range(3):
+for meeting in range(2):
     with processes(torch.device("cpu")) as group:
         total = float(group.sum(torch.tensor(group.rank + 1.0)))
         print(f"{meeting} {total}\\n", end="", flush=True)  # in one piece: two processes write to one pipe
-    time.sleep(group.rank)  # the first process is at the next meeting before the other
+    time.sleep(8 * group.rank)  # after 3 s it was well even then
 """
 
 
 def test_processes_meet_again_whoever_comes_first(workdir: Path) -> None:
-    """As `harness run --seeds` and `--budget` have it. A process that took an earlier meeting's keys for this one's would wait for ever."""
+    """As `harness run --seeds` and `--budget` have it. The first waited for ever where the other came late."""
     (workdir / "meetings.py").write_text(MEETINGS)
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "meetings.py"]
     done = subprocess.run(two, capture_output=True, text=True, check=False, timeout=150)
-    assert sorted(done.stdout.splitlines()) == [f"{meeting} 3.0" for meeting in (0, 0, 1, 1, 2, 2)], done.stderr
+    assert sorted(done.stdout.splitlines()) == [f"{meeting} 3.0" for meeting in (0, 0, 1, 1)], done.stderr
 
 
 def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
