@@ -17,6 +17,7 @@ from typing import IO, NoReturn
 from harness.data.decode import IMAGE_SUFFIXES, Undecodable
 from harness.errors import UserError
 
+ENCRYPTED = 1  # the bit of a zip member's flags
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 File = tuple[str, Callable[[], bytes]]
 
@@ -101,12 +102,14 @@ def tar_files(path: Path, open_file: Callable[[], IO[bytes]] | None = None) -> I
 
 def _unzip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     path = Path(archive.filename or "the zip")
+    if member.flag_bits & ENCRYPTED:
+        raise UserError(f"{path}: {member.filename} is encrypted; pack it again without a password")
     try:
         return archive.read(member)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise damaged(path, error, member.filename) from error
-    except (RuntimeError, NotImplementedError) as error:  # a password; a way of packing that Python does not know
-        raise UserError(f"{path}: {member.filename} cannot be read ({error}); pack it again, plainly") from error
+    except NotImplementedError as error:  # such as Deflate64, which Windows takes for large files
+        raise UserError(f"{path}: {member.filename} cannot be unpacked here ({error}); pack it again, plainly") from error
 
 
 def damaged(path: Path, error: Exception, after: str = "") -> UserError:
