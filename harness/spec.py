@@ -11,6 +11,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from harness.errors import UserError
@@ -111,6 +112,12 @@ def _candidates(text: str, hint: Any) -> list[Any]:
     allowed = set(_leaves(hint))
     if text.lower() == "none":
         return [None, text]
+    if Any in allowed:  # no hint: as YAML reads numbers, booleans and words
+        import yaml
+
+        with suppress(yaml.YAMLError):
+            return [yaml.safe_load(text)]
+        return [text]
     if bool in allowed and text.lower() in ("true", "false"):
         return [text.lower() == "true"]
     if allowed <= {bool, type(None)}:

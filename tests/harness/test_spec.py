@@ -84,6 +84,12 @@ def test_bind_refuses_naming_owner_given_and_allowed(given: dict[str, str], word
     assert all(word in str(error.value) for word in words)
 
 
+def test_a_parameter_without_a_hint_is_what_it_looks_like() -> None:
+    def plain(*, k=3, on=False, word="x") -> None: ...
+
+    assert bind("plain", plain, {"k": "5", "on": "true", "word": "y"}) == {"k": 5, "on": True, "word": "y"}
+
+
 def test_bind_names_what_is_missing() -> None:
     def needs(*, path: str) -> None: ...
 
