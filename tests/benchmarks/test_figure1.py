@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from benchmarks import figure1
-from benchmarks.figure1 import Curve, Images, Study, findings, full_pass, main, training_errors
+from benchmarks.figure1 import Curve, Images, Study, findings, main, training_error, training_errors
 from harness.errors import UserError
 from harness.files import load_arrays
 from pipelines.learned.networks.cuda_convnet import cuda_convnet
@@ -232,11 +232,25 @@ def test_a_training_that_diverges_ends(workdir: Path) -> None:
 
 def test_the_error_is_of_all_images_in_a_full_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figure1, "EVALUATED", 7)
+    assert training_error(always_first(), few_images()) == 50
+
+
+def test_an_estimate_stands_for_the_full_pass_while_it_is_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figure1, "ESTIMATED_FROM", 16)  # every third of the 48
     images = few_images()
-    always_first = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
-    torch.nn.init.zeros_(always_first[1].weight)  # type: ignore[arg-type]
-    always_first[1].bias.data = torch.tensor([1.0, 0.0])
-    assert full_pass(always_first, images) == 50
+    images.labels[:] = 0
+    images.labels[[0, 3, 6, 9, 12]] = 1  # 5 of the 16, 5 of all 48
+    assert training_error(always_first(), images) == 100 * 5 / 16
+    images.labels[12] = 0  # 4 of the 16
+    assert training_error(always_first(), images) == 100 * 4 / 48
+
+
+def always_first() -> torch.nn.Module:
+    """A network that gives class 0, of two."""
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
+    torch.nn.init.zeros_(network[1].weight)  # type: ignore[arg-type]
+    network[1].bias.data = torch.tensor([1.0, 0.0])
+    return network
 
 
 def test_the_command(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
