@@ -27,9 +27,10 @@ from pipelines.learned.augmentation import (
     views,
 )
 from pipelines.learned.designs import Design
+from pipelines.learned.exchange import Exchange
 from pipelines.learned.images import resident_bytes, square, squares
 from pipelines.learned.networks.network import Network
-from pipelines.learned.parallel import Mode
+from pipelines.learned.parallel import Mode, part_of
 from pipelines.learned.precision import mixes
 from pipelines.learned.pretrained import start_from
 from pipelines.learned.recipe import Recipe
@@ -124,9 +125,10 @@ class NetworkPipeline:
         return train_squares, None if tune is None else squares(tune, side, context.device, of=of_tune)
 
     def _start(self, train: Split, recipe: Recipe, context: Context) -> None:
-        """The network before its first update. What is wrong with `init_from` is told before the images are looked at."""
+        """The network before its first update. What is wrong with `init_from` and `parallel` is told before the images are looked at."""
         self.pixel_scale = recipe.pixel_scale
         self.network = self.design.network(train.classes, self.design.side(train.image_size))
+        part_of(self.network, self.parallel, Exchange(context), min(recipe.batch, len(train)))
         self.network.initialise(recipe.init, torch.Generator().manual_seed(context.seed))
         if self.init_from:
             learnt = context.learnt(self.init_from)

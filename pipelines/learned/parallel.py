@@ -36,9 +36,17 @@ COLUMNS = 2
 def part_of(network: Network, mode: Mode, exchange: Exchange, batch: int) -> Network:
     """What this process holds of the network while it is trained on batches of `batch` images; with mode `data` the network itself.
 
-    The part's `cuts` say along which dimension each parameter and buffer is cut. Raises UserError when the network cannot be cut so.
+    The part's `cuts` say along which dimension each parameter and buffer is cut. Raises UserError when the work cannot be shared so.
     """
-    if mode == "data" or exchange.world == 1:
+    if exchange.world == 1:
+        return network
+    if batch < exchange.world:
+        raise UserError(f"{exchange.world} processes cannot share batches of {batch} images: start at most {batch} processes")
+    if mode != "model" and any(isinstance(layer, BatchNorm) for layer in network.children()):
+        raise UserError(
+            "batch_norm=true needs whole batches in one process; start it without torchrun, with one process, or with parallel=model"
+        )
+    if mode == "data":
         return network
     if mode == "model" and exchange.world != COLUMNS:
         raise UserError(

@@ -19,7 +19,6 @@ from pipelines.learned.exchange import Clock, Exchange
 from pipelines.learned.memory import hand_back, kept_memory
 from pipelines.learned.networks.network import Network
 from pipelines.learned.noise import BatchNoise
-from pipelines.learned.normalisation import BatchNorm
 from pipelines.learned.optimisers import Optimiser
 from pipelines.learned.parallel import Mode, own, part_of, whole
 from pipelines.learned.precision import mixed_precision, wide
@@ -55,15 +54,7 @@ class Trainer:
     def __init__(self, network: Network, task: Task, recipe: Recipe, context: Context, mode: Mode = "data") -> None:
         self.network, self.task, self.recipe, self.context = network, task, recipe, context
         self.batch = min(recipe.batch, len(task.train))
-        if self.batch < context.world:
-            raise UserError(
-                f"{context.world} processes cannot share batches of {self.batch} images: start at most {self.batch} processes"
-            )
         self.sees_all = mode == "model" and context.world > 1  # every image of a batch, not this process's share
-        if context.world > 1 and not self.sees_all and any(isinstance(layer, BatchNorm) for layer in network.children()):
-            raise UserError(
-                "batch_norm=true needs whole batches in one process; start it without torchrun, with one process, or with parallel=model"
-            )
         self.train = task.train.sharded(0, 1) if self.sees_all else task.train
         self.exchange, self.waiting = Exchange(context), Clock(context.device)
         self.part = part_of(network, mode, self.exchange, self.batch)

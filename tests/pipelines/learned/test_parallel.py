@@ -173,9 +173,11 @@ def pretended(rank, world):
         ({"parallel": "model", "columns": 1}, 2, "needs columns=2"),
         ({"parallel": "hybrid"}, 3, "the 512 units of fc6 cannot be shared out evenly over 3"),
         ({"parallel": "hybrid", "batch_norm": True}, 2, "parallel=model"),
+        ({}, 13, "13 processes cannot share batches of 12 images"),
     ],
 )
-def test_what_cannot_be_shared(options, world, message):
+def test_what_cannot_be_shared_is_told_before_an_image_is_read(options, world, message, monkeypatch):
+    monkeypatch.setattr(Split, "batches", lambda *_, **__: pytest.fail("an image was read"))
     with pytest.raises(UserError, match=message):
         build(epochs=1, **options).fit(split(12), None, pretended(0, world))
 
