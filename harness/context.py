@@ -43,18 +43,22 @@ class FileCheckpoint:
         self.path = folder / "state.safetensors"
         self.context = context
         self.saved_at = time.monotonic()
+        self.begun = False  # whether the context's facts are this process's own already
 
     def save(self, arrays: State) -> None:
         if self.context.rank == 0:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             save_arrays(self.path, arrays, {"context": json.dumps(self.context.facts())})
         self.saved_at = time.monotonic()
+        self.begun = True
 
     def load(self) -> State | None:
         if not self.path.exists():
             return None
         arrays, facts = load_arrays(self.path)
-        self.context.restore(json.loads(facts["context"]))
+        if not self.begun:
+            self.context.restore(json.loads(facts["context"]))
+        self.begun = True
         return arrays
 
     def due(self) -> bool:
@@ -134,7 +138,7 @@ class RunContext:
 
     def restore(self, facts: Mapping[str, Any]) -> None:
         self.curves = {name: [(int(step), float(value)) for step, value in points] for name, points in facts["curves"].items()}
-        self.notes = list(facts["notes"])
+        self.notes = list(dict.fromkeys([*facts["notes"], *self.notes]))
         self.refitted = bool(facts["refitted"])
         cpu_seconds = float(facts.get("cpu_seconds", math.nan)) if self.rank == 0 else 0.0  # once, however many processes go on
         self.stopwatch.earlier += Spent(float(facts["seconds"]), cpu_seconds)

@@ -64,12 +64,15 @@ def new_pipeline(record: Record, plugins: Sequence[str] = ()) -> Pipeline:
         )
     if spec["pipeline"].startswith("object:"):
         raise UserError(f"run {record.run_id} was made from an object in a program; only pipelines in files can be loaded again")
-    registry = Registry(plugins)
-    if parse_spec(spec["pipeline"])[0] not in registry.entries["pipeline"]:
-        registry = Registry([*plugins, *spec["plugins"]])
-    _, build, values, _ = registry.resolve("pipeline", spec["pipeline"])
+    _, build, values, _ = Registry(plugins_for(record, plugins)).resolve("pipeline", spec["pipeline"])
     pipeline: Pipeline = build(**values)
     return pipeline
+
+
+def plugins_for(record: Record, given: Sequence[str]) -> tuple[str, ...]:
+    """The plugins that a run is loaded with again: those given, and its own, which may have moved, where these do not know its pipeline."""
+    known = Registry(given).entries["pipeline"]
+    return tuple(given) if parse_spec(record.spec["pipeline"])[0] in known else (*given, *record.spec["plugins"])
 
 
 def _images(path: Path) -> list[Path]:

@@ -119,15 +119,10 @@ class Record:
 
     def _alive(self, status: dict[str, Any]) -> bool:
         """Whether the process that wrote the status still runs; one on another machine does while its heart beats."""
-        import psutil
-
         if status.get("host") != socket.gethostname():
             return time.time() - (self.folder / STATUS).stat().st_mtime < SILENCE
-        try:
-            # A process of the same number that started at another time is another process.
-            return abs(psutil.Process(status["pid"]).create_time() - status["pid_started"]) < 1
-        except (psutil.Error, KeyError):
-            return False
+        # A process of the same number that started at another time is another process.
+        return "pid" in status and _started(status["pid"]) == status.get("pid_started")
 
     @contextmanager
     def heartbeat(self) -> Iterator[None]:
@@ -146,7 +141,8 @@ class Record:
             done.set()
 
     def set_status(self, state: str, **facts: Any) -> None:
-        write_json(self.folder / STATUS, {**self.status, "state": state, **_this_process(), **facts})
+        before = {key: value for key, value in self.status.items() if key != "why"}  # that was of the state before
+        write_json(self.folder / STATUS, {**before, "state": state, **_this_process(), **facts})
 
     def scores(self, name: str = "scores") -> Scores:
         """`scores` of the test split or `tune_scores`. Raises UserError when they are missing or damaged."""
@@ -262,7 +258,19 @@ class Runs:
 
 
 def _this_process() -> dict[str, Any]:
-    import psutil
+    return {"pid": os.getpid(), "pid_started": _started(os.getpid()), "host": socket.gethostname()}
 
-    process = psutil.Process()
-    return {"pid": process.pid, "pid_started": process.create_time(), "host": socket.gethostname()}
+
+def _started(pid: int) -> str | None:
+    """When the process of that number began, as text that is never another process's; None where there is no such process."""
+    stat = Path(f"/proc/{pid}/stat")
+    with suppress(OSError):
+        if Path("/proc/self/stat").exists():
+            # Linux: which boot, and ticks since it. Told as a time of day it would move whenever the clock is set.
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+            return f"{boot} {stat.read_text().rpartition(')')[2].split()[19]}"
+        import psutil
+
+        with suppress(psutil.Error):
+            return str(psutil.Process(pid).create_time())
+    return None

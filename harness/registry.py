@@ -59,10 +59,12 @@ class Entry:
 
     @property
     def family(self) -> str:
-        """The file's FAMILY constant."""
+        """The file's FAMILY, where that is a constant."""
         for node in self._tree.body if self._tree else []:
-            if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == ["FAMILY"]:
-                return str(ast.literal_eval(node.value))
+            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                if [ast.unparse(target) for target in targets] == ["FAMILY"]:
+                    return str(node.value.value)
         return "?"
 
     def load(self) -> ModuleType:
@@ -164,9 +166,11 @@ def _plugin_entry(plugin: str) -> Entry:
         if str(Path.cwd()) not in sys.path:
             sys.path.insert(0, str(Path.cwd()))  # it stays: the module is imported later, and what it imports then
         try:
-            found = importlib.util.find_spec(plugin)
+            found = importlib.util.find_spec(plugin)  # imports the package that it lies in
         except (ImportError, ValueError):
             found = None
+        except Exception as error:
+            raise UserError(f"--plugins {plugin}: {_reason(error)}") from error
         if found is None or found.origin is None:
             raise UserError(f"--plugins {plugin}: neither a .py file nor an importable module")
         module, path = plugin, Path(found.origin)
@@ -182,6 +186,10 @@ def _plugin_entry(plugin: str) -> Entry:
 
 
 def _import_file(path: Path) -> ModuleType:
+    if str(path.parent) not in sys.path:
+        sys.path.append(
+            str(path.parent)
+        )  # for the files beside it, whenever they are imported; after all else that has their names
     name = f"harness_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
@@ -216,7 +224,11 @@ def _imported(path: Path) -> Iterator[Path]:
     else:  # a file beside installed packages is no folder of its own
         own = set() if "site-packages" in base.parts else {file.stem for file in base.iterdir()} - {"harness"}
     roots = {**dict.fromkeys(own, base), "pipelines": ROOT}
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):  # of a neighbour; whoever imports it is told
+        return
+    for node in ast.walk(tree):
         folder = None
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

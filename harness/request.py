@@ -114,8 +114,8 @@ def resolve(
             _object_hash(given),
         )
         spec = f"object:{name}"
-    if isinstance(dataset, str):
-        _check_apart(settings, dataset_spec(dataset, registry, data_root))
+    if dataset is None or isinstance(dataset, str):
+        _check_apart(settings, dataset, registry, data_root)
     return Request(
         build=builder,
         pipeline=spec,
@@ -135,9 +135,11 @@ def resolve(
     )
 
 
-def _check_apart(settings: Settings, dataset: str) -> None:
+def _check_apart(settings: Settings, dataset: str | None, registry: Registry, data_root: Path | str | None) -> None:
     """Raises UserError where runs would be kept inside the folder of images: their pictures would be another class of the next run."""
-    name, values = parse_spec(dataset)
+    name, values = parse_spec(dataset_spec(dataset, registry, data_root))
+    if name == "subset" and "of" in values:
+        _check_apart(settings, values["of"], registry, data_root)
     if (
         name == "folder"
         and "path" in values

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.contract import Result
 from harness.errors import UserError
 from harness.files import load_arrays, save_arrays
-from harness.predict import new_pipeline
+from harness.predict import new_pipeline, plugins_for
 from harness.record import Record, Runs
 from harness.request import Request, resolve
 from harness.runner import execute
@@ -69,7 +69,7 @@ def _request(before: Record, views: int, *, plugins: Sequence[str], config: Path
         limit_test=spec["limit_test"],
         config=config,
         data_root=data_root,
-        plugins=[*plugins, *spec["plugins"]],
+        plugins=plugins_for(before, plugins),
     )
     for part, digest in {"train": request.splits.fit_digest, "test": request.splits.test.digest}.items():
         if digest != spec[f"{part}_digest"]:

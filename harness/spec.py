@@ -11,11 +11,12 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 from harness.errors import UserError
 
+# Of a parameter without a type hint its default tells the type; one of 1 may be given 0.5.
+_HINTS: Mapping[type, Any] = {bool: bool, int: int | float, float: float, str: str}
 _COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')  # one with an even number of quotes behind it: outside of quotes
 
 
@@ -69,7 +70,9 @@ def _hint(build: Callable[..., Any], parameter: inspect.Parameter) -> Any:
             raise UserError(
                 f"build in {build.__module__}: the type hint {hint!r} of {parameter.name!r} cannot be read: {error}"
             ) from error
-    return Any if hint is inspect.Parameter.empty else hint
+    if hint is not inspect.Parameter.empty:
+        return hint
+    return _HINTS.get(type(parameter.default), Any)
 
 
 def bind(owner: str, build: Callable[..., Any], given: Mapping[str, str]) -> dict[str, Any]:
@@ -112,17 +115,23 @@ def _candidates(text: str, hint: Any) -> list[Any]:
     allowed = set(_leaves(hint))
     if text.lower() == "none":
         return [None, text]
-    if Any in allowed:  # no hint: as YAML reads numbers, booleans and words
-        import yaml
-
-        with suppress(yaml.YAMLError):
-            return [yaml.safe_load(text)]
-        return [text]
+    if Any in allowed:
+        return [_looks(text)]
     if bool in allowed and text.lower() in ("true", "false"):
         return [text.lower() == "true"]
     if allowed <= {bool, type(None)}:
         return []
     return [text, int(text)] if re.fullmatch(r"-?\d+", text) else [text]  # the number for a choice among numbers
+
+
+def _looks(text: str) -> bool | int | float | str:
+    """A value of which nothing else is known. What is written down of it looks the same again."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind, form in ((int, r"[-+]?\d+"), (float, r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?")):
+        if re.fullmatch(form, text, re.IGNORECASE):
+            return kind(text)
+    return text
 
 
 def _leaves(hint: Any) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,19 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+
+class _Plugin(click.ParamType):
+    name = "plugin"
+    envvar_list_splitter = os.pathsep  # as in PATH: a file's name may hold a blank
+
+
 plugins = click.option(
     "--plugins",
+    type=_Plugin(),
     multiple=True,
     metavar="FILE_OR_MODULE",
     envvar="HARNESS_PLUGINS",
-    help="A pipeline or data set of yours; may be repeated.",
+    help="A pipeline or data set of yours; may be repeated. Default: $HARNESS_PLUGINS, several as in $PATH.",
 )
 config = click.option("--config", type=click.Path(path_type=Path), help="Settings file; default: the nearest mlflow.yaml upward.")
 data_root = click.option("--data-root", type=click.Path(path_type=Path), help="Folder of downloads, stores and caches.")

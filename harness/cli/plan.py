@@ -48,6 +48,10 @@ def command(
 
     if images is not None and dataset is not None:
         raise UserError("--images plans for a data set that is not here, and --dataset for one that is: give one of the two")
+    if images is not None and images < 2 * classes:
+        raise UserError(
+            f"--images {images} are too few for --classes {classes}: two a class at least, one of which is held out; give --classes"
+        )
     source = dataset if images is None else imagined(images, test_images, classes, image_size)
     with processes(choose_device(device)) as group:
         request = resolve(pipeline, source, config=config, data_root=data_root, plugins=plugins)

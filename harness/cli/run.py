@@ -85,10 +85,22 @@ def command(
             f"--seeds {seeds} makes new runs with the seeds 0 to {seeds - 1}; leave out {'--resume' if resume else '--seed'}"
         )
     if resume and resume != "latest" and pipeline is None:
+        from harness.predict import plugins_for
+
         record = Runs(load_settings(config).runs).find(resume)
         if "members" in record.spec:
             raise UserError(f"run {record.run_id} is an ensemble, which is made in one go: harness ensemble RUN RUN")
-        asked = {name: record.spec[name] for name in asked}
+        # What is given beside the run is held to what is on record, as it is where a pipeline is named.
+        given = {
+            "dataset": dataset,
+            "seed": seed,
+            "limit": limit,
+            "limit_test": limit_test,
+            "tune": tune,
+            "test": False if no_test else None,
+        }
+        asked = {name: record.spec[name] for name in asked} | {name: value for name, value in given.items() if value is not None}
+        asked["plugins"] = plugins_for(record, plugins)
     if asked["pipeline"] is None:
         from harness.registry import Registry
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,12 @@ def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
     from harness.settings import load_settings
 
     runs = Runs(load_settings(config).runs)
-    rows: list[dict[str, Any]] = [_row(record) for record in runs.all()]
+    rows: list[dict[str, Any]] = []
+    for record in runs.all():
+        with suppress(FileNotFoundError):
+            row = _row(record)
+            if record.folder.exists():  # else the run that it is of has renamed it meanwhile
+                rows.append(row)
     if not rows:
         click.echo(f"no runs in {runs.folder} yet; make one with: harness run --pipeline hog-svm")
     else:
@@ -59,7 +65,7 @@ def remove(config: Path | None, run_ids: tuple[str, ...]) -> None:
     from harness.settings import load_settings
 
     runs = Runs(load_settings(config).runs)
-    records = [runs.find(run_id) for run_id in run_ids]
+    records = {record.folder: record for record in map(runs.find, run_ids)}.values()
     for record in records:
         if not record.finished and record.state == "running":
             raise UserError(f"run {record.run_id} is still running (process {record.status.get('pid')}); stop it first")

@@ -31,7 +31,10 @@ def command(pipeline: str, classes: int, image_size: int, plugins: tuple[str, ..
     module_doc = inspect.cleandoc(entry.load().__doc__ or "")
     known = parameters(build)
     click.echo(f"{spec}\n{entry.family}, {entry.origin}, source {entry.source_hash}\n\n{module_doc}\n")
-    rows = [[name, str(values[name]), str(p.default), describe(p.annotation)] for name, p in known.items()]
+    rows = [
+        [name, str(values[name]), "-" if p.default is p.empty else str(p.default), describe(p.annotation)]
+        for name, p in known.items()
+    ]
     click.echo(text_table(["parameter", "value", "default", "allowed"], rows, left=4) if rows else "no parameters")
     layers = getattr(build(**values), "layers", None)
     table = layers(classes, (image_size, image_size)) if layers else []
@@ -50,7 +53,7 @@ def command(pipeline: str, classes: int, image_size: int, plugins: tuple[str, ..
                 "family": entry.family,
                 "origin": entry.origin,
                 "source_hash": entry.source_hash,
-                "defaults": {name: p.default for name, p in known.items()},
+                "defaults": {name: p.default for name, p in known.items() if p.default is not p.empty},
                 "allowed": {name: describe(p.annotation) for name, p in known.items()},
                 "layers": table,
                 **totals,

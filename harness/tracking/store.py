@@ -112,7 +112,12 @@ def _check_writable(file: Path) -> None:
 
 
 def store(settings: Settings) -> str:
-    return f"tracking store {settings.server.tracking_uri}"
+    return without_password(f"tracking store {settings.server.tracking_uri}")
+
+
+def without_password(text: str) -> str:
+    """With each address's password masked: what is said is kept in logs, which others read."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
 
 
 def _explained(error: Exception, settings: Settings) -> UserError:
@@ -120,7 +125,7 @@ def _explained(error: Exception, settings: Settings) -> UserError:
     from mlflow.exceptions import RestException
 
     said = [line for line in str(error).splitlines() if line.strip() and not line.startswith("(raised as a result of")]
-    reason = (said or [type(error).__name__])[0].strip()
+    reason = without_password((said or [type(error).__name__])[0].strip())
     if settings.server.is_remote and not isinstance(error, RestException):
         return Unreachable(
             f"{store(settings)} does not answer as an MLflow server; "

@@ -33,7 +33,10 @@ def sync(settings: Settings, say: Callable[[str], None] = lambda line: None) -> 
         known = everything(client, experiment_id(client, settings))
     done = Synced()
     gone = ""  # why the store cannot be reached any more
-    for record in Runs(settings.runs).all():
+    for listed in Runs(settings.runs).all():
+        record = _as_it_is_now(listed)
+        if not record.folder.exists():  # removed meanwhile
+            continue
         run = known.get(record.run_id)
         try:
             if why := _passed_over(record, run):
@@ -51,6 +54,12 @@ def sync(settings: Settings, say: Callable[[str], None] = lambda line: None) -> 
             done.failed[record.run_id] = str(error)
             gone = str(error) if isinstance(error, Unreachable) else ""
     return done
+
+
+def _as_it_is_now(listed: Record) -> Record:
+    """One that was not finished may be by the time that its turn comes."""
+    finished = listed.folder.with_name(listed.run_id)
+    return Record(finished) if finished.exists() else listed
 
 
 def _passed_over(record: Record, run: Any | None) -> str:

@@ -145,3 +145,30 @@ def test_a_folder_of_the_same_name_is_noticed(workdir: Path, monkeypatch: pytest
     monkeypatch.syspath_prepend(str(workdir))
     with pytest.raises(UserError, match=f"the name 'pipelines' is taken by {workdir}"):
         Registry().find("pipeline", "alexnet")
+
+
+@pytest.mark.parametrize(("line", "family"), [('FAMILY: str = "learned"', "learned"), ("FAMILY = BASE", "?"), ("", "?")])
+def test_a_family_is_read_where_it_is_a_constant(workdir: Path, line: str, family: str) -> None:
+    (workdir / "mine.py").write_text(f'"""Mine."""\nBASE = "learned"\n{line}\ndef build(*, a=1): ...\n')
+    assert Registry([str(workdir / "mine.py")]).find("pipeline", "mine").family == family
+
+
+def test_a_plugin_may_import_the_files_beside_it(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    folder = workdir / "elsewhere"
+    folder.mkdir()
+    (folder / "my_own_helper.py").write_text("SIZE = 3\n")
+    (folder / "mine.py").write_text('"""Mine."""\nimport my_own_helper\ndef build(*, a=my_own_helper.SIZE): ...\n')
+    entry = Registry([str(folder / "mine.py")]).find("pipeline", "mine")
+    assert entry.resolve({})[1] == {"a": 3}
+    (folder / "my_own_helper.py").write_text("SIZE = \n")  # imported by now; it is hashed all the same
+    assert len(entry.source_hash) == 16
+
+
+def test_a_plugin_in_a_package_that_fails_says_why(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (workdir / "failing_package").mkdir()
+    (workdir / "failing_package" / "__init__.py").write_text("nowhere\n")
+    (workdir / "failing_package" / "mine.py").write_text('"""Mine."""\ndef build(*, a=1): ...\n')
+    with pytest.raises(UserError, match=r"--plugins failing_package\.mine: NameError: name 'nowhere'"):
+        Registry(["failing_package.mine"])

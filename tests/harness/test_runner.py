@@ -19,6 +19,8 @@ import harness
 from harness import Split, UserError
 from harness import record as record_module
 from harness.cli import cli
+from harness.context import RunContext
+from harness.machine import Spent
 from harness.metrics import metrics
 from harness.record import Record, Runs
 from harness.request import resolve, resumable
@@ -201,9 +203,38 @@ def test_a_place_that_cannot_be_written_is_said_before_any_work() -> None:
 def test_a_dead_run_is_told_from_a_running_one() -> None:
     record = Runs(Path("runs")).create("means", {"pipeline": "x"})
     assert record.state == "running"
-    status = {**record.status, "pid_started": record.status["pid_started"] - 100}
-    (record.folder / "status.json").write_text(json.dumps(status))
-    assert record.state == "dead"
+    for other in {"pid_started": "another boot 1"}, {"pid": os.getppid()}, {"pid": 2**22 + 1}:
+        (record.folder / "status.json").write_text(json.dumps({**record.status, **other}))
+        assert record.state == "dead"
+        record.set_status("running")
+        assert record.state == "running"
+
+
+def test_why_a_run_failed_is_forgotten_when_it_goes_on() -> None:
+    record = Runs(Path("runs")).create("means", {"pipeline": "x"})
+    record.set_status("failed", why="out of memory")
+    record.set_status("running", phase="score")
+    assert "why" not in record.status
+    assert record.status["phase"] == "score"
+
+
+def test_a_checkpoint_that_is_loaded_again_brings_the_facts_of_the_part_before_once() -> None:
+    """A pipeline may go back to its best epoch; what was timed, logged and noted since is no less true."""
+    first = RunContext(checkpoint_folder=Path("checkpoint"))
+    first.stopwatch.earlier += Spent(100.0, 100.0)
+    first.note("from before")
+    first.log("error", 0.5, 1)
+    first.checkpoint.save({"a": torch.zeros(1)})
+    first.log("error", 0.4, 2)
+    assert first.checkpoint.load() is not None
+    assert first.curves["error"] == [(1, 0.5), (2, 0.4)]
+    assert first.stopwatch.spent.seconds < 150
+    second = RunContext(checkpoint_folder=Path("checkpoint"))
+    second.note("products in bfloat16")  # another machine's
+    assert second.checkpoint.load() is not None
+    assert second.checkpoint.load() is not None
+    assert second.notes == ["from before", "products in bfloat16"]
+    assert 100 <= second.stopwatch.spent.seconds < 150
 
 
 def test_a_run_cut_off_before_its_spec_was_written_is_not_on_record() -> None:

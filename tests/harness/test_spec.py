@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from annotated_types import Ge, Lt
@@ -84,10 +84,34 @@ def test_bind_refuses_naming_owner_given_and_allowed(given: dict[str, str], word
     assert all(word in str(error.value) for word in words)
 
 
-def test_a_parameter_without_a_hint_is_what_it_looks_like() -> None:
-    def plain(*, k=3, on=False, word="x") -> None: ...
+def test_a_parameter_without_a_hint_has_the_type_of_its_default() -> None:
+    def plain(*, k=3, on=False, word="x", rate=1e-5, empty="", any=None) -> None: ...
 
-    assert bind("plain", plain, {"k": "5", "on": "true", "word": "y"}) == {"k": 5, "on": True, "word": "y"}
+    given = {"k": "5", "on": "true", "word": "2012", "rate": "1e-4", "empty": "", "any": "on"}
+    assert bind("plain", plain, given) == {"k": 5, "on": True, "word": "2012", "rate": 1e-4, "empty": "", "any": "on"}
+    assert bind("plain", plain, {"k": "0.5"})["k"] == 0.5
+    with pytest.raises(UserError, match="k=five is not allowed"):
+        bind("plain", plain, {"k": "five"})
+
+
+@pytest.mark.parametrize("value", [3, 0.5, 1e-5, 1e22, -2, True, False, None, "2012", "010", "1:30", "on", "", "x y", "a,b"])
+def test_a_default_without_a_hint_survives_being_written_down(value: Any) -> None:
+    def plain(*, a) -> None: ...
+
+    plain.__kwdefaults__ = {"a": value}
+    _, given = parse_spec(format_spec("plain", {"a": value}))
+    found = bind("plain", plain, given)["a"]
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("7", 7), ("-1", -1), ("1e-4", 1e-4), (".5", 0.5), ("TRUE", True), ("none", None), ("x1", "x1")]
+)
+def test_a_parameter_of_which_nothing_is_known_is_what_it_looks_like(text: str, value: Any) -> None:
+    def plain(*, a) -> None: ...
+
+    found = bind("plain", plain, {"a": text})["a"]
+    assert (found, type(found)) == (value, type(value))
 
 
 def test_bind_names_what_is_missing() -> None:

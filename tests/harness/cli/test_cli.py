@@ -180,6 +180,7 @@ def test_a_first_run_is_told_how_long_it_took_elsewhere() -> None:
         (["compare", "hog-svm"], "two or more"),
         (["compare", "hog-svm", "raw-linear"], "harness run --pipeline hog-svm"),
         (["runs", "rm", "abc"], "no run is called 'abc'"),
+        (["plan", "--pipeline", "alexnet", "--images", "1500"], "too few for --classes 1000"),
         (["predict", "abc", "x.png"], "no run is called 'abc'"),
         (["rescore", "abc"], "no run is called 'abc'"),
         (["show", "alxnet"], "did you mean"),
@@ -191,6 +192,49 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(arguments: list[str], wo
     output = harness(*arguments, code=2)
     assert words in output
     assert "Traceback" not in output
+
+
+def test_the_other_options_beside_a_run_to_resume_are_held_to_its_record(plugin: str, workdir: Path) -> None:
+    """A plugin that has moved is found where --plugins says that it is now."""
+    harness("run", "--plugins", plugin, "--pipeline", "nearest-mean")
+    (record,) = Runs(Path("runs")).all()
+    folder = record.folder.rename(f"{record.folder}.unfinished")
+    record = Runs(Path("runs")).find(record.run_id)
+    record.set_status("failed", started="2026-01-01T00:00:00+00:00")
+    for option, words in {
+        "--seed 3": "seed has changed",
+        "--limit 500": "limit has changed",
+        "--no-test": "test has changed",
+    }.items():
+        assert words in harness("run", "--resume", record.run_id, *option.split(), code=2)
+    assert "dataset has changed" in harness("run", "--resume", record.run_id, "--dataset", "subset,of=digits,percent=50", code=2)
+    (workdir / "moved").mkdir()
+    moved = Path(plugin).rename(workdir / "moved" / "nearest_mean.py")
+    assert "there is no such file" in harness("run", "--resume", record.run_id, code=2)
+    assert f"resuming   {record.run_id}" in harness("run", "--resume", record.run_id, "--plugins", str(moved))
+    assert not folder.exists()
+
+
+def test_plugins_of_the_environment_are_separated_as_in_path(plugin: str, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workdir / "my nets").mkdir()
+    moved = Path(plugin).rename(workdir / "my nets" / "nearest_mean.py")
+    (workdir / "other.py").write_text('"""Other."""\ndef build(*, a=1): ...\n')
+    monkeypatch.setenv("HARNESS_PLUGINS", f"{moved}{os.pathsep}other.py")
+    listed = harness("list")
+    assert "nearest-mean" in listed
+    assert "other" in listed
+
+
+def test_a_run_named_twice_is_removed_once(plugin: str) -> None:
+    harness("run", "--plugins", plugin, "--pipeline", "nearest-mean")
+    (record,) = Runs(Path("runs")).all()
+    assert harness("runs", "rm", record.run_id, record.run_id[:-2]).count("removed") == 1
+
+
+def test_show_tells_a_parameter_without_a_default(workdir: Path) -> None:
+    (workdir / "words.py").write_text('"""Words."""\nclass It: ...\ndef build(*, words: int): return It()\n')
+    shown = harness("show", "words,words=3", "--plugins", "words.py", "--json")
+    assert json.loads(shown.splitlines()[-1])["defaults"] == {}
 
 
 def test_show_has_the_numbers_of_the_paper() -> None:

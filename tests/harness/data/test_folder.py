@@ -46,10 +46,12 @@ def test_parts_without_class_folders_are_no_classes(workdir: Path, pictures: Pic
         open_source(root)
 
 
-def test_runs_are_not_kept_inside_the_data_set(workdir: Path, pictures: Pictures) -> None:
+def test_runs_are_not_kept_inside_the_data_set(workdir: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures(workdir, {"cat": 4, "dog": 4})
-    with pytest.raises(UserError, match=r"would become part of the data set.*work in another folder"):
-        resolve("hog-svm", ".")
+    monkeypatch.setenv("HARNESS_DATASET", str(workdir))
+    for dataset in (".", None, "subset,of=.,percent=50"):
+        with pytest.raises(UserError, match=r"would become part of the data set.*work in another folder"):
+            resolve("hog-svm", dataset)
 
 
 def test_what_a_system_left_there_shows_no_class(workdir: Path, pictures: Pictures) -> None:

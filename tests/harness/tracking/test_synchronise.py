@@ -161,3 +161,13 @@ def test_the_command_says_what_it_did_and_its_exit_code_whether_anything_is_left
 def test_a_folder_without_runs_is_nothing_to_do(settings: Settings) -> None:
     assert sync(settings) == Synced()
     assert not Path("runs").exists()
+
+
+def test_a_run_that_finishes_or_goes_meanwhile_is_not_called_damaged(
+    settings: Settings, make_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, folder = make_run(settings.root, run_id="just-now-1")
+    listed = [Record(folder.with_name("just-now-1.unfinished")), Record(folder.with_name("removed-1.unfinished"))]
+    monkeypatch.setattr(Runs, "all", lambda runs: listed)
+    done = sync(settings)
+    assert (done.sent, done.failed) == (["just-now-1"], {})

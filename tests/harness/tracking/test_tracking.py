@@ -15,7 +15,9 @@ from harness.errors import UserError
 from harness.record import Record
 from harness.settings import Experiment, Run, Server, Settings, Views
 from harness.tracking import compare_link, links, track, track_failure
+from harness.tracking.addresses import addresses
 from harness.tracking.saved_view import VIEW_TAG
+from harness.tracking.store import connection, store
 
 ALEXNET = {"run_id": "alexnet-digits-1", "name": "alexnet", "pipeline": "alexnet,lrn=false", "family": "learned", "top1_error": 2.5}
 
@@ -324,3 +326,15 @@ def test_processes_that_meet_on_a_fresh_store_all_get_through_in_silence(tmp_pat
     with sqlite3.connect(Path(tmp_path / "mlflow.db")) as database:
         rows = database.execute("SELECT name, status FROM runs ORDER BY name").fetchall()
     assert rows == [(f"run-{number}", "FINISHED") for number in range(processes)]
+
+
+def test_a_password_is_in_nothing_that_is_said(settings):
+    remote = replace(settings, server=replace(settings.server, tracking_uri="https://me:s3cret@mlflow.example/base/"))
+    assert store(remote) == "tracking store https://me:***@mlflow.example/base/"
+    assert addresses(remote, "1", {"a": "b"}).runs == {
+        "a": "https://mlflow.example/base/#/experiments/1/runs/b?workflowType=machine_learning"
+    }
+    database = replace(settings, server=replace(settings.server, tracking_uri="nothing://me:s3cret@host/mlflow"))
+    with pytest.raises(UserError) as told, connection(database):
+        pass
+    assert "s3cret" not in str(told.value)
