@@ -31,6 +31,7 @@ from typing import Any
 from harness.context import RunContext
 from harness.contract import Split
 from harness.data.load import load_dataset
+from harness.errors import UserError
 from pipelines.alexnet import build
 from pipelines.learned.networks.alexnet import Shape
 
@@ -63,8 +64,16 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=1)
     given = parser.parse_args()
-    splits = load_dataset(given.dataset, limit=given.limit)
+    try:
+        splits = load_dataset(given.dataset, limit=given.limit)
+    except UserError as error:
+        parser.error(str(error))
     assert splits.tune is not None
+    design = build().design  # type: ignore[attr-defined]
+    if not design.variant(design.side(splits.train.image_size)):
+        parser.error(
+            f"{splits.title}: images below 128 pixels, all of one size, are needed: only their network has a stem to choose"
+        )
     print(f"{'arm':40} {'M multiply-adds':>15} {'tune top-1 error %':>20}")
     for name, arm in ARMS.items():
         runs = [tune_error(arm, splits.train, splits.tune, epochs=given.epochs, seed=seed) for seed in range(given.seeds)]

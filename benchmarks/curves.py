@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from harness.errors import UserError
 from harness.record import Runs
 from harness.report.pictures import DOTS_PER_INCH, plot_errors
 from harness.settings import load_settings
@@ -20,9 +21,13 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN")
     parser.add_argument("-o", "--output", type=Path, default=Path("curves.png"))
     arguments = parser.parse_args()
-    runs = Runs(load_settings().runs)
+    try:
+        runs = Runs(load_settings().runs)
+        results = [runs.find(run).result for run in arguments.runs]
+    except UserError as error:
+        parser.error(str(error))
     figure = Figure(figsize=(7, 4), layout="constrained")
-    plot_errors(figure.add_subplot(xlabel="epoch"), [runs.find(run).result for run in arguments.runs])
+    plot_errors(figure.add_subplot(xlabel="epoch"), results)
     figure.savefig(arguments.output, dpi=DOTS_PER_INCH)
 
 

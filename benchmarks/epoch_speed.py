@@ -25,11 +25,14 @@ from torch.nn import functional as F
 from harness.context import RunContext
 from harness.contract import Split
 from harness.data.load import load_dataset
+from harness.errors import UserError
 from harness.machine import describe_machine
 from pipelines.alexnet import build
 from pipelines.learned.noise import BatchNoise
 from pipelines.learned.optimisers import Optimiser
 from pipelines.learned.precision import mixed_precision, wide
+
+SIDE = 32  # pixels: of both networks, to which the images are brought
 
 
 class Alternation:
@@ -61,8 +64,8 @@ class Alternation:
 def bare_step(train: Split) -> Callable[[], object]:
     """On one batch of random pixels, as large as the recipe's."""
     design = build().design  # type: ignore[attr-defined]
-    recipe = design.recipe(len(train), 32)
-    network = design.network(train.classes, 32)
+    recipe = design.recipe(len(train), SIDE)
+    network = design.network(train.classes, SIDE)
     network.initialise(recipe.init, torch.Generator().manual_seed(0))
     optimiser = Optimiser(network, recipe)
     random = torch.Generator().manual_seed(1)
@@ -86,7 +89,7 @@ def split(dataset: str | None, images: int) -> Split:
     if dataset:
         return load_dataset(dataset, tune=0, limit=images).train
     rng = np.random.default_rng(0)
-    return Split.from_arrays(rng.integers(0, 256, (images, 3, 32, 32), dtype=np.uint8), rng.integers(0, 10, images))
+    return Split.from_arrays(rng.integers(0, 256, (images, 3, SIDE, SIDE), dtype=np.uint8), rng.integers(0, 10, images))
 
 
 def main() -> None:
@@ -95,11 +98,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=45_000)
     parser.add_argument("--epochs", type=int, default=3)
     arguments = parser.parse_args()
-    train = split(arguments.dataset, arguments.images)
+    try:
+        train = split(arguments.dataset, arguments.images)
+    except UserError as error:
+        parser.error(str(error))
     times = Alternation(bare_step(train))
     with tempfile.TemporaryDirectory() as folder:
         context = RunContext(checkpoint_folder=Path(folder), progress=times.progress)
-        build(epochs=arguments.epochs, flip=True).fit(train, None, context)
+        build(epochs=arguments.epochs, flip=True, side=SIDE).fit(train, None, context)
         times.ended()
     ratio = statistics.median(epoch / bare for epoch, bare in zip(times.epochs, times.bare, strict=True))
     waited = statistics.median(share for _, share in context.curves["time/data"])

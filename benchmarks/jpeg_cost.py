@@ -43,9 +43,9 @@ def after_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 
 
 def split_after_jpeg(split: Split, quality: int) -> Split:
-    """The same images under the same keys. Raises UserError where they are of several sizes."""
-    if split.image_size is None:
-        raise UserError("jpeg_cost: images of one size are needed, and these are of several; give the data set a size")
+    """The same images under the same keys. Raises UserError where they are of several sizes, or not all decodable."""
+    if split.image_size is None or (split.rows < 0).any():
+        raise UserError("jpeg_cost: images of one size are needed, all decodable, and these are not so")
     pixels = np.concatenate([batch.images.numpy() for batch in split.batches(BATCH) if isinstance(batch.images, torch.Tensor)])
     for image in pixels:
         image[:] = after_jpeg(image, quality)

@@ -142,7 +142,7 @@ def families(study: Study, record_of: Callable[[Request], Record | None]) -> lis
 def table(found: Sequence[Family]) -> str:
     """A line a size: of each pipeline the mean error, its standard deviation over subset seeds, and the mean time of a fit."""
     images = {fraction: n for family in found for fraction, n in family.images.items()}
-    head = ["images", "of train", *(f"{short(f.pipeline)} {what}" for f in found for what in ("error", "sd", "seeds", "fit"))]
+    head = ["images", "of train", *(f"{name} {what}" for name in names(found) for what in ("error", "sd", "seeds", "fit"))]
     rows = [
         [f"{n:,}", f"{fraction:g} %", *(cell for family in found for cell in cells(family, fraction))]
         for fraction, n in sorted(images.items())
@@ -159,8 +159,10 @@ def cells(family: Family, fraction: float) -> list[str]:
     return [f"{mean(errors):.2f} %", sd, str(len(errors)), duration(mean(result.fit_seconds for result in results))]
 
 
-def short(pipeline: str) -> str:
-    return pipeline.partition(",")[0]
+def names(found: Sequence[Family]) -> list[str]:
+    """The pipelines' bare names, or the specs of those that share one."""
+    bare = [family.pipeline.partition(",")[0] for family in found]
+    return [name if bare.count(name) == 1 else family.pipeline for name, family in zip(bare, found, strict=True)]
 
 
 def states(family: Family) -> str:
@@ -188,19 +190,19 @@ def wrong(record: Record) -> np.ndarray:
 
 def findings(found: Sequence[Family], curves: Curves) -> list[str]:
     """Laws, crossings, what the points alone say, and how far the laws reach."""
-    names = [short(family.pipeline) for family in found]
+    called = names(found)
     lines = [
         f"law        {name}: error = {law.a:.2f} + {law.b:.4g} n^-{law.c:.3f}, off by {off:.2f} points (root mean square of {len(curves.n)} sizes)"
-        for name, law, off in zip(names, curves.laws, curves.residuals, strict=True)
+        for name, law, off in zip(called, curves.laws, curves.residuals, strict=True)
     ]
     if len(curves.n) == 2:
         lines.append("note       a law goes through any two sizes: nothing is left to check these by")
-    for number, name in enumerate(names[1:], 1):
+    for number, name in enumerate(called[1:], 1):
         better = [f"{n:,.0f}" for n, gap in zip(curves.n, curves.errors[number] - curves.errors[0], strict=True) if gap < 0]
-        lines.append(f"crossing   {crossing_text(name, names[0], curves.crossing(0, number), curves)}")
-        lines.append(f"measured   {name} errs less than {names[0]} at {', '.join(better) or 'none'} of the measured sizes")
+        lines.append(f"crossing   {crossing_text(name, called[0], curves.crossing(0, number), curves)}")
+        lines.append(f"measured   {name} errs less than {called[0]} at {', '.join(better) or 'none'} of the measured sizes")
     ends = ", ".join(
-        f"{name} {law(np.array([curves.largest_asked]))[0]:.1f} %" for name, law in zip(names, curves.laws, strict=True)
+        f"{name} {law(np.array([curves.largest_asked]))[0]:.1f} %" for name, law in zip(called, curves.laws, strict=True)
     )
     return [*lines, f"reach      at {curves.largest_asked:,.0f} images, {REACH:g} times the largest point and the farthest: {ends}"]
 
@@ -240,8 +242,8 @@ def draw(found: Sequence[Family], curves: Curves, path: Path, title: str) -> Non
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot(xscale="log", yscale="log", xlabel="labelled training images", ylabel="top-1 error, %", title=title)
-    for number, family in enumerate(found):
-        draw_law(axes, curves.laws[number], curves.resampled[number], curves, f"C{number}", short(family.pipeline))
+    for number, (family, name) in enumerate(zip(found, names(found), strict=True)):
+        draw_law(axes, curves.laws[number], curves.resampled[number], curves, f"C{number}", name)
         for fraction, n in family.images.items():
             errors = [record.result.top1_error or 0.0 for record in family.records[fraction].values()]
             axes.plot([n] * len(errors), errors, "o", color=f"C{number}", markersize=4, alpha=0.7)

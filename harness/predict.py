@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from harness.contract import Batch, Pipeline
-from harness.data.decode import IMAGE_SUFFIXES, Undecodable, decode, resize, shrink
+from harness.data.decode import Undecodable, decode, resize, shrink
+from harness.data.sources._tree import is_image
 from harness.errors import UserError
 from harness.files import load_arrays
 from harness.machine import choose_device
@@ -77,7 +78,7 @@ def plugins_for(record: Record, given: Sequence[str]) -> tuple[str, ...]:
 
 def _images(path: Path) -> list[Path]:
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+        found = sorted(file for file in path.rglob("*") if is_image(file.relative_to(path).as_posix()) and file.is_file())
         if not found:
             raise UserError(f"{path} holds no images")
         return found

@@ -25,14 +25,16 @@ def are_log_probabilities(scores: np.ndarray) -> bool:
 def fitted_sharpness(scores: Scores) -> float:
     """The b for which softmax(b * margins) makes the labels likeliest: 1 over the temperature of Guo et al. 2017.
 
-    As if one image more had any label alike, so that b stays finite where every label is right already (as Platt 1999 does).
+    As if one image more had any of the labels alike, so that b stays finite where every label is right already (as Platt 1999 does). A
+    class without images says nothing of the unit: its margins may be as low as can be.
     """
     from scipy.optimize import minimize_scalar
 
     margins = scores.scores[np.isfinite(scores.scores).all(axis=1)].astype(np.float64)
     labels = scores.labels[np.isfinite(scores.scores).all(axis=1)]
-    unit = 1 / (margins.std() or 1.0)
-    true, mean = margins[np.arange(len(labels)), labels], margins.mean(axis=1)
+    known = margins[:, np.unique(labels)]
+    unit = 1 / (known.std() or 1.0)
+    true, mean = margins[np.arange(len(labels)), labels], known.mean(axis=1)
 
     def loss(log_b: float) -> float:
         b = unit * np.exp(log_b)

@@ -71,7 +71,7 @@ def execute(
             if group.first:
                 say(line)
 
-        for line in request_lines(request):
+        for line in request_lines(request, fitted=record.state_file.exists()):
             log(line)
         if resume:
             of = record.spec.get("weights_of")

@@ -66,9 +66,10 @@ def build(
     views         crops averaged at test time
     epochs        passes over the training images; like all below but `updates`, by default the recipe's own
     updates       in place of epochs, steps of gradient descent, whatever the number of images: the weights that err least on tune after
-                  an epoch are kept, and training ends when half of all updates have brought none better
+                  an epoch are kept, and training ends when half of all updates have brought none as good
     optimizer     paper-sgd: learning rate and weight decay inside the velocity; sgd: as in torch; adam and adamw (2015, 2017)
-    schedule      plateau: / 10 when tune stalls, three times; step: / 10 at three quarters; cosine and onecycle (2016, 2018)
+    schedule      plateau: / 10 when tune stalls, three times; step: / 10 after each quarter but the last; cosine and onecycle
+                  (2016, 2018)
     rate          learning rate of the schedule's start or peak
     weight_decay  share of a weight, times the learning rate, taken off a step
     precision     of products in training; None: bfloat16 on a GPU or CPU that has it in hardware, else float32

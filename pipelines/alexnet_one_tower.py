@@ -2,7 +2,8 @@
 
 Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014, and the layer files of cuda-convnet2, which order
 conv1, normalisation, pool and activation so, divide alpha by the window, and add colour noise by standard deviations. The network that
-torchvision calls AlexNet is this one without normalisation. Images below 128 pixels get a narrower one, as in `alexnet`.
+torchvision calls AlexNet is this one without normalisation. Of the mean image each crop's own part is taken off, as in the paper of 2012;
+those files take off the middle's. Images below 128 pixels get a narrower one, as in `alexnet`.
 """
 
 from __future__ import annotations

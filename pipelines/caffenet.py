@@ -1,7 +1,9 @@
 """CaffeNet, Caffe's AlexNet: pooling before normalisation, crops of 227 pixels, no colour noise.
 
 `models/bvlc_reference_caffenet` of Caffe (Jia et al., "Caffe: Convolutional architecture for fast feature embedding", 2014).
-Normalisation reaches across the two groups. Images below 128 pixels get a narrower network, as in `alexnet`.
+Normalisation reaches across the two groups. Images below 128 pixels get a narrower network, as in `alexnet`. Two things are as in the paper
+and not as in Caffe: dropout does not scale up what it keeps, so that in training fc7 and fc8 see half of the signal, and of an image that is
+no square the middle one is cut out, where Caffe's files were made by warping it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Layers, first weights, weight costs and rates as in `example-layers/` of its source, for images of 32 pixels, to which others are
 brought. Published errors on CIFAR-10: 80sec 26 %, 19pct 19, 18pct 18, 13pct 13, 11pct 11. Their schedules, of which `recipe.cuda_convnet`
 says what the source names, are counted in epochs of 50,000 images: fewer images need more epochs, or a higher rate and He init, to leave
-the start, which is of small weights.
+the start, which is of small weights. Of the mean image each crop's own part is taken off; the author's program takes off the middle's.
 """
 
 from __future__ import annotations

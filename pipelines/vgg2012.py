@@ -5,7 +5,8 @@ coordinates appended, Fisher vectors of 1024 Gaussians, no pyramid, product quan
 2011), linear SVMs by a stochastic solver.
 
 Settings: patches as in `baseline`; both kinds' vectors side by side before one SVM; features are kept as bytes in the stage cache and
-decompressed chunk by chunk while the SVM learns, so that of an image memory holds 4 bytes a class. Their solver was Pegasos with the
+decompressed chunk by chunk while the SVM learns, so that of an image memory holds 4 bytes a class, 8 where mirrored images are
+trained on too; of several processes each holds all of these. Their solver was Pegasos with the
 hinge loss; ours is dual coordinate ascent with the squared one, to a duality gap of 1 %. What the abstract does not say is ours: 64
 dimensions after PCA, and 256 Gaussians by default, which suits fewer images than a million.
 

@@ -22,7 +22,9 @@ def command() -> None:
 @options.data_root
 @options.as_json
 def list_(data_root: Path | None, as_json: bool) -> None:
-    """Names, sizes and sources of what was prepared."""
+    """Names, sizes and sources of what was prepared, and what preparations that were stopped have left."""
+    from harness.data.root import data_root as default_data_root
+    from harness.data.store import unfinished
     from harness.report.text import text_table
 
     stores = [_store(name, data_root) for name in _names(data_root)]
@@ -35,6 +37,11 @@ def list_(data_root: Path | None, as_json: bool) -> None:
     ]  # fmt: skip
     heads = ["data set", "images", "classes", "pixels", "codec", "MB", "layout"]
     click.echo(text_table(heads, rows, left=2) if rows else _nothing(data_root))
+    for folder in unfinished(default_data_root(data_root)):
+        size = sum(file.stat().st_size for file in folder.glob("*"))
+        click.echo(
+            f"unfinished {folder.name} ({size / 1e6:,.1f} MB): preparing the same again goes on with it; harness data rm {folder.name} removes it"
+        )
     if as_json:
         options.print_json([{"name": s.folder.name, "bytes": s.bytes, **_brief(s)} for s in stores])
 
@@ -122,16 +129,41 @@ def audit(dataset: str, out: Path, data_root: Path | None, as_json: bool) -> Non
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @options.data_root
 def rm(names: tuple[str, ...], yes: bool, data_root: Path | None) -> None:
-    """Remove prepared data sets; the sources stay."""
+    """Remove prepared data sets, and what `list` calls unfinished; the sources stay."""
     import shutil
 
-    stores = [_store(name, data_root) for name in names]
+    from harness.data.root import data_root as default_data_root
+    from harness.data.store import unfinished
+
+    begun = [folder for folder in unfinished(default_data_root(data_root)) if folder.name in names]
+    stores = [_store(name, data_root) for name in names if name not in {folder.name for folder in begun}]
     if not yes:
-        click.confirm(f"Remove {', '.join(names)} ({sum(store.bytes for store in stores) / 1e6:,.1f} MB)?", abort=True)
+        size = sum(store.bytes for store in stores) + sum(file.stat().st_size for folder in begun for file in folder.glob("*"))
+        click.confirm(f"Remove {', '.join(names)} ({size / 1e6:,.1f} MB)?", abort=True)
+    for folder in begun:
+        _remove_unfinished(folder)
     for store in stores:
         (store.folder / "store.json").unlink()  # first: half removed, it is no data set any more
         shutil.rmtree(store.folder)
         click.echo(f"removed {store.folder}")
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Raises UserError while somebody goes on with it."""
+    import shutil
+
+    from filelock import Timeout
+
+    from harness.data.prepare import locked
+    from harness.data.store import BUILDING
+    from harness.errors import UserError
+
+    try:
+        with locked(folder.with_name(folder.name.removeprefix(BUILDING)), timeout=0):
+            shutil.rmtree(folder)
+    except Timeout as error:
+        raise UserError(f"{folder} is being prepared by another process; stop it first") from error
+    click.echo(f"removed {folder}")
 
 
 def _names(root: Path | None) -> list[str]:

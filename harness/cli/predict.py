@@ -20,13 +20,18 @@ from harness.cli import options
 @click.option("--json", "as_json", is_flag=True, help="One JSON array in place of CSV.")
 def command(run: str, paths: tuple[Path, ...], device: str, plugins: tuple[str, ...], config: Path | None, as_json: bool) -> None:
     """The five likeliest classes of each image (files, or folders of them), as CSV: path, rank, class, score."""
+    from harness.data.sources._tree import printable
     from harness.predict import predict
 
     predictions = predict(run, paths, device=device, plugins=plugins, config=config)
     if as_json:
-        options.print_json([{"path": str(path), "top5": [{"class": c, "score": s} for c, s in top]} for path, top in predictions])
+        options.print_json(
+            [{"path": printable(str(path)), "top5": [{"class": c, "score": s} for c, s in top]} for path, top in predictions]
+        )
         return
     writer = csv.writer(sys.stdout)
     writer.writerow(["path", "rank", "class", "score"])
     for path, top in predictions:
-        writer.writerows([[path, rank, class_name, f"{score:.4f}"] for rank, (class_name, score) in enumerate(top, 1)])
+        writer.writerows(
+            [[printable(str(path)), rank, class_name, f"{score:.4f}"] for rank, (class_name, score) in enumerate(top, 1)]
+        )

@@ -41,9 +41,9 @@ def command(
     opened = open_source(source)
     click.echo(f"source     {source} ({opened.layout}, {len(opened.class_names)} classes, {len(opened):,} images)")
     store = prepare(opened, root, name=name, size=size, workers=workers, progress=progress)
+    click.echo(f"store      {store.folder} ({store.bytes / 1e6:,.1f} MB, {store.facts['preparation']})")
     splits = load_dataset(f"prepared,name={name}", data_root=root)
     parts = {"train": splits.train, "tune": splits.tune, "test": splits.test}
-    click.echo(f"store      {store.folder} ({store.bytes / 1e6:,.1f} MB, {store.facts['preparation']})")
     for part, split in parts.items():
         if split is not None:
             click.echo(f"{part:<10} {len(split):>9,} images, digest {split.digest}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness.comparison.compare import Comparison, Row
 from harness.comparison.published import METRICS, Figure, Metric, Pair, Published, PublishedSet, Split, gap, published
+from harness.errors import UserError
 from harness.spec import parse_spec
 
 NOT_SAID = "not said"
@@ -89,7 +90,10 @@ def beside_published(comparison: Comparison, figures: Published | None = None) -
 
 def _source(dataset: str) -> str:
     """The name that the data set goes by, of a subset that of the whole."""
-    name, values = parse_spec(dataset)
+    try:
+        name, values = parse_spec(dataset)
+    except UserError:  # a path, which may hold a comma
+        return dataset
     return _source(values["of"]) if name == "subset" else name
 
 

@@ -195,6 +195,9 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
         )
     single, missing = at_one_view(groups)
     caveats += [f"at one view and one model each: {why}" for why in missing]
+    if reference.limit is not None:
+        labelled = reference.n_train + reference.n_tune
+        caveats.append(f"limited to {labelled:,} labelled images: not all of the data set's training images")
     if reference.limit_test is not None:
         caveats.append(f"limited to {reference.n_test} test images: not the data set's own test split")
     if any(len(row.seeds) > 1 for row in rows):
@@ -291,7 +294,8 @@ def _no_run(run: str, pipeline: str, data: str, runs: Runs, flags: str) -> str:
         f"no finished, unlimited run of {run} on {data}; make one with: harness run --pipeline {shlex.quote(run)}{flags} "
         f"(or give --run-missing)"
     )
-    elsewhere = {r.result.title for r in runs.finished() if r.state == "finished" and r.result.pipeline == pipeline} - {data}
+    of_it = [r.result for r in runs.finished() if r.state == "finished" and r.result.pipeline == pipeline]
+    elsewhere = {result.title for result in of_it if result.dataset != data}
     return message + (f"; there are runs of it on {', '.join(sorted(elsewhere))}: give --dataset" if elsewhere else "")
 
 
@@ -319,20 +323,20 @@ def _row(records: Sequence[Record], wrong: dict[int, np.ndarray]) -> Row:
     exact_low, exact_high = clopper_pearson(mean_wrong, n)
     sd = seed_spread(by_seed)
     top5 = [r.top5_error for r in results]
-    latest = results[-1]
+    last = results[-1]
     return Row(
-        pipeline=latest.pipeline,
-        name=latest.name,
-        label=latest.name,
-        family=latest.family,
-        notes=latest.notes,
+        pipeline=last.pipeline,
+        name=last.name,
+        label=last.name,
+        family=last.family,
+        notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
         run_ids=tuple(r.run_id for r in results),
         seeds=tuple(r.seed for r in results),
         source_hashes=tuple(r.source_hash for r in results),
         finished=tuple(r.finished for r in results),
-        n_fit=latest.n_fit,
-        n_labelled=latest.n_train + latest.n_tune,
-        classes=latest.classes,
+        n_fit=last.n_fit,
+        n_labelled=last.n_train + last.n_tune,
+        classes=last.classes,
         **vars(protocol(records[-1])),
         test_looks=max(r.test_looks for r in results),
         top1_error=top1_error,

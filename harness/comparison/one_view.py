@@ -13,8 +13,8 @@ def at_one_view(groups: Sequence[Sequence[Record]]) -> tuple[list[list[Record]] 
     """(a group for each of `groups`, one record a seed; what is missing on record, and what to type).
 
     A run of one view and one model stands for itself; for any other do its weights scored at one view (`rescore`) or else, seed by seed, runs
-    of the same spec and source with views=1; for an ensemble those of its first member. The groups are None where all given already are so,
-    and where one is missing.
+    of the same spec and source with views=1; for an ensemble those of its first member. Groups of the same runs are one. There are None where
+    all given already are so, where one is missing, and where fewer than two are left.
     """
     if all(_is_plain(record) for group in groups for record in group):
         return None, []
@@ -24,7 +24,8 @@ def at_one_view(groups: Sequence[Sequence[Record]]) -> tuple[list[list[Record]] 
         found.append(plain)
         if not plain:
             missing.append(_how_to_make(group))
-    return (None if missing else found), missing
+    apart = list({tuple(record.run_id for record in group): group for group in found}.values())
+    return (None if missing or len(apart) < 2 else apart), missing
 
 
 def _is_plain(record: Record) -> bool:
@@ -62,7 +63,7 @@ def _plain_runs(group: Sequence[Record]) -> list[Record]:
             continue
         if other.spec.get("weights_of") in weights:
             rescored[result.seed] = other
-        elif (result.pipeline, result.source_hash) == (spec, wanted.source_hash):
+        elif (result.pipeline, result.source_hash, result.tune) == (spec, wanted.source_hash, wanted.tune):
             alike[result.seed] = other
     found = alike | rescored
     return [found[seed] for seed in sorted(found)]

@@ -19,6 +19,7 @@ from harness.stats import paired_bootstrap
 TOP = 5
 TEMPERATURE_IMAGES = 5000  # of tune, that the temperature of margins is fitted to; it is one number
 CLASS_RESAMPLES = 2000
+NORMAL_QUARTILES = 1.349  # standard deviations between the quartiles of a normal variable
 LOG_PROBABILITIES = "probabilities, as the pipeline gives them"
 FITTED = "margins as probabilities: a softmax at the temperature that fits the tune labels best"
 UNFITTED = (
@@ -31,6 +32,7 @@ class Answers:
     """What a run says of each test image, in order of key, so that those of several runs are about the same image.
 
     keys (n,), labels (n,); rank (n,): how many other classes score at least as high as the true one, 0 is right
+    tied (n,): the true class shares the first place with others, which is an error
     top (n, k), probability (n, k): the likeliest classes, the first the likeliest, k at most TOP; `meaning`: of the probabilities
     readable (n,): False for an image that could not be decoded, of which there are no answers
     """
@@ -38,6 +40,7 @@ class Answers:
     keys: np.ndarray
     labels: np.ndarray
     rank: np.ndarray
+    tied: np.ndarray
     top: np.ndarray
     probability: np.ndarray
     readable: np.ndarray
@@ -95,6 +98,8 @@ def answers(record: Record) -> Answers:
     n, classes = scores.scores.shape
     k = min(TOP, classes)
     top, probability, readable = np.empty((n, k), np.int32), np.empty((n, k), np.float32), np.empty(n, bool)
+    rank = ranks(scores.scores, scores.labels)
+    tied = rank > 0
     for start in range(0, n, CHUNK):
         chunk = slice(start, start + CHUNK)
         rows = scores.scores[chunk]
@@ -104,12 +109,13 @@ def answers(record: Record) -> Answers:
         order = np.lexsort((best, -values), axis=1)
         top[chunk] = np.take_along_axis(best, order, axis=1)
         readable[chunk] = np.isfinite(rows).any(axis=1)
+        tied[chunk] &= rows[np.arange(len(rows)), scores.labels[chunk]] == rows.max(axis=1)
         with np.errstate(invalid="ignore"):  # a row of -inf has no probabilities
             logs = np.take_along_axis(values, order, axis=1) * sharpness - logsumexp(rows * np.float32(sharpness))[:, None]
         probability[chunk] = np.exp(np.where(readable[chunk, None], logs, -np.inf))
-    rank, order = ranks(scores.scores, scores.labels), np.argsort(scores.keys)
+    order = np.argsort(scores.keys)
     return Answers(
-        scores.keys[order], scores.labels[order], rank[order], top[order], probability[order], readable[order], meaning
+        scores.keys[order], scores.labels[order], rank[order], tied[order], top[order], probability[order], readable[order], meaning
     )  # fmt: skip
 
 
@@ -138,7 +144,7 @@ def confusions(given: Answers) -> list[Confusion]:
 
     Ties in which the true class shares the first place, and images that could not be decoded, are errors but no confusion.
     """
-    taken = ~given.right & given.readable & (given.predicted != given.labels)
+    taken = ~given.right & given.readable & ~given.tied
     pairs, counts = np.unique(np.stack([given.labels[taken], given.predicted[taken]]), axis=1, return_counts=True)
     n = np.bincount(given.labels)
     found = [
@@ -167,7 +173,9 @@ def _sharpness(record: Record, scores: Scores) -> tuple[float, str]:
         chosen = np.argsort(tune.keys)[:TEMPERATURE_IMAGES]
         return fitted_sharpness(Scores(tune.keys[chosen], tune.labels[chosen], tune.scores[chosen])), FITTED
     finite = scores.scores[:CHUNK][np.isfinite(scores.scores[:CHUNK])]
-    return float(1 / ((finite.std() if len(finite) else 0) or 1.0)), UNFITTED
+    # By quartiles, in which a class without training images, whose margins are as low as can be, does not count.
+    spread = float(np.subtract(*np.percentile(finite, [75, 25]))) / NORMAL_QUARTILES if len(finite) else 0.0
+    return 1 / (spread or 1.0), UNFITTED
 
 
 def same_seed(groups: Sequence[Sequence[Record]]) -> list[Record]:

@@ -24,6 +24,7 @@ def dataset_of(store: Store, *, title: str, test_fraction: float, split_seed: in
     """
     train, test, remarks = _parts(store, test_fraction, split_seed)
     train = train.take(np.flatnonzero(train.rows >= 0))
+    remarks += _unknown_classes(train, test)
     if train_percent != 100:
         train = train.subset(train_percent / 100)
         remarks.append(f"{train_percent} % of the training images of each class, chosen by key")
@@ -49,6 +50,20 @@ def _parts(store: Store, test_fraction: float, split_seed: int) -> tuple[Split, 
     train, test = drawn(store.split(part), test_fraction, split_seed)
     why = "no test part" if part == WHOLE or unused else f"only {part}/ found"
     return train, test, [f"{why}: a class-balanced {test_fraction:.0%} (seed {split_seed}) is the test split", *unused]
+
+
+def _unknown_classes(train: Split, test: Split) -> list[str]:
+    """A remark on test images of classes that have no training images. Raises UserError where all are."""
+    unknown = np.setdiff1d(test.labels, train.labels)
+    count = int(np.isin(test.labels, unknown).sum())
+    if not count:
+        return []
+    such = f"without training images, such as {test.class_names[unknown[0]]!r}"
+    if count == len(test):
+        raise UserError(
+            f"all {count:,} test images are of classes {such}: give the folders of a class the same name in both parts, or take the test part away"
+        )
+    return [f"{count:,} of {len(test):,} test images are of classes {such}: every pipeline errs on them"]
 
 
 def drawn(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:

@@ -12,10 +12,12 @@ from PIL import Image
 from torch.nn import functional
 
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # Pillow's own bound, above which it suspects a decompression bomb
+# Pixels: the JPEG library writes no longer sides, and a store of JPEG files is to hold what one of raw pixels does.
+MAX_SIDE = 65_500
 ORIENTATION = 0x0112  # the EXIF tag
 FORMAT_OF = {
-    ".bmp": "BMP", ".gif": "GIF", ".jpeg": "JPEG", ".jpg": "JPEG", ".png": "PNG", ".ppm": "PPM", ".tif": "TIFF", ".tiff": "TIFF",
-    ".webp": "WEBP",
+    ".bmp": "BMP", ".gif": "GIF", ".jfif": "JPEG", ".jpe": "JPEG", ".jpeg": "JPEG", ".jpg": "JPEG", ".pbm": "PPM", ".pgm": "PPM",
+    ".png": "PNG", ".pnm": "PPM", ".ppm": "PPM", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
 }  # fmt: skip
 IMAGE_SUFFIXES = frozenset(FORMAT_OF)
 MODES = {"1": "black and white", "L": "grayscale", "LA": "grayscale", "P": "palette", "CMYK": "CMYK", "RGBA": "transparency"}
@@ -59,6 +61,8 @@ def _open(data: bytes) -> Image.Image:
         raise Undecodable(f"{type(error).__name__}: {error}" if data else "the file is empty") from error
     if image.width * image.height > MAX_PIXELS:
         raise Undecodable(f"decompression bomb: {image.width} x {image.height} pixels, more than {MAX_PIXELS:,} in all")
+    if max(image.size) > MAX_SIDE:
+        raise Undecodable(f"{image.width} x {image.height} pixels: a side is longer than {MAX_SIDE:,}")
     return image
 
 

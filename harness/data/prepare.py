@@ -28,7 +28,7 @@ from harness.data.decode import Undecodable, decode_noted, encode_jpeg, image_sh
 from harness.data.identity import number_duplicates, split_digest
 from harness.data.shards import ROWS, Row, ShardFacts, ShardWriter, read_columns, read_facts, renamed
 from harness.data.sources import Source, SourceImage
-from harness.data.store import Store, store_folder
+from harness.data.store import BUILDING, Store, store_folder
 from harness.data.val_table import check_val_labels
 from harness.errors import UserError
 from harness.files import write_json
@@ -80,9 +80,9 @@ def prepare(
     if (folder / "store.json").exists():
         return _same(Store(folder), made_from)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked(folder):
         if not (folder / "store.json").exists():
-            building = folder.with_name(f".building-{folder.name}")
+            building = folder.with_name(f"{BUILDING}{folder.name}")
             with one_torch_thread(), _naming(building):
                 _build(source, building, made_from, size, workers or cores(), progress)
             shutil.rmtree(folder, ignore_errors=True)  # there only where a removal was killed
@@ -113,12 +113,12 @@ def _same(store: Store, made_from: str) -> Store:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time makes a store; the others wait and find it done."""
+def locked(folder: Path, timeout: float = -1) -> Iterator[None]:
+    """One process at a time makes a store; the others wait, `timeout` seconds or for ever, and find it done. Raises filelock.Timeout."""
     from filelock import FileLock
 
     lock = folder.with_name(f".{folder.name}.lock")
-    with FileLock(lock):
+    with FileLock(lock, timeout=timeout):
         yield
     lock.unlink(missing_ok=True)
 

@@ -17,6 +17,8 @@ from harness.contract import Split
 from harness.data.shards import checksum, read_columns
 from harness.errors import UserError
 
+BUILDING = ".building-"  # before the name of a store that is not finished
+
 
 def store_folder(root: Path, name: str) -> Path:
     return root / "stores" / name
@@ -24,6 +26,11 @@ def store_folder(root: Path, name: str) -> Path:
 
 def store_names(root: Path) -> list[str]:
     return sorted(file.parent.name for file in (root / "stores").glob("[!.]*/store.json"))
+
+
+def unfinished(root: Path) -> list[Path]:
+    """Folders of preparations that were stopped, or go on."""
+    return sorted(folder for folder in (root / "stores").glob(f"{BUILDING}*") if folder.is_dir())
 
 
 def open_store(root: Path, name: str) -> Store:

@@ -44,8 +44,7 @@ class Pictures:
         if not given.readable[position]:
             return "nothing"
         name = self.class_names[int(given.predicted[position])]
-        tied = given.rank[position] > 0 and given.predicted[position] == self.labels[position]
-        return f"{name}, tied with others" if tied else name
+        return f"{name}, tied with others" if given.tied[position] else name
 
     def alt(self, position: int) -> str:
         answers = ", ".join(f"{label} says {self.said(row, position)}" for row, (label, _) in enumerate(self.rows))

@@ -9,7 +9,7 @@ from harness.comparison.beside import BeforeAfter, Beside, PublishedComparison
 from harness.comparison.compare import averages
 from harness.comparison.published import METRIC_NAMES, METRICS, Metric
 from harness.report.html import Html, bullets, escaped, folded, sentence, table
-from harness.report.tables import WIDTH, augmentation
+from harness.report.tables import WIDTH, augmentation, markdown
 from harness.report.text import text_table
 
 MARKS = (
@@ -112,7 +112,10 @@ def published_markdown(found: PublishedComparison) -> str:
     parts = [_head(found), ""]
     if found.lines:
         head, rows = _table(found.lines)
-        told = [[f"{row[0]}<br><small>{_small_print(line)}</small>", *row[1:]] for row, line in zip(rows, found.lines, strict=True)]
+        told = [
+            [f"{markdown(row[0])}<br><small>{markdown(_small_print(line))}</small>", *map(markdown, row[1:])]
+            for row, line in zip(rows, found.lines, strict=True)
+        ]
         parts += ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *told)] + ["", MARKS, ""]
     return "\n".join([*parts, f"{TOLD}:", "", *(f"- {_told(pair)}" for pair in found.before_after)])
 

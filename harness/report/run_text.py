@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from harness.request import Request
 
 
-def request_lines(request: Request) -> list[str]:
-    """The resolved request, one fact a line."""
+def request_lines(request: Request, *, fitted: bool = False) -> list[str]:
+    """The resolved request, one fact a line. `fitted`: what it learns is on record, and it is scored only."""
     splits = request.splits
     n_tune = len(splits.tune) if splits.tune else 0
     lines = [
@@ -32,7 +32,7 @@ def request_lines(request: Request) -> list[str]:
     lines += [f"remark     {remark}" for remark in splits.remarks]
     if request.limit is not None or request.limit_test is not None:
         lines.append("limited    compare takes this run by its id only")
-    return [*lines, f"expected   {_expected(request)}; seed {request.seed}"]
+    return [*lines, f"expected   {_expected(request, fitted)}; seed {request.seed}"]
 
 
 def result_lines(result: Result) -> list[str]:
@@ -64,7 +64,10 @@ def result_lines(result: Result) -> list[str]:
 def seeds_line(results: Sequence[Result]) -> str:
     """The runs of several seeds together, in percent: the top-1 error on test or, after --no-test, on tune."""
     tested = all(result.top1_error is not None for result in results)
-    errors = [(result.top1_error if tested else result.tune_top1_error) or 0.0 for result in results]
+    found = [result.top1_error if tested else result.tune_top1_error for result in results]
+    errors = [error for error in found if error is not None]
+    if len(errors) < len(found):
+        return f"{len(results)} seeds    no error is known of them: neither the test nor a tune split was scored"
     each = ", ".join(f"{error:.2f}" for error in errors)
     return (
         f"{len(results)} seeds    {'top-1' if tested else 'tune top-1'} error {each} %: mean {statistics.mean(errors):.2f}, "
@@ -72,7 +75,7 @@ def seeds_line(results: Sequence[Result]) -> str:
     )
 
 
-def _expected(request: Request) -> str:
+def _expected(request: Request, fitted: bool) -> str:
     """As the last run of this spec took, scaled by the number of images; else as long as one on file. No number without one."""
     results = [r.result for r in Runs(request.settings.runs).finished() if r.state == "finished"]
     known = [
@@ -80,11 +83,10 @@ def _expected(request: Request) -> str:
     ]
     if not known:
         return (
-            _on_file(request)
-            or "no earlier run of this pipeline on this data set to judge the time by; progress shows the time left"
-        )
+            None if fitted else _on_file(request)
+        ) or "no earlier run of this pipeline on this data set to judge the time by; progress shows the time left"
     last = known[-1]
-    fit = last.fit_seconds * len(request.splits.train) / last.n_train
+    fit = 0.0 if fitted else last.fit_seconds * len(request.splits.train) / last.n_train
     return f"about {duration(fit + (last.score_seconds or 0) * len(request.splits.test) / last.n_test)}, as {last.run_id} took"
 
 

@@ -85,6 +85,7 @@ def footnotes(comparison: Comparison) -> list[str]:
         *_statistics(comparison),
         *cost_notes(comparison.rows),
         *comparison.caveats,
+        *_caveats_of_one_view(comparison),
     ]
     single = comparison.one_view.rows if comparison.one_view else ()
     listed = {row.run_ids for row in comparison.rows}
@@ -94,6 +95,12 @@ def footnotes(comparison: Comparison) -> list[str]:
                 f"{run_id}: {row.pipeline}, seed {seed}, source {source}, {age(finished)} old, looks at test {row.test_looks}"
             )
     return [*lines, *(f"times on {machine}" for machine in comparison.machines)]
+
+
+def _caveats_of_one_view(comparison: Comparison) -> list[str]:
+    """Those that are not the whole comparison's already."""
+    caveats = comparison.one_view.caveats if comparison.one_view else ()
+    return [f"{ONE_VIEW}: {caveat}" for caveat in caveats if caveat not in comparison.caveats]
 
 
 def _statistics(comparison: Comparison) -> list[str]:
@@ -150,12 +157,17 @@ def comparison_markdown(comparison: Comparison) -> str:
     if comparison.one_view:
         table += ["", f"{ONE_VIEW}:", "", *_markdown_rows(comparison.one_view)]
     table += ["", *_markdown_table(*cost_table(comparison.rows))]
-    return "\n".join([*table, "", *(f"- {line}" for line in footnotes(comparison))])
+    return "\n".join([*table, "", *(f"- {markdown(line)}" for line in footnotes(comparison))])
+
+
+def markdown(text: str) -> str:
+    """Text that says the same as Markdown, in a cell too."""
+    return text.replace("<", "&lt;").replace("|", "\\|")
 
 
 def _markdown_rows(comparison: Comparison) -> list[str]:
     chosen = columns(comparison)
-    return _markdown_table([head for head, _ in chosen], [_rich_cells(row, chosen, str) for row in comparison.rows])
+    return _markdown_table([head for head, _ in chosen], [_rich_cells(row, chosen, markdown) for row in comparison.rows])
 
 
 def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

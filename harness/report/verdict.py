@@ -35,11 +35,12 @@ def verdict(row: Row, reference: Row, n: int) -> str:
     if found != "open":
         verb = "errs less than" if found == "better" else "errs more than"
         return f"{name} {verb} {reference_name}: {errors} on {n:,} test images, {_points(row.top1_delta or 0)} ({tests}{seeds})."
-    least = (
-        "the two disagree on too few of them for any difference to show"
-        if row.smallest_detectable is None
-        else f"on as many as the two disagree on a difference below {row.smallest_detectable:.2f} points cannot show"
-    )
+    if row.p_value is not None and row.p_value < ALPHA:
+        least = "by its own p it could, but not among so many rows tested"
+    elif row.smallest_detectable is None:
+        least = "the two disagree on too few of them for any difference to show"
+    else:
+        least = f"on as many as the two disagree on a difference below {row.smallest_detectable:.2f} points cannot show"
     return f"{n:,} test images cannot tell {name} from {reference_name}: {errors}, {_points(row.top1_delta or 0)} ({tests}{seeds}); {least}."
 
 

@@ -191,6 +191,7 @@ class ChannelFit:
 
     def with_tune(self) -> ChannelFit:
         """This fit on train + tune."""
+        del self.solver  # first: it holds as much as the next one
         self.solver = self.learner.solver([self.train, self.tune], self.classes, self.context)
         self.models = {}
         return self

@@ -52,8 +52,9 @@ class WholeImage:
 
     @property
     def key(self) -> dict[str, Any]:
-        descriptor = self.make(self.size or self.sizes[1])
-        return {"descriptor": type(descriptor).__name__, **asdict(descriptor), "size": self.size}
+        # At two sizes: what follows from the working size, which is not known yet, is told from what was asked for.
+        made = [self.make(size) for size in ((self.size,) if self.size else (self.sizes[1], 2 * self.sizes[1]))]
+        return {"descriptor": type(made[0]).__name__, "made": [asdict(each) for each in made], "size": self.size}
 
     def learn(self, train: Split, context: Context) -> State:
         """The working size."""

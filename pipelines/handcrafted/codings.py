@@ -22,6 +22,7 @@ from pipelines.handcrafted.encoders.super_vector import SuperVector
 from pipelines.handcrafted.encoders.vlad import VLAD
 
 SAMPLE_PER_WORD = 1000  # descriptors to learn from, as in VLFeat's apps/recognition
+LEAST_DISTANCE = 1e-6  # from a word, of descriptors of length 1: of featureless images all are 0
 CHUNK_ROWS = 4096  # descriptors compared with a codebook at a time
 
 
@@ -77,7 +78,8 @@ class Words:
 
     def encode(self, values: Tensor, regions: Tensor, learnt: State) -> Tensor:
         codebook = Codebook(learnt["centres"])
-        encoder = SoftBagOfWords(codebook, float(learnt["distance"])) if self.soft else BagOfWords(codebook)
+        width = max(float(learnt["distance"]), LEAST_DISTANCE)
+        encoder = SoftBagOfWords(codebook, width) if self.soft else BagOfWords(codebook)
         return Chi2Map(order=1, gamma=0.5)(unit_sum(encoder(values, regions).flatten(1)))
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
 from harness.contract import Context
+from pipelines.handcrafted.classifiers.linear_svm import NEVER
 
 STEPS = 100  # of L-BFGS, which has converged long before
 
@@ -18,7 +19,8 @@ def fusion_weights(scores: Tensor, labels: Tensor, context: Context) -> Tensor:
     scale: unlike the error rate it is smooth, so few images tell more.
     """
     free = torch.zeros(len(scores), dtype=torch.float64, device=scores.device, requires_grad=True)
-    squares, count = context.sum(torch.stack([scores.double().square().sum(), free.new_tensor(float(scores.numel()))]))
+    seen = scores[scores > NEVER / 2].double()  # not the margins of classes without training images
+    squares, count = context.sum(torch.stack([seen.square().sum(), free.new_tensor(float(seen.numel()))]))
     scaled = scores.double() / (squares / count).sqrt()  # so that weights near 1 are the right order of magnitude to start from
     optimiser = torch.optim.LBFGS([free], max_iter=STEPS, line_search_fn="strong_wolfe")
 

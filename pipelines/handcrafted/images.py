@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, interpolate
 
 from pipelines.handcrafted.threads import over_chunks
 
 PIXELS = 2**16  # described at a time: what is computed on the way then takes some ten megabytes
+MOST_SHRUNK = 32  # beyond some 90 in both directions a GPU has no room for the kernel that `interpolate` widens
 SHIFT = 1 / 16  # of each side, between a view and the image: as between the middle and a corner of 224 pixels in 256
 
 
@@ -33,7 +34,15 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     pixels = images.float()
     if pixels.shape[-2:] == size:
         return pixels
+    if pixels.is_cuda:
+        pixels = coarser(pixels, size)
     return interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def coarser(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Means of blocks of pixels where a side is twice MOST_SHRUNK times as long as wanted or more; then it is less than that."""
+    factors = [max(1, side // (MOST_SHRUNK * wanted)) for side, wanted in zip(pixels.shape[-2:], size, strict=True)]
+    return pixels if max(factors) == 1 else avg_pool2d(pixels, factors)
 
 
 def within(images: Tensor, smallest: int, highest: int) -> Tensor:

@@ -11,8 +11,9 @@ import torch
 
 # Of glibc's malloc.h: parameters of mallopt, and what they are by default.
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
-DEFAULT_TRIM_THRESHOLD, DEFAULT_MMAP_MAX = 128 << 10, 65536
-LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes, to which glibc itself raises the threshold as it sees large arrays freed
+DEFAULT_MMAP_MAX = 65536
+# Bytes, to which glibc itself raises the threshold as it sees large arrays freed; it then trims at twice that.
+LARGEST_MMAP_THRESHOLD = 32 << 20
 NEVER = (1 << 31) - 1
 GLIBC = platform.libc_ver()[0] == "glibc"
 
@@ -35,7 +36,7 @@ def kept_memory(device: torch.device) -> Iterator[None]:
     finally:
         libc.mallopt(MMAP_MAX, DEFAULT_MMAP_MAX)
         libc.mallopt(MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
-        libc.mallopt(TRIM_THRESHOLD, DEFAULT_TRIM_THRESHOLD)
+        libc.mallopt(TRIM_THRESHOLD, 2 * LARGEST_MMAP_THRESHOLD)
         hand_back()
 
 

@@ -38,11 +38,14 @@ def part_of(network: Network, mode: Mode, exchange: Exchange, batch: int) -> Net
 
     The part's `cuts` say along which dimension each parameter and buffer is cut. Raises UserError when the work cannot be shared so.
     """
+    norms = any(isinstance(layer, BatchNorm) for layer in network.children())
+    if norms and batch < 2:
+        raise UserError("batch_norm=true needs batches of two images or more, and there is one training image")
     if exchange.world == 1:
         return network
     if batch < exchange.world:
         raise UserError(f"{exchange.world} processes cannot share batches of {batch} images: start at most {batch} processes")
-    if mode != "model" and any(isinstance(layer, BatchNorm) for layer in network.children()):
+    if mode != "model" and norms:
         raise UserError(
             "batch_norm=true needs whole batches in one process; start it without torchrun, with one process, or with parallel=model"
         )

@@ -17,7 +17,8 @@ def mixes(device: torch.device, precision: Precision) -> bool:
     if precision == "float32":
         return False
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):  # else it speaks of the current one
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 

@@ -141,9 +141,11 @@ class Trainer:
         return bool(self.exchange.sum(torch.tensor(float(self.context.checkpoint.due()), device=self.context.device)))
 
     def _log_times(self, seconds: float) -> None:
-        """Shares of an epoch: waiting for images, exchanging with other processes (and waiting for them), and the rest."""
+        """Shares of an epoch: waiting for images, exchanging with other processes (and waiting for them), and the rest. On GPUs the host may
+        wait for images while the device waits for others: what both did at once leaves no more for the rest than nothing.
+        """
         data, exchange = self.waiting.take() / seconds, self.exchange.clock.take() / seconds
-        for name, share in {"data": data, "exchange": exchange, "compute": 1 - data - exchange}.items():
+        for name, share in {"data": data, "exchange": exchange, "compute": max(0.0, 1 - data - exchange)}.items():
             self.context.log(f"time/{name}", share, self.epoch)
 
     def _batches(self) -> Iterator[Batch]:
@@ -192,28 +194,33 @@ class Trainer:
         """Within a long epoch: stop when the loss is no longer a number, warn of a stalled start as soon as it shows."""
         self._require_numbers()
         if self.updates == STALL_STEPS:
-            self._guessing(float(self.sums[self.step - STALL_STEPS // 4 : self.step, 0].mean()))
+            loss = float(self.sums[self.step - STALL_STEPS // 4 : self.step, 0].mean())
+            if self._guessing(loss):
+                self._warn(loss)
 
     def _stalled(self, loss: float) -> bool:
-        """Whether the network still guesses all classes alike after this epoch. A plateau is then no reason to lower the rate."""
-        if self.updates < STALL_STEPS or not self._guessing(loss):
-            return False
-        self.stalled += 1
-        return True
+        """Whether the network still guesses all classes alike after this epoch. A plateau is then no reason to lower the rate. It is called a
+        stalled start from STALL_STEPS on.
+        """
+        guessing = self._guessing(loss)
+        if guessing and self.updates >= STALL_STEPS:
+            self._warn(loss)
+            self.stalled += 1
+        return guessing
 
     def _guessing(self, loss: float) -> bool:
-        """Whether the loss is that of equal guesses; says so once, and what to do."""
-        guessing = math.log(self.task.train.classes)
-        if loss < STALLED * guessing or not guessing:  # of one class there is nothing to guess
-            return False
+        """Whether the loss is that of equal guesses; of one class there is nothing to guess."""
+        return self.task.train.classes > 1 and loss >= STALLED * math.log(self.task.train.classes)
+
+    def _warn(self, loss: float) -> None:
+        """Once, of a stalled start, with what to do."""
         if not self.warned:
             self.warned = True
             log.warning(
                 "after %d updates the loss is %.3f, no better than equal guesses, ln(%d) = %.3f. Such a start can take long or last for ever: "
                 "if it does not end, try another seed, activation=relu, another rate, or He init (alexnet: recipe=short; cuda-convnet: init=he)",
-                self.updates, loss, self.task.train.classes, guessing,
+                self.updates, loss, self.task.train.classes, math.log(self.task.train.classes),
             )  # fmt: skip
-        return True
 
     def _require_numbers(self) -> None:
         broken = (~self.sums[: self.step, 0].isfinite()).nonzero()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import learning_curve
-from benchmarks.learning_curve import Study, counts_updates, crossing_text, main, updates_within, with_updates
+from benchmarks.learning_curve import Family, Study, counts_updates, crossing_text, main, names, updates_within, with_updates
 from harness.comparison.learning_curves import Crossing, Curves
 from harness.contract import Result
 from harness.record import Runs
@@ -161,3 +161,9 @@ def test_a_stopped_study_shows_what_is_finished(monkeypatch: pytest.MonkeyPatch,
     found = learning_curve.families(Study(("raw-linear", "hog-svm"), (10,), (1,), "digits"), stop)
     assert [family.records for family in found] == [{}, {}]
     assert "stopped" in capsys.readouterr().out
+
+
+def test_two_variants_of_one_pipeline_are_told_apart() -> None:
+    found = [Family(pipeline, {}, {}) for pipeline in ("baseline", "alexnet,updates=9", "alexnet,lrn=false,updates=9")]
+    assert names(found) == ["baseline", "alexnet,updates=9", "alexnet,lrn=false,updates=9"]
+    assert names(found[:2]) == ["baseline", "alexnet"]

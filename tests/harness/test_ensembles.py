@@ -107,6 +107,13 @@ def test_sharpness_stays_finite_where_every_label_is_right() -> None:
     assert np.isfinite(fitted_sharpness(Scores(KEYS, LABELS, np.zeros((N, CLASSES), dtype=np.float32))))
 
 
+def test_sharpness_does_not_hang_on_a_class_without_images() -> None:
+    margins = np.random.default_rng(0).normal(size=(N, CLASSES)).astype(np.float32)
+    never = np.full((N, 1), -1e6, dtype=np.float32)
+    alone, beside = (fitted_sharpness(Scores(KEYS, LABELS, m)) for m in (margins, np.hstack([margins, never])))
+    assert beside == pytest.approx(alone)
+
+
 def test_mixture_weights_are_the_likeliest() -> None:
     logs = np.stack([log_softmax(logits(seed, strength))[np.arange(N), LABELS] for seed, strength in enumerate((2.0, 1.5, 0.0))])
 

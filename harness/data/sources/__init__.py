@@ -21,7 +21,9 @@ from typing import Protocol
 
 from harness.errors import UserError
 
-PARTS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
+PARTS = {
+    "train": "train", "training": "train", "test": "test", "testing": "test", "val": "val", "valid": "val", "validation": "val",
+}  # fmt: skip
 WHOLE = "all"  # the part of images that no split is known of
 
 

@@ -19,7 +19,7 @@ from typing import IO
 import numpy as np
 
 from harness.data.sources import SourceImage
-from harness.data.sources._tree import Tree, damaged, is_image, stat_line, tar_files
+from harness.data.sources._tree import Tree, damaged, is_debris, is_image, stat_line, tar_files
 from harness.errors import UserError
 
 
@@ -68,7 +68,7 @@ def read_kit(path: Path, year: Year) -> Kit:
     """
     wanted = {"meta.mat", *year.truth.values()}
     found: dict[str, bytes] = {}
-    for place in [*sorted(path.glob("*devkit*")), path]:
+    for place in [*sorted(kit for kit in path.glob("*devkit*") if not is_debris(kit.name)), path]:
         for name, read in Tree(place):
             base = PurePosixPath(name).name
             if base in wanted and base not in found:

@@ -41,7 +41,7 @@ class Tree:
         """
         if self.path.is_dir():
             yield from self._folder()
-        elif zipfile.is_zipfile(self.path):
+        elif zipfile.is_zipfile(self.path) and not tarfile.is_tarfile(self.path):  # whose last member is a zip, looks like one
             yield from self._zip()
         else:
             yield from tar_files(self.path)
@@ -65,7 +65,7 @@ class Tree:
             folders.sort()
             for file in sorted(files):
                 path = Path(folder, file)
-                name = _printable(path.relative_to(self.path).as_posix())
+                name = printable(path.relative_to(self.path).as_posix())
                 if listing and not is_debris(name):  # which comes and goes without anybody's doing
                     self._stats.append(stat_line(path))
                 yield name, _file_reader(path)
@@ -76,7 +76,7 @@ class Tree:
             with zipfile.ZipFile(self.path) as archive:
                 for member in archive.infolist():
                     if not member.is_dir():
-                        name = str(PurePosixPath(member.filename))
+                        name = str(PurePosixPath(member.filename.replace("\\", "/")))  # as some programs of Windows write
                         yield name, _refuse("its path leads") if _leads_out(name) else partial(_unzip, archive, member)
         except (zipfile.BadZipFile, zlib.error) as error:
             raise damaged(self.path, error, name) from error
@@ -90,7 +90,7 @@ def tar_files(path: Path, open_file: Callable[[], IO[bytes]] | None = None) -> I
             while member := archive.next():
                 archive.members.clear()  # type: ignore[attr-defined]  # else the headers of a million members stay in memory
                 if member.isfile() or member.issym() or member.islnk():
-                    name = _printable(str(PurePosixPath(member.name)))
+                    name = printable(str(PurePosixPath(member.name)))
                     yield name, _tar_reader(archive, member, open_file)
             while archive.fileobj and archive.fileobj.read(2**20):
                 pass  # to the end of what is packed, where its checksum is compared
@@ -125,7 +125,8 @@ def is_archive(path: Path) -> bool:
 
 def files_near(path: Path, suffix: str) -> list[Path]:
     """Files of this suffix in the folder `path` and in those right below it: no deeper, since a set of class folders has a million files."""
-    return sorted([*path.glob(f"*{suffix}"), *path.glob(f"*/*{suffix}")])
+    found = [*path.glob(f"*{suffix}"), *path.glob(f"*/*{suffix}")]
+    return sorted(file for file in found if not is_debris(file.relative_to(path).as_posix()))
 
 
 def is_debris(name: str) -> bool:
@@ -135,6 +136,10 @@ def is_debris(name: str) -> bool:
 
 
 def is_image(name: str) -> bool:
+    return has_image_suffix(name) and not is_debris(name)
+
+
+def has_image_suffix(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
@@ -151,7 +156,7 @@ def _reraise(error: OSError) -> NoReturn:
     raise error
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """Bytes that are no UTF-8 written out: the name can then be kept and shown."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 

@@ -7,12 +7,13 @@ ilsvrc2012_folders.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
-from harness.data.sources import PARTS, WHOLE, Source
+from harness.data.sources import PARTS, WHOLE, Source, part_of
 from harness.data.sources._listed import ListedImages
-from harness.data.sources._tree import Tree, is_debris, is_image
+from harness.data.sources._tree import Tree, has_image_suffix, is_debris, is_image
 from harness.errors import UserError
 
 FALLBACK = True
@@ -22,8 +23,7 @@ LAYOUT = "train/CLASS/IMAGE and test/CLASS/IMAGE (or val/), or CLASS/IMAGE"
 def open_source(path: Path) -> Source | None:
     """Raises UserError where there are no class folders: nothing is tried after this."""
     tree = Tree(path)
-    seen = [name for name in tree.names if is_image(name)]
-    names = [name for name in seen if not is_debris(name)]
+    names = [name for name in tree.names if is_image(name)]
     images = classify(names)
     if not images:
         raise UserError(f"{path} holds no images in class folders; expected {LAYOUT} ({len(names)} image files seen)")
@@ -33,28 +33,42 @@ def open_source(path: Path) -> Source | None:
         )
     outside = [name for name in names if name not in images]
     remarks = [f"{len(outside)} images outside of class folders are passed over, such as {outside[0]}"] if outside else []
-    if hidden := [name for name in seen if is_debris(name)]:
-        remarks.append(f"{len(hidden)} hidden files are passed over, such as {hidden[0]}")
+    hidden = [name for name in tree.names if is_debris(name) and has_image_suffix(name)]
+    others = [name for name in tree.names if "/" in name and not is_debris(name) and not has_image_suffix(name)]
+    for what, passed in (("hidden files", hidden), ("files whose names do not end as an image's", others)):
+        if passed:
+            remarks.append(f"{len(passed)} {what} are passed over, such as {passed[0]}")
     return ListedImages(tree, images, layout="class folders", remarks=remarks)
 
 
 def classify(names: list[str]) -> dict[str, tuple[str, str]]:
-    """name -> (part, class) of those `names` that lie in a class folder; folders that all share and that name no part are passed over."""
+    """name -> (part, class) of those `names` that lie in a class folder; folders that all share and that name no part are passed over.
+
+    A folder names a part by its whole name. By one of its words (`seg_train`) where no folder does so, more than one part is named, and
+    most images lie in one: else `bullet-train` may be a class.
+    """
     pairs: dict[tuple[str, str], tuple[str, str]] = {}  # a million images share some thousand: one object each
 
     def pair(part: str, class_name: str) -> tuple[str, str]:
         return pairs.setdefault((part, class_name), (part, class_name))
 
-    def position(parts: Sequence[str]) -> int | None:
-        return next((i for i, part in enumerate(parts[:-2]) if part.lower() in PARTS), None)
+    def in_parts(part: Callable[[str], str]) -> dict[str, tuple[str, str]]:
+        found = {}
+        for name in names:
+            *folders, _ = name.split("/")
+            named = next((folder for folder in folders[:-1] if part(folder) != WHOLE), None)
+            if named is not None:
+                below = folders[folders.index(named) :]
+                while len(below) > 2 and below[1] == named:  # train/train/cat
+                    below.pop(0)
+                found[name] = pair(part(named), below[1])
+        return found
 
-    in_parts = {
-        name: pair(PARTS[parts[at].lower()], parts[at + 1])
-        for name in names
-        if (at := position(parts := name.split("/"))) is not None
-    }
-    if in_parts:
-        return in_parts
+    if exactly := in_parts(lambda folder: PARTS.get(folder.lower(), WHOLE)):
+        return exactly
+    by_a_word = in_parts(cache(part_of))
+    if 2 * len(by_a_word) > len(names) and len({part for part, _ in by_a_word.values()}) > 1:
+        return by_a_word
     shared = 0
     while all(name.count("/") > shared + 1 for name in names) and len({name.split("/")[shared] for name in names}) == 1:
         shared += 1

@@ -47,9 +47,8 @@ def open_source(path: Path) -> Source | None:
 
 
 def _flat(val: Path) -> bool:
-    """Whether the first entry of the folder is a validation image."""
+    """Whether one of the folder's entries is a validation image; of images in class folders there are but a thousand."""
     if not val.is_dir():
         return False
     with os.scandir(val) as entries:
-        first = next(entries, None)
-    return first is not None and first.is_file() and VAL_NAME.match(first.name) is not None
+        return any(VAL_NAME.match(entry.name) and entry.is_file() for entry in entries)

@@ -16,7 +16,7 @@ FILES = ("LOC_val_solution.csv", "LOC_synset_mapping.txt")
 
 def open_source(path: Path) -> Source | None:
     """Validation labels are the first word of PredictionString; the test images have no public labels and are passed over."""
-    if path.is_dir() and not any((path / place).exists() for place in (*FILES, "ILSVRC/Data/CLS-LOC")):
+    if path.is_dir() and not any((path / place).exists() for place in (*FILES, "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")):
         return None
     if path.is_file() and not (is_archive(path) and "imagenet-object-localization" in path.name):
         return None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.data.sources import Source, SourceImage, part_of
-from harness.data.sources._tree import files_near, is_image, stat_line, tar_files
+from harness.data.sources._tree import files_near, is_debris, is_image, stat_line, tar_files
 from harness.errors import UserError
 
 JSON_KEYS = ("cls", "label", "class", "wnid", "synset", "class_name")  # the first that is there
@@ -29,7 +29,7 @@ class Shards:
         for shard in shards:
             for name, read in tar_files(shard):
                 key, suffix = _key(name)
-                if suffix in ("cls", "json"):
+                if suffix in ("cls", "json") and not is_debris(name):
                     try:
                         class_name = _class(read(), suffix)
                     except ValueError as error:  # no JSON, or no UTF-8
@@ -85,10 +85,11 @@ def open_source(path: Path) -> Source | None:
 
 
 def _is_shard(path: Path) -> bool:
-    """Whether one of the first members has a label for its suffix."""
+    """Whether among the first members there is an image with a label beside it."""
     try:
         with tarfile.open(path) as archive:
-            members = [archive.next() for _ in range(8)]
+            names = [member.name for member in (archive.next() for _ in range(8)) if member]
     except tarfile.TarError:
         return False
-    return any(member is not None and member.name.endswith((".cls", ".json")) for member in members)
+    labelled = {_key(name)[0] for name in names if _key(name)[1] in ("cls", "json")}
+    return any(is_image(name) and _key(name)[0] in labelled for name in names)

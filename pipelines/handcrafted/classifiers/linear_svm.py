@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from harness.contract import UserError
 from pipelines.handcrafted.classifiers.loss import Loss, LossName, class_signs, importance
 from pipelines.handcrafted.classifiers.rows import Rows
 
@@ -156,7 +157,9 @@ class Dual:
 
 
 def cholesky(gram: Tensor) -> Tensor:
-    """The factor of a Gram matrix, or of one near to it: repeated rows make it singular."""
+    """The factor of a Gram matrix, or of one near to it: repeated rows make it singular. Raises UserError where it holds NaN."""
+    if not gram.isfinite().all():
+        raise UserError("some of the features that the SVM is to learn from are not finite numbers")
     jitter = JITTER * float(gram.diagonal().mean())
     while True:
         gram.diagonal().add_(jitter)

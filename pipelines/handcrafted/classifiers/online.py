@@ -281,15 +281,17 @@ class OnlinePassiveAggressive:
         self.stream, self.one_vs_rest, self.epochs = stream, one_vs_rest, epochs
 
     def fit(self, c: float, positive: float = 1.0) -> tuple[Tensor, Tensor]:
-        """(classes, features) weights and (classes,) biases; c is the aggressiveness."""
+        """(classes, features) weights and (classes,) biases; c is the aggressiveness. A class without rows gets the bias NEVER."""
         rule = PassiveAggressive(c, self.one_vs_rest)
         model: Averaged | None = None
+        seen = torch.zeros(self.stream.classes, dtype=torch.bool)
         for epoch in range(self.epochs):
             for _, _, rows, labels in self.stream.epoch(epoch):
                 model = model or Averaged(self.stream.classes, rows.shape[1], rows)
                 model.learn(rows, labels, rule)
+                seen[labels.cpu()] = True
         assert model
-        return model.mean[:, :-1], model.mean[:, -1]
+        return without_unseen(model.mean, seen)
 
 
 def without_unseen(weights: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding_bag, threshold
 
 from pipelines.handcrafted.descriptors.patches import CELLS, Grid, Kernel, Patches, aligned_grids, on_grids
 from pipelines.handcrafted.threads import over_chunks
@@ -16,7 +16,10 @@ from pipelines.handcrafted.threads import over_chunks
 Directions = Literal["unsigned", "signed", "both"]
 
 CLIP = 0.2  # L2-Hys: no entry of a normalised block counts for more
-EPSILON = 1e-5  # in units of the mean gradient magnitude of a cell: a flat block stays 0
+EPSILON = 1e-5  # in units of the mean gradient magnitude of a cell
+# Grey levels: a gradient below this is that of rounded arithmetic, as resizing leaves it on flat pixels. Normalised, it would count for as
+# much as an edge; gradients between 8-bit pixels are 0 or at least 1.
+ROUNDING = 1e-3
 # Angles are rounded down to bins after this nudge, in bins. It outweighs the rounding of float32 angles and is smaller than the
 # distance from a bin's edge of any gradient between 8-bit pixels that does not lie on it, so those get the exact bin.
 NUDGE = 1e-6
@@ -58,7 +61,7 @@ class Hog:
         n, rows, columns = right.shape[0], right.shape[1] // self.cell, right.shape[2] // self.cell
         half_turn = self.orientations
         bins = torch.atan2(down, right).mul_(half_turn / math.pi).add_(NUDGE).floor_().to(torch.int32).add_(half_turn)
-        magnitude = torch.hypot(right, down)
+        magnitude = threshold(torch.hypot(right, down), ROUNDING, 0.0, inplace=True)
         # A cell is a bag of pixels that look up their bin's one-hot row and add it up, weighted by their magnitude.
         table = self._bin_table(magnitude)
         votes = embedding_bag(cell_pixels(bins, self.cell), table, per_sample_weights=cell_pixels(magnitude, self.cell), mode="sum")
@@ -97,7 +100,7 @@ class LocalHog:
         right, down = strongest_gradient(images)
         bins = torch.atan2(down, right).mul_(self.orientations / math.pi).add_(NUDGE).floor_().remainder_(self.orientations)
         each = torch.arange(self.orientations, device=images.device)[:, None, None]
-        planes = torch.hypot(right, down)[:, None] * (bins[:, None] == each)
+        planes = threshold(torch.hypot(right, down), ROUNDING, 0.0, inplace=True)[:, None] * (bins[:, None] == each)
         for grid, out in grids:
             grid.sums(planes, out)
             _unit_rows(out)

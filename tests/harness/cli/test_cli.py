@@ -72,6 +72,8 @@ def test_a_plugin_is_listed_run_checked_compared_and_predicts(plugin: str, workd
     rows = json.loads(table.splitlines()[-1])["rows"]
     assert [row["name"] for row in rows] == ["nearest-mean", "raw-linear"]
     folder = pictures(workdir / "mine", {"": 3}, size=(40, 60))
+    (folder / "._hidden.png").write_bytes(b"what macOS leaves beside a file")
+    (folder / "folder.png").mkdir()
     predictions = list(csv.DictReader(io.StringIO(harness("predict", last["run_id"], str(folder)))))
     assert len(predictions) == 15
     assert {row["class"] for row in predictions} <= set("0123456789")

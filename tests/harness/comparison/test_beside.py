@@ -116,6 +116,11 @@ def test_a_subset_has_the_original_files() -> None:
     assert "fitted on 5,000 of 50,000 labelled images" in held(found.lines, "HOG and linear SVM").differences
 
 
+def test_a_subset_of_a_path_with_a_comma_is_of_no_published_set() -> None:
+    found = beside_published(comparison(ROW, dataset='subset,of="/data/a,b",percent=10', title="a,b (folder), 10 % of train"))
+    assert found.name is None
+
+
 def test_parameters_say_which_figure_a_pipeline_is_held_to() -> None:
     triangle = replace(ROW, pipeline="kmeans-triangle,k=4000,flip=false", name="kmeans-triangle", label="kmeans-triangle")
     found = beside_published(comparison(triangle, dataset="cifar10"))

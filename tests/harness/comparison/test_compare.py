@@ -15,6 +15,7 @@ from harness.comparison.compare import NoSuchRun, compare, compare_records
 from harness.contract import Result, Scores
 from harness.files import write_json
 from harness.record import Record, Runs
+from harness.report.run_text import seeds_line
 from harness.report.tables import comparison_markdown
 from harness.report.verdict import outcome, verdicts
 from harness.stats import sign_flip_test
@@ -243,3 +244,9 @@ def test_what_was_averaged_at_test_time_stands_in_the_table(made: dict[str, Resu
     assert "views x models averaged at test time differ: nearest-mean 1 x 1, raw-linear 1 x 1, ensemble 1 x 2" in table.caveats[-2]
     assert {"views x models", "augmentation"} <= set(re.split("  +", str(table).splitlines()[0]))
     assert not any("views x models" in caveat for caveat in compare(made["means"], made["linear"]).caveats)
+
+
+def test_errors_that_were_not_measured_are_not_nought(made: dict[str, Result]) -> None:
+    bare = [dataclasses.replace(made[name], top1_error=None, tune_top1_error=None) for name in ("means", "means-1")]
+    assert seeds_line(bare) == "2 seeds    no error is known of them: neither the test nor a tune split was scored"
+    assert "mean " in seeds_line([made["means"], made["means-1"]])

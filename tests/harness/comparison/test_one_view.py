@@ -72,7 +72,7 @@ def test_the_pair_at_one_view_stands_below_the_pair_at_its_best(recorded) -> Non
     assert [row.run_ids for row in table.one_view.rows] == [(a.run_id,), tuple(record.run_id for record in single)]
     assert table.one_view.rows[1].top1_delta == pytest.approx(-5)
     text = str(table)
-    best, plain = text.split(ONE_VIEW)
+    best, plain = text.split(ONE_VIEW, 1)
     assert [word for word in ("20.00 %", "25.00 %", "-10.00") if word in best] == ["20.00 %", "-10.00"]
     assert all(word in plain for word in ("25.00 %", "-5.00"))
     assert all(f"{record.run_id}: b,c=1,views=1, seed" in " ".join(text.split()) for record in single)
@@ -120,3 +120,37 @@ def test_what_is_missing_is_told(recorded) -> None:
     Runs(Path("runs")).find(gone.spec["members"][0]).folder.rename("elsewhere")
     lost = compare_records([[a], [Record(gone.folder)]])
     assert f"at one view and one model each: the members of {gone.run_id} are not on record" in lost.caveats
+
+
+def test_a_run_with_another_tune_split_does_not_stand_for_one(recorded) -> None:
+    a, b = recorded("a,views=1", 30), recorded("b,views=10", 20, views=10)
+    single = recorded("b,views=1", 25)
+    recorded("b,views=1", 45, seed=1, tune=5)
+    table = compare_records([[a], [b]])
+    assert table.one_view is not None
+    assert [row.run_ids for row in table.one_view.rows] == [(a.run_id,), (single.run_id,)]
+
+
+def test_runs_that_are_the_same_at_one_view_are_not_held_against_each_other(recorded) -> None:
+    best, plain = recorded("b,views=10", 20, views=10), recorded("b,views=1", 25)
+    assert compare_records([[best], [plain]]).one_view is None
+    other = recorded("a,views=1", 30)
+    table = compare_records([[other], [best], [plain]])
+    assert table.one_view is not None
+    assert [row.run_ids for row in table.one_view.rows] == [(other.run_id,), (plain.run_id,)]
+
+
+def test_what_is_to_be_known_of_the_pair_at_one_view_stands_below(recorded) -> None:
+    a, b = recorded("a,views=1", 30), recorded("b,views=10", 20, views=10)
+    recorded("b,views=1", 25), recorded("b,views=1", 26, seed=1)
+    assert f"{ONE_VIEW}: several seeds: means" in " ".join(str(compare_records([[a], [b]])).split())
+
+
+def test_notes_of_all_seeds_stand_beside_a_row_and_a_limit_below_the_table(recorded) -> None:
+    seeds = [recorded("a", 30, seed=0, notes=("stalled start",), limit=200), recorded("a", 20, seed=1, notes=("fine",), limit=200)]
+    table = compare_records([seeds, [recorded("b", 20, limit=200, notes=("means <of> pixels | grey",))]])
+    assert table.rows[0].notes == ("stalled start", "fine")
+    assert any(caveat.startswith("limited to ") and "labelled images" in caveat for caveat in table.caveats)
+    cells = [line for line in comparison_markdown(table).splitlines() if line.startswith("| ")]
+    assert "means &lt;of> pixels \\| grey" in cells[3]
+    assert len({line.replace("\\|", "").count("|") for line in cells[:4]}) == 1

@@ -75,6 +75,8 @@ def test_margins_become_probabilities_by_the_tune_scores(tmp_path: Path) -> None
     bare = answers(record(tmp_path / "b", values))
     assert bare.meaning == UNFITTED
     np.testing.assert_array_equal(bare.top, found.top)
+    never = answers(record(tmp_path / "c", np.hstack([values, np.full((N, 1), -1e6)])))
+    np.testing.assert_allclose(never.probability, bare.probability, atol=0.15)
 
 
 def test_fewer_classes_than_five_and_images_that_cannot_be_decoded(tmp_path: Path) -> None:
@@ -121,18 +123,19 @@ def test_deltas_by_class_are_sorted_and_add_up(tmp_path: Path) -> None:
 
 def test_confusions_are_counted_and_ties_are_none(tmp_path: Path) -> None:
     values = margins(0, 1.0)
-    values[0] = 1.0  # a tie of all: wrong, and taken for nothing
+    values[0] = values[3] = 1.0  # ties of all, the true class the first and the fourth: wrong, and taken for nothing
     found = answers(record(tmp_path / "a", values))
+    assert np.flatnonzero(found.tied).tolist() == [0, 3]
     predicted = found.predicted
     listed = confusions(found)
     assert [each.count for each in listed] == sorted((each.count for each in listed), reverse=True)
     for each in listed:
-        of = (each.label == LABELS) & (predicted == each.predicted)
+        of = (each.label == LABELS) & (predicted == each.predicted) & ~found.tied
         assert each.count == of.sum()
         assert each.label != each.predicted
         assert each.n == (each.label == LABELS).sum()
     assert not found.right[0]
-    assert sum(each.count for each in listed) == (~found.right).sum() - 1
+    assert sum(each.count for each in listed) == (~found.right).sum() - 2
 
 
 def test_the_most_confident_mistakes_come_first(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 import torch
+from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from harness.data.decode import resize, shrink
+from harness.data.decode import Undecodable, decode, resize, shrink
 
 SHAPES = [(100, 75), (33, 500), (64, 64), (7, 9)]
 
@@ -28,3 +31,10 @@ def test_pixels_are_torchvisions_bit_for_bit(shape: tuple[int, int], wanted: tup
 )
 def test_the_shorter_side_comes_down_and_never_up(shape: tuple[int, int], shrunk: tuple[int, int]) -> None:
     assert shrink(torch.zeros(3, *shape, dtype=torch.uint8), 32).shape == (3, *shrunk)
+
+
+def test_a_side_that_no_jpeg_can_have_is_undecodable() -> None:
+    file = io.BytesIO()
+    Image.new("L", (70_000, 2)).save(file, "PNG")
+    with pytest.raises(Undecodable, match="70000 x 2 pixels: a side is longer than 65,500"):
+        decode(file.getvalue())

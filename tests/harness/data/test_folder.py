@@ -34,6 +34,25 @@ def test_parts_are_found_below_other_folders(layout: str) -> None:
     assert list(images.values()) == [("train", "cat"), ("train", "dog"), ("val", "cat")]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["mnist_png/training/{}/1.png", "mnist_png/testing/{}/2.png"],
+        ["Training/{}/1.jpg", "Testing/{}/2.jpg"],
+        ["seg_train/seg_train/{}/1.jpg", "seg_train/seg_train/{}/3.jpg", "seg_test/seg_test/{}/2.jpg", "seg_pred/seg_pred/4.jpg"],
+        ["train/train/{}/1.jpg", "test/test/{}/2.jpg"],
+    ],
+)
+def test_parts_by_other_names(names: list[str]) -> None:
+    images = classify([name.format(kind) for name in names for kind in ("cat", "dog")])
+    assert set(images.values()) == {(part, kind) for part in ("train", "test") for kind in ("cat", "dog")}
+
+
+def test_a_class_may_have_the_word_of_a_part_in_its_name() -> None:
+    names = [f"{kind}/images/{i}.jpg" for kind in ("bullet-train", "test-tube", "cat", "dog", "emu") for i in range(3)]
+    assert {kind for _, kind in classify(names).values()} == {"bullet-train", "test-tube", "cat", "dog", "emu"}
+
+
 def test_class_folders_alone() -> None:
     images = classify(["photos/cat/1.jpg", "photos/dog/x/2.jpg"])
     assert list(images.values()) == [("all", "cat"), ("all", "dog")]
@@ -69,6 +88,26 @@ def test_a_path_is_the_same_however_it_is_written(workdir: Path, pictures: Pictu
     monkeypatch.chdir(root / "train")
     prints = {open_source(Path(path)).fingerprint for path in (root, "..", "../../photos", root / "train" / "..")}
     assert len(prints) == 1
+
+
+def test_files_that_are_not_taken_for_images_are_said(workdir: Path, pictures: Pictures) -> None:
+    root = pictures(workdir / "photos", {"train/cat": 2, "train/dog": 2, "test/cat": 1, "test/dog": 1})
+    (root / "train/cat/0.png").rename(root / "train/cat/0.jfif")
+    (root / "train/emu").mkdir()
+    (root / "train/emu/1.heic").write_bytes(b"ftypheic")
+    (root / "README.txt").write_text("mine")
+    source = open_source(root)
+    assert (source.class_names, len(source)) == (("cat", "dog"), 6)
+    assert source.remarks == ("1 files whose names do not end as an image's are passed over, such as train/emu/1.heic",)
+
+
+def test_test_images_of_classes_that_train_lacks_are_said(workdir: Path, pictures: Pictures) -> None:
+    root = pictures(workdir / "photos", {"train/cat": 12, "train/dog": 12, "test/cat": 2, "test/Dog": 3})
+    remarks = harness.load_dataset(str(root), tune=0).remarks
+    assert "3 of 5 test images are of classes without training images, such as 'Dog': every pipeline errs on them" in remarks
+    root = pictures(workdir / "others", {"train/cat": 12, "train/dog": 12, "val/cat": 2, "test/unknown": 3})
+    with pytest.raises(UserError, match=r"all 3 test images are of classes without training images, such as 'unknown'"):
+        harness.load_dataset(str(root), tune=0)
 
 
 def test_parts_of_different_classes_are_refused(workdir: Path) -> None:

@@ -293,6 +293,22 @@ def test_the_commands(photos: Path, workdir: Path) -> None:
     assert photos.exists()
 
 
+def test_what_a_stopped_preparation_left_is_listed_and_can_be_removed(workdir: Path) -> None:
+    def call(*arguments: str, code: int = 0) -> str:
+        done = CliRunner().invoke(cli, ["data", *arguments, "--data-root", str(workdir / "root")])
+        assert done.exit_code == code, done.output
+        return f"{done.output}{done.exception}"
+
+    left = workdir / "root/stores/.building-pets"
+    left.mkdir(parents=True)
+    (left / "train-00000.arrow").write_bytes(b"0" * 3_000_000)
+    assert "unfinished .building-pets (3.0 MB)" in call("list")
+    with prepare_module.locked(left.with_name("pets")):
+        assert "is being prepared by another process" in call("rm", ".building-pets", "--yes", code=1)
+    assert "removed" in call("rm", ".building-pets", "--yes")
+    assert not left.exists()
+
+
 def test_a_plan_foresees_what_a_large_set_takes(photos: Path, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch) -> None:
     from harness.data.plan import plan
 

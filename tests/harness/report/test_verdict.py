@@ -46,3 +46,4 @@ def test_of_several_rows_the_adjusted_p_decides(rows) -> None:
     adjusted = replace(b, p_value=0.03, p_holm=0.06)
     assert outcome(adjusted) == "open"
     assert "exact McNemar p = 0.030, = 0.060 adjusted for all rows (Holm)" in verdict(adjusted, a, 500)
+    assert verdict(adjusted, a, 500).endswith("; by its own p it could, but not among so many rows tested.")

@@ -188,8 +188,9 @@ def test_features_come_from_the_cache_whatever_the_order(tmp_path: Path, monkeyp
         pipeline.fit(split, None, RunContext(cache=Cache(tmp_path, "source")))
         assert error(pipeline, train) == 0
         monkeypatch.setattr("pipelines.handcrafted.features.Features._describe", None)  # the second time nothing is described
-    with pytest.raises(TypeError):
-        hog_svm.build(c=1.0, cell=8).fit(train, None, RunContext(cache=Cache(tmp_path, "source")))
+    for cell in (4, 8, 16):  # 4 is what follows from these images' size, and 16 from the largest size: neither was asked for
+        with pytest.raises(TypeError):
+            hog_svm.build(c=1.0, cell=cell).fit(train, None, RunContext(cache=Cache(tmp_path, "source")))
 
 
 def test_another_c_describes_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

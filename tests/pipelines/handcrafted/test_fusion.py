@@ -5,6 +5,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from harness.context import RunContext
+from pipelines.handcrafted.classifiers.linear_svm import NEVER
 from pipelines.handcrafted.fusion import fusion_weights
 
 CLASSES = 2
@@ -37,4 +38,12 @@ def test_the_unit_of_the_scores_does_not_matter(scale: float) -> None:
     margins, labels = scores([2.0, 1.0])
     torch.testing.assert_close(
         fusion_weights(margins * scale, labels, RunContext()), fusion_weights(margins, labels, RunContext()), atol=1e-3, rtol=0
+    )
+
+
+def test_a_class_without_training_images_changes_nothing() -> None:
+    margins, labels = scores([2.0, 1.0])
+    never = torch.full((2, len(labels), 1), NEVER)
+    torch.testing.assert_close(
+        fusion_weights(torch.cat([margins, never], dim=2), labels, RunContext()), fusion_weights(margins, labels, RunContext())
     )

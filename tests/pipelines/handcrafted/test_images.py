@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipelines.handcrafted.images import by_size, resized, views, within, working_size
+from pipelines.handcrafted.images import by_size, coarser, resized, views, within, working_size
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,15 @@ def test_working_size(image_size: tuple[int, int] | None, side: int) -> None:
 def test_images_of_the_working_size_stay_as_they_are() -> None:
     images = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8)
     assert torch.equal(resized(images, (16, 16)), images.float())
+
+
+def test_what_is_far_too_large_is_brought_near_by_means() -> None:
+    """As on a GPU; elsewhere `resized` does without."""
+    image = torch.randint(0, 256, (1, 3, 4000, 3000), generator=torch.Generator().manual_seed(0)).float()
+    assert torch.equal(coarser(image, (100, 100)), image)
+    near = coarser(image, (32, 32))
+    assert near.shape == (1, 3, 4000 // 3, 3000 // 2)
+    torch.testing.assert_close(resized(near, (32, 32)), resized(image, (32, 32)), atol=2.0, rtol=0)
 
 
 def test_images_of_several_sizes_keep_their_order() -> None:

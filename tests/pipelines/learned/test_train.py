@@ -218,6 +218,15 @@ def test_a_stalled_start_is_reported(monkeypatch, caplog):
     assert len(caplog.records) == 1
 
 
+def test_no_rate_is_lowered_before_a_network_has_had_time_to_start(monkeypatch):
+    """Of few images 400 updates are many epochs, in which the tune error of equal guesses stays what it is."""
+    with_recipe(monkeypatch, rate=1e-9, schedule="plateau", patience=1)
+    context = RunContext()
+    fitted(context, epochs=5)
+    assert len({rate for _, rate in context.curves["lr"]}) == 1
+    assert not any("stalled" in note for note in context.notes)
+
+
 def test_one_class_is_no_stalled_start(monkeypatch, caplog):
     monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 1)
     context = RunContext()

@@ -335,3 +335,24 @@ def test_imagenette_in_its_tar(generated: Any, layouts: dict[str, Layout], store
     with tarfile.open(workdir / "imagenette2-320.tgz", "w:gz") as archive:
         archive.add(folder, arcname="imagenette2-320")
     assert digests(store_of(workdir / "imagenette2-320.tgz")) == digests(store_of(folder))
+
+
+def test_what_macos_leaves_beside_files_is_in_no_layouts_way(generated: Any, layouts: dict[str, Layout], workdir: Path) -> None:
+    """A copy `._NAME` of each file of the first two levels, as on a disk without macOS's attributes."""
+    for name, layout in layouts.items():
+        path = layout(generated, workdir / name)
+        if path.is_file():
+            continue
+        before = [(image.part, image.name, image.label) for image in open_source(path)]
+        for file in [*path.glob("*"), *path.glob("*/*"), *path.glob("*/*/*"), *path.glob("*/*/*/*")]:
+            if file.is_file():
+                file.with_name(f"._{file.name}").write_bytes(b"Mac OS X")
+        assert [(image.part, image.name, image.label) for image in open_source(path)] == before, name
+
+
+def test_a_stray_json_in_a_tar_of_class_folders_makes_no_shard(workdir: Path, pictures: Callable[..., Path]) -> None:
+    root = pictures(workdir / "fl", {"train/cat": 2, "train/dog": 2, "test/cat": 1, "test/dog": 1})
+    (root / "classes.json").write_text("{}")
+    with tarfile.open(workdir / "fl.tar", "w") as archive:
+        archive.add(root, arcname="fl")
+    assert open_source(workdir / "fl.tar").layout == "class folders"

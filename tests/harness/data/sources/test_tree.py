@@ -101,3 +101,25 @@ def test_a_zip_that_cannot_be_unpacked_says_why(workdir: Path) -> None:
     assert "photos.zip: cat/1.png is encrypted" in said()
     path.write_bytes(deflate64)
     assert "cannot be unpacked here" in said()
+
+
+def test_a_zip_made_with_backslashes(workdir: Path) -> None:
+    with zipfile.ZipFile(workdir / "windows.zip", "w") as archive:
+        for part, kind in (("train", "cat"), ("train", "dog"), ("test", "cat"), ("test", "dog")):
+            member = zipfile.ZipInfo("x")
+            member.filename = f"photos\\{part}\\{kind}\\1.png"
+            archive.writestr(member, b"no picture")
+    source = open_source(workdir / "windows.zip")
+    assert next((image.part, image.name) for image in source) == ("train", "photos/train/cat/1.png")
+    assert source.class_names == ("cat", "dog")
+
+
+def test_a_tar_whose_last_member_is_a_zip_is_a_tar(workdir: Path, pictures: Pictures) -> None:
+    root = pictures(workdir / "photos", {"cat": 2, "dog": 2})
+    with zipfile.ZipFile(root / "masks.zip", "w") as archive:
+        archive.writestr("mask", b"0" * 100)
+    with tarfile.open(workdir / "photos.tar", "w") as archive:
+        for name in ("cat", "dog", "masks.zip"):
+            archive.add(root / name, arcname=f"photos/{name}")
+    assert zipfile.is_zipfile(workdir / "photos.tar")
+    assert len(open_source(workdir / "photos.tar")) == 4

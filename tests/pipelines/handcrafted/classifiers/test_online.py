@@ -155,7 +155,8 @@ def test_averaged_passive_aggressive_learns() -> None:
 def test_a_class_without_rows_is_never_guessed() -> None:
     rows, labels = digits()
     skipping = torch.where(labels >= 4, labels + 1, labels)
-    for solver in (OnlineDualAscent(stream(rows, skipping), Loss()), OnlineSGD(stream(rows, skipping), Loss(), 2)):
+    seen = stream(rows, skipping)
+    for solver in (OnlineDualAscent(seen, Loss()), OnlineSGD(seen, Loss(), 2), OnlinePassiveAggressive(seen, False, 2)):
         weights, biases = solver.fit(1.0)
         assert not weights[4].any()
         assert biases[4] == NEVER

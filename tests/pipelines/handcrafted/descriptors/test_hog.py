@@ -6,6 +6,7 @@ import torch
 from skimage.feature import hog as reference
 
 from pipelines.handcrafted.descriptors.hog import Directions, Hog, LocalHog
+from pipelines.handcrafted.images import squares
 
 
 def expected(images: np.ndarray, cell: int, orientations: int, block: int) -> np.ndarray:
@@ -77,6 +78,14 @@ def test_signed_directions_fold_to_unsigned_ones() -> None:
 
 def test_a_flat_image_is_described_by_zeros() -> None:
     assert not Hog()(torch.full((1, 3, 32, 32), 77.0)).any()
+
+
+@pytest.mark.parametrize(("level", "size"), [(255, (200, 300)), (200, (256, 341)), (77, (50, 50))])
+def test_a_flat_image_of_another_size_is_described_by_zeros(level: int, size: tuple[int, int]) -> None:
+    """Resizing leaves some millionths of it, which normalising would make as much as an edge."""
+    pixels = squares(torch.full((1, 3, *size), level, dtype=torch.uint8), 128)
+    assert not Hog(16)(pixels).any()
+    assert not LocalHog()(pixels).values.any()
 
 
 def test_an_image_smaller_than_a_block_is_refused() -> None:
