@@ -4,8 +4,9 @@ Source: Perronnin, Sanchez & Mensink, Improving the Fisher kernel for large-scal
 VLFeat 0.9.21, apps/recognition (experiments.m, "fv").
 
 Settings: images higher than 480 pixels are shrunk to that; SIFT with bins of 8 pixels every 4 pixels at 7 scales from 1 to 1/8; PCA
-to 80 dimensions; a mixture of 256 Gaussians learnt from 256,000 descriptors of at most 5,000 training images; signed root and unit
-length of each region's vector and of the whole; SVM with the squared hinge loss (VLFeat: the plain one), C = 10.
+to 80 dimensions; a mixture of 256 Gaussians learnt from 256,000 descriptors of at most 5,000 training images, from a start at some of
+these, as vl_gmm's; signed root and unit length of each region's vector and of the whole; SVM with the squared hinge loss (VLFeat: the
+plain one), C = 10.
 
 Cost: 40,960 features (164 kB) an image and region, held in memory for all training images, and to solve for n of them up to 36 n^2
 bytes more while n is less than the features; a processor core encodes about a dozen images of 300 x 200 pixels a second.
@@ -49,5 +50,5 @@ def build(
     from pipelines.handcrafted.codings import Fisher
     from pipelines.handcrafted.descriptors.sift import RECOGNITION
 
-    bag = BagOfDescriptors(RECOGNITION, Fisher(components), dims=dims, xy=xy, grids=grids(pyramid))
+    bag = BagOfDescriptors(RECOGNITION, Fisher(components, from_rows=True), dims=dims, xy=xy, grids=grids(pyramid))
     return Chain(bag, c=c, flip=flip, views=views)

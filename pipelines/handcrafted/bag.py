@@ -103,17 +103,19 @@ class BagOfDescriptors:
         return with_positions(values, positions) if self.xy else values
 
     def _sample(self, train: Split, context: Context) -> tuple[Tensor, Tensor]:
-        """This process's share of the sample, (s, d) descriptors and their (s, 2) positions.
+        """This process's share of the sample, (s, d) descriptors and their (s, 2) positions: one of each image, then a second one of
+        each, and so on, images in order of key.
 
         Which images and which patches is settled by the images' keys and the seed, so it does not hang on the number of processes.
         """
-        chosen = np.sort(np.argsort(train.keys, kind="stable")[:SAMPLE_IMAGES])
+        chosen = np.argsort(train.keys, kind="stable")[:SAMPLE_IMAGES]
         each = -(-self.coding.sample // max(len(chosen), 1))
         parts = list(self._sample_images(train.take(chosen), each, context))
         if not parts:
             dot = torch.zeros(0, self.descriptor.length, device=context.device)
             return dot, dot.new_zeros(0, 2)
-        return torch.cat([values for values, _ in parts]), torch.cat([positions for _, positions in parts])
+        turns = torch.cat([torch.arange(len(values)) for values, _ in parts]).argsort(stable=True).to(context.device)
+        return torch.cat([values for values, _ in parts])[turns], torch.cat([positions for _, positions in parts])[turns]
 
     def _sample_images(self, images: Split, each: int, context: Context) -> Iterator[tuple[Tensor, Tensor]]:
         batches = images.batches(16, device=context.device)

@@ -28,16 +28,20 @@ CHUNK_ROWS = 4096  # descriptors compared with a codebook at a time
 
 @dataclass(frozen=True)
 class Fisher:
-    """Improved Fisher vectors (Perronnin, Sanchez & Mensink, ECCV 2010): each region's of length 1, then the row."""
+    """Improved Fisher vectors (Perronnin, Sanchez & Mensink, ECCV 2010): each region's of length 1, then the row.
+
+    from_rows  as `fit_gmm`
+    """
 
     components: int = 256
+    from_rows: bool = False
 
     @property
     def sample(self) -> int:
         return SAMPLE_PER_WORD * self.components
 
     def learn(self, sample: Tensor, context: Context) -> State:
-        return stage_state(fit_gmm(sample, self.components, context))
+        return stage_state(fit_gmm(sample, self.components, context, from_rows=self.from_rows))
 
     def encode(self, values: Tensor, regions: Tensor, learnt: State) -> Tensor:
         return unit(unit(signed_root(FisherVector(GMM(**learnt))(values, regions))).flatten(1))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from harness.contract import Context
-from pipelines.handcrafted.encoders.kmeans import HALF_NORMAL, cluster, measured
+from pipelines.handcrafted.encoders.kmeans import HALF_NORMAL, cluster, first_rows, lloyd, measured
 
 CHUNK_ROWS = 1024  # rows whose posteriors exist at one time
 # The settings of vl_gmm and, for the floor, of its caller in VLFeat's apps/recognition/trainEncoder.m.
@@ -56,14 +56,20 @@ class GMM:
         return torch.cat([means / variances, -0.5 / variances], dim=1).float(), constants.float()
 
 
-def fit_gmm(sample: Tensor, components: int, context: Context, *, iterations: int = 100) -> GMM:
+def fit_gmm(sample: Tensor, components: int, context: Context, *, from_rows: bool = False, iterations: int = 100) -> GMM:
     """A mixture for the rows of all processes, of which this one has (s, d) float32: k-means, then expectation maximisation.
 
+    from_rows  k-means starts from `first_rows`, as that of vl_gmm from rows drawn at random: many components then lie where rows are dense,
+               where splits of greatest energy put them where rows differ
     Variances have a floor. A component that runs empty takes half of another.
     """
     spread = measured(sample, sample.new_zeros(1, sample.shape[1]), context).variances
     floor = max(LEAST_VARIANCE * float(spread.max()), 1e-12)
-    clusters = cluster(sample, components, context, iterations=KMEANS_ITERATIONS)
+    if from_rows:
+        drawn = measured(sample, first_rows(sample, components, context), context).with_empty(components)
+        clusters = lloyd(sample, drawn, context, iterations=KMEANS_ITERATIONS)
+    else:
+        clusters = cluster(sample, components, context, iterations=KMEANS_ITERATIONS)
     gmm = mixture(clusters.counts, clusters.means, clusters.variances, floor)
     likelihood = -math.inf
     for _ in range(iterations):

@@ -103,6 +103,16 @@ def cluster(sample: Tensor, words: int, context: Context, *, iterations: int) ->
     return lloyd(sample, clusters, context, iterations=iterations)
 
 
+def first_rows(sample: Tensor, count: int, context: Context) -> Tensor:
+    """(count, d), or fewer: of all processes' rows, (s, d) each, the first ones, the processes taking turns; of no rows a zero."""
+    own = sample.new_zeros(count, sample.shape[1])
+    own[: len(sample)] = sample[:count]
+    held = context.gather(torch.tensor(min(len(sample), count), device=sample.device))
+    is_there = torch.arange(count, device=sample.device)[:, None] < held
+    found = context.gather(own).transpose(0, 1)[is_there][:count]
+    return found if len(found) else own[:1]
+
+
 def lloyd(sample: Tensor, clusters: Clusters, context: Context, *, iterations: int) -> Clusters:
     """The clusters after at most so many iterations."""
     energy = math.inf

@@ -71,6 +71,20 @@ def test_rows_have_length_1(name: str) -> None:
     torch.testing.assert_close(lengths, torch.ones(40))
 
 
+def test_a_sample_begins_with_one_descriptor_of_each_image() -> None:
+    """In order of key, so that a mixture that starts from its first rows starts from images of all classes."""
+    bag, split = BagOfDescriptors(SIFT, Fisher(4)), digits(slice(6))
+    values, positions = bag._sample(split, RunContext())
+    by_key = np.argsort(split.keys)
+    for turn in range(3):
+        for place, member in enumerate(by_key):
+            (batch,) = split.take(np.array([member])).batches(1)
+            patches = SIFT(batch.images.float())
+            row = 6 * turn + place
+            there = patches.values[0, (patches.positions == positions[row]).all(1)]  # one of each size
+            assert (there - values[row]).abs().amax(1).min() < 1e-5
+
+
 def test_high_images_are_shrunk_and_small_ones_enlarged() -> None:
     seen = []
 

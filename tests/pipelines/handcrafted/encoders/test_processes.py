@@ -23,7 +23,8 @@ def learnt(share: np.ndarray, processes: Processes = ALONE) -> list[torch.Tensor
     context, sample = RunContext(processes=processes), torch.from_numpy(share)
     pca = fit_pca(sample, 4, context, whiten=0.01)
     projected = pca(sample)
-    return [*astuple(pca), *astuple(fit_kmeans(projected, 20, context)), *astuple(fit_gmm(projected, 12, context))]
+    mixtures = [fit_gmm(projected, 12, context, from_rows=from_rows) for from_rows in (False, True)]
+    return [*astuple(pca), *astuple(fit_kmeans(projected, 20, context)), *(part for gmm in mixtures for part in astuple(gmm))]
 
 
 def shares(rows: np.ndarray) -> list[list[np.ndarray]]:
