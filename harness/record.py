@@ -122,7 +122,8 @@ class Record:
         if status.get("host") != socket.gethostname():
             return time.time() - (self.folder / STATUS).stat().st_mtime < SILENCE
         # A process of the same number that started at another time is another process.
-        return "pid" in status and _started(status["pid"]) == status.get("pid_started")
+        started = _started(status["pid"]) if "pid" in status else None
+        return started is not None and started == status.get("pid_started")
 
     @contextmanager
     def heartbeat(self) -> Iterator[None]:

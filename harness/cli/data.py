@@ -38,9 +38,8 @@ def list_(data_root: Path | None, as_json: bool) -> None:
     heads = ["data set", "images", "classes", "pixels", "codec", "MB", "layout"]
     click.echo(text_table(heads, rows, left=2) if rows else _nothing(data_root))
     for folder in unfinished(default_data_root(data_root)):
-        size = sum(file.stat().st_size for file in folder.glob("*"))
         click.echo(
-            f"unfinished {folder.name} ({size / 1e6:,.1f} MB): preparing the same again goes on with it; harness data rm {folder.name} removes it"
+            f"unfinished {folder.name} ({_bytes(folder) / 1e6:,.1f} MB): preparing the same again goes on with it; harness data rm {folder.name} removes it"
         )
     if as_json:
         options.print_json([{"name": s.folder.name, "bytes": s.bytes, **_brief(s)} for s in stores])
@@ -138,7 +137,7 @@ def rm(names: tuple[str, ...], yes: bool, data_root: Path | None) -> None:
     begun = [folder for folder in unfinished(default_data_root(data_root)) if folder.name in names]
     stores = [_store(name, data_root) for name in names if name not in {folder.name for folder in begun}]
     if not yes:
-        size = sum(store.bytes for store in stores) + sum(file.stat().st_size for folder in begun for file in folder.glob("*"))
+        size = sum(store.bytes for store in stores) + sum(map(_bytes, begun))
         click.confirm(f"Remove {', '.join(names)} ({size / 1e6:,.1f} MB)?", abort=True)
     for folder in begun:
         _remove_unfinished(folder)
@@ -146,6 +145,10 @@ def rm(names: tuple[str, ...], yes: bool, data_root: Path | None) -> None:
         (store.folder / "store.json").unlink()  # first: half removed, it is no data set any more
         shutil.rmtree(store.folder)
         click.echo(f"removed {store.folder}")
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*"))
 
 
 def _remove_unfinished(folder: Path) -> None:
