@@ -203,7 +203,8 @@ def test_a_place_that_cannot_be_written_is_said_before_any_work() -> None:
 def test_a_dead_run_is_told_from_a_running_one() -> None:
     record = Runs(Path("runs")).create("means", {"pipeline": "x"})
     assert record.state == "running"
-    for other in {"pid_started": "another boot 1"}, {"pid": os.getppid()}, {"pid": 2**22 + 1}:
+    gone = 2**22 + 1
+    for other in {"pid_started": "another boot 1"}, {"pid": os.getppid()}, {"pid": gone}, {"pid": gone, "pid_started": None}:
         (record.folder / "status.json").write_text(json.dumps({**record.status, **other}))
         assert record.state == "dead"
         record.set_status("running")
