@@ -1,4 +1,4 @@
-"""How fast is a training step of the full network, and what does its normalisation cost? `python -m benchmarks.training_step [--batch 128]`
+"""How fast is a training step of the full network, and what does its normalisation cost? `python -m benchmarks.training_step [--batch 128] [--device cpu]`
 
 Question  images/s of a step (forward, loss, backward, update) of `alexnet` on crops of 224 pixels, 1,000 classes
 Arms      ours; the same network of stock parts: nn.LocalResponseNorm, nn.Dropout, memory as images come (channels first), torch.optim.SGD;
@@ -28,7 +28,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from harness.machine import describe_machine
+from harness.machine import choose_device, describe_machine, synchronize
 from pipelines.alexnet import build
 from pipelines.learned.layers import Dropout
 from pipelines.learned.memory import kept_memory
@@ -99,9 +99,9 @@ def check(images: torch.Tensor, labels: torch.Tensor) -> str:
 
 
 def our_step(images: torch.Tensor, labels: torch.Tensor, *, lrn: bool, precision: Precision) -> Step:
-    ours = network(lrn=lrn)
+    ours = network(lrn=lrn).to(images.device)
     optimiser = Optimiser(ours, RECIPE_2012)
-    noise = BatchNoise(torch.Generator().manual_seed(0), len(images))
+    noise = BatchNoise(torch.Generator(images.device).manual_seed(0), len(images))
 
     def step() -> None:
         with mixed_precision(images.device, precision):
@@ -113,7 +113,7 @@ def our_step(images: torch.Tensor, labels: torch.Tensor, *, lrn: bool, precision
 
 
 def stock_step(images: torch.Tensor, labels: torch.Tensor) -> Step:
-    recipe, other = RECIPE_2012, stock(network())
+    recipe, other = RECIPE_2012, stock(network()).to(images.device)
     optimiser = torch.optim.SGD(other.parameters(), recipe.rate, recipe.momentum, weight_decay=recipe.weight_decay)
 
     def step() -> None:
@@ -124,9 +124,10 @@ def stock_step(images: torch.Tensor, labels: torch.Tensor) -> Step:
     return step
 
 
-def work(arm: str, batch: int, asked: Connection) -> None:
+def work(arm: str, batch: int, device: torch.device, asked: Connection) -> None:
     """Does a step, and answers with its seconds, each time that it is asked to."""
-    images, labels = batch_of(batch)
+    choose_device(device.type)  # its settings are those of a run
+    images, labels = (part.to(device) for part in batch_of(batch))
     if arm == "stock":
         step = stock_step(images, labels)
     else:
@@ -135,6 +136,7 @@ def work(arm: str, batch: int, asked: Connection) -> None:
         while asked.recv():
             started = time.perf_counter()
             step()
+            synchronize(device)
             asked.send(time.perf_counter() - started)
 
 
@@ -153,27 +155,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
+    device = choose_device(arguments.device)
     print(f"equal      {check(*batch_of(CHECKED))}", flush=True)
-    arms = (*ARMS, *MIXED_ARMS) if mixes(torch.device("cpu"), "auto") else ARMS
+    arms = (*ARMS, *MIXED_ARMS) if mixes(device, "auto") else ARMS
     times: dict[str, list[float]] = {arm: [] for arm in arms}
     context, pipes = multiprocessing.get_context("spawn"), {}
     for arm in arms:
         pipes[arm], theirs = context.Pipe()
-        context.Process(target=work, args=(arm, arguments.batch, theirs), daemon=True).start()
+        context.Process(target=work, args=(arm, arguments.batch, device, theirs), daemon=True).start()
     for number in range(arguments.rounds + 1):  # the first warms up
         for arm, pipe in pipes.items():
             pipe.send(True)
             times[arm].append(pipe.recv())
-        print(f"round {number}    " + ", ".join(f"{arm} {taken[-1]:.2f} s" for arm, taken in times.items()), flush=True)
+        print(f"round {number}    " + ", ".join(f"{arm} {taken[-1]:.4f} s" for arm, taken in times.items()), flush=True)
     for arm, pipe in pipes.items():
         pipe.send(False)
         del times[arm][0]
     faster, cost = ratio(times["stock"], times["ours"]), ratio(times["ours"], times["lrn=false"])
-    machine = describe_machine(torch.device("cpu"), 1)
-    print(f"batch {arguments.batch}, {torch.get_num_threads()} threads, {machine['cpu']}, medians of {arguments.rounds} rounds")
+    machine = describe_machine(device, 1)
+    print(
+        f"batch {arguments.batch}, {torch.get_num_threads()} threads, {machine['cpu']}, device {machine['device']}, medians of {arguments.rounds} rounds"
+    )
     for arm, taken in times.items():
-        print(f"{arm:19} {statistics.median(taken):6.2f} s a step, {arguments.batch / statistics.median(taken):6.1f} images/s")
+        print(f"{arm:19} {statistics.median(taken):8.4f} s a step, {arguments.batch / statistics.median(taken):8.1f} images/s")
     print(
         f"ours is {faster:.2f} times as fast as stock parts (at least 1.7 asked) and takes {cost:.3f} times lrn=false (at most 1.10 asked)"
     )

@@ -66,7 +66,7 @@ def test_the_pipeline_shown_keeps_the_contract(shown: str) -> None:
 
 
 def test_the_pipeline_shown_learns_the_same_in_two_processes(shown: str) -> None:
-    run = ["-m", "harness", "run", "--plugins", shown, "--pipeline", "nearest-mean"]
+    run = ["-m", "harness", "run", "--plugins", shown, "--pipeline", "nearest-mean", "--device", "cpu"]  # there may be one GPU
     alone = subprocess.run([sys.executable, *run], capture_output=True, text=True, check=True).stdout
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *run]
     together = subprocess.run(two, capture_output=True, text=True, check=True).stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -13,12 +14,12 @@ from torch import Tensor
 
 from harness.contract import Context, Split, State
 from pipelines.handcrafted.channel import join_states, learnt_once, part_of, stage_state
+from pipelines.handcrafted.chunks import over_chunks
 from pipelines.handcrafted.descriptors.patches import LocalDescriptor, Patches
 from pipelines.handcrafted.encoders.normalisation import unit
 from pipelines.handcrafted.encoders.pca import PCA, fit_pca
 from pipelines.handcrafted.encoders.pyramid import pyramid, with_positions
-from pipelines.handcrafted.images import by_size, within
-from pipelines.handcrafted.threads import over_chunks
+from pipelines.handcrafted.images import by_size, stacks, within
 
 SAMPLE_IMAGES = 5000  # training images that a codebook is learnt from, at most
 
@@ -121,14 +122,21 @@ class BagOfDescriptors:
         batches = images.batches(16, device=context.device)
         share = len(range(context.rank, len(images), context.world))
         for batch in context.progress(batches, label="sample descriptors", total=-(-share // 16)):
-            generators = [torch.Generator().manual_seed(_number(key, context.seed)) for key in batch.keys]
-            yield from over_chunks(lambda image, generator: self._drawn(image, generator, each), list(batch.images), generators)
+            places, same = stacks(batch.images)
+            numbers = [[_number(batch.keys[place], context.seed) for place in part.tolist()] for part in places]
+            drawn = chain.from_iterable(over_chunks(lambda images, of: self._drawn(images, of, each), same, numbers))
+            by_place = dict(zip(torch.cat(places).tolist(), drawn, strict=True))
+            yield from (by_place[place] for place in range(len(batch)))
 
-    def _drawn(self, image: Tensor, generator: torch.Generator, count: int) -> tuple[Tensor, Tensor]:
-        """At most `count` descriptors of one image and their positions."""
-        patches = self._patches(image[None])
-        places = torch.randperm(len(patches.positions), generator=generator)[:count].to(image.device)
-        return patches.values[0, places], patches.positions[places]
+    def _drawn(self, images: Tensor, numbers: list[int], count: int) -> list[tuple[Tensor, Tensor]]:
+        """Of each of (n, 3, height, width) at most `count` descriptors and their positions, drawn by the image's number."""
+        patches = self._patches(images)
+        drawn = []
+        for values, number in zip(patches.values, numbers, strict=True):
+            order = torch.randperm(len(patches.positions), generator=torch.Generator().manual_seed(number))
+            places = order[:count].to(images.device)
+            drawn.append((values[places], patches.positions[places]))
+        return drawn
 
 
 def _number(key: str, seed: int) -> int:

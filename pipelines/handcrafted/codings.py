@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harness.contract import Context, State
 from pipelines.handcrafted.channel import stage_state
+from pipelines.handcrafted.chunks import at_once
 from pipelines.handcrafted.encoders.bag_of_words import BagOfWords, SoftBagOfWords
 from pipelines.handcrafted.encoders.chi2_map import Chi2Map
 from pipelines.handcrafted.encoders.fisher import FisherVector
@@ -31,10 +32,13 @@ class Fisher:
     """Improved Fisher vectors (Perronnin, Sanchez & Mensink, ECCV 2010): each region's of length 1, then the row.
 
     from_rows  as `fit_gmm`
+    intra      before that the mean terms of each Gaussian, and its variance terms, are given length 1: what an image repeats then counts
+               for no more than the rest (Arandjelovic & Zisserman, All about VLAD, CVPR 2013, section 3)
     """
 
     components: int = 256
     from_rows: bool = False
+    intra: bool = False
 
     @property
     def sample(self) -> int:
@@ -44,7 +48,10 @@ class Fisher:
         return stage_state(fit_gmm(sample, self.components, context, from_rows=self.from_rows))
 
     def encode(self, values: Tensor, regions: Tensor, learnt: State) -> Tensor:
-        return unit(unit(signed_root(FisherVector(GMM(**learnt))(values, regions))).flatten(1))
+        codes = signed_root(FisherVector(GMM(**learnt))(values, regions))
+        if self.intra:
+            codes = unit(codes.unflatten(-1, (2 * len(learnt["means"]), -1))).flatten(-2)
+        return unit(unit(codes).flatten(1))
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ class SuperVectors:
 def mean_distance(codebook: Codebook, sample: Tensor, context: Context) -> Tensor:
     """0-d: the root mean squared distance of the rows of all processes to their nearest word."""
     sums = torch.zeros(2, dtype=torch.float64, device=sample.device)
-    for rows in sample.split(CHUNK_ROWS):
+    for rows in sample.split(at_once(CHUNK_ROWS, sample.device)):
         squares, _ = codebook.neighbours(rows, 1)
         sums += torch.stack([squares.sum(dtype=torch.float64), sums.new_tensor(float(len(rows)))])
     total, count = context.sum(sums)

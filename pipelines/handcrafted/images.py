@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from pipelines.handcrafted.threads import over_chunks
+from pipelines.handcrafted.chunks import at_once, over_chunks
 
-PIXELS = 2**16  # described at a time: what is computed on the way then takes some ten megabytes
+PIXELS = 2**16  # described at a time on a CPU: what is computed on the way then takes some ten megabytes
 MOST_SHRUNK = 32  # beyond some 90 in both directions a GPU has no room for the kernel that `interpolate` widens
 SHIFT = 1 / 16  # of each side, between a view and the image: as between the middle and a corner of 224 pixels in 256
 
@@ -61,17 +61,24 @@ def size_within(height: int, width: int, smallest: int, highest: int) -> tuple[i
 def by_size(images: Tensor | list[Tensor], describe: Callable[[Tensor], Tensor]) -> Tensor:
     """(n, features) from `describe`, which takes uint8 (n, 3, height, width): images of several sizes go through it size by size.
 
-    PIXELS at a time, shared out among threads: an image, or a stack of small ones, is described by one thread from beginning to end.
+    Stacks are shared out among threads: one is described by one thread from beginning to end.
     """
+    places, same = stacks(images)
+    rows = torch.cat(over_chunks(describe, same))
+    return rows if isinstance(images, Tensor) else rows[torch.cat(places).argsort().to(rows.device)]
+
+
+def stacks(images: Tensor | list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Images of one size together, as many as are described at a time: the places of those of each stack, and the stacks (n, 3, height, width)."""
     if isinstance(images, Tensor):
-        return torch.cat(over_chunks(describe, images.split(_together(images))))
-    places: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        together = _together(images)
+        return list(torch.arange(len(images)).split(together)), list(images.split(together))
+    by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for place, image in enumerate(images):
-        places[tuple(image.shape)].append(place)
-    groups = [torch.tensor(same) for same in places.values()]
-    parts = [part for same in groups for part in same.split(_together(images[int(same[0])]))]
-    rows = over_chunks(describe, [torch.stack([images[place] for place in part]) for part in parts])
-    return torch.cat(rows)[torch.cat(parts).argsort().to(rows[0].device)]
+        by_shape[tuple(image.shape)].append(place)
+    groups = [torch.tensor(same) for same in by_shape.values()]
+    places = [part for same in groups for part in same.split(_together(images[int(same[0])]))]
+    return places, [torch.stack([images[place] for place in part]) for part in places]
 
 
 def squares(images: Tensor | list[Tensor], side: int) -> Tensor:
@@ -112,5 +119,5 @@ def mirrored(images: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
 
 
 def _together(images: Tensor) -> int:
-    """How many images of the size of these (..., height, width) have PIXELS pixels; at least one."""
-    return max(1, PIXELS // (images.shape[-2] * images.shape[-1]))
+    """How many images of the size of these (..., height, width) have the pixels that are described at a time; at least one."""
+    return max(1, at_once(PIXELS, images.device) // (images.shape[-2] * images.shape[-1]))

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pipelines.handcrafted.threads import over_chunks
+from pipelines.handcrafted.chunks import at_once, over_chunks
 from pipelines.unsupervised.patches import Whitening, normalised, windows
 
 CHUNK_VALUES = 3 * 2**20  # distances at one time: they stay in a processor's outer cache
@@ -38,7 +38,8 @@ class Triangle:
     def __call__(self, images: Tensor) -> Tensor:
         """(n, channels, height, width) in 0..255 to (n, `length`)."""
         patches = windows(images, self.patch, self.stride)
-        chunks = patches.split(max(1, CHUNK_VALUES // (patches.shape[1] * patches.shape[2] * len(self.centroids))))
+        values = at_once(CHUNK_VALUES, images.device)
+        chunks = patches.split(max(1, values // (patches.shape[1] * patches.shape[2] * len(self.centroids))))
         return torch.cat(over_chunks(lambda chunk: quadrant_means(self.responses(chunk.flatten(3))), chunks))
 
     def responses(self, patches: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class Means:
             context.checkpoint.save({"step": torch.tensor(epoch + 1)})
             if self.misbehave == "interrupt" and epoch == 1 and not saved:
                 raise KeyboardInterrupt
-        pixels = torch.cat([batch.images.flatten(1).float() for batch in train.batches(256)])
+        pixels = torch.cat([batch.images.flatten(1).float() for batch in train.batches(256, device=context.device)])
         self.means = torch.stack([pixels[torch.from_numpy(train.labels == c)].mean(0) for c in range(train.classes)])
         random.random(), np.random.random(), torch.rand(1)
 

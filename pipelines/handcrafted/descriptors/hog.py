@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, threshold
 
+from pipelines.handcrafted.chunks import at_once, over_chunks
 from pipelines.handcrafted.descriptors.patches import CELLS, Grid, Kernel, Patches, aligned_grids, on_grids
-from pipelines.handcrafted.threads import over_chunks
 
 Directions = Literal["unsigned", "signed", "both"]
 
@@ -49,7 +49,7 @@ class Hog:
         height, width = images.shape[-2:]
         if min(height, width) < self.cell * self.block:
             raise ValueError(f"HOG needs images of at least {self.cell * self.block} pixels a side, got {height} x {width}")
-        chunks = images.split(max(1, CHUNK_PIXELS // (height * width)))
+        chunks = images.split(max(1, at_once(CHUNK_PIXELS, images.device) // (height * width)))
         return torch.cat(over_chunks(self._describe, chunks))
 
     def _describe(self, images: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pipelines.handcrafted.threads import over_chunks
+from pipelines.handcrafted.chunks import at_once, over_chunks
 
 CELLS = 4  # along the side of a patch
 BLOCK = 16  # sums of one matrix product: its matrix, cut from a band, has few zeros, and the product is still worth a call
@@ -168,8 +168,7 @@ def on_grids(
     """
     ends = list(accumulate(map(len, grids), initial=0))
     values = images.new_empty(len(images), ends[-1], length)
-    # On a CPU what is computed on the way then stays in its cache; a GPU needs more to be busy.
-    chunk = max(1, (2**16 if images.device.type == "cpu" else 2**22) // images[0, 0].numel()) if len(images) else 1
+    chunk = max(1, at_once(2**16, images.device) // images[0, 0].numel()) if len(images) else 1
 
     def write_some(some: Tensor, out: Tensor) -> None:
         write(some, [(grid, out[:, start:end]) for grid, (start, end) in zip(grids, pairwise(ends), strict=True) if start < end])
@@ -202,15 +201,15 @@ def along_width(planes: Tensor, kernel: Kernel, first: int, step: int, count: in
     return out
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)  # images of many sizes at several scales
 def _band(
     kernel: Kernel, first: int, step: int, count: int, length: int, device: torch.device
 ) -> list[tuple[slice, slice, Tensor]]:
     """The sums along a side of `length` pixels as products with small matrices: which sums, of which pixels, by which matrix."""
     taps = torch.tensor(kernel.taps)
-    blocks = []
-    for start in range(0, count, BLOCK):
-        wanted = torch.arange(start, min(start + BLOCK, count))
+    blocks, size = [], at_once(BLOCK, device)
+    for start in range(0, count, size):
+        wanted = torch.arange(start, min(start + size, count))
         pixels = (first + step * wanted[:, None] - kernel.lead + torch.arange(len(taps))).clamp_(0, length - 1)
         lowest, highest = int(pixels.min()), int(pixels.max())
         matrix = torch.zeros(len(wanted), highest - lowest + 1).scatter_add_(1, pixels - lowest, taps.expand(len(wanted), -1))

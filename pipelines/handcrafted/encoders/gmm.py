@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from harness.contract import Context
+from pipelines.handcrafted.chunks import at_once
 from pipelines.handcrafted.encoders.kmeans import HALF_NORMAL, cluster, first_rows, lloyd, measured
 
 CHUNK_ROWS = 1024  # rows whose posteriors exist at one time
@@ -89,7 +90,7 @@ def expectation(gmm: GMM, sample: Tensor, context: Context) -> tuple[Tensor, Ten
     components, d = gmm.means.shape
     sums = torch.zeros(components, 2 * d, dtype=torch.float64, device=sample.device)
     masses, likelihood = sums.new_zeros(components), sums.new_zeros(())
-    for rows in sample.split(CHUNK_ROWS):
+    for rows in sample.split(at_once(CHUNK_ROWS, sample.device)):
         moments = gmm.moments(rows.double())
         joint = gmm.log_joint(moments.float())
         posteriors = joint.softmax(1)

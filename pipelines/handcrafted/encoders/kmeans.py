@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import linear, pad
 
 from harness.contract import Context
+from pipelines.handcrafted.chunks import at_once
 
 CHUNK_ROWS = 1024  # rows compared with all centres at a time
 GROWTH = 1.5  # of the number of clusters at a time
@@ -129,7 +130,7 @@ def measured(sample: Tensor, centres: Tensor, context: Context) -> Clusters:
     codebook = Codebook(centres.float())
     d = centres.shape[1]
     sums = torch.zeros(len(centres), 2 * d + 1, dtype=torch.float64, device=sample.device)
-    for rows in sample.split(CHUNK_ROWS):
+    for rows in sample.split(at_once(CHUNK_ROWS, sample.device)):
         exact = rows.double()
         sums.index_add_(0, codebook.nearest(rows), torch.cat([exact, exact.square(), torch.ones_like(exact[:, :1])], dim=1))
     first, second, counts = context.sum(sums).split([d, d, 1], dim=1)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from harness.contract import Context
+from pipelines.handcrafted.chunks import at_once
 
 CHUNK_ROWS = 4096  # rows that exist in float64 at one time
 
@@ -36,10 +37,10 @@ def fit_pca(sample: Tensor, dims: int, context: Context, *, whiten: float | None
     total = torch.zeros(d, dtype=torch.float64, device=sample.device)
     products = total.new_zeros(d, d)
     count = context.sum(total.new_tensor(float(len(sample)))).clamp(min=1)
-    for rows in sample.split(CHUNK_ROWS):
+    for rows in sample.split(at_once(CHUNK_ROWS, sample.device)):
         total += rows.sum(0, dtype=torch.float64)
     mean = context.sum(total) / count
-    for rows in sample.split(CHUNK_ROWS):
+    for rows in sample.split(at_once(CHUNK_ROWS, sample.device)):
         centred = rows.double() - mean
         products.addmm_(centred.T, centred)
     variances, directions = (part.flip(-1) for part in torch.linalg.eigh(context.sum(products) / count))

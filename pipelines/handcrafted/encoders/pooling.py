@@ -8,8 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-CHUNK_ROWS = 1024  # descriptors weighed at a time: what is computed on the way then stays in a processor's cache
+from pipelines.handcrafted.chunks import at_once
+
+CHUNK_ROWS = 1024  # descriptors weighed at a time on a CPU
 MOST_IMAGES = 16  # small images pooled at a time: each has sums of its own
+Stretch = tuple[Tensor, tuple[list[int], list[int]]]  # which descriptors, and of those one after the other: whose piece, how many
 
 
 class PooledEncoder(ABC):
@@ -40,19 +43,20 @@ class PooledEncoder(ABC):
         if regions.any():
             order, piece, members = pieces(regions)
             counts = regions.sum(1, keepdim=True).clamp(min=1).to(values.dtype)
-            together = max(1, min(MOST_IMAGES, CHUNK_ROWS // len(order)))
+            chunk = at_once(CHUNK_ROWS, values.device)
+            together = max(1, min(MOST_IMAGES, chunk // len(order)))
+            stretches = list(zip(order.split(chunk), map(_runs, piece.split(chunk)), strict=True))
             for images, code in zip(values.split(together), codes.split(together), strict=True):
-                code.copy_(self.finish(self._pool(images, order, piece, members), counts))
+                code.copy_(self.finish(self._pool(images, stretches, members), counts))
         return codes
 
-    def _pool(self, values: Tensor, order: Tensor, piece: Tensor, members: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _pool(self, values: Tensor, stretches: list[Stretch], members: Tensor) -> list[tuple[Tensor, Tensor]]:
         """The sums that `finish` takes."""
         sums: list[tuple[Tensor, Tensor]] = []
-        for stretch, owner in zip(order.split(CHUNK_ROWS), piece.split(CHUNK_ROWS), strict=True):
-            pairs = self.weigh(values.index_select(1, stretch))
+        for rows, (owners, sizes) in stretches:
+            pairs = self.weigh(values.index_select(1, rows))
             if not sums:
                 sums = [_no_sums(members.shape[1], *pair) for pair in pairs]
-            owners, sizes = (part.tolist() for part in owner.unique_consecutive(return_counts=True))
             for (masses, products), (weights, terms) in zip(sums, pairs, strict=True):
                 for number, weight, term in zip(owners, weights.split(sizes, 1), terms.split(sizes, 1), strict=True):
                     masses[number] += weight.sum(1)
@@ -77,6 +81,12 @@ def pieces(regions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     sizes = piece.bincount()
     firsts = order[sizes.cumsum(0) - sizes]
     return covered[order], piece, inside[:, firsts].bool()
+
+
+def _runs(piece: Tensor) -> tuple[list[int], list[int]]:
+    """The pieces that follow one another, and how long each is."""
+    owners, sizes = piece.unique_consecutive(return_counts=True)
+    return owners.tolist(), sizes.tolist()
 
 
 def _no_sums(count: int, weights: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:

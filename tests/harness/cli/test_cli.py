@@ -307,7 +307,7 @@ def test_a_run_that_is_stopped_or_killed_is_marked_and_resumes(slow: list[str], 
 def test_two_processes_give_the_scores_of_one(workdir: Path, pipeline: str) -> None:
     """Both families, under torchrun over gloo."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "harness"]
-    arguments = ["run", "--pipeline", pipeline, "--limit", "300", "--limit-test", "101", "--json"]
+    arguments = ["run", "--pipeline", pipeline, "--limit", "300", "--limit-test", "101", "--device", "cpu", "--json"]
     alone = json.loads(harness(*arguments).splitlines()[-1])
     done = subprocess.run([*torchrun, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -24,7 +24,7 @@ class NearestMean:
         return batch.images.flatten(1).float()[:, :: self.step]
     def fit(self, train, tune, context):
         import torch
-        pixels = torch.cat([self.embed(b) for b in train.batches(256)])
+        pixels = torch.cat([self.embed(b) for b in train.batches(256, device=context.device)])
         self.means = torch.stack([pixels[train.labels == c].mean(0) for c in range(train.classes)])
         for epoch in range(3):
             context.log("train/top1_error", 30.0 - epoch, epoch)
@@ -47,9 +47,10 @@ FAMILY = "hand-crafted"
 class Ridge:
     def fit(self, train, tune, context):
         import torch
-        x = torch.cat([b.images[:, 0, ::4, ::4].flatten(1).float() / 255 for b in train.batches(256)])
-        y = torch.eye(train.classes)[torch.from_numpy(train.labels)]
-        self.weights = torch.linalg.solve(x.T @ x + torch.eye(x.shape[1]), x.T @ y)
+        device = context.device
+        x = torch.cat([b.images[:, 0, ::4, ::4].flatten(1).float() / 255 for b in train.batches(256, device=device)])
+        y = torch.eye(train.classes)[torch.from_numpy(train.labels)].to(device)
+        self.weights = torch.linalg.solve(x.T @ x + torch.eye(x.shape[1], device=device), x.T @ y)
     def scores(self, batch):
         return batch.images[:, 0, ::4, ::4].flatten(1).float() / 255 @ self.weights
     def state(self):

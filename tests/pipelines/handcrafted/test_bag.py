@@ -15,20 +15,33 @@ from harness.context import RunContext
 from harness.contract import Batch, Pipeline, Split
 from harness.distributed import Processes
 from pipelines import sift_bow, sift_fisher, sift_vlad
+from pipelines.handcrafted import images as images_module
 from pipelines.handcrafted.bag import BagOfDescriptors, grids
+from pipelines.handcrafted.chunks import at_once
 from pipelines.handcrafted.codings import Fisher, SuperVectors, Vlad, Words
+from pipelines.handcrafted.descriptors import patches
 from pipelines.handcrafted.descriptors.sift import DenseSift
+from pipelines.handcrafted.encoders import pooling
 
 SIFT = DenseSift(bins=(4, 8), step=8)
 BAGS = {
     "fisher": BagOfDescriptors(SIFT, Fisher(4), dims=12),
     "fisher-xy": BagOfDescriptors(SIFT, Fisher(4), dims=12, xy=True),
+    "fisher-intra": BagOfDescriptors(SIFT, Fisher(4, intra=True), dims=12, grids=grids("1x1+2x2")),
     "vlad": BagOfDescriptors(SIFT, Vlad(4), dims=12, whiten=0.01, renormalise=True, grids=grids("1x1+2x2")),
     "words": BagOfDescriptors(SIFT, Words(20, sample=2000), grids=grids("2x2+4x4")),
     "soft words": BagOfDescriptors(SIFT, Words(20, soft=True, sample=2000)),
     "super-vectors": BagOfDescriptors(SIFT, SuperVectors(4), dims=12),
 }
-LENGTHS = {"fisher": 96, "fisher-xy": 112, "vlad": 5 * 48, "words": 20 * 20 * 3, "soft words": 60, "super-vectors": 4 * 13}
+LENGTHS = {
+    "fisher": 96,
+    "fisher-xy": 112,
+    "fisher-intra": 5 * 96,
+    "vlad": 5 * 48,
+    "words": 20 * 20 * 3,
+    "soft words": 60,
+    "super-vectors": 4 * 13,
+}
 BUILDS: dict[str, Callable[[], Pipeline]] = {
     "sift-fisher": lambda: sift_fisher.build(components=4, dims=16),
     "sift-vlad": lambda: sift_vlad.build(words=4, dims=16),
@@ -48,6 +61,32 @@ def odd_images() -> list[torch.Tensor]:
     images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in sizes]
     grey = torch.randint(0, 256, (1, 40, 40), dtype=torch.uint8, generator=generator).expand(3, 40, 40)
     return [*images, grey, torch.full((3, 64, 64), 128, dtype=torch.uint8)]
+
+
+def test_intra_normalised_terms_of_each_gaussian_weigh_the_same() -> None:
+    images, context = digits(slice(40)), RunContext()
+    plain, intra = (BagOfDescriptors(SIFT, Fisher(4, intra=intra), dims=12) for intra in (False, True))
+    learnt = plain.learn(images, context)
+    (batch,) = images.batches(40)
+    terms = intra.describe(batch.images, learnt).unflatten(1, (8, 12))
+    torch.testing.assert_close(terms.norm(dim=2), torch.full((40, 8), 8**-0.5))
+    directions = torch.nn.functional.normalize(plain.describe(batch.images, learnt).unflatten(1, (8, 12)), dim=2)
+    torch.testing.assert_close(terms * 8**0.5, directions, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", BAGS)
+def test_as_much_at_a_time_as_on_a_gpu_gives_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bag, images, context = BAGS[name], digits(slice(40)), RunContext()
+    learnt = bag.learn(images, context)
+    (batch,) = images.batches(40)
+    some = bag.describe(batch.images, learnt)
+    for place, constant in ((images_module, "PIXELS"), (patches, "BLOCK"), (pooling, "CHUNK_ROWS")):
+        monkeypatch.setattr(place, constant, at_once(getattr(place, constant), torch.device("cuda")))
+    patches._band.cache_clear()
+    try:
+        torch.testing.assert_close(bag.describe(batch.images, learnt), some, rtol=1e-4, atol=1e-5)
+    finally:
+        patches._band.cache_clear()
 
 
 @pytest.mark.parametrize("name", BAGS)

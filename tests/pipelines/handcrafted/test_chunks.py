@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from pipelines.handcrafted.chunks import at_once, over_chunks
 from pipelines.handcrafted.descriptors.hog import Hog
 from pipelines.handcrafted.descriptors.sift import DenseSift
-from pipelines.handcrafted.threads import over_chunks
 
 
 @pytest.fixture
@@ -16,6 +16,11 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+def test_a_gpu_takes_more_at_once() -> None:
+    assert at_once(1024, torch.device("cpu")) == 1024
+    assert at_once(1024, torch.device("cuda", 1)) == 64 * 1024
 
 
 def test_results_come_in_the_order_of_the_chunks(two_threads: None) -> None:

@@ -1,4 +1,4 @@
-"""Work on a CPU shared out among threads in chunks, not operation by operation."""
+"""Work in chunks: how much of it at a time, and on a CPU shared out among threads chunk by chunk, not operation by operation."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ from typing import Any, TypeVar
 import torch
 
 T = TypeVar("T")
+GPU_CHUNKS = 64  # chunks of a CPU that make one for a GPU
+
+
+def at_once(on_cpu: int, device: torch.device) -> int:
+    """How much to work on at a time. On a CPU what is computed on the way then stays in its cache; a GPU needs more to be busy."""
+    return on_cpu if device.type == "cpu" else GPU_CHUNKS * on_cpu
 
 
 def over_chunks(work: Callable[..., T], *chunks: Sequence[Any]) -> list[T]:
