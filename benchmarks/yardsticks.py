@@ -48,6 +48,7 @@ CALTECH_15 = "caltech101,size=480,train_per_class=15,test_per_class=15"
 CALTECH_30 = "caltech101,size=480,train_per_class=30,test_per_class=25"
 YARDSTICKS = (
     Yardstick("caltech-bow", "sift-bow", CALTECH_15, "64-65", 64, "VLFeat, apps/phow_caltech101.m"),
+    Yardstick("caltech-fisher-vlfeat", "sift-fisher,intra=false", CALTECH_30, "73.0", 72.0, "VLFeat, apps/recognition"),
     Yardstick("caltech-fisher", "sift-fisher", CALTECH_30, "73.0", 72.0, "VLFeat, apps/recognition"),
     Yardstick("caltech-fisher-xy", "sift-fisher,xy=true", CALTECH_30, "75.6", 74.6, "VLFeat, apps/recognition"),
     Yardstick("caltech-fisher-pyramid", "sift-fisher,pyramid=1x1+2x2", CALTECH_30, "77.6", 76.6, "VLFeat, apps/recognition"),
