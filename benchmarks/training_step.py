@@ -28,6 +28,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from harness.errors import UserError
 from harness.machine import choose_device, describe_machine, synchronize
 from pipelines.alexnet import build
 from pipelines.learned.layers import Dropout
@@ -126,7 +127,7 @@ def stock_step(images: torch.Tensor, labels: torch.Tensor) -> Step:
 
 def work(arm: str, batch: int, device: torch.device, asked: Connection) -> None:
     """Does a step, and answers with its seconds, each time that it is asked to."""
-    choose_device(device.type)  # its settings are those of a run
+    choose_device(str(device))  # its settings are those of a run
     images, labels = (part.to(device) for part in batch_of(batch))
     if arm == "stock":
         step = stock_step(images, labels)
@@ -157,7 +158,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
-    device = choose_device(arguments.device)
+    try:
+        device = choose_device(arguments.device)
+    except UserError as error:
+        parser.error(str(error))
     print(f"equal      {check(*batch_of(CHECKED))}", flush=True)
     arms = (*ARMS, *MIXED_ARMS) if mixes(device, "auto") else ARMS
     times: dict[str, list[float]] = {arm: [] for arm in arms}
