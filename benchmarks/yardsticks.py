@@ -61,7 +61,9 @@ YARDSTICKS = (
     Yardstick("cifar-triangle-1600", "kmeans-triangle,k=1600", "cifar10", "77.9", 77, "Coates, Lee & Ng 2011", None),
     Yardstick("cifar-triangle-4000", "kmeans-triangle,k=4000", "cifar10", "79.6", 78.5, "Coates, Lee & Ng 2011", None),
     Yardstick("cifar-baseline", "baseline", "cifar10", "65.6", 72, "SIFT alone, Bo, Ren & Fox 2010", None),
-    Yardstick("fashion-hog", "hog-svm", "fashion-mnist", "92.6", 91, "Fashion-MNIST's list; not tested by its maintainers", None),
+    Yardstick(
+        "fashion-hog", "hog-svm,size=96", "fashion-mnist", "92.6", 91, "Fashion-MNIST's list; not tested by its maintainers", None
+    ),
     Yardstick("digits-baseline", "baseline", "digits", "-", 96, "ours", None),
 )
 
