@@ -1,8 +1,7 @@
 """How fast is each hand-crafted stage on a device? `python -m benchmarks.stage_rates [--device auto] [--images 64]`
 
 Question  images/s of describing and encoding, and seconds of learning codebooks and SVMs: on a GPU, and on a CPU beside it
-Data      pieces of scikit-learn's two sample photographs, cut to 300 x 200 or to heights from 150 to 300, on the device already; rows for
-          codebooks and SVMs are random
+Data      random: images of 300 x 200 or of heights from 150 to 300, rows for codebooks and SVMs; on the device already
 Protocol  one process; after one run to warm up, the shortest of three; a GPU has finished before the clock is read
 Reading   a GPU is kept busy by images of one size, which it gets together; of images of several sizes each is described by itself, and
           what it takes is then the launching of some 350 small pieces of work
@@ -14,9 +13,7 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
-from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from harness.context import RunContext
@@ -48,8 +45,8 @@ class Stages:
     def __init__(self, device: torch.device, images: int, share: float) -> None:
         self.device, self.context, self.share = device, RunContext(processes=Processes(0, 1, device)), share
         self.random = torch.Generator().manual_seed(0)
-        self.same = self.cut([HEIGHT] * images)
-        self.varied = self.cut(np.random.default_rng(0).integers(150, 301, images).tolist())
+        self.same = [self.pixels(HEIGHT) for _ in range(images)]
+        self.varied = [self.pixels(height) for height in torch.randint(150, 301, (images,), generator=self.random).tolist()]
         tiles = torch.stack(self.same).unfold(2, SMALL, SMALL).unfold(3, SMALL, SMALL)  # (images, 3, rows, columns, SMALL, SMALL)
         self.small = tiles.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).float()
         self.rows = self.normal(self.count(SAMPLE), DIMS)
@@ -60,14 +57,9 @@ class Stages:
     def normal(self, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=self.random).to(self.device)
 
-    def cut(self, heights: Sequence[int]) -> list[Tensor]:
-        """uint8 (3, height, WIDTH) pieces of the photographs."""
-        photographs = [torch.tensor(photograph).permute(2, 0, 1) for photograph in load_sample_images().images]
-        pieces = []
-        for number, height in enumerate(heights):
-            top, left = 5 * number % 100, 7 * number % 300
-            pieces.append(photographs[number % 2][:, top : top + height, left : left + WIDTH].contiguous().to(self.device))
-        return pieces
+    def pixels(self, height: int) -> Tensor:
+        """uint8 (3, height, WIDTH)."""
+        return torch.randint(256, (3, height, WIDTH), generator=self.random, dtype=torch.uint8).to(self.device)
 
     def learning(self) -> dict[str, Callable[[], object]]:
         (n, features, classes), (many, fewer, ten) = CALTECH, CIFAR

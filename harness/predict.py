@@ -11,7 +11,7 @@ import torch
 
 from harness.contract import Batch, Pipeline
 from harness.data.decode import Undecodable, decode, resize, shrink
-from harness.data.sources._tree import is_image
+from harness.data.names import is_image
 from harness.errors import UserError
 from harness.files import load_arrays
 from harness.machine import choose_device

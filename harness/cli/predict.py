@@ -20,7 +20,7 @@ from harness.cli import options
 @click.option("--json", "as_json", is_flag=True, help="One JSON array in place of CSV.")
 def command(run: str, paths: tuple[Path, ...], device: str, plugins: tuple[str, ...], config: Path | None, as_json: bool) -> None:
     """The five likeliest classes of each image (files, or folders of them), as CSV: path, rank, class, score."""
-    from harness.data.sources._tree import printable
+    from harness.data.names import printable
     from harness.predict import predict
 
     predictions = predict(run, paths, device=device, plugins=plugins, config=config)

@@ -14,7 +14,8 @@ from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
 
-from harness.data.decode import IMAGE_SUFFIXES, Undecodable
+from harness.data.decode import Undecodable
+from harness.data.names import is_debris, printable
 from harness.errors import UserError
 
 ENCRYPTED = 1  # the bit of a zip member's flags
@@ -129,20 +130,6 @@ def files_near(path: Path, suffix: str) -> list[Path]:
     return sorted(file for file in found if not is_debris(file.relative_to(path).as_posix()))
 
 
-def is_debris(name: str) -> bool:
-    """Whether it is or lies in what a system left there (`__MACOSX`, `.ipynb_checkpoints`, `._1.jpg`), which shows no class."""
-    left = ("__MACOSX", "Thumbs.db", "desktop.ini")
-    return any((part.startswith(".") and part not in (".", "..")) or part in left for part in name.split("/"))
-
-
-def is_image(name: str) -> bool:
-    return has_image_suffix(name) and not is_debris(name)
-
-
-def has_image_suffix(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
-
-
 def stat_line(path: Path) -> str:
     try:
         stat = path.stat()
@@ -154,11 +141,6 @@ def stat_line(path: Path) -> str:
 def _reraise(error: OSError) -> NoReturn:
     """A folder that cannot be listed would else be one that is not there, and with it a class."""
     raise error
-
-
-def printable(name: str) -> str:
-    """Bytes that are no UTF-8 written out: the name can then be kept and shown."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _leads_out(name: str) -> bool:

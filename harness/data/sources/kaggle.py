@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path, PurePosixPath
 
+from harness.data.names import is_image
 from harness.data.sources import Source
 from harness.data.sources._listed import ListedImages
-from harness.data.sources._tree import Tree, is_archive, is_image
+from harness.data.sources._tree import Tree, is_archive
 from harness.errors import UserError
 
 PAGE = "https://www.kaggle.com/c/imagenet-object-localization-challenge/data"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from harness.data.names import is_image
 from harness.data.sources import Source
 from harness.data.sources._listed import ListedImages
-from harness.data.sources._tree import Tree, is_archive, is_image
+from harness.data.sources._tree import Tree, is_archive
 from harness.errors import UserError
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
