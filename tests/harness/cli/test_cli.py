@@ -285,7 +285,12 @@ def wait_for_checkpoint(process: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize(("sent", "code", "state"), [(signal.SIGINT, 130, "stopped"), (signal.SIGKILL, -9, "dead")])
 def test_a_run_that_is_stopped_or_killed_is_marked_and_resumes(slow: list[str], sent: int, code: int, state: str) -> None:
     process = subprocess.Popen(
-        slow, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        slow,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests that are a shell's background job ignore it
     )
     wait_for_checkpoint(process)
     process.send_signal(sent)
