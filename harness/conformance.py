@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import get_context
+from multiprocessing import get_context, set_forkserver_preload
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +130,9 @@ def check_state_round_trip(subject: Subject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.safetensors"
         save_arrays(path, subject.fitted.state())
-        with get_context("spawn").Pool(1) as pool:
+        # Forked from a process that has imported what this file does and run nothing.
+        set_forkserver_preload([__name__])
+        with get_context("forkserver").Pool(1) as pool:
             rescored = pool.apply(_rescore, (subject.spec, subject.plugins, path))
     _same(torch.from_numpy(rescored), subject.scores, "the reloaded pipeline scores otherwise")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from PIL import Image
 
 # A process a core already: threads that wait for each other on busy cores take many times as long. Before torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
+# The processes that tests start are forked from one that has imported torch, which takes each of them seconds.
+multiprocessing.set_forkserver_preload(["harness.conformance"])
 
 PLUGIN = '''"""Nearest class mean of the pixels."""
 FAMILY = "hand-crafted"

@@ -167,7 +167,7 @@ def test_another_c_does_not_describe_again_but_another_descriptor_does(tmp_path:
 
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     """The same codebook, features and SVM."""
-    mp.spawn(_fit_share, args=(tmp_path,), nprocs=2)
+    mp.start_processes(_fit_share, args=(tmp_path,), nprocs=2, start_method="forkserver")
     pipeline = BUILDS["sift-fisher"]()
     pipeline.fit(digits(slice(100)), digits(slice(100, 150)), RunContext())
     alone = pipeline.state()

@@ -131,7 +131,7 @@ CASES = [("data", 2), ("data", 4), ("model", 2), ("hybrid", 2), ("hybrid", 4)]
 
 @pytest.mark.parametrize(("mode", "world"), CASES, ids=[f"{mode}-{world}" for mode, world in CASES])
 def test_processes_train_the_network_of_one(tmp_path, alone, mode, world):
-    mp.spawn(worker, args=(world, mode, tmp_path), nprocs=world)
+    mp.start_processes(worker, args=(world, mode, tmp_path), nprocs=world, start_method="forkserver")
     results = torch.load(tmp_path / "results.pt")
 
     for name, options in (("gradient", {}), ("other gradient", OTHERS[mode])):

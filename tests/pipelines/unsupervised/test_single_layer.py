@@ -144,7 +144,7 @@ def test_another_c_describes_nothing_again_in_any_order(tmp_path: Path, monkeypa
 
 
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
-    mp.spawn(_fit_share, args=(tmp_path,), nprocs=2)
+    mp.start_processes(_fit_share, args=(tmp_path,), nprocs=2, start_method="forkserver")
     pipeline = build(**SMALL)
     pipeline.fit(digits(slice(201)), digits(slice(201, 300)), RunContext())
     (batch,) = digits(slice(400, 500)).batches(100)

@@ -130,7 +130,7 @@ def test_a_class_without_rows_is_never_guessed_and_changes_nothing() -> None:
 
 @pytest.mark.parametrize("name", ["digits", "more_features_than_rows"])
 def test_two_processes_reach_the_objective_of_one(name: str, tmp_path: Path) -> None:
-    mp.spawn(_solve_share, args=(name, tmp_path), nprocs=2)
+    mp.start_processes(_solve_share, args=(name, tmp_path), nprocs=2, start_method="forkserver")
     data = SETS[name]()
     shared = [np.load(tmp_path / f"{rank}.npz") for rank in range(2)]
     np.testing.assert_array_equal(shared[0]["weights"], shared[1]["weights"])

@@ -170,7 +170,7 @@ SOLVERS = {
 
 
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
-    mp.spawn(_fit_share, args=(tmp_path,), nprocs=2)
+    mp.start_processes(_fit_share, args=(tmp_path,), nprocs=2, start_method="forkserver")
     for name, solver in SOLVERS.items():
         weights, biases = solver(stream(*digits())).fit(0.1)
         alone = pad(weights, (0, 1)) + pad(biases[:, None], (weights.shape[1], 0))

@@ -39,7 +39,7 @@ def fused(share: np.ndarray, processes: Processes = ALONE) -> torch.Tensor:
 
 
 def test_two_processes_learn_what_one_does(rows: np.ndarray, tmp_path: Path) -> None:
-    mp.spawn(_learn_shares, args=(rows, tmp_path), nprocs=2)
+    mp.start_processes(_learn_shares, args=(rows, tmp_path), nprocs=2, start_method="forkserver")
     alone = [*learnt(rows), fused(rows)]
     for zero, other in zip(*(torch.load(tmp_path / f"{rank}.pt") for rank in range(2)), strict=True):
         for one, first, second in zip(alone, zero, other, strict=True):
