@@ -76,7 +76,7 @@ class Chain:
             if not self.mirrored:
                 context.note("no mirroring: on tune it changes the class")
         flips = (False, True) if self.mirrored else (False,)
-        fits = [ChannelFit(channel, self.learner, train, tune, flips, context) for channel in self.channels]
+        fits = [ChannelFit(channel, self.learner, train, tune, flips, self.views, context) for channel in self.channels]
         weights = torch.full((len(fits),), 1 / len(fits), device=context.device)
         if tune is None:
             self._learn(fits, [Setting(self.c or self.learner.grid.default, self.positive or 1.0)] * len(fits), weights)
@@ -147,10 +147,20 @@ class Grid:
 
 
 class ChannelFit:
-    """One channel's codebook and features of train and tune, and the classifiers fitted on them."""
+    """One channel's codebook and features of train and tune, and the classifiers fitted on them.
+
+    flips  as `Features` has them; where test images will be scored in several views, tune images count with their mirror images
+    """
 
     def __init__(
-        self, channel: Channel, learner: Learner, train: Split, tune: Split | None, flips: tuple[bool, ...], context: Context
+        self,
+        channel: Channel,
+        learner: Learner,
+        train: Split,
+        tune: Split | None,
+        flips: tuple[bool, ...],
+        views: int,
+        context: Context,
     ) -> None:
         self.learner, self.context, self.classes = learner, context, train.classes
         self.learnt = channel.learn(train, context)
@@ -165,6 +175,7 @@ class ChannelFit:
         self.train = features(train)
         self.tune = features(tune) if tune else []
         self.plain = len(self.tune) // len(flips)  # chunks of tune that are not mirrored; they come first
+        self.tune_views = min(views, len(flips))  # shifted ones would have to be described
         self.solver = learner.solver([self.train], self.classes, context)
         self.models: dict[Setting, State] = {}
 
@@ -176,10 +187,11 @@ class ChannelFit:
         return self.models[setting]
 
     def tune_margins(self, setting: Setting) -> Tensor:
-        """(n, classes) for this process's tune images."""
+        """(n, classes) for this process's tune images, means over their views."""
         model = self.model(setting)
-        chunks = (self.tune[place]["features"] for place in range(self.plain))
-        return torch.cat([linear(features, model["weights"], model["biases"]) for features in chunks])
+        chunks = (self.tune[place]["features"] for place in range(self.tune_views * self.plain))
+        margins = torch.cat([linear(features, model["weights"], model["biases"]) for features in chunks])
+        return margins.unflatten(0, (self.tune_views, len(margins) // self.tune_views)).mean(0)
 
     def tune_wrong(self, setting: Setting) -> Tensor:
         """(n,) bool: which of them are mistaken."""

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from sklearn.datasets import load_digits
+from torch.nn.functional import linear
 
 from harness.cache import Cache
 from harness.context import RunContext
@@ -30,7 +31,9 @@ from pipelines import (
     vgg2012,
     vlad_fusion,
 )
-from pipelines.handcrafted.chain import Grid, mistaken, nearest_as_good
+from pipelines.handcrafted.chain import ChannelFit, Grid, Setting, mistaken, nearest_as_good
+from pipelines.handcrafted.classifiers.learners import ExactSVM
+from pipelines.handcrafted.images import mirrored
 
 BUILDS: dict[str, Callable[..., Pipeline]] = {
     "hog-svm": hog_svm.build,
@@ -150,6 +153,24 @@ def test_c_is_chosen_on_tune_then_all_is_fitted() -> None:
     assert differs(train + tune, c, dict(pipeline.state())) < 0.05
 
 
+def test_tune_images_count_with_their_mirror_images_where_views_are_averaged() -> None:
+    train, tune = digits(slice(200)), digits(slice(200, 260))
+    (channel,) = hog_svm.build().channels
+    setting = Setting(c=1.0, positive=1.0)
+    found = {}
+    for views in (1, 10):
+        fit = ChannelFit(channel, ExactSVM(), train, tune, (False, True), views, RunContext())
+        found[views] = fit.tune_margins(setting)
+        model = fit.model(setting)
+    (batch,) = tune.batches(60)
+    seen = [
+        linear(channel.describe(view, model), model["weights"], model["biases"]) for view in (batch.images, mirrored(batch.images))
+    ]
+    torch.testing.assert_close(found[1], seen[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found[10], (seen[0] + seen[1]) / 2, atol=1e-4, rtol=1e-4)
+    assert (found[10] - found[1]).abs().max() > 0.1
+
+
 def test_a_c_is_left_for_one_that_is_clearly_better_only() -> None:
     wrong = torch.zeros(3, 100, dtype=torch.bool)
     wrong[0, :20], wrong[1, :22], wrong[2, :40] = True, True, True
@@ -249,7 +270,7 @@ def test_a_working_size_below_one_block_is_refused() -> None:
 
 
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
-    mp.spawn(_fit_share, args=(tmp_path,), nprocs=2)
+    mp.start_processes(_fit_share, args=(tmp_path,), nprocs=2, start_method="forkserver")
     pipeline = hog_svm.build()
     pipeline.fit(digits(slice(300)), digits(slice(300, 400)), RunContext())
     (batch,) = digits(slice(400, 500)).batches(100)
