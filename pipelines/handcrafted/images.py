@@ -11,7 +11,9 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from pipelines.handcrafted.chunks import at_once, over_chunks
 
-PIXELS = 2**16  # described at a time on a CPU: what is computed on the way then takes some ten megabytes
+# Described at a time on a CPU: what is computed on the way then takes some forty megabytes. With less, a thread's operations are so short that
+# two threads mostly wait for each other's turn at the interpreter.
+PIXELS = 2**18
 MOST_SHRUNK = 32  # beyond some 90 in both directions a GPU has no room for the kernel that `interpolate` widens
 SHIFT = 1 / 16  # of each side, between a view and the image: as between the middle and a corner of 224 pixels in 256
 

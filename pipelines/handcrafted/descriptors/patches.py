@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pipelines.handcrafted.chunks import at_once, over_chunks
+from pipelines.handcrafted.images import PIXELS
 
 CELLS = 4  # along the side of a patch
 BLOCK = 16  # sums of one matrix product: its matrix, cut from a band, has few zeros, and the product is still worth a call
@@ -168,7 +169,7 @@ def on_grids(
     """
     ends = list(accumulate(map(len, grids), initial=0))
     values = images.new_empty(len(images), ends[-1], length)
-    chunk = max(1, at_once(2**16, images.device) // images[0, 0].numel()) if len(images) else 1
+    chunk = max(1, at_once(PIXELS, images.device) // images[0, 0].numel()) if len(images) else 1
 
     def write_some(some: Tensor, out: Tensor) -> None:
         write(some, [(grid, out[:, start:end]) for grid, (start, end) in zip(grids, pairwise(ends), strict=True) if start < end])
