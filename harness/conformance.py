@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import get_context, set_forkserver_preload
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,6 @@ from harness.runner import seeded
 
 TOLERANCE = 1e-4  # of scores, relative to their largest magnitude: batching changes the order of float sums
 N_LABELLED, N_SCORED = 200, 60  # of the embedded digits
-# A fresh process is forked from one that has these, which take seconds. None is ours: those it finds by its own path.
-SLOW_IMPORTS = ["torchvision.transforms.v2", "sklearn.datasets"]
 
 
 class Broken(Exception):
@@ -132,7 +130,6 @@ def check_state_round_trip(subject: Subject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.safetensors"
         save_arrays(path, subject.fitted.state())
-        set_forkserver_preload(SLOW_IMPORTS)
         with get_context("forkserver").Pool(1) as pool:
             rescored = pool.apply(_rescore, (subject.spec, subject.plugins, path))
     _same(torch.from_numpy(rescored), subject.scores, "the reloaded pipeline scores otherwise")

@@ -13,7 +13,8 @@ from PIL import Image
 
 # A process a core already: threads that wait for each other on busy cores take many times as long. Before torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
-# The processes that tests start are forked from one that has imported these, which take each of them seconds.
+# The processes that tests start are forked from one that has imported these, which would take each of them seconds. None is ours: those a
+# process finds by its own path.
 multiprocessing.set_forkserver_preload(["torchvision.transforms.v2", "sklearn.datasets"])
 
 PLUGIN = '''"""Nearest class mean of the pixels."""
