@@ -17,7 +17,7 @@ TABLE = Path(__file__).with_name("digests.toml")
 
 
 def digests(spec: str, data_root: Path | None = None, path: Path | None = None) -> dict[str, str | int]:
-    """Of train + tune and of test, with their sizes. `path` is where the files of a data set lie that takes one."""
+    """Of train + tune and of test, with their sizes. `path` is where the files of a dataset lie that takes one."""
     splits = load_dataset(f"{spec}{f',path={path}' if path else ''}", data_root=data_root, tune=0)
     return {
         "n_train": len(splits.train),

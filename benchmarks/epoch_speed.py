@@ -1,7 +1,7 @@
 """What do loading and augmentation cost in training on small images? `python -m benchmarks.epoch_speed [DATASET] [--images 45000]`
 
 Question  wall time of whole epochs of `alexnet` on images of 32 pixels, from order to checkpoint, against a bare loop
-Arms      epochs of the training loop: shuffling, gathering, centring, crops, mirroring, colour noise, steps, sums, checkpoint; and as many
+Arms      epochs of the training loop: shuffling, gathering, centring, crops, mirroring, color noise, steps, sums, checkpoint; and as many
           steps (forward, loss, backward, update) of the same network on one batch that is in memory. Alternated, epoch by epoch
 Decision  1.1 times the bare loop or less, median of the ratios
 DATASET is a spec or path, such as an archive of CIFAR-10; by default images are of random pixels. Tune is not scored, as a bare loop has none.
@@ -29,7 +29,7 @@ from harness.errors import UserError
 from harness.machine import describe_machine
 from pipelines.alexnet import build
 from pipelines.learned.noise import BatchNoise
-from pipelines.learned.optimisers import Optimiser
+from pipelines.learned.optimizers import Optimizer
 from pipelines.learned.precision import mixed_precision, wide
 
 SIDE = 32  # pixels: of both networks, to which the images are brought
@@ -66,8 +66,8 @@ def bare_step(train: Split) -> Callable[[], object]:
     design = build().design  # type: ignore[attr-defined]
     recipe = design.recipe(len(train), SIDE)
     network = design.network(train.classes, SIDE)
-    network.initialise(recipe.init, torch.Generator().manual_seed(0))
-    optimiser = Optimiser(network, recipe)
+    network.initialize(recipe.init, torch.Generator().manual_seed(0))
+    optimizer = Optimizer(network, recipe)
     random = torch.Generator().manual_seed(1)
     images = torch.randn(recipe.batch, 3, network.crop, network.crop, generator=random).contiguous(
         memory_format=torch.channels_last
@@ -79,7 +79,7 @@ def bare_step(train: Split) -> Callable[[], object]:
         with mixed_precision(images.device, recipe.precision):
             logits = wide(network(images, noise))
         F.cross_entropy(logits, labels).backward()
-        optimiser.step(0.001)
+        optimizer.step(0.001)
 
     step()  # warms up
     return step

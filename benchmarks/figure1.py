@@ -3,7 +3,7 @@
 Question   Krizhevsky et al. 2012, section 3.1: "reaches a 25% training error rate on CIFAR-10 six times faster". By what ratio of epochs here?
 Arms       ReLU and tanh in cuda-convnet's `19pct` network (three convolutions, one fully connected layer), from the same first weights (its
            file's own: normal, deviations 0.0001 and 0.01), with the same order of images of the same seed; batches of 128, momentum 0.9, a
-           learning rate that stays. No regularisation of any kind: no weight decay, dropout, crops, mirroring, colour noise, normalisation.
+           learning rate that stays. No regularization of any kind: no weight decay, dropout, crops, mirroring, color noise, normalization.
            `RATES`, four an arm and the same for both, on seed 0; the arm's other seeds take the one of them that was not dropped.
 Metric     epochs until the error on all training images, by a full pass after an epoch, is 25 %; between two epochs by a straight line.
            The full pass is left out while 5,000 of the images, the same each time, say that the error is above 30 %: eight standard
@@ -59,7 +59,7 @@ BATCH = 128  # images
 MOMENTUM = 0.9
 INIT: Init = "published"
 TARGET = 25.0  # percent of the training images
-EVALUATED = 250  # images at once where nothing is learnt
+EVALUATED = 250  # images at once where nothing is learned
 FAR = 30.0  # percent; above it an estimate will do
 ESTIMATED_FROM = 5_000  # images
 SLOWER_FOR = 5  # epochs in a row, after which a rate is dropped
@@ -100,7 +100,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Images:
-    """pixels uint8 (n, 3, SIDE, SIDE), labels (n,) int64, both on the device; mean (3, SIDE, SIDE) in grey levels."""
+    """pixels uint8 (n, 3, SIDE, SIDE), labels (n,) int64, both on the device; mean (3, SIDE, SIDE) in gray levels."""
 
     pixels: torch.Tensor
     labels: torch.Tensor
@@ -113,15 +113,15 @@ class Images:
 
 def training_errors(curve: Curve, images: Images, kept: Path) -> Iterator[float]:
     """`training_error` after each epoch that `curve` has not yet, for ever; ends where the loss is no longer a
-    number. What it takes to go on after a kill is in the file `kept`; without it those epochs are learnt again.
+    number. What it takes to go on after a kill is in the file `kept`; without it those epochs are learned again.
     """
     generator = torch.Generator().manual_seed(curve.seed)
     network = cuda_convnet("19pct", classes=images.classes, activation=curve.activation)
-    network.initialise(INIT, generator)
+    network.initialize(INIT, generator)
     network.to(images.pixels.device)
     groups: list[dict[str, Any]] = [{"params": group.parameters, "lr": curve.rate * group.rate} for group in network.groups()]
-    optimiser = torch.optim.SGD(groups, momentum=MOMENTUM)
-    errors = resume(kept, network, optimiser, generator) if kept.exists() else []
+    optimizer = torch.optim.SGD(groups, momentum=MOMENTUM)
+    errors = resume(kept, network, optimizer, generator) if kept.exists() else []
     yield from errors[len(curve.errors) :]
     while True:
         total = torch.zeros((), device=images.pixels.device)
@@ -129,34 +129,34 @@ def training_errors(curve: Curve, images: Images, kept: Path) -> Iterator[float]
             with mixed_precision(images.pixels.device, "auto"):
                 logits = network(images.inputs(index))
             loss = F.cross_entropy(wide(logits), images.labels[index])
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             total += loss.detach()
         if not math.isfinite(float(total)):
             return
         known = len(errors) < len(curve.errors)
         errors.append(curve.errors[len(errors)] if known else training_error(network, images))
-        keep(kept, network, optimiser, generator, errors)
+        keep(kept, network, optimizer, generator, errors)
         if not known:
             yield errors[-1]
 
 
-def keep(path: Path, network: torch.nn.Module, optimiser: torch.optim.SGD, generator: torch.Generator, errors: list[float]) -> None:
+def keep(path: Path, network: torch.nn.Module, optimizer: torch.optim.SGD, generator: torch.Generator, errors: list[float]) -> None:
     """Weights, velocities and the order to come, after so many epochs."""
-    velocities = {f"velocity.{i}": slot["momentum_buffer"] for i, slot in optimiser.state_dict()["state"].items()}
+    velocities = {f"velocity.{i}": slot["momentum_buffer"] for i, slot in optimizer.state_dict()["state"].items()}
     path.parent.mkdir(exist_ok=True)
     save_arrays(path, {**network.state_dict(), **velocities, "order": generator.get_state()}, {"errors": json.dumps(errors)})
 
 
-def resume(path: Path, network: torch.nn.Module, optimiser: torch.optim.SGD, generator: torch.Generator) -> list[float]:
+def resume(path: Path, network: torch.nn.Module, optimizer: torch.optim.SGD, generator: torch.Generator) -> list[float]:
     """The errors of the epochs that are done."""
     arrays, facts = load_arrays(path)
     network.load_state_dict({name: arrays[name] for name in network.state_dict()})
     slots = {
         int(name.rpartition(".")[2]): {"momentum_buffer": array} for name, array in arrays.items() if name.startswith("velocity.")
     }
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
     generator.set_state(arrays["order"])
     return list(json.loads(facts["errors"]))
 
@@ -350,19 +350,19 @@ def unfinished(study: Study, activation: Activation, rate: float) -> bool:
 
 
 def draw(study: Study, path: Path, title: str) -> None:
-    """Training error by epoch: the best rate of each arm and seed in colour, ReLU solid and tanh dashed as in the paper, the others pale."""
+    """Training error by epoch: the best rate of each arm and seed in color, ReLU solid and tanh dashed as in the paper, the others pale."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot(xlabel="epoch", ylabel="training error, %", title=title)
-    labelled = set()
+    labeled = set()
     for curve in study.curves.values():
         best = study.best(curve.activation, curve.seed)
-        colour, style = f"C{ACTIVATIONS.index(curve.activation)}", {"relu": "-", "tanh": "--"}[curve.activation]
+        color, style = f"C{ACTIVATIONS.index(curve.activation)}", {"relu": "-", "tanh": "--"}[curve.activation]
         chosen = best == curve or best is None
-        label = f"{curve.activation}, rate {curve.rate:g}" if chosen and curve.activation not in labelled else None
-        labelled |= {curve.activation} if chosen else set()
-        axes.plot(range(1, len(curve.errors) + 1), curve.errors, style, color=colour, alpha=1 if chosen else 0.25, label=label)
+        label = f"{curve.activation}, rate {curve.rate:g}" if chosen and curve.activation not in labeled else None
+        labeled |= {curve.activation} if chosen else set()
+        axes.plot(range(1, len(curve.errors) + 1), curve.errors, style, color=color, alpha=1 if chosen else 0.25, label=label)
     axes.axhline(TARGET, color="0.4", linewidth=1, label=f"{TARGET:g} %")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
@@ -417,7 +417,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped    the same command goes on", flush=True)
     print("\n".join(findings(study, given.seeds)))
     if study.curves:
-        draw(study, given.output, f"{facts['title']}, {facts['images']:,} training images, no regularisation")
+        draw(study, given.output, f"{facts['title']}, {facts['images']:,} training images, no regularization")
         print(f"picture    {given.output}, curves in {study.path}")
     return 0
 

@@ -5,8 +5,8 @@ Question  peak memory of a process that trains `alexnet,recipe=2012` (256 pixels
 Way       a process of its own, killed with signal 9 some steps after its checkpoint half way; a second one goes on from there to the end,
           and the losses of the steps that both have done are compared to the last bit
 Decision  peak resident memory below 4 GB, checkpoint included; those losses equal; a lower loss at the end, or the warning
-PHOTOGRAPHS is a tar of images; by default they are of random colours. Augmentation and dropout differ from step to step as in any training.
-Accuracy is not a result: 128 images can only be learnt by heart.
+PHOTOGRAPHS is a tar of images; by default they are of random colors. Augmentation and dropout differ from step to step as in any training.
+Accuracy is not a result: 128 images can only be learned by heart.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class Halfway(FileCheckpoint):
 def photographs(path: Path | None) -> torch.Tensor:
     """uint8 (BATCH, 3, SIDE, SIDE)."""
     if path is None:
-        colours = torch.rand(BATCH, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-        return (255 * F.interpolate(colours, (SIDE, SIDE), mode="bicubic").clamp(0, 1)).byte()
+        colors = torch.rand(BATCH, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        return (255 * F.interpolate(colors, (SIDE, SIDE), mode="bicubic").clamp(0, 1)).byte()
     with tarfile.open(path) as archive:
         files = islice((content for m in archive if m.isfile() and (content := archive.extractfile(m))), BATCH)
         images = [square(decode(file.read())[None], SIDE) for file in files]

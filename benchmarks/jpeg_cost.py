@@ -1,7 +1,7 @@
 """Study: what do JPEG files cost small images? `python -m benchmarks.jpeg_cost PIPELINE... --dataset cifar10-jpeg.tar.gz`
 
 Question   published figures on CIFAR-10 are of the original pixels, ours of JPEG files of quality 75. How much of a difference is the files'?
-Arms       the pixels as they are; the same after one more JPEG, of the same quality and colour subsampling, on blocks that lie 4 pixels
+Arms       the pixels as they are; the same after one more JPEG, of the same quality and color subsampling, on blocks that lie 4 pixels
            further down and right. Training and test images alike. Nothing else differs: images, order, seed, the rule for settings.
 Metric     top-1 error on the test split and the paired difference in points, with its 95 % interval (images resampled).
 Reading    the original pixels are not here, so the first JPEG's cost cannot be measured. What the second one takes away, the first has taken

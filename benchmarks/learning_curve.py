@@ -3,11 +3,11 @@
 Question  how do the errors of both families fall with the number of training images, and where do they cross?
 Arms      the pipelines named; the first is the one before.
 Points    `--fractions` percent of each class of train, nested for one subset seed, `--seeds` of those; a run's own seed is its subset seed.
-          Of 100 % the seeds have the same images. All that is learnt comes from the subset: codebooks, projections, the mean image, C, and
+          Of 100 % the seeds have the same images. All that is learned comes from the subset: codebooks, projections, the mean image, C, and
           the tune split, on which settings are chosen. The test split is the same whole one everywhere.
           A pipeline with a parameter `updates` gets the same number of steps at every point, of its recipe's batch for so many images,
           and keeps the weights that err least on tune. `--minutes` is turned into that number by timing, once, at the largest point.
-Metric    top-1 error on the test split, in percent, against labelled images (train and tune).
+Metric    top-1 error on the test split, in percent, against labeled images (train and tune).
 Rule      error = a + b n^-c is fitted to each pipeline's points (a = 0 below four sizes) where all have finished. The crossing is the size
           from which on the second law lies below the first, looked for from the smallest point to 4 times the largest; its 95 % interval
           is of 2,000 resamples of subset seeds and test images, the same for all pipelines. No law is asked beyond that range.
@@ -73,7 +73,7 @@ class Study:
                     yield from (Point(pipeline, fraction, seed) for pipeline in self.pipelines)
 
     def request(self, point: Point) -> Request:
-        """All of train is the data set itself, so that a run of it that is on record counts."""
+        """All of train is the dataset itself, so that a run of it that is on record counts."""
         part = {"of": self.dataset, "percent": point.fraction, "seed": point.seed}
         dataset = self.dataset if point.fraction == 100 else format_spec("subset", part)
         return resolve(point.pipeline, dataset, seed=point.seed, data_root=self.data_root)
@@ -113,7 +113,7 @@ def updates_within(minutes: float, study: Study) -> int:
 
 @dataclass(frozen=True)
 class Family:
-    """The finished runs of one pipeline: the number of labelled images of each fraction, and its records by seed."""
+    """The finished runs of one pipeline: the number of labeled images of each fraction, and its records by seed."""
 
     pipeline: str
     images: dict[float, int]
@@ -241,7 +241,7 @@ def draw(found: Sequence[Family], curves: Curves, path: Path, title: str) -> Non
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot(xscale="log", yscale="log", xlabel="labelled training images", ylabel="top-1 error, %", title=title)
+    axes = figure.add_subplot(xscale="log", yscale="log", xlabel="labeled training images", ylabel="top-1 error, %", title=title)
     for number, (family, name) in enumerate(zip(found, names(found), strict=True)):
         draw_law(axes, curves.laws[number], curves.resampled[number], curves, f"C{number}", name)
         for fraction, n in family.images.items():
@@ -263,13 +263,13 @@ def draw(found: Sequence[Family], curves: Curves, path: Path, title: str) -> Non
     figure.savefig(path, dpi=110)
 
 
-def draw_law(axes: Any, law: PowerLaw, resampled: PowerLaw, curves: Curves, colour: str, label: str) -> None:
+def draw_law(axes: Any, law: PowerLaw, resampled: PowerLaw, curves: Curves, color: str, label: str) -> None:
     n = sizes(float(curves.n.min()), float(curves.n.max()), count=120)
     measured = n <= curves.n.max()
-    axes.plot(n[measured], law(n[measured]), color=colour, label=label)
-    axes.plot(n[~measured], law(n[~measured]), color=colour, linestyle="--")
+    axes.plot(n[measured], law(n[measured]), color=color, label=label)
+    axes.plot(n[~measured], law(n[~measured]), color=color, linestyle="--")
     low, high = np.quantile(resampled(n), [0.025, 0.975], axis=0)
-    axes.fill_between(n, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.fill_between(n, low, high, color=color, alpha=0.2, linewidth=0)
 
 
 def study_of(given: argparse.Namespace) -> Study:
@@ -335,7 +335,7 @@ def main() -> int:
     found = families(study, partial(finished, any_source=True) if given.finished else finished_or_run)
     print(f"\n{table(found)}\n")
     print("\n".join(f"spec       {family.pipeline}{states(family)}" for family in found))
-    print(f"data set   {study.dataset}")
+    print(f"dataset   {study.dataset}")
     curves = curves_of(found)
     if curves is None:
         print("law        none: fewer than two sizes are finished by all")

@@ -86,7 +86,7 @@ def torchvision_loader(folder: Path, workers: int) -> DataLoader[Any]:
 
 
 def cifar_loader(workers: int) -> DataLoader[Any]:
-    """torchvision's data set on random pixels: the download is not needed to time it."""
+    """torchvision's dataset on random pixels: the download is not needed to time it."""
     dataset = CIFAR10.__new__(CIFAR10)
     dataset.data = np.random.default_rng(0).integers(0, 256, (50_000, 32, 32, 3), dtype=np.uint8)
     dataset.targets = [i % 10 for i in range(50_000)]

@@ -35,7 +35,7 @@ from torch import Tensor
 
 from benchmarks import vlfeat
 from pipelines.handcrafted.descriptors.hog import Hog
-from pipelines.handcrafted.descriptors.sift import DenseSift, grey
+from pipelines.handcrafted.descriptors.sift import DenseSift, gray
 
 Floats = NDArray[np.float32]
 Agreement = tuple[str, bool]  # a few words, and whether it is enough
@@ -105,7 +105,7 @@ def vlfeat_sift(images: Floats) -> None:
 
 
 def sift_agrees_with_vlfeat(images: Tensor) -> Agreement:
-    pixels = grey(images.expand(-1, 3, -1, -1))[:, 0].numpy()
+    pixels = gray(images.expand(-1, 3, -1, -1))[:, 0].numpy()
     theirs = [vlfeat.dsift(vlfeat.smooth(pixels, size / 6), step=STEP, bin_size=size)[0] for size in SIFT_BINS]
     cosine = float(sift_cosines(images, np.concatenate(theirs, axis=1)).min())
     return f"least cosine {cosine:.4f}", cosine >= 0.999
@@ -126,12 +126,12 @@ def opencv_sift(images: Floats) -> list[Floats]:
 
 @lru_cache
 def opencv_grid() -> list[list[object]]:
-    """Keypoints on our patches' centres, as wide: OpenCV's bin is 1.5 times what it calls the keypoint's size."""
+    """Keypoints on our patches' centers, as wide: OpenCV's bin is 1.5 times what it calls the keypoint's size."""
     import cv2
 
     blank = torch.zeros(1, 3, SIDE, SIDE)
-    centres = [(descriptor(blank).positions.numpy() + 0.5) * SIDE - 0.5 for descriptor in SIFT]
-    return [[cv2.KeyPoint(float(x), float(y), size / 1.5, 0) for x, y in at] for size, at in zip(SIFT_BINS, centres, strict=True)]
+    centers = [(descriptor(blank).positions.numpy() + 0.5) * SIDE - 0.5 for descriptor in SIFT]
+    return [[cv2.KeyPoint(float(x), float(y), size / 1.5, 0) for x, y in at] for size, at in zip(SIFT_BINS, centers, strict=True)]
 
 
 def sift_agrees_with_opencv(images: Tensor) -> Agreement:
@@ -148,9 +148,9 @@ def without_opencv() -> str | None:
 ROWS = [
     Row("SIFT vl_dsift fast", 1, our_sift, vlfeat_sift, sift_agrees_with_vlfeat, 1.5, missing=vlfeat.unavailable),
     Row("SIFT OpenCV", 1, our_sift, opencv_sift, sift_agrees_with_opencv, 80, images=4, missing=without_opencv),
-    Row("HOG grey scikit-image", 1, our_hog, scikit_image_hog, hog_agrees, 10),
-    Row("HOG colour scikit-image", 3, our_hog, scikit_image_hog, hog_agrees, 10),
-    Row("HOG grey vl_hog", 1, our_hog, vlfeat_hog, not_compared, 1.5, missing=vlfeat.unavailable),
+    Row("HOG gray scikit-image", 1, our_hog, scikit_image_hog, hog_agrees, 10),
+    Row("HOG color scikit-image", 3, our_hog, scikit_image_hog, hog_agrees, 10),
+    Row("HOG gray vl_hog", 1, our_hog, vlfeat_hog, not_compared, 1.5, missing=vlfeat.unavailable),
 ]
 
 

@@ -28,7 +28,7 @@ from harness.context import RunContext
 from pipelines.handcrafted.descriptors.sift import DenseSift
 from pipelines.handcrafted.encoders.fisher import FisherVector
 from pipelines.handcrafted.encoders.gmm import GMM, fit_gmm
-from pipelines.handcrafted.encoders.normalisation import signed_root, unit
+from pipelines.handcrafted.encoders.normalization import signed_root, unit
 from pipelines.handcrafted.encoders.pca import fit_pca
 
 IMAGES, SIDE, DESCRIPTORS, DIMENSIONS, COMPONENTS = 4, 256, 13_900, 80, 256
@@ -45,7 +45,7 @@ def pieces() -> Tensor:
 
 
 def prepared() -> tuple[Tensor, GMM]:
-    """Descriptors (4, 13,900, 80) and a mixture learnt from them."""
+    """Descriptors (4, 13,900, 80) and a mixture learned from them."""
     context = RunContext()
     sift = DenseSift(bins=(4, 5, 6, 7))(pieces()).values[:, :DESCRIPTORS]
     projected = fit_pca(sift.flatten(0, 1), DIMENSIONS, context)(sift).contiguous()

@@ -25,7 +25,7 @@ from sklearn.svm import LinearSVC
 from harness.context import RunContext
 from pipelines.handcrafted.classifiers.linear_svm import LinearSVM
 from pipelines.handcrafted.classifiers.rows import Rows
-from pipelines.handcrafted.encoders.normalisation import signed_root, unit
+from pipelines.handcrafted.encoders.normalization import signed_root, unit
 
 CLASSES, EACH, FEATURES, C = 102, 30, 40_960, 10.0
 TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4)

@@ -75,7 +75,7 @@ class Stages:
                 10
             ),
             f"SVM, {many:,} x {fewer:,}, {ten} classes": lambda: LinearSVM(
-                Rows.standardised([values], self.context), more, ten
+                Rows.standardized([values], self.context), more, ten
             ).fit(10),
         }
 
@@ -83,7 +83,7 @@ class Stages:
         """Of each stage how many images it takes, and it."""
         pca = PCA(torch.zeros(RECOGNITION.length, device=self.device), self.normal(DIMS, RECOGNITION.length))
         mixture = fit_gmm(self.rows, COMPONENTS, self.context, from_rows=True, iterations=1)
-        learnt = join_states({"pca": stage_state(pca), "coding": stage_state(mixture)})
+        learned = join_states({"pca": stage_state(pca), "coding": stage_state(mixture)})
         plain, pyramid = (
             BagOfDescriptors(RECOGNITION, Fisher(COMPONENTS), dims=DIMS, grids=grids(text)) for text in ("1x1", "1x1+2x2")
         )
@@ -93,9 +93,9 @@ class Stages:
         size = f"{WIDTH} x {HEIGHT}"
         return {
             f"SIFT at 7 scales, {size}": (len(stack), lambda: RECOGNITION(stack.float())),
-            f"the same and Fisher vectors, {size}": (len(stack), lambda: plain.describe(stack, learnt)),
-            "the same, images of several sizes": (len(self.varied), lambda: plain.describe(self.varied, learnt)),
-            f"the same, pyramid of 5 regions, {size}": (len(stack), lambda: pyramid.describe(stack, learnt)),
+            f"the same and Fisher vectors, {size}": (len(stack), lambda: plain.describe(stack, learned)),
+            "the same, images of several sizes": (len(self.varied), lambda: plain.describe(self.varied, learned)),
+            f"the same, pyramid of 5 regions, {size}": (len(stack), lambda: pyramid.describe(stack, learned)),
             f"HOG, {SMALL} x {SMALL}": (len(self.small), lambda: Hog()(self.small)),
             f"k-means triangle, k = {CENTROIDS}, {SMALL} x {SMALL}": (len(self.small), lambda: triangle(self.small)),
         }
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--images", type=int, default=64, help=f"of {WIDTH} x {HEIGHT} pixels")
-    parser.add_argument("--share", type=float, default=1.0, help="of the rows that codebooks and SVMs are learnt from")
+    parser.add_argument("--share", type=float, default=1.0, help="of the rows that codebooks and SVMs are learned from")
     given = parser.parse_args(arguments)
     try:
         device = choose_device(given.device)

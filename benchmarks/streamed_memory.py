@@ -4,8 +4,8 @@ Question  what are the peak memory and the seconds an image of fitting `vgg2012`
           generated images of 96 x 96 pixels in 10 classes?
 Protocol  each size in a process of its own with an empty cache; small settings (SPEC), whose features are as many for every size; C fixed,
           no mirrored images. Images are generated when they are read: what a store would map is not in memory either. The smaller two
-          take turns, ROUNDS of each, and their medians count. The seconds of the codebooks (PCA, Gaussians, product quantiser), which
-          are learnt from as many images at every size and take most of a small fit, are told and left out: how often EM goes over
+          take turns, ROUNDS of each, and their medians count. The seconds of the codebooks (PCA, Gaussians, product quantizer), which
+          are learned from as many images at every size and take most of a small fit, are told and left out: how often EM goes over
           another sample moves them by more than the images do.
 Rule      the peak at the largest size is within 10 % of that at the middle one, and the seconds that an image more costs from the middle
           to the largest are within 20 % of those from the smallest to the middle.

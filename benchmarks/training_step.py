@@ -1,11 +1,11 @@
-"""How fast is a training step of the full network, and what does its normalisation cost? `python -m benchmarks.training_step [--batch 128] [--device cpu]`
+"""How fast is a training step of the full network, and what does its normalization cost? `python -m benchmarks.training_step [--batch 128] [--device cpu]`
 
 Question  images/s of a step (forward, loss, backward, update) of `alexnet` on crops of 224 pixels, 1,000 classes
 Arms      ours; the same network of stock parts: nn.LocalResponseNorm, nn.Dropout, memory as images come (channels first), torch.optim.SGD;
-          ours without normalisation (lrn=false). Where the device multiplies bfloat16, in which it then trains, also ours and lrn=false
+          ours without normalization (lrn=false). Where the device multiplies bfloat16, in which it then trains, also ours and lrn=false
           in that. Each in a process of its own, since ours keeps memory as training does (`kept_memory`); one works at a time, round
           by round
-Decision  in float32, ours at 1.7 times the images/s of the stock arm or more, and in 1.10 times the time of the arm without normalisation or
+Decision  in float32, ours at 1.7 times the images/s of the stock arm or more, and in 1.10 times the time of the arm without normalization or
           less; medians of the ratios of rounds
 Before anything is timed, losses and gradients of the first two are compared, without dropout, whose random numbers differ; in float64, since
 in float32 the largest value of a pooling window may be another one where two are nearly equal, and its gradient then goes elsewhere.
@@ -35,8 +35,8 @@ from pipelines.learned.layers import Dropout
 from pipelines.learned.memory import kept_memory
 from pipelines.learned.networks.network import Network
 from pipelines.learned.noise import BatchNoise
-from pipelines.learned.normalisation import LocalResponseNorm
-from pipelines.learned.optimisers import Optimiser
+from pipelines.learned.normalization import LocalResponseNorm
+from pipelines.learned.optimizers import Optimizer
 from pipelines.learned.precision import Precision, mixed_precision, mixes, wide
 from pipelines.learned.recipe import RECIPE_2012
 
@@ -74,7 +74,7 @@ def stock(network: Network) -> nn.Sequential:
 
 def network(**options: Any) -> Network:
     made: Network = build(**options).design.network(CLASSES, SIDE)  # type: ignore[attr-defined]
-    made.initialise("published", torch.Generator().manual_seed(0))
+    made.initialize("published", torch.Generator().manual_seed(0))
     return made
 
 
@@ -101,26 +101,26 @@ def check(images: torch.Tensor, labels: torch.Tensor) -> str:
 
 def our_step(images: torch.Tensor, labels: torch.Tensor, *, lrn: bool, precision: Precision) -> Step:
     ours = network(lrn=lrn).to(images.device)
-    optimiser = Optimiser(ours, RECIPE_2012)
+    optimizer = Optimizer(ours, RECIPE_2012)
     noise = BatchNoise(torch.Generator(images.device).manual_seed(0), len(images))
 
     def step() -> None:
         with mixed_precision(images.device, precision):
             logits = wide(ours(images, noise))
         F.cross_entropy(logits, labels).backward()
-        optimiser.step(RECIPE_2012.rate)
+        optimizer.step(RECIPE_2012.rate)
 
     return step
 
 
 def stock_step(images: torch.Tensor, labels: torch.Tensor) -> Step:
     recipe, other = RECIPE_2012, stock(network()).to(images.device)
-    optimiser = torch.optim.SGD(other.parameters(), recipe.rate, recipe.momentum, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.SGD(other.parameters(), recipe.rate, recipe.momentum, weight_decay=recipe.weight_decay)
 
     def step() -> None:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         F.cross_entropy(other(images), labels).backward()
-        optimiser.step()
+        optimizer.step()
 
     return step
 
@@ -142,7 +142,7 @@ def work(arm: str, batch: int, device: torch.device, asked: Connection) -> None:
 
 
 def batch_of(n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (n, 3, 224, 224) of grey levels less their mean, and labels."""
+    """Images (n, 3, 224, 224) of gray levels less their mean, and labels."""
     random = torch.Generator().manual_seed(1)
     return 60 * torch.randn(n, 3, 224, 224, generator=random), torch.randint(CLASSES, (n,), generator=random)
 

@@ -21,8 +21,8 @@ Floats = NDArray[np.float32]
 
 DRIVER = Path(__file__).with_name("vlfeat_driver.c")
 FLAGS = ("-O3", "-fPIC", "-shared")
-SQUARE_ROOT, NORMALISED, FAST = 1, 2, 4  # vl_fisher's flags
-IMPROVED = SQUARE_ROOT | NORMALISED
+SQUARE_ROOT, NORMALIZED, FAST = 1, 2, 4  # vl_fisher's flags
+IMPROVED = SQUARE_ROOT | NORMALIZED
 VLAD_COMPONENTS, VLAD_ROOT = 1, 2  # vl_vlad's flags NormalizeComponents and SquareRoot
 
 
@@ -70,9 +70,9 @@ def unavailable() -> str | None:
 def dsift(
     images: Floats, *, step: int, bin_size: int, first: int = 0, flat: bool = True, window: float = 1.5
 ) -> tuple[Floats, Floats, Floats]:
-    """`vl_dsift`: descriptors (n, m, 128) of length 1, contrasts (n, m), and the centres (m, 2) as x, y in pixels from 0.
+    """`vl_dsift`: descriptors (n, m, 128) of length 1, contrasts (n, m), and the centers (m, 2) as x, y in pixels from 0.
 
-    first  the row and column of the first bin's centre
+    first  the row and column of the first bin's center
     flat   flat window (MATLAB's "fast"): bins weighted by the mean of a Gaussian of `window` bins over each
     """
     images = _floats(images)
@@ -113,7 +113,7 @@ def hog(images: Floats, *, cell: int, orientations: int = 9) -> Floats:
 def fisher(data: Floats, means: Floats, variances: Floats, priors: Floats, flags: int = 0) -> Floats:
     """`vl_fisher`: data (n, count, d), means and variances (clusters, d), priors (clusters) to (n, 2 * clusters * d).
 
-    All mean terms, then all variance terms. flags: any of SQUARE_ROOT, NORMALISED (both: IMPROVED) and FAST, added.
+    All mean terms, then all variance terms. flags: any of SQUARE_ROOT, NORMALIZED (both: IMPROVED) and FAST, added.
     """
     data, means, variances, priors = (_floats(array) for array in (data, means, variances, priors))
     n, count, dimension = data.shape

@@ -31,8 +31,8 @@ SEEDS = (1, 2, 3)
 class Yardstick:
     """A published accuracy in percent, and the run that is held to it.
 
-    dataset  `caltech101,...` or `cifar10` or another data set's spec
-    tune     as `harness run --tune`: None is the data set's own tune split, 0 none
+    dataset  `caltech101,...` or `cifar10` or another dataset's spec
+    tune     as `harness run --tune`: None is the dataset's own tune split, 0 none
     """
 
     name: str

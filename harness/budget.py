@@ -57,7 +57,7 @@ def probed(request: Request, pipeline: Any, group: Processes) -> Probe:
         seed=request.seed,
         processes=group,
         progress=progress if group.first else quiet_progress,
-        learnt=lambda run: Runs(request.settings.runs).find(run).learnt(),
+        learned=lambda run: Runs(request.settings.runs).find(run).learned(),
     )
     found: Probe = pipeline.probe(train, tune, context)
     return found

@@ -20,7 +20,7 @@ from harness.registry import Registry
 from harness.runner import seeded
 
 TOLERANCE = 1e-4  # of scores, relative to their largest magnitude: batching changes the order of float sums
-N_LABELLED, N_SCORED = 200, 60  # of the embedded digits
+N_LABELED, N_SCORED = 200, 60  # of the embedded digits
 
 
 class Broken(Exception):
@@ -32,7 +32,7 @@ class Subject:
 
     def __init__(self, spec: str, plugins: Sequence[str]) -> None:
         self.spec, self.plugins = spec, tuple(plugins)
-        splits = load_dataset("digits", limit=N_LABELLED, limit_test=N_SCORED)
+        splits = load_dataset("digits", limit=N_LABELED, limit_test=N_SCORED)
         self.train, self.tune, self.test = splits.train, splits.tune, splits.test
         self.entry, *_ = Registry(plugins).resolve("pipeline", spec)
         self.settings = global_settings()
@@ -182,7 +182,7 @@ def _rescore(spec: str, plugins: Sequence[str], path: Path) -> np.ndarray:
     """In a fresh process: the scores of the test digits from spec and state alone."""
     pipeline = _build(spec, plugins)
     pipeline.load(load_arrays(path)[0])
-    test = load_dataset("digits", limit=N_LABELLED, limit_test=N_SCORED).test
+    test = load_dataset("digits", limit=N_LABELED, limit_test=N_SCORED).test
     return torch.cat([pipeline.scores(batch) for batch in test.batches(64)]).numpy()
 
 

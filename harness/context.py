@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.cache import Cache
-from harness.contract import Checkpoint, Learnt, Pipeline, State
+from harness.contract import Checkpoint, Learned, Pipeline, State
 from harness.distributed import ALONE, Processes
 from harness.errors import UserError
 from harness.files import load_arrays, save_arrays
@@ -70,7 +70,7 @@ def quiet_progress(items: Iterable[T], *, label: str, total: int | None = None, 
     return iter(items)
 
 
-def no_runs(run: str) -> Learnt:
+def no_runs(run: str) -> Learned:
     raise UserError(f"there are no runs on record here, so none called {run!r}")
 
 
@@ -86,7 +86,7 @@ class RunContext:
         cache: Cache | None = None,
         progress: Callable[..., Iterator[Any]] = quiet_progress,
         score_tune: Callable[[Pipeline], None] = lambda pipeline: None,
-        learnt: Callable[[str], Learnt] = no_runs,
+        learned: Callable[[str], Learned] = no_runs,
     ) -> None:
         self.seed = seed
         self.processes = processes
@@ -104,7 +104,7 @@ class RunContext:
         self.refitted = False
         self._cache = cache
         self.score_tune = score_tune
-        self.learnt = learnt
+        self.learned = learned
 
     @property
     def cached(self) -> Spent:

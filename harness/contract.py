@@ -17,10 +17,10 @@ The harness owns the clock, the seed, the metrics, the storage and the sharding.
     class MyPipeline:
         def fit(self, train, tune, context): ...
         def scores(self, batch): ...       # (n, classes) float32, higher is likelier; never sees a label
-        def state(self): ...               # what fit has learnt, as a dict of arrays
+        def state(self): ...               # what fit has learned, as a dict of arrays
         def load(self, state): ...         # the inverse, on an object fresh from build()
 
-A data set is one file too, with `build(root, *, ...) -> Dataset`; `root` is the folder that holds downloads and stores.
+A dataset is one file too, with `build(root, *, ...) -> Dataset`; `root` is the folder that holds downloads and stores.
 
 This module imports neither torch nor anything else that is slow to start.
 """
@@ -127,7 +127,7 @@ class Split:
     ) -> Split:
         """A split of images in memory.
 
-        images   uint8, (n, 3, height, width) or (n, height, width, 3) or grey (n, height, width)
+        images   uint8, (n, 3, height, width) or (n, height, width, 3) or gray (n, height, width)
         labels   n integers from 0
         sources  the bytes that each key is taken from; by default the shape and raw bytes of each image
         Raises UserError when the shapes, the type or the counts do not fit.
@@ -159,7 +159,7 @@ class Split:
 
     @cached_property
     def digest(self) -> str:
-        """32 hex digits over the preparation and the sorted (key, label) pairs: equal exactly when the labelled pixels are."""
+        """32 hex digits over the preparation and the sorted (key, label) pairs: equal exactly when the labeled pixels are."""
         return split_digest(self.preparation, self.keys, self.labels)
 
     def batches(self, size: int, *, device: torch.device | str = "cpu", order: np.ndarray | None = None) -> Iterator[Batch]:
@@ -251,7 +251,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a data set's `build` returns.
+    """What a dataset's `build` returns.
 
     title           how tables call it (`digits`, `cifar10-jpeg (folder)`)
     tune_per_class  images a class to hold out of train for tuning; None: 10 % of each class
@@ -266,12 +266,12 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """What an earlier, finished run has learnt, for a pipeline that starts from there.
+class Learned:
+    """What an earlier, finished run has learned, for a pipeline that starts from there.
 
     state        as that run's pipeline returned it, on the CPU
-    dataset      the title of the data set that it learnt from
-    class_names  that data set's, in label order
+    dataset      the title of the dataset that it learned from
+    class_names  that dataset's, in label order
     """
 
     run_id: str
@@ -345,8 +345,8 @@ class Context(Protocol):
         """
         ...
 
-    def learnt(self, run: str) -> Learnt:
-        """What the finished run of that id has learnt. A pipeline that asks takes the id as a parameter, so that its spec says it, and
+    def learned(self, run: str) -> Learned:
+        """What the finished run of that id has learned. A pipeline that asks takes the id as a parameter, so that its spec says it, and
         notes it. Raises UserError when there is no such run.
         """
         ...
@@ -376,7 +376,7 @@ class Pipeline(Protocol):
     """What `build` returns. Learning happens in `fit` alone; everything else leaves the object as it was.
 
     It may also have `views`, how many views of an image `scores` averages (else 1), `augmentation`, a tuple of how its training images
-    were varied (crops, mirroring, colour; else its parameters crops, flip and colour tell), and a network
+    were varied (crops, mirroring, color; else its parameters crops, flip and color tell), and a network
     `layers(classes, image_size) -> list[dict]` (image_size as Split has it), one dict a layer with `name`, `output` (shape),
     `parameters` and `multiply_adds` for one view of one image: `harness show` and the columns of protocol and cost read them.
     `embed(batch) -> (n, d)` float on the batch's device, the last hidden layer or whatever stands before the linear classifier, lets
@@ -431,17 +431,17 @@ class Result:
     name: str  # the pipeline's bare name
     family: str
     dataset: str  # resolved spec
-    title: str  # the data set as tables call it
+    title: str  # the dataset as tables call it
     seed: int
     classes: int
     n_train: int
     n_tune: int
     n_test: int
-    n_fit: int  # labelled images that the scored model was fitted on
+    n_fit: int  # labeled images that the scored model was fitted on
     refitted: bool  # on train + tune, after tuning
     limit: int | None
     limit_test: int | None
-    tune: int | None  # images a class asked for with --tune; None: the data set's own
+    tune: int | None  # images a class asked for with --tune; None: the dataset's own
     train_digest: str  # of train + tune
     test_digest: str
     identity: str

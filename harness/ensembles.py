@@ -58,7 +58,7 @@ def ensemble(
 
     runs     as for `compare`: run ids, Results, or spec strings, which stand for the latest run of every seed on `dataset`
     weights  equal, or those that make the tune split's labels likeliest
-    Raises UserError for fewer than two members, where test splits (or, unless allowed, what was learnt from) differ, and where tune scores
+    Raises UserError for fewer than two members, where test splits (or, unless allowed, what was learned from) differ, and where tune scores
     are needed and were not kept.
     """
     settings = load_settings(config)
@@ -200,7 +200,7 @@ class _Made:
 def mixture_weights(log_likelihoods: np.ndarray) -> np.ndarray:
     """(members,) weights, at least 0 and 1 in sum, under which sum_i log sum_m w_m p_m(y_i) is largest.
 
-    log_likelihoods (members, n): the log-probability that each member gives to the true class of each image. By expectation-maximisation
+    log_likelihoods (members, n): the log-probability that each member gives to the true class of each image. By expectation-maximization
     over which member is right (Dempster, Laird and Rubin 1977); the likelihood is concave in the weights, so there is one best answer.
     """
     seen = log_likelihoods[:, np.isfinite(log_likelihoods).any(axis=0)]

@@ -31,7 +31,7 @@ class Plan:
     """Times in seconds, sizes in bytes; None where nothing is known.
 
     fit        (low, high), preparation included
-    running    on the disk while the run goes on, the data set not counted
+    running    on the disk while the run goes on, the dataset not counted
     kept       of that, when it has finished
     """
 
@@ -112,7 +112,7 @@ def plan_lines(plan: Plan) -> list[str]:
         lines.append(f"score      about {duration(plan.score)}")
     if plan.running is not None and plan.kept is not None:
         lines.append(
-            f"disk       {size(plan.running)} while it runs, {size(plan.kept)} kept: state and scores, the data set not counted"
+            f"disk       {size(plan.running)} while it runs, {size(plan.kept)} kept: state and scores, the dataset not counted"
         )
     if plan.memory is not None:
         lines.append(f"memory     about {size(plan.memory)} a process")
@@ -122,7 +122,7 @@ def plan_lines(plan: Plan) -> list[str]:
 
 
 def imagined(images: int, test_images: int, classes: int, side: int) -> Dataset:
-    """A data set of random pixels that takes no place, however large: to plan for one that is not here."""
+    """A dataset of random pixels that takes no place, however large: to plan for one that is not here."""
     names = [str(label) for label in range(classes)]
 
     def split(n: int, first: int) -> Split:

@@ -1,4 +1,4 @@
-"""Scores of a finished run for images that belong to no data set."""
+"""Scores of a finished run for images that belong to no dataset."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def load_pipeline(record: Record, device: torch.device, plugins: Sequence[str] =
 
 
 def new_pipeline(record: Record, plugins: Sequence[str] = ()) -> Pipeline:
-    """The same, before it has learnt anything. Raises UserError when it was an object and not a file, is an ensemble, or its source is gone."""
+    """The same, before it has learned anything. Raises UserError when it was an object and not a file, is an ensemble, or its source is gone."""
     spec = record.spec
     if "members" in spec:
         raise UserError(
@@ -88,7 +88,7 @@ def _images(path: Path) -> list[Path]:
 
 
 def _fit(image: torch.Tensor, image_size: list[int] | None, size: int | None) -> torch.Tensor:
-    """As the run's images were: all of one size (shorter side fitted, centre cut out), or the shorter side at most `size`."""
+    """As the run's images were: all of one size (shorter side fitted, center cut out), or the shorter side at most `size`."""
     if image_size is None:
         return shrink(image, size) if size else image
     from torchvision.transforms.v2 import functional

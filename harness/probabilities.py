@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.contract import Scores
 
-NORMALISED = 1e-3  # how far from 0 the logarithm of a sum of float32 probabilities may lie
+NORMALIZED = 1e-3  # how far from 0 the logarithm of a sum of float32 probabilities may lie
 
 
 def logsumexp(rows: np.ndarray) -> np.ndarray:
@@ -19,7 +19,7 @@ def logsumexp(rows: np.ndarray) -> np.ndarray:
 def are_log_probabilities(scores: np.ndarray) -> bool:
     """Seen from the scores, (n, classes): exponentials of log-probabilities sum to 1. Rows of -inf, undecodable images, do not count."""
     sums = logsumexp(scores[np.isfinite(scores).any(axis=1)].astype(np.float64))
-    return bool(np.abs(sums).max(initial=0) < NORMALISED)
+    return bool(np.abs(sums).max(initial=0) < NORMALIZED)
 
 
 def fitted_sharpness(scores: Scores) -> float:

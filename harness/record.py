@@ -2,7 +2,7 @@
 
     result.json             contract.Result
     scores.npz              keys, labels, scores of the test split; tune_scores.npz of the tune split
-    state.safetensors       what the pipeline has learnt
+    state.safetensors       what the pipeline has learned
     spec.json               what was asked for: enough to run it again
     status.json             state (running, failed, stopped), process, phase: only until the run is finished
     log.txt                 what was printed
@@ -33,7 +33,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from harness.contract import Learnt, Result, Scores
+from harness.contract import Learned, Result, Scores
 from harness.errors import UserError
 from harness.files import arrays_bytes, write_atomic, write_json
 
@@ -162,14 +162,14 @@ class Record:
         if not self.finished:
             raise UserError(f"run {self.run_id} is not finished ({self.state}); finish it with: harness run --resume {self.run_id}")
 
-    def learnt(self) -> Learnt:
+    def learned(self) -> Learned:
         """Raises UserError when the run is not finished, or is one that learns nothing itself."""
         from harness.files import load_arrays
 
         self.require_finished()
         if not self.state_file.exists():
             raise UserError(f"run {self.run_id} ({self.spec['pipeline']}) keeps no state to start from")
-        return Learnt(self.run_id, self.spec["title"], tuple(self.spec["class_names"]), load_arrays(self.state_file)[0])
+        return Learned(self.run_id, self.spec["title"], tuple(self.spec["class_names"]), load_arrays(self.state_file)[0])
 
     def save_scores(self, scores: Scores, name: str = "scores") -> None:
         arrays = dataclasses.asdict(scores)

@@ -1,4 +1,4 @@
-"""Which pipelines and data sets there are: the files of `pipelines/` and `harness/data/datasets/`, entry points, `--plugins`.
+"""Which pipelines and datasets there are: the files of `pipelines/` and `harness/data/datasets/`, entry points, `--plugins`.
 
 Listing reads files as text and imports nothing; a pipeline is imported when it is asked for by name.
 """
@@ -24,12 +24,12 @@ ROOT = Path(__file__).parent.parent
 _FOLDERS: dict[Kind, Path] = {"pipeline": ROOT / "pipelines", "dataset": ROOT / "harness" / "data" / "datasets"}
 _PACKAGES: dict[Kind, str] = {"pipeline": "pipelines", "dataset": "harness.data.datasets"}
 _GROUPS: dict[Kind, str] = {"pipeline": "harness.pipelines", "dataset": "harness.datasets"}
-_WORDS: dict[Kind, str] = {"pipeline": "pipeline", "dataset": "data set"}
+_WORDS: dict[Kind, str] = {"pipeline": "pipeline", "dataset": "dataset"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One pipeline or data set: where it comes from, and what can be said of it without importing it."""
+    """One pipeline or dataset: where it comes from, and what can be said of it without importing it."""
 
     kind: Kind
     name: str
@@ -157,7 +157,7 @@ def _whole_path(plugin: str) -> str:
 
 
 def _plugin_entry(plugin: str) -> Entry:
-    """A data set's build takes the data root as its one positional parameter, a pipeline's none: that tells them apart."""
+    """A dataset's build takes the data root as its one positional parameter, a pipeline's none: that tells them apart."""
     if plugin.endswith(".py"):
         module, path = None, Path(plugin)
         if not path.is_file():
@@ -226,7 +226,7 @@ def _imported(path: Path) -> Iterator[Path]:
     roots = {**dict.fromkeys(own, base), "pipelines": ROOT}
     try:
         tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):  # of a neighbour; whoever imports it is told
+    except (SyntaxError, ValueError):  # of a neighbor; whoever imports it is told
         return
     for node in ast.walk(tree):
         folder = None

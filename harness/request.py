@@ -146,7 +146,7 @@ def _check_apart(settings: Settings, dataset: str | None, registry: Registry, da
         and settings.runs.resolve().is_relative_to(Path(values["path"]).expanduser().resolve())
     ):
         raise UserError(
-            f"runs are kept in {settings.runs}, which would become part of the data set {values['path']}; work in another folder, or give --config"
+            f"runs are kept in {settings.runs}, which would become part of the dataset {values['path']}; work in another folder, or give --config"
         )
 
 

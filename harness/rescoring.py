@@ -34,7 +34,7 @@ def rescore(
     """The run's weights at so many views. It is one more look at the test split.
 
     Raises UserError for a run that is not finished, has no weights of its own (an ensemble) or was made from an object, for a pipeline
-    without a parameter `views` or that number of them, and where the data set has changed since.
+    without a parameter `views` or that number of them, and where the dataset has changed since.
     """
     runs = Runs(load_settings(config).runs)
     before = runs.find(run if isinstance(run, str) else run.run_id)
@@ -44,7 +44,7 @@ def rescore(
     state, facts = load_arrays(before.state_file)
     fit = json.loads(facts["fit"])
     changed = (
-        "" if request.source_hash == before.result.source_hash else f", learnt by another source ({before.result.source_hash})"
+        "" if request.source_hash == before.result.source_hash else f", learned by another source ({before.result.source_hash})"
     )
     fit["notes"] = [*fit["notes"], f"weights of {before.run_id}{changed}"]
     fit["peak_memory_mb"] = before.result.peak_memory_mb

@@ -117,7 +117,7 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         cache=Cache(request.data_root / "cache", request.source_hash),
         progress=shown,
         score_tune=keep_tune_scores,
-        learnt=lambda run: runs.find(run).learnt(),
+        learned=lambda run: runs.find(run).learned(),
     )
     pipeline, fit_costs, earlier_peak = _fitted(request, record, context, peak)
     if group.first:

@@ -1,4 +1,4 @@
-"""Spec strings: `NAME[,KEY=VALUE]...`, for pipelines and data sets alike.
+"""Spec strings: `NAME[,KEY=VALUE]...`, for pipelines and datasets alike.
 
 The keys are the keyword-only parameters of the owner's `build`; values are read through its type hints. The first `=` splits;
 a value that holds a comma is quoted: `folder,path="a,b"`; a quote within it is written twice.

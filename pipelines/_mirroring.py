@@ -22,7 +22,7 @@ def may_mirror(train: Split, tune: Split | None, context: Context) -> bool:
     """Whether mirrored tune images keep at least half of the accuracy above chance that plain ones have.
 
     True, as in the paper, when there is no tune split, or the thumbnails say nothing either way. Mirrored and plain tune images
-    are scored by the same weights, ridge regression on centred, normalised grey thumbnails of SIDE x SIDE pixels.
+    are scored by the same weights, ridge regression on centerd, normalized gray thumbnails of SIDE x SIDE pixels.
     """
     if tune is None:
         return True
@@ -50,7 +50,7 @@ def may_mirror(train: Split, tune: Split | None, context: Context) -> bool:
 
 
 def _thumbnails(batch: Batch, *, mirrored: bool = False) -> torch.Tensor:
-    """(n, SIDE * SIDE + 1) float32: grey, centred, of norm 1, then a constant 1 for the bias."""
+    """(n, SIDE * SIDE + 1) float32: gray, centerd, of norm 1, then a constant 1 for the bias."""
     if isinstance(batch.images, torch.Tensor):
         small = F.adaptive_avg_pool2d(batch.images.float().mean(1, keepdim=True), SIDE)
     else:

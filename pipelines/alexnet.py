@@ -33,8 +33,8 @@ def build(
     batch_norm: bool = False,
     crops: bool = True,
     flip: bool | None = None,
-    colour: bool = True,
-    colour_scale: Literal["paper", "code"] = "paper",
+    color: bool = True,
+    color_scale: Literal["paper", "code"] = "paper",
     views: Literal[1, 10] = 10,
     epochs: Annotated[int, Ge(1)] | None = None,
     updates: Annotated[int, Ge(1)] | None = None,
@@ -51,18 +51,18 @@ def build(
     recipe        2012: the paper's training; short: fewer epochs; auto: 2012 from 128 pixels up, short below
     side          pixels a side that images are brought to, to train the small variant on large ones too; None: by their own size, and
                   256 where they are of several sizes
-    order         code: conv1, normalisation, pool, activation; after conv2 a second normalisation, within maps
+    order         code: conv1, normalization, pool, activation; after conv2 a second normalization, within maps
     columns       2: conv2, conv4 and conv5 in two groups, as on two GPUs; 1: ungrouped; half: the paper's one-GPU network
     depth         convolutional layers: 4 without conv4, 3 without conv3 and conv4, 6 with the extra one of the starred networks
-    lrn           local response normalisation after conv1 and conv2, within a column
+    lrn           local response normalization after conv1 and conv2, within a column
     lrn_alpha     paper: alpha times the sum over the window; code: times its mean
     pool          overlapping: windows of 3 at a stride of 2; plain: windows of 2
     dropout       probability with which a unit of the first two fully connected layers is dropped; 0 turns it off
-    batch_norm    batch normalisation before every activation (2015)
-    crops         random crops of 7/8 of the side in training and, with views=10, corner crops at test; off: the centre crop
+    batch_norm    batch normalization before every activation (2015)
+    crops         random crops of 7/8 of the side in training and, with views=10, corner crops at test; off: the center crop
     flip          random mirroring in training and, with views=10, mirrored crops at test; None: if tune says that they show the same
-    colour        noise along the principal components of the training pixels' colours
-    colour_scale  paper: 0.1 times the eigenvalues; code: 0.1 times their roots, and the noisy image divided by 1.1
+    color        noise along the principal components of the training pixels' colors
+    color_scale  paper: 0.1 times the eigenvalues; code: 0.1 times their roots, and the noisy image divided by 1.1
     views         crops averaged at test time
     epochs        passes over the training images; like all below but `updates`, by default the recipe's own
     updates       in place of epochs, steps of gradient descent, whatever the number of images: the weights that err least on tune after
@@ -73,7 +73,7 @@ def build(
     rate          learning rate of the schedule's start or peak
     weight_decay  share of a weight, times the learning rate, taken off a step
     precision     of products in training; None: bfloat16 on a GPU or CPU that has it in hardware, else float32
-    init_from     a finished run, such as one on a larger data set, to start from: layers of the same shape are taken over, the last one
+    init_from     a finished run, such as one on a larger dataset, to start from: layers of the same shape are taken over, the last one
                   only where the classes are the same
     parallel      how processes started by torchrun share the training; data: the images of a batch; model: two processes, a column
                   each, as in the paper; hybrid: images in the convolutions, units in the fully connected layers (2014). The network
@@ -84,7 +84,7 @@ def build(
     from pipelines.learned.classifier import NetworkPipeline, Sight
     from pipelines.learned.designs import AlexNetDesign
     from pipelines.learned.networks.alexnet import alexnet
-    from pipelines.learned.normalisation import LocalResponseNorm
+    from pipelines.learned.normalization import LocalResponseNorm
     from pipelines.learned.recipe import Changes
 
     alpha = {"paper": 1e-4, "code": 1e-4 / 5}[lrn_alpha]
@@ -100,10 +100,10 @@ def build(
                 epochs=epochs, updates=updates, optimizer=optimizer, schedule=schedule, rate=rate, weight_decay=weight_decay,
                 precision=precision,
             ),
-            later=("batch normalisation",) if batch_norm else (),
+            later=("batch normalization",) if batch_norm else (),
             small_side=side,
         ),
-        Sight(crops=crops, flip=flip, colour=colour, colour_scale=colour_scale, views=views),
+        Sight(crops=crops, flip=flip, color=color, color_scale=color_scale, views=views),
         init_from=init_from,
         parallel=parallel,
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """AlexNet in one tower, as its author rewrote it in 2014: fewer maps, no groups.
 
 Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014, and the layer files of cuda-convnet2, which order
-conv1, normalisation, pool and activation so, divide alpha by the window, and add colour noise by standard deviations. The network that
-torchvision calls AlexNet is this one without normalisation. Of the mean image each crop's own part is taken off, as in the paper of 2012;
+conv1, normalization, pool and activation so, divide alpha by the window, and add color noise by standard deviations. The network that
+torchvision calls AlexNet is this one without normalization. Of the mean image each crop's own part is taken off, as in the paper of 2012;
 those files take off the middle's. Images below 128 pixels get a narrower one, as in `alexnet`.
 """
 
@@ -26,7 +26,7 @@ def build(
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.5,
     crops: bool = True,
     flip: bool | None = None,
-    colour: bool = True,
+    color: bool = True,
     views: Literal[1, 10] = 10,
     epochs: Annotated[int, Ge(1)] | None = None,
 ) -> Pipeline:
@@ -39,7 +39,7 @@ def build(
     from pipelines.learned.classifier import NetworkPipeline, Sight
     from pipelines.learned.designs import AlexNetDesign
     from pipelines.learned.networks.alexnet import ONE_TOWER, ONE_TOWER_STARTS, ONE_TOWER_THIRD, alexnet, small
-    from pipelines.learned.normalisation import LocalResponseNorm
+    from pipelines.learned.normalization import LocalResponseNorm
     from pipelines.learned.recipe import RECIPE_ONE_TOWER, Changes
 
     norm = partial(LocalResponseNorm, alpha=1e-4 / 5) if lrn else None
@@ -54,5 +54,5 @@ def build(
             small=partial(small, maps=ONE_TOWER_THIRD),
             small_side=side,
         ),
-        Sight(crops=crops, flip=flip, colour=colour, colour_scale="code", views=views),
+        Sight(crops=crops, flip=flip, color=color, color_scale="code", views=views),
     )

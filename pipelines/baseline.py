@@ -1,9 +1,9 @@
-"""The system of 2011: SIFT and local colour statistics as Fisher vectors, a linear SVM on each, a weighted mean of their scores.
+"""The system of 2011: SIFT and local color statistics as Fisher vectors, a linear SVM on each, a weighted mean of their scores.
 
 Source: Sanchez & Perronnin, High-dimensional signature compression for large-scale image classification, CVPR 2011 (the 45.7 %
 top-1 and 25.7 % top-5 error of ILSVRC-2010 in Krizhevsky et al. 2012, Table 1); Perronnin, Sanchez & Mensink, ECCV 2010.
 
-Settings: patches of 24 pixels every 4 pixels at 5 scales, a factor of sqrt(2) apart, for SIFT, and of 24, 48 and 96 pixels for colour;
+Settings: patches of 24 pixels every 4 pixels at 5 scales, a factor of sqrt(2) apart, for SIFT, and of 24, 48 and 96 pixels for color;
 each descriptor reduced to 64 dimensions by PCA; the patch's position appended; a mixture of 64 Gaussians; signed root and unit
 length; an SVM with the squared hinge loss for each kind. C, the weights of the two kinds and whether to mirror are chosen on tune. Images
 with a longer side below `smallest` are enlarged to it, those higher than 480 pixels shrunk.
@@ -50,13 +50,13 @@ def build(
     from pipelines.handcrafted.bag import BagOfDescriptors, grids
     from pipelines.handcrafted.chain import Chain
     from pipelines.handcrafted.codings import Fisher
-    from pipelines.handcrafted.descriptors.colour import ColourStatistics
+    from pipelines.handcrafted.descriptors.color import ColorStatistics
     from pipelines.handcrafted.descriptors.sift import DenseSift
 
     sift = DenseSift(bins=(6,), step=4, scales=tuple(2 ** (-k / 2) for k in range(5)), smoothing=0.0, window=2.0)
-    colour = ColourStatistics(cells=(6, 12, 24), step=4)
+    color = ColorStatistics(cells=(6, 12, 24), step=4)
     channels = [
         BagOfDescriptors(kind, Fisher(components), dims=dims, xy=xy, grids=grids(pyramid), sides=(smallest, 480))
-        for kind in (sift, colour)
+        for kind in (sift, color)
     ]
     return Chain(*channels, weigh=weigh, c=c, flip=flip, views=views)

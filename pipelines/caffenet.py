@@ -1,7 +1,7 @@
-"""CaffeNet, Caffe's AlexNet: pooling before normalisation, crops of 227 pixels, no colour noise.
+"""CaffeNet, Caffe's AlexNet: pooling before normalization, crops of 227 pixels, no color noise.
 
 `models/bvlc_reference_caffenet` of Caffe (Jia et al., "Caffe: Convolutional architecture for fast feature embedding", 2014).
-Normalisation reaches across the two groups. Images below 128 pixels get a narrower network, as in `alexnet`. Two things are as in the paper
+Normalization reaches across the two groups. Images below 128 pixels get a narrower network, as in `alexnet`. Two things are as in the paper
 and not as in Caffe: dropout does not scale up what it keeps, so that in training fc7 and fc8 see half of the signal, and of an image that is
 no square the middle one is cut out, where Caffe's files were made by warping it.
 """
@@ -29,7 +29,7 @@ def build(
     views: Literal[1, 10] = 1,
     epochs: Annotated[int, Ge(1)] | None = None,
 ) -> Pipeline:
-    """As in `alexnet`; its published figures are of the centre crop.
+    """As in `alexnet`; its published figures are of the center crop.
 
     recipe  caffe: 90 epochs in batches of 256, the rate / 10 every 100,000 of 450,000 updates; short: fewer epochs;
             auto: caffe from 128 pixels up, short below
@@ -39,7 +39,7 @@ def build(
     from pipelines.learned.classifier import NetworkPipeline, Sight
     from pipelines.learned.designs import AlexNetDesign
     from pipelines.learned.networks.alexnet import CAFFE_STARTS, alexnet
-    from pipelines.learned.normalisation import LocalResponseNorm
+    from pipelines.learned.normalization import LocalResponseNorm
     from pipelines.learned.recipe import RECIPE_CAFFE, Changes
 
     norm = partial(LocalResponseNorm, k=1.0, alpha=1e-4 / 5) if lrn else None
@@ -53,5 +53,5 @@ def build(
             full_crop=227,
             small_side=side,
         ),
-        Sight(crops=crops, flip=flip, colour=False, views=views),
+        Sight(crops=crops, flip=flip, color=False, views=views),
     )

@@ -31,9 +31,9 @@ def build(
 ) -> Pipeline:
     """The network of 80 seconds by default.
 
-    layers        80sec: 3 convolutions and 2 fully connected layers; 19pct: 3 and 1; 18pct: that with normalisation within maps;
+    layers        80sec: 3 convolutions and 2 fully connected layers; 19pct: 3 and 1; 18pct: that with normalization within maps;
                   13pct: 2 convolutions and 2 layers of unshared weights, on crops of 24 pixels and their mirror images;
-                  11pct: that with normalisation across maps and wider
+                  11pct: that with normalization across maps and wider
     views         of 13pct and 11pct at test time; the others see the whole image once
     epochs        passes over the training images; like all below, by default the file's own: 10, 140, 140, 520, 520
     rate          learning rate until the first drop; biases have twice that
@@ -49,5 +49,5 @@ def build(
         CudaConvnetDesign(
             layers, activation, Changes(epochs=epochs, rate=rate, weight_decay=weight_decay, init=init, precision=precision)
         ),
-        Sight(crops=cropped, flip=None if cropped else False, colour=False, views=views),
+        Sight(crops=cropped, flip=None if cropped else False, color=False, views=views),
     )

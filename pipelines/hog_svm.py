@@ -58,4 +58,4 @@ def build(
             raise UserError(f"hog-svm: size must be at least cell * block = {side * block} pixels, got {working_size}")
         return Hog(side, orientations, block, directions)
 
-    return Chain(WholeImage(describe, size, (32, 128)), learner=ExactSVM(standardise=True), c=c, flip=flip, views=views)
+    return Chain(WholeImage(describe, size, (32, 128)), learner=ExactSVM(standardize=True), c=c, flip=flip, views=views)

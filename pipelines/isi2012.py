@@ -54,14 +54,14 @@ def build(
     from pipelines.handcrafted.codings import Fisher
     from pipelines.handcrafted.descriptors.gist import LocalGist
     from pipelines.handcrafted.descriptors.lbp import LocalPatterns
-    from pipelines.handcrafted.descriptors.sift import ColourSift, DenseSift
+    from pipelines.handcrafted.descriptors.sift import ColorSift, DenseSift
 
     scales = tuple(2 ** (-k / 2) for k in range(5))
     kinds = (
         DenseSift(bins=(6,), step=step, scales=scales, smoothing=0.0, window=2.0),
         LocalPatterns(cells=(4, 6, 10), step=step),
         LocalGist(cells=(8,), step=step),
-        ColourSift(bins=(6,), step=step, scales=scales, smoothing=0.0, window=2.0),
+        ColorSift(bins=(6,), step=step, scales=scales, smoothing=0.0, window=2.0),
     )
     bags = [BagOfDescriptors(kind, Fisher(components), dims=dims, grids=grids(pyramid), sides=(smallest, 480)) for kind in kinds]
     learner = AveragedPassiveAggressive(one_vs_rest=one_vs_rest, epochs=epochs)

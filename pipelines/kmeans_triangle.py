@@ -3,9 +3,9 @@
 Source: Coates, Lee & Ng, An Analysis of Single-Layer Networks in Unsupervised Feature Learning, AISTATS 2011, "k-means (triangle)".
 
 Settings: images at a square working size, by default their own longer side within 32 and 64 pixels; patches of 6 x 6 pixels, one
-at each pixel, brought to mean 0 and variance 1 (with 10 squared grey levels added to the variance) and whitened (ZCA, 0.1 added);
-k centroids learnt from 400,000 patches; the triangle response max(0, mean distance - distance) to each, averaged over the four
-quadrants; each feature standardised; an SVM with the squared hinge loss, its C chosen on tune. No mirrored images: the
+at each pixel, brought to mean 0 and variance 1 (with 10 squared gray levels added to the variance) and whitened (ZCA, 0.1 added);
+k centroids learned from 400,000 patches; the triangle response max(0, mean distance - distance) to each, averaged over the four
+quadrants; each feature standardized; an SVM with the squared hinge loss, its C chosen on tune. No mirrored images: the
 published figures have none.
 
 Cost: 4 k features (16 k bytes) an image, held in memory for all training images: 1.3 GB for 50,000 images and k = 1600. Describing an
@@ -53,5 +53,5 @@ def build(
     # The authors' C of 100, for the mean loss of 50,000 rows of mean squared length 4 k, is 12.8 here at k = 1600.
     grid = CGrid((3.0, 10.0, 30.0, 100.0, 300.0), 10.0)
     return Chain(
-        SingleLayer(k, patch, stride, size), learner=ExactSVM(standardise=True, own_grid=grid), c=c, flip=flip, views=views
+        SingleLayer(k, patch, stride, size), learner=ExactSVM(standardize=True, own_grid=grid), c=c, flip=flip, views=views
     )

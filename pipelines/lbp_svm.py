@@ -1,7 +1,7 @@
 """Histograms of local binary patterns in the cells of the whole image and a one-vs-rest linear SVM.
 
 Source: Ahonen, Hadid & Pietikainen, Face Description with Local Binary Patterns, PAMI 2006; the patterns are the uniform ones of
-Ojala, Pietikainen & Maenpaa, PAMI 2002, of 8 neighbours at a distance of 1.
+Ojala, Pietikainen & Maenpaa, PAMI 2002, of 8 neighbors at a distance of 1.
 
 Settings: an image is resized to a square working size, by default its own longer side within 32 and 128 pixels, and covered by
 8 x 8 cells with 59 patterns each: 3,776 values, the square roots of the patterns' shares of a cell's pixels, so that their products
@@ -53,4 +53,4 @@ def build(
             raise UserError(f"lbp-svm: size must be at least cell = {side} pixels, got {working_size}")
         return LbpCells(side, directed)
 
-    return Chain(WholeImage(describe, size, (32, 128)), learner=ExactSVM(standardise=True), c=c, flip=flip, views=views)
+    return Chain(WholeImage(describe, size, (32, 128)), learner=ExactSVM(standardize=True), c=c, flip=flip, views=views)

@@ -1,6 +1,6 @@
 """Raw pixels and a one-vs-rest linear SVM: the floor under every other pipeline.
 
-Method: each pixel's three values, standardised, before a linear SVM with the squared hinge loss; no other feature. Linear
+Method: each pixel's three values, standardized, before a linear SVM with the squared hinge loss; no other feature. Linear
 classifiers of CIFAR-10's pixels are mostly published at 59 to 71 percent error.
 
 Settings: images are resized to a square working size, by default their own longer side within 8 and 32 pixels: at 32 a row
@@ -38,4 +38,4 @@ def build(
     from pipelines.handcrafted.classifiers.learners import ExactSVM
     from pipelines.handcrafted.descriptors.pixels import Pixels
 
-    return Chain(WholeImage(lambda working_size: Pixels(), size, (8, 32)), learner=ExactSVM(standardise=True), c=c, flip=flip)
+    return Chain(WholeImage(lambda working_size: Pixels(), size, (8, 32)), learner=ExactSVM(standardize=True), c=c, flip=flip)

@@ -3,9 +3,9 @@
 Source: Lazebnik, Schmid & Ponce, Beyond bags of features, CVPR 2006; Vedaldi & Zisserman, Efficient additive kernels via explicit
 feature maps, PAMI 2012; settings of VLFeat 0.9.21, apps/phow_caltech101.m with tinyProblem = false.
 
-Settings: images higher than 480 pixels are shrunk to that; SIFT with bins of 4, 6, 8 and 10 pixels every 3 pixels; 600 words learnt
+Settings: images higher than 480 pixels are shrunk to that; SIFT with bins of 4, 6, 8 and 10 pixels every 3 pixels; 600 words learned
 from 100,000 descriptors; grids of 2 x 2 and 4 x 4; the homogeneous kernel map of order 1 and gamma 0.5; SVM with the squared hinge
-loss (VLFeat: the plain one), C = 10. The words are learnt from more images than the 30 of VLFeat, but from as many descriptors.
+loss (VLFeat: the plain one), C = 10. The words are learned from more images than the 30 of VLFeat, but from as many descriptors.
 
 Cost: 36,000 features (144 kB) an image, held in memory for all training images; solving for n of them takes up to 36 n^2 bytes more.
 

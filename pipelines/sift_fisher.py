@@ -4,7 +4,7 @@ Source: Perronnin, Sanchez & Mensink, Improving the Fisher kernel for large-scal
 VLFeat 0.9.21, apps/recognition (experiments.m, "fv").
 
 Settings: images higher than 480 pixels are shrunk to that; SIFT with bins of 8 pixels every 4 pixels at 7 scales from 1 to 1/8; PCA
-to 80 dimensions; a mixture of 256 Gaussians learnt from 256,000 descriptors of at most 5,000 training images, from a start at some of
+to 80 dimensions; a mixture of 256 Gaussians learned from 256,000 descriptors of at most 5,000 training images, from a start at some of
 these, as vl_gmm's; signed root, then unit length of each Gaussian's terms (not VLFeat's: `intra`), of each region's vector and of the
 whole; SVM with the squared hinge loss (VLFeat: the plain one), C = 10.
 

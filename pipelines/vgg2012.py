@@ -1,7 +1,7 @@
-"""OXFORD_VGG's system of 2012: SIFT and colour Fisher vectors with positions, product-quantised, and streamed one-vs-rest SVMs.
+"""OXFORD_VGG's system of 2012: SIFT and color Fisher vectors with positions, product-quantized, and streamed one-vs-rest SVMs.
 
-Source: the abstract of OXFORD_VGG's entry to ILSVRC-2012 (27.3 % top-5 error of the baseline): dense SIFT and colour statistics, patch
-coordinates appended, Fisher vectors of 1024 Gaussians, no pyramid, product quantisation (8 values a byte: Sanchez & Perronnin, CVPR
+Source: the abstract of OXFORD_VGG's entry to ILSVRC-2012 (27.3 % top-5 error of the baseline): dense SIFT and color statistics, patch
+coordinates appended, Fisher vectors of 1024 Gaussians, no pyramid, product quantization (8 values a byte: Sanchez & Perronnin, CVPR
 2011), linear SVMs by a stochastic solver.
 
 Settings: patches as in `baseline`; both kinds' vectors side by side before one SVM; features are kept as bytes in the stage cache and
@@ -32,7 +32,7 @@ def build(
     step: Annotated[int, Ge(1)] = 4,
     smallest: Annotated[int, Ge(8)] = 64,
     solver: Literal["streamed", "exact"] = "streamed",
-    quantise: bool = True,
+    quantize: bool = True,
     loss: Literal["squared_hinge", "hinge"] = "squared_hinge",
     positive: Annotated[float, Gt(0)] | None = 1.0,
     c: Annotated[float, Gt(0)] | None = None,
@@ -46,7 +46,7 @@ def build(
     step        pixels between patches
     smallest    longer side in pixels to which smaller images are enlarged
     solver      exact: all features in memory, the SVM solved to a duality gap of 0.1 %
-    quantise    features are kept as one byte for 8 values, else as they are
+    quantize    features are kept as one byte for 8 values, else as they are
     loss        of the SVM
     positive    how often an image counts for its own class; None: chosen on tune
     c           of the SVM, for rows of length 1; None: chosen on tune, 10 without tune
@@ -58,11 +58,11 @@ def build(
     from pipelines.handcrafted.channel import Joined
     from pipelines.handcrafted.classifiers.learners import ExactSVM, StreamedSVM
     from pipelines.handcrafted.codings import Fisher
-    from pipelines.handcrafted.descriptors.colour import ColourStatistics
+    from pipelines.handcrafted.descriptors.color import ColorStatistics
     from pipelines.handcrafted.descriptors.sift import DenseSift
 
     sift = DenseSift(bins=(6,), step=step, scales=tuple(2 ** (-k / 2) for k in range(5)), smoothing=0.0, window=2.0)
-    colour = ColourStatistics(cells=(6, 12, 24), step=step)
-    bags = [BagOfDescriptors(kind, Fisher(components), dims=dims, xy=True, sides=(smallest, 480)) for kind in (sift, colour)]
-    learner = ExactSVM(loss=loss, quantise=quantise) if solver == "exact" else StreamedSVM(loss=loss, quantise=quantise)
+    color = ColorStatistics(cells=(6, 12, 24), step=step)
+    bags = [BagOfDescriptors(kind, Fisher(components), dims=dims, xy=True, sides=(smallest, 480)) for kind in (sift, color)]
+    learner = ExactSVM(loss=loss, quantize=quantize) if solver == "exact" else StreamedSVM(loss=loss, quantize=quantize)
     return Chain(Joined(bags), learner=learner, positive=positive, c=c, flip=flip, views=views)

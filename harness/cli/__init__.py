@@ -9,17 +9,17 @@ import click
 
 # Help lines stand here so that `--help` imports no command.
 COMMANDS = {
-    "run": "Fit and score a pipeline on a data set; log it.",
+    "run": "Fit and score a pipeline on a dataset; log it.",
     "compare": "The before/after table of two or more pipelines.",
     "report": "The same as a page: where they differ, in pictures.",
     "ensemble": "Average finished runs into one, offline.",
     "rescore": "Score a finished run again at one view.",
-    "list": "Pipelines and data sets there are.",
+    "list": "Pipelines and datasets there are.",
     "show": "A pipeline's parameters, and a network's layers.",
     "check": "Test that a pipeline keeps the contract.",
     "runs": "Runs on record: list them, remove them.",
-    "prepare": "Make a data set of ILSVRC, parquet, shards or folders.",
-    "data": "Prepared data sets: list, info, verify, audit, rm.",
+    "prepare": "Make a dataset of ILSVRC, parquet, shards or folders.",
+    "data": "Prepared datasets: list, info, verify, audit, rm.",
     "plan": "Hours, disk and memory that a run will take.",
     "predict": "Top-5 classes of your own images, by a finished run.",
     "sync": "Send to MLflow the runs that it lacks.",

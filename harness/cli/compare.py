@@ -12,7 +12,7 @@ from harness.cli import options
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="A B [C]...", shell_complete=options.complete_pipeline_or_run)
-@click.option("--published", is_flag=True, help="Below the table: what others have published on that data set, and how it differs.")
+@click.option("--published", is_flag=True, help="Below the table: what others have published on that dataset, and how it differs.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @options.of_finished_runs
 def command(

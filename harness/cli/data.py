@@ -1,4 +1,4 @@
-"""`harness data`: prepared data sets; list, look into, verify, audit and remove them."""
+"""`harness data`: prepared datasets; list, look into, verify, audit and remove them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """Prepared data sets: list them, check them, look into them, remove them."""
+    """Prepared datasets: list them, check them, look into them, remove them."""
 
 
 @command.command(name="list")
@@ -35,7 +35,7 @@ def list_(data_root: Path | None, as_json: bool) -> None:
         ]
         for s in stores
     ]  # fmt: skip
-    heads = ["data set", "images", "classes", "pixels", "codec", "MB", "layout"]
+    heads = ["dataset", "images", "classes", "pixels", "codec", "MB", "layout"]
     click.echo(text_table(heads, rows, left=2) if rows else _nothing(data_root))
     for folder in unfinished(default_data_root(data_root)):
         click.echo(
@@ -80,7 +80,7 @@ def info(name: str, data_root: Path | None, as_json: bool) -> None:
 @click.argument("names", nargs=-1, shell_complete=options.complete_prepared)
 @options.data_root
 def verify(names: tuple[str, ...], data_root: Path | None) -> None:
-    """Read every file of the named data sets (default: all) and compare checksums and digests."""
+    """Read every file of the named datasets (default: all) and compare checksums and digests."""
     damaged = False
     names = names or tuple(_names(data_root))
     if not names:
@@ -128,7 +128,7 @@ def audit(dataset: str, out: Path, data_root: Path | None, as_json: bool) -> Non
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @options.data_root
 def rm(names: tuple[str, ...], yes: bool, data_root: Path | None) -> None:
-    """Remove prepared data sets, and what `list` calls unfinished; the sources stay."""
+    """Remove prepared datasets, and what `list` calls unfinished; the sources stay."""
     import shutil
 
     from harness.data.root import data_root as default_data_root
@@ -142,7 +142,7 @@ def rm(names: tuple[str, ...], yes: bool, data_root: Path | None) -> None:
     for folder in begun:
         _remove_unfinished(folder)
     for store in stores:
-        (store.folder / "store.json").unlink()  # first: half removed, it is no data set any more
+        (store.folder / "store.json").unlink()  # first: half removed, it is no dataset any more
         shutil.rmtree(store.folder)
         click.echo(f"removed {store.folder}")
 

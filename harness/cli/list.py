@@ -12,7 +12,7 @@ from harness.cli import options
 @options.plugins
 @options.as_json
 def command(check: bool, plugins: tuple[str, ...], as_json: bool) -> None:
-    """Pipelines and data sets: name, family, origin and what it is. Reads their files without importing them."""
+    """Pipelines and datasets: name, family, origin and what it is. Reads their files without importing them."""
     from harness.registry import Entry, Registry
     from harness.report.text import text_table
 
@@ -26,7 +26,7 @@ def command(check: bool, plugins: tuple[str, ...], as_json: bool) -> None:
 
     click.echo(text_table(["pipeline", "family", "origin", ""], [[e.name, e.family, e.origin, last(e)] for e in pipelines], left=4))
     click.echo("")
-    click.echo(text_table(["data set", "origin", ""], [[e.name, e.origin, last(e)] for e in datasets], left=3))
+    click.echo(text_table(["dataset", "origin", ""], [[e.name, e.origin, last(e)] for e in datasets], left=3))
     if as_json:
         options.print_json(
             [

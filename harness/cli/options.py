@@ -23,7 +23,7 @@ plugins = click.option(
     multiple=True,
     metavar="FILE_OR_MODULE",
     envvar="HARNESS_PLUGINS",
-    help="A pipeline or data set of yours; may be repeated. Default: $HARNESS_PLUGINS, several as in $PATH.",
+    help="A pipeline or dataset of yours; may be repeated. Default: $HARNESS_PLUGINS, several as in $PATH.",
 )
 config = click.option("--config", type=click.Path(path_type=Path), help="Settings file; default: the nearest mlflow.yaml upward.")
 data_root = click.option("--data-root", type=click.Path(path_type=Path), help="Folder of downloads, stores and caches.")
@@ -80,7 +80,7 @@ dataset = click.option(
 
 run_missing = click.option("--run-missing", is_flag=True, help="First make the runs that there are not yet.")
 allow_different_train = click.option(
-    "--allow-different-train", is_flag=True, help="Take runs that learnt from different images; the table says so."
+    "--allow-different-train", is_flag=True, help="Take runs that learned from different images; the table says so."
 )
 
 

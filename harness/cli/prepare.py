@@ -1,4 +1,4 @@
-"""`harness prepare`: decode a source once, into a data set that `--dataset NAME` takes."""
+"""`harness prepare`: decode a source once, into a dataset that `--dataset NAME` takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.cli import options
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--name", help="How to call the data set.  [default: the source's name]")
+@click.option("--name", help="How to call the dataset.  [default: the source's name]")
 @click.option(
     "--size", type=click.IntRange(8), default=256, show_default=True, help="Pixels of the shorter side; smaller images stay."
 )
@@ -22,7 +22,7 @@ from harness.cli import options
 def command(
     source: Path, name: str | None, size: int, workers: int | None, plan: bool, data_root: Path | None, as_json: bool
 ) -> None:
-    """Make a data set of SOURCE: ILSVRC-2012 or 2010 as downloaded, Kaggle's layout, imagenet-1k parquet, tar shards, Tiny-ImageNet-200,
+    """Make a dataset of SOURCE: ILSVRC-2012 or 2010 as downloaded, Kaggle's layout, imagenet-1k parquet, tar shards, Tiny-ImageNet-200,
     or class folders; a folder or an archive. What a killed preparation has done is kept.
     """
     from harness.data.cores import cores
@@ -61,7 +61,7 @@ def command(
 
 
 def _checked(source: Path, name: str) -> str:
-    """Raises UserError for a name that `--dataset` would read as something else, and for a source that is a data set already."""
+    """Raises UserError for a name that `--dataset` would read as something else, and for a source that is a dataset already."""
     from harness.errors import UserError
     from harness.registry import Registry
 
@@ -69,7 +69,7 @@ def _checked(source: Path, name: str) -> str:
         raise UserError(f"{source} needs no preparing: give it to --dataset (harness run --dataset {source})")
     if name in Registry().entries["dataset"] or not name or name.startswith(("-", ".")) or not set(name).isdisjoint('/,="~ '):
         raise UserError(
-            f"a prepared data set cannot be called {name!r}: choose with --name one that is no built-in data set "
+            f"a prepared dataset cannot be called {name!r}: choose with --name one that is no built-in dataset "
             f'({", ".join(Registry().names("dataset"))}) and has no blank and none of / , = " ~ in it'
         )
     return name

@@ -20,16 +20,16 @@ from harness.cli import options
     help="Its ending says what is written: .html the page; .md, .csv or .tex its tables.",
 )
 @click.option(
-    "--neighbours", type=click.IntRange(0), metavar="N", help="Training images to look for neighbours in; 0: none. [default: 5000]"
+    "--neighbors", type=click.IntRange(0), metavar="N", help="Training images to look for neighbors in; 0: none. [default: 5000]"
 )
-@click.option("--no-pictures", is_flag=True, help="Leave out the test images, which need the data set.")
-@click.option("--device", default="auto", show_default=True, help="Of the neighbours: auto, cpu, cuda, cuda:1.")
+@click.option("--no-pictures", is_flag=True, help="Leave out the test images, which need the dataset.")
+@click.option("--device", default="auto", show_default=True, help="Of the neighbors: auto, cpu, cuda, cuda:1.")
 @options.of_finished_runs
 def command(
     runs: tuple[str, ...],
     dataset: str | None,
     output: Path,
-    neighbours: int | None,
+    neighbors: int | None,
     no_pictures: bool,
     device: str,
     run_missing: bool,
@@ -60,7 +60,7 @@ def command(
         groups,
         allow_different_train=allow_different_train,
         pictures=not no_pictures,
-        searched=neighbours,
+        searched=neighbors,
         device=device,
         data_root=data_root,
         plugins=plugins,

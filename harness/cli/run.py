@@ -30,7 +30,7 @@ T = TypeVar("T")
     help="N runs, with the seeds 0 to N - 1; compare takes them together; --json: a line a run.",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), metavar="N", help="At most N labelled images, class-balanced; the test split stays."
+    "--limit", type=click.IntRange(1), metavar="N", help="At most N labeled images, class-balanced; the test split stays."
 )
 @click.option("--limit-test", type=click.IntRange(1), metavar="N", help="At most N test images; the run is marked as limited.")
 @click.option("--tune", type=click.IntRange(0), metavar="N", help="Images a class held out for tuning; 0: none. [default: 10 %]")
@@ -69,7 +69,7 @@ def command(
     data_root: Path | None,
     as_json: bool,
 ) -> None:
-    """Fit a pipeline on the train part of a data set, score the test part, keep the record and log it to MLflow."""
+    """Fit a pipeline on the train part of a dataset, score the test part, keep the record and log it to MLflow."""
     from harness.errors import UserError
     from harness.record import Runs, new_run_id
     from harness.report.run_text import seeds_line

@@ -16,7 +16,7 @@ from harness.cli import options
 @options.as_json
 @click.pass_context
 def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
-    """All runs: id, pipeline, data set, seed, status, top-1 error, age. A run whose process was killed is shown as dead."""
+    """All runs: id, pipeline, dataset, seed, status, top-1 error, age. A run whose process was killed is shown as dead."""
     ctx.obj = config
     if ctx.invoked_subcommand:
         return
@@ -48,7 +48,7 @@ def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
             ]
             for r in rows
         ]
-        click.echo(text_table(["run", "pipeline", "data set", "seed", "status", "top-1 error", "age"], lines, left=5))
+        click.echo(text_table(["run", "pipeline", "dataset", "seed", "status", "top-1 error", "age"], lines, left=5))
     if as_json:
         options.print_json(rows)
 

@@ -1,4 +1,4 @@
-"""A comparison beside what others have published on the same data set: deltas where they can be taken, every difference of protocol named."""
+"""A comparison beside what others have published on the same dataset: deltas where they can be taken, every difference of protocol named."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class BeforeAfter:
     """Two published figures, what is between them, and how their protocols differ. `points` and `fewer`, in percent, are of errors."""
 
     pair: Pair
-    title: str  # of the one data set of both
+    title: str  # of the one dataset of both
     before: Figure
     after: Figure
     points: float
@@ -44,7 +44,7 @@ class BeforeAfter:
 
 @dataclass(frozen=True)
 class PublishedComparison:
-    """`name` is None where nothing is published on the comparison's data set; then `lines` is empty."""
+    """`name` is None where nothing is published on the comparison's dataset; then `lines` is empty."""
 
     name: str | None
     facts: PublishedSet | None
@@ -57,9 +57,9 @@ class PublishedComparison:
 
 
 def beside_published(comparison: Comparison, figures: Published | None = None) -> PublishedComparison:
-    """The figures on the comparison's data set, the yardsticks of its rows first, and the before and after of 2012.
+    """The figures on the comparison's dataset, the yardsticks of its rows first, and the before and after of 2012.
 
-    The data set is known by its name or by how its title begins, so that `cifar10-jpeg (folder)` is held against CIFAR-10.
+    The dataset is known by its name or by how its title begins, so that `cifar10-jpeg (folder)` is held against CIFAR-10.
     """
     figures = figures or published()
     source = _source(comparison.dataset)
@@ -89,7 +89,7 @@ def beside_published(comparison: Comparison, figures: Published | None = None) -
 
 
 def _source(dataset: str) -> str:
-    """The name that the data set goes by, of a subset that of the whole."""
+    """The name that the dataset goes by, of a subset that of the whole."""
     try:
         name, values = parse_spec(dataset)
     except UserError:  # a path, which may hold a comma
@@ -104,7 +104,7 @@ def _published_name(ours: Iterable[str], datasets: Iterable[str]) -> str | None:
 
 
 def _split(facts: PublishedSet | None, n_test: int) -> Split:
-    """Which official split our test split is, by its size; `test` where the data set has no official one."""
+    """Which official split our test split is, by its size; `test` where the dataset has no official one."""
     if facts is None or (facts.val is None and facts.test is None) or n_test == facts.test:
         return "test"
     return "val" if n_test == facts.val else "own"
@@ -125,7 +125,7 @@ def _beside(figure: Figure, row: Row | None, comparison: Comparison, split: Spli
             f"{names[split]}, theirs {'a split of their own' if figure.split == 'own' else names[figure.split]}: no delta"
         )
     fitted = row or comparison.rows[0]
-    per_class = round(fitted.n_labelled / fitted.classes)
+    per_class = round(fitted.n_labeled / fitted.classes)
     other_size = figure.train_per_class not in (None, per_class)
     if other_size:
         differences.append(f"{per_class} training images a class, theirs {figure.train_per_class}: no delta")
@@ -133,8 +133,8 @@ def _beside(figure: Figure, row: Row | None, comparison: Comparison, split: Spli
         differences.append(f"{comparison.n_test:,} test images, theirs {figure.n:,}")
     if row is None:
         return Beside(figure, None, {}, tuple(differences))
-    if row.n_fit != (train or row.n_labelled):
-        differences.append(f"fitted on {row.n_fit:,} of {train or row.n_labelled:,} labelled images")
+    if row.n_fit != (train or row.n_labeled):
+        differences.append(f"fitted on {row.n_fit:,} of {train or row.n_labeled:,} labeled images")
     ours, theirs = _row_protocol(row), _figure_protocol(figure)
     differences += [f"{what} {ours[what]}, theirs {theirs[what]}" for what in ours if ours[what] != theirs[what]]
     deltas = _deltas(figure, row) if split == figure.split and not other_size else {}
@@ -165,7 +165,7 @@ def _figure_protocol(figure: Figure) -> dict[str, str]:
 
 def _row_protocol(row: Row) -> dict[str, str]:
     start = parse_spec(row.pipeline)[1].get("init_from", "none")
-    return _words(row.views, row.models, row.augmentation, "" if start == "none" else f"what run {start} learnt from")
+    return _words(row.views, row.models, row.augmentation, "" if start == "none" else f"what run {start} learned from")
 
 
 def _words(views: int | None, models: int | None, augmentation: Iterable[str] | None, extra_data: str) -> dict[str, str]:

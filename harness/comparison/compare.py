@@ -66,7 +66,7 @@ class Row:
     source_hashes: tuple[str, ...]
     finished: tuple[str, ...]
     n_fit: int
-    n_labelled: int  # train and tune together
+    n_labeled: int  # train and tune together
     classes: int
     augmentation: tuple[str, ...] | None  # of the training images; None, here and in views: the record does not tell
     views: int | None
@@ -151,9 +151,9 @@ def compare(
 
     runs       each a run id, a Result, or a spec string: then its latest finished, unlimited run on `dataset`, with those of other seeds
                that are of the same source, images and tune split
-    dataset    a data set spec or path; None: HARNESS_DATASET, else digits
-    data_root  where prepared data sets are looked for by name
-    Raises UserError when there is no such run, or when test splits (or, unless allowed, what was learnt from) differ.
+    dataset    a dataset spec or path; None: HARNESS_DATASET, else digits
+    data_root  where prepared datasets are looked for by name
+    Raises UserError when there is no such run, or when test splits (or, unless allowed, what was learned from) differ.
     """
     groups = find_groups(*runs, dataset=dataset, config=config, data_root=data_root, plugins=plugins)
     return compare_records(groups, allow_different_train=allow_different_train)
@@ -187,7 +187,7 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
         [rows[0], *(_against(row, wrong, rows[0], wrongs[0], labels) for row, wrong in zip(rows[1:], wrongs[1:], strict=True))]
     )
     if len({row.n_fit for row in rows}) > 1:
-        caveats.append("labelled images fitted on: " + ", ".join(f"{row.label} {row.n_fit:,}" for row in rows))
+        caveats.append("labeled images fitted on: " + ", ".join(f"{row.label} {row.n_fit:,}" for row in rows))
     if len({(row.views, row.models) for row in rows}) > 1:
         averaged = ", ".join(f"{row.label} {averages(row.views, row.models)}" for row in rows)
         caveats.append(
@@ -196,10 +196,10 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
     single, missing = at_one_view(groups)
     caveats += [f"at one view and one model each: {why}" for why in missing]
     if reference.limit is not None:
-        labelled = reference.n_train + reference.n_tune
-        caveats.append(f"limited to {labelled:,} labelled images: not all of the data set's training images")
+        labeled = reference.n_train + reference.n_tune
+        caveats.append(f"limited to {labeled:,} labeled images: not all of the dataset's training images")
     if reference.limit_test is not None:
-        caveats.append(f"limited to {reference.n_test} test images: not the data set's own test split")
+        caveats.append(f"limited to {reference.n_test} test images: not the dataset's own test split")
     if any(len(row.seeds) > 1 for row in rows):
         caveats.append("several seeds: means, deltas of means; p is of the exact sign-flip test, which for one seed is McNemar's")
     machines = {_machine(record.result) for group in groups for record in group}
@@ -223,23 +223,23 @@ def averages(views: int | None, models: int | None) -> str:
 
 
 def same_images(records: Sequence[Record], *, allow_different_train: bool) -> list[str]:
-    """How what they learnt from differs. Raises UserError when it does and may not, and where test splits or numbers of classes differ."""
+    """How what they learned from differs. Raises UserError when it does and may not, and where test splits or numbers of classes differ."""
     reference = records[0].result
     caveats = []
     for result in (record.result for record in records):
         if result.test_digest != reference.test_digest:
             raise UserError(
                 f"{result.run_id} and {reference.run_id} were scored on different test splits ({result.title}: {result.test_digest}, "
-                f"{reference.title}: {reference.test_digest}); take runs of one data set with the same limits"
+                f"{reference.title}: {reference.test_digest}); take runs of one dataset with the same limits"
             )
         if result.classes != reference.classes:  # one may have no test image, and so leave the test digest as it was
             raise UserError(
                 f"{result.run_id} tells {result.classes} classes apart and {reference.run_id} {reference.classes} (of {result.title}); "
-                f"take runs of one state of the data set"
+                f"take runs of one state of the dataset"
             )
         if result.train_digest != reference.train_digest:
             difference = (
-                f"{result.run_id} learnt from other images than {reference.run_id} (train + tune: {result.n_train + result.n_tune} against "
+                f"{result.run_id} learned from other images than {reference.run_id} (train + tune: {result.n_train + result.n_tune} against "
                 f"{reference.n_train + reference.n_tune}, digests {result.train_digest[:8]} and {reference.train_digest[:8]})"
             )
             if not allow_different_train:
@@ -276,7 +276,7 @@ def find_records(
 
 
 def _only_seed_differs(one: Result, other: Result) -> bool:
-    """Of two whole runs of one pipeline on one data set, which may have changed in between."""
+    """Of two whole runs of one pipeline on one dataset, which may have changed in between."""
     same = ("source_hash", "tune", "train_digest", "test_digest")
     return all(getattr(one, name) == getattr(other, name) for name in same)
 
@@ -335,7 +335,7 @@ def _row(records: Sequence[Record], wrong: dict[int, np.ndarray]) -> Row:
         source_hashes=tuple(r.source_hash for r in results),
         finished=tuple(r.finished for r in results),
         n_fit=last.n_fit,
-        n_labelled=last.n_train + last.n_tune,
+        n_labeled=last.n_train + last.n_tune,
         classes=last.classes,
         **vars(protocol(records[-1])),
         test_looks=max(r.test_looks for r in results),

@@ -48,7 +48,7 @@ def _one_view_spec(pipeline: str) -> str:
 
 
 def _plain_runs(group: Sequence[Record]) -> list[Record]:
-    """The latest of each seed that learnt from the same images and was scored on the same."""
+    """The latest of each seed that learned from the same images and was scored on the same."""
     singles = [_single(record) for record in group]
     if not singles[0].folder.is_dir():
         return []

@@ -16,7 +16,7 @@ T = TypeVar("T")
 class Protocol:
     """None where the record does not tell.
 
-    augmentation  of the training images: crops, mirroring (or mirroring by tune), colour
+    augmentation  of the training images: crops, mirroring (or mirroring by tune), color
     views         of a test image whose scores a model averages
     models        whose scores are averaged
     """
@@ -48,12 +48,12 @@ def protocol(record: Record) -> Protocol:
 
 def _augmentation(values: Mapping[str, str], notes: Iterable[str]) -> tuple[str, ...] | None:
     """By the parameters that built-in pipelines call so; None for a pipeline that has none of them."""
-    if not {"crops", "flip", "colour"} & set(values):
+    if not {"crops", "flip", "color"} & set(values):
         return None
     forbidden = any(note.startswith("no mirroring") for note in notes)
     mirroring = {"true": "mirroring", "none": "" if forbidden else "mirroring by tune"}.get(values.get("flip", ""), "")
-    crops, colour = ("crops" if values.get("crops") == "true" else ""), ("colour" if values.get("colour") == "true" else "")
-    return tuple(word for word in (crops, mirroring, colour) if word)
+    crops, color = ("crops" if values.get("crops") == "true" else ""), ("color" if values.get("color") == "true" else "")
+    return tuple(word for word in (crops, mirroring, color) if word)
 
 
 def _common(values: Iterable[T | None]) -> T | None:

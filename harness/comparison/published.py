@@ -1,6 +1,6 @@
 """What others have published, with the protocol behind each figure: `benchmarks/published.toml`, read and checked.
 
-A difference of two figures is had from `gap` alone, which refuses figures of two data sets or of validation and test.
+A difference of two figures is had from `gap` alone, which refuses figures of two datasets or of validation and test.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _STRICT = {"extra": "forbid"}  # read by pydantic: an unknown key is an error
 
 @dataclass(frozen=True)
 class PublishedSet:
-    """A data set as tables call it, and its official numbers of images, where it has such splits."""
+    """A dataset as tables call it, and its official numbers of images, where it has such splits."""
 
     title: str
     train: Count | None = None
@@ -68,7 +68,7 @@ class Figure:
     n: Count | None = None
     views: Count | None = None
     models: Count | None = None
-    augmentation: tuple[Literal["crops", "mirroring", "colour"], ...] | None = None
+    augmentation: tuple[Literal["crops", "mirroring", "color"], ...] | None = None
     extra_data: str = ""
     train_per_class: Count | None = None
     protocol: str = ""
@@ -130,7 +130,7 @@ class Published:
 def gap(before: Figure, after: Figure, metric: Metric) -> tuple[float, float]:
     """(points of error less, share of the errors that is gone, in percent) from `before` to `after`.
 
-    Raises UserError for a metric that one of the two lacks, and for figures of two data sets or of validation and test, whose difference
+    Raises UserError for a metric that one of the two lacks, and for figures of two datasets or of validation and test, whose difference
     says nothing.
     """
     if (before.dataset, before.split) != (after.dataset, after.split):
@@ -156,7 +156,7 @@ def parse(text: str) -> Published:
     raw = tomllib.loads(text)
     if unknown := set(raw) - {"dataset", "group", "pair", "effect"}:
         raise UserError(f"published figures: unknown table {', '.join(sorted(unknown))}; allowed: dataset, group, pair, effect")
-    datasets = {name: _read(PublishedSet, facts, f"data set {name}") for name, facts in raw.get("dataset", {}).items()}
+    datasets = {name: _read(PublishedSet, facts, f"dataset {name}") for name, facts in raw.get("dataset", {}).items()}
     rows = [
         {**{key: value for key, value in group.items() if key != "rows"}, **row}
         for group in raw.get("group", [])
@@ -175,7 +175,7 @@ def _check(found: Published) -> None:
     for figure in found.figures:
         name = f"{figure.source}: {figure.method}"
         if figure.dataset not in found.datasets:
-            raise UserError(f"{name}: unknown data set {figure.dataset!r}; there are: {', '.join(found.datasets)}")
+            raise UserError(f"{name}: unknown dataset {figure.dataset!r}; there are: {', '.join(found.datasets)}")
         if (figure.measure == "mAP") != (figure.mean_ap is not None):
             raise UserError(f"{name}: mean_ap goes with measure mAP and with no other, given {figure.measure}")
         if figure.mean_ap is None and all(figure.error(metric) is None for metric in METRICS):
@@ -188,7 +188,7 @@ def _check(found: Published) -> None:
         gap(found.figure(pair.before), found.figure(pair.after), pair.measure)
     for effect in found.effects:
         if effect.dataset and effect.dataset not in found.datasets:
-            raise UserError(f"effect {effect.change}: unknown data set {effect.dataset!r}")
+            raise UserError(f"effect {effect.change}: unknown dataset {effect.dataset!r}")
 
 
 @cache

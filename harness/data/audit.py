@@ -1,4 +1,4 @@
-"""What there is to know of a data set before it is trusted: its classes, its sizes, and the pictures that stand in it twice."""
+"""What there is to know of a dataset before it is trusted: its classes, its sizes, and the pictures that stand in it twice."""
 
 from __future__ import annotations
 

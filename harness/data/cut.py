@@ -1,4 +1,4 @@
-"""From the parts of a store to the train and test splits of a data set."""
+"""From the parts of a store to the train and test splits of a dataset."""
 
 from __future__ import annotations
 

@@ -70,9 +70,9 @@ def _pixels(image: Image.Image) -> torch.Tensor:
     if image.mode == "F":
         raise Undecodable("its pixels are floating-point numbers, and nothing tells which of them is white")
     try:
-        if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip at 255
-            grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-            array = np.repeat(grey[:, :, None], 3, axis=2)
+        if image.mode.startswith("I"):  # 16 bits of gray, which Pillow would clip at 255
+            gray = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+            array = np.repeat(gray[:, :, None], 3, axis=2)
         else:
             image.load()
             array = np.asarray(image if image.mode == "RGB" else image.convert("RGB")).copy()

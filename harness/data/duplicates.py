@@ -20,8 +20,8 @@ THUMBNAIL = 32  # pixels of the square that hashes and confirmations are taken f
 HASH_SIDE = 8
 BITS_APART = 8  # of 64: two hashes further apart are of different pictures
 BANDS = BITS_APART + 1  # two hashes that differ in 8 bits agree in one of 9 bands at least
-# Of two thumbnails. Looked at on CIFAR-10: of the pairs above it nearly all show one photograph (resized, recoded, recoloured, a logo added),
-# below it many are of two birds in two skies. Grey levels instead would tell a plain sky from nothing, and miss copies in JPEG's noise.
+# Of two thumbnails. Looked at on CIFAR-10: of the pairs above it nearly all show one photograph (resized, recoded, recolored, a logo added),
+# below it many are of two birds in two skies. Gray levels instead would tell a plain sky from nothing, and miss copies in JPEG's noise.
 CORRELATION = 0.85
 COMPARED = 1 << 22  # pairs of hashes compared at once
 READ = 256
@@ -39,11 +39,11 @@ def thumbnails(split: Split) -> tuple[torch.Tensor, np.ndarray]:
 
 
 def perceptual_hashes(small: torch.Tensor) -> np.ndarray:
-    """(n,) uint64: the signs of the lowest 8 x 8 cosine coefficients of the grey thumbnail against their median (pHash, Zauner 2010)."""
+    """(n,) uint64: the signs of the lowest 8 x 8 cosine coefficients of the gray thumbnail against their median (pHash, Zauner 2010)."""
     k = torch.arange(THUMBNAIL, dtype=torch.float32)
     cosines = torch.cos(torch.pi / THUMBNAIL * (k[None] + 0.5) * k[1 : HASH_SIDE + 1, None])  # without the constant term
-    grey = small.float().mean(1)
-    coefficients = (cosines @ grey @ cosines.T).flatten(1)
+    gray = small.float().mean(1)
+    coefficients = (cosines @ gray @ cosines.T).flatten(1)
     bits = (coefficients > coefficients.median(1, keepdim=True).values).numpy()
     return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
 
@@ -75,16 +75,16 @@ def _candidates(hashes: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _correlations(small: torch.Tensor, pairs: np.ndarray) -> np.ndarray:
-    """(pairs,) Pearson's, over all pixels and channels; 0 where a picture is of one plain grey."""
+    """(pairs,) Pearson's, over all pixels and channels; 0 where a picture is of one plain gray."""
     parts = [np.zeros(0)]
     for chunk in np.array_split(pairs, max(1, len(pairs) // 4096)):
-        first, second = (_centred(small[chunk[:, side]]) for side in (0, 1))
+        first, second = (_centerd(small[chunk[:, side]]) for side in (0, 1))
         norms = first.norm(dim=1) * second.norm(dim=1)
         parts.append(((first * second).sum(1) / norms.clamp_min(1e-6)).numpy())
     return np.concatenate(parts)
 
 
-def _centred(small: torch.Tensor) -> torch.Tensor:
+def _centerd(small: torch.Tensor) -> torch.Tensor:
     """(n, values) with a mean of 0 each."""
     flat = small.flatten(1).float()
     return flat - flat.mean(1, keepdim=True)

@@ -22,7 +22,7 @@ class ArrayImages:
 
     @classmethod
     def of(cls, images: np.ndarray | torch.Tensor) -> ArrayImages:
-        """From (n, 3, h, w), (n, h, w, 3) or grey (n, h, w) uint8; raises UserError for anything else."""
+        """From (n, 3, h, w), (n, h, w, 3) or gray (n, h, w) uint8; raises UserError for anything else."""
         pixels = images if isinstance(images, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(images))
         if pixels.dtype != torch.uint8:
             raise UserError(f"images must be uint8 in 0..255, got {pixels.dtype}")
@@ -31,7 +31,7 @@ class ArrayImages:
         elif pixels.ndim == 4 and pixels.shape[1] != 3 and pixels.shape[3] == 3:
             pixels = pixels.permute(0, 3, 1, 2)
         if pixels.ndim != 4 or pixels.shape[1] != 3:
-            raise UserError(f"images must be (n, 3, h, w), (n, h, w, 3) or grey (n, h, w), got {tuple(images.shape)}")
+            raise UserError(f"images must be (n, 3, h, w), (n, h, w, 3) or gray (n, h, w), got {tuple(images.shape)}")
         return cls(pixels.contiguous().cpu())
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""From a data set spec to the three splits of a run."""
+"""From a dataset spec to the three splits of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT = "digits"
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set cut for one run: train and tune are disjoint, and together what a pipeline may learn from."""
+    """A dataset cut for one run: train and tune are disjoint, and together what a pipeline may learn from."""
 
     spec: str
     title: str
@@ -67,10 +67,10 @@ def load_dataset(
 ) -> Splits:
     """The splits of `dataset`: a spec string, a path, a Dataset or a (train, test) pair.
 
-    tune        images a class to hold out of train; 0 for none; None for the data set's own number, else 10 % of each class
-    limit       at most so many labelled images in all (train and tune), class-balanced; the test split stays whole
+    tune        images a class to hold out of train; 0 for none; None for the dataset's own number, else 10 % of each class
+    limit       at most so many labeled images in all (train and tune), class-balanced; the test split stays whole
     limit_test  at most so many test images, class-balanced
-    Raises UserError for an unknown data set, a wrong parameter, or a limit below one image a class.
+    Raises UserError for an unknown dataset, a wrong parameter, or a limit below one image a class.
     """
     spec, whole = load_whole(dataset, data_root, plugins)
     train, test = whole.train, whole.test
@@ -94,7 +94,7 @@ def load_dataset(
 def load_whole(
     dataset: str | tuple[Split, Split] | Dataset | None, root: Path | str | None, plugins: Sequence[str] = ()
 ) -> tuple[str, Dataset]:
-    """(resolved spec, data set), before anything is limited or held out. Raises UserError for an unknown data set or a wrong parameter."""
+    """(resolved spec, dataset), before anything is limited or held out. Raises UserError for an unknown dataset or a wrong parameter."""
     if isinstance(dataset, Dataset):
         name = dataset.title.replace(",", " ").replace('"', " ")  # a spec gives these two a meaning
         return f"object:{name}", _agreeing(dataset.title, dataset)
@@ -104,12 +104,12 @@ def load_whole(
     entry, build, values, spec = registry.resolve("dataset", dataset_spec(dataset, registry, root))
     loaded = build(default_data_root(root), **values)
     if not isinstance(loaded, Dataset):
-        raise UserError(f"data set {entry.name!r} ({entry.origin}): build returned {type(loaded).__name__}, not a Dataset")
+        raise UserError(f"dataset {entry.name!r} ({entry.origin}): build returned {type(loaded).__name__}, not a Dataset")
     return spec, _agreeing(spec, loaded)
 
 
 def _agreeing(name: str, dataset: Dataset) -> Dataset:
-    """The data set, whose two parts must number the same classes alike. Raises UserError where they do not."""
+    """The dataset, whose two parts must number the same classes alike. Raises UserError where they do not."""
     train, test = dataset.train.class_names, dataset.test.class_names
     if train != test:
         place = next((i for i, (a, b) in enumerate(zip(train, test, strict=False)) if a != b), None)

@@ -93,7 +93,7 @@ def prepare(
 def check_classes(source: Source) -> None:
     """Raises UserError for a source that no classifier can be made from."""
     if len(source.class_names) < 2 or not len(source):
-        held = f"one class only ({source.class_names[0]})" if len(source) else "no labelled images"
+        held = f"one class only ({source.class_names[0]})" if len(source) else "no labeled images"
         raise UserError(f"{source.path} holds {held}; a classifier needs at least two classes")
 
 

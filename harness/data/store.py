@@ -39,7 +39,7 @@ def open_store(root: Path, name: str) -> Store:
     if name not in names:  # nor is a path to some other folder a name
         there = ", ".join(names) or "none"
         raise UserError(
-            f"no prepared data set is called {name!r} in {root}; there are: {there} (harness prepare SOURCE --name NAME makes one)"
+            f"no prepared dataset is called {name!r} in {root}; there are: {there} (harness prepare SOURCE --name NAME makes one)"
         )
     return Store(store_folder(root, name))
 

@@ -17,7 +17,7 @@ KINDS = {
     "exact": ("Equal files", "Byte for byte."),
     "near": (
         "Near duplicates",
-        "the same picture recoded, resized, recoloured or slightly retouched; crops and mirror images are missed",
+        "the same picture recoded, resized, recolored or slightly retouched; crops and mirror images are missed",
     ),
 }
 

@@ -1,5 +1,5 @@
 """Charts as inline SVG, drawn for a phone's width and scaled up from there. Each has a title and a description in words;
-the numbers stand in a table beside it, which is the caller's. Colours are the classes r0 to r5 of the page's style.
+the numbers stand in a table beside it, which is the caller's. Colors are the classes r0 to r5 of the page's style.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from harness.report.html import COLOURS, Html, escaped
+from harness.report.html import COLORS, Html, escaped
 
 WIDTH = 360  # units; about a pixel each on a phone
 ABOVE = 16  # units, for the name of an axis that goes up
@@ -21,7 +21,7 @@ _ids = count()
 
 @dataclass(frozen=True)
 class Curve:
-    """`row` chooses the colour; `style`: "", "dashed" or "dotted". A curve of one point is a line across."""
+    """`row` chooses the color; `style`: "", "dashed" or "dotted". A curve of one point is a line across."""
 
     label: str
     row: int
@@ -57,8 +57,8 @@ class Axis:
         return self.start + (at - low) / (high - low) * (self.end - self.start)
 
 
-def colour(row: int) -> str:
-    return f"r{row % COLOURS}"
+def color(row: int) -> str:
+    return f"r{row % COLORS}"
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -83,11 +83,11 @@ def curves(title: str, series: Sequence[Curve], *, x: str, y: str) -> Html:
         known = [p for p in curve.points if math.isfinite(p[1])]
         ends = [(across.low, known[0][1]), (across.high, known[0][1])] if len(known) == 1 else known
         line = " ".join(f"{across(px):.1f},{up(py):.1f}" for px, py in ends)
-        parts.append(f'<polyline class="curve {curve.style} {colour(curve.row)}" points="{line}"/>')
+        parts.append(f'<polyline class="curve {curve.style} {color(curve.row)}" points="{line}"/>')
     for place, curve in enumerate(series):
         at = height + 12 + place * LINE
         parts.append(
-            f'<path class="curve {curve.style} {colour(curve.row)}" d="M34 {at - 4}h24"/><text x="64" y="{at}">{escaped(curve.label)}</text>'
+            f'<path class="curve {curve.style} {color(curve.row)}" d="M34 {at - 4}h24"/><text x="64" y="{at}">{escaped(curve.label)}</text>'
         )
     said = "; ".join(f"{curve.label} ends at {curve.points[-1][1]:.2f} %" for curve in series)
     return _chart(title, f"{y} by {x}: {said}", parts, height + LINE * len(series) + 8, above=ABOVE)
@@ -108,23 +108,23 @@ def frontier(title: str, dots: Sequence[Dot], *, x: str, y: str, x_ticks: Sequen
         steps = f"M{across(best[0].x):.1f} 8V{up(best[0].y):.1f}"
         steps += "".join(f"H{across(d.x):.1f}V{up(d.y):.1f}" for d in best[1:])
         parts.append(f'<path class="frontier" d="{steps}H{across.end:.1f}"/>')
-    centres = [(across(dot.x), up(dot.y)) for dot in dots]
-    for dot, (cx, cy), (start, base) in zip(dots, centres, _label_places([dot.label for dot in dots], centres), strict=True):
+    centers = [(across(dot.x), up(dot.y)) for dot in dots]
+    for dot, (cx, cy), (start, base) in zip(dots, centers, _label_places([dot.label for dot in dots], centers), strict=True):
         parts.append(
-            f'<g class="{colour(dot.row)}"><path class="whisker" d="M{cx:.1f} {up(dot.low):.1f}V{up(dot.high):.1f}"/>'
+            f'<g class="{color(dot.row)}"><path class="whisker" d="M{cx:.1f} {up(dot.low):.1f}V{up(dot.high):.1f}"/>'
             f'{_marker(dot.row, cx, cy)}</g><text x="{start:.1f}" y="{base:.1f}"{"" if start > cx else " class=end"}>{escaped(dot.label)}</text>'
         )
     said = "; ".join(f"{d.label} {d.y:.2f} %{', on the frontier' if d.frontier else ''}" for d in sorted(dots, key=lambda d: d.x))
     return _chart(title, f"{y} against {x}, the cheapest first: {said}", parts, height, above=ABOVE)
 
 
-def _label_places(labels: Sequence[str], centres: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _label_places(labels: Sequence[str], centers: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Where each label's text goes, an x beside the dot (left of it: the text ends there) and a baseline: the first place of eight,
     the nearest ones first, that covers neither a dot nor an earlier label, else the first.
     """
-    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in centres]
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in centers]
     places = []
-    for label, (x, y) in zip(labels, centres, strict=True):
+    for label, (x, y) in zip(labels, centers, strict=True):
         length = LETTER * len(label)
         sides = (8, -8) if x < WIDTH * 0.6 else (-8, 8)
         options = [(x + side, y + down) for near in ((-6, 15), (-20, 29)) for side in sides for down in near]
@@ -152,7 +152,7 @@ def intervals(title: str, dots: Sequence[Dot], *, x: str) -> Html:
     for place, dot in enumerate(dots):
         cy = 34 * place + 24
         parts.append(
-            f'<text x="8" y="{cy - 9}"><tspan class="strong">{escaped(dot.label)}</tspan> {dot.y:.2f} %</text><g class="{colour(dot.row)}">'
+            f'<text x="8" y="{cy - 9}"><tspan class="strong">{escaped(dot.label)}</tspan> {dot.y:.2f} %</text><g class="{color(dot.row)}">'
             f'<path class="whisker" d="M{across(dot.low):.1f} {cy}H{across(dot.high):.1f}"/>{_marker(dot.row, across(dot.y), cy)}</g>'
         )
     said = "; ".join(f"{d.label} {d.y:.2f} %, {d.low:.2f} to {d.high:.2f}" for d in dots)
@@ -183,7 +183,7 @@ def bars(title: str, values: Sequence[tuple[str, float]], *, x: str) -> Html:
 
 
 def _marker(row: int, x: float, y: float) -> str:
-    """A shape of its own for each of the first rows, so that colour is not all that tells them apart."""
+    """A shape of its own for each of the first rows, so that color is not all that tells them apart."""
     r = 5
     shapes = (
         f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{r}"/>',

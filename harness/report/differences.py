@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.comparison.where import ClassDelta, cells, class_deltas, confident_mistakes, confusions
 from harness.report.charts import bars
 from harness.report.evidence import Evidence
-from harness.report.galleries import Pictures, gallery, legend, likely, neighbours_of
+from harness.report.galleries import Pictures, gallery, legend, likely, neighbors_of
 from harness.report.html import Html, beside, chip, escaped, folded, table
 
 BARS = 24  # classes that the chart shows: all, or those at both ends
@@ -28,7 +28,7 @@ def differences(evidence: Evidence) -> list[tuple[str, str, Html]]:
         ("confusions", "What is taken for what", _confusions(evidence)),
         ("mistakes", "The most confident mistakes", _mistakes(evidence, pictures)),
         ("likely", "The five likeliest classes", _likely(evidence, pictures)),
-        ("neighbours", "Nearest neighbours", _neighbours(evidence, pictures)),
+        ("neighbors", "Nearest neighbors", _neighbors(evidence, pictures)),
     ]
 
 
@@ -155,10 +155,10 @@ def _likely(evidence: Evidence, pictures: Pictures) -> Html:
     return Html("\n".join([which, likely(pictures, evidence.shown), _meanings(evidence)]))
 
 
-def _neighbours(evidence: Evidence, pictures: Pictures) -> Html:
+def _neighbors(evidence: Evidence, pictures: Pictures) -> Html:
     parts: list[str] = []
     missing: dict[str, list[str]] = {}  # reason -> rows
-    for row, (label, found) in enumerate(zip(evidence.labels, evidence.neighbours, strict=True)):
+    for row, (label, found) in enumerate(zip(evidence.labels, evidence.neighbors, strict=True)):
         if isinstance(found, str):
             missing.setdefault(found, []).append(label)
             continue
@@ -170,7 +170,7 @@ def _neighbours(evidence: Evidence, pictures: Pictures) -> Html:
             f"<p>Left, a test image; right of it, of {of} {'' if of == 'all' else f'of {len(evidence.train):,} '}training images those at the "
             f"least Euclidean distance in the last hidden layer, as in {FIGURE_4}.</p>"
         )
-        parts.append(neighbours_of(pictures, evidence.test, evidence.train, found))
+        parts.append(neighbors_of(pictures, evidence.test, evidence.train, found))
     if missing:
         reasons = " ".join(f"Not shown for {', '.join(labels)}: {reason}." for reason, labels in missing.items())
         parts.append(f"<p class=faint>{escaped(reasons)}</p>")

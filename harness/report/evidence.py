@@ -1,4 +1,4 @@
-"""Everything that a report shows, gathered from the records, the data set and the pipelines; what cannot be had is a sentence that says why."""
+"""Everything that a report shows, gathered from the records, the dataset and the pipelines; what cannot be had is a sentence that says why."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from harness.record import Record
 from harness.spec import parse_spec
 
 if TYPE_CHECKING:
-    from harness.comparison.neighbours import Neighbours
+    from harness.comparison.neighbors import Neighbors
     from harness.data.load import Splits
 
 EXAMPLES = 2  # of each cell of the paired table, for the lists of likely classes
-QUERIES = 6  # test images whose neighbours are shown
+QUERIES = 6  # test images whose neighbors are shown
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Evidence:
     groups      the records of each row, one a seed; runs: the one of each whose answers are shown, of one seed where all have it
     shown       positions, in order of key, of the images whose likely classes are listed
     test, train the splits with their pictures, or None, and `no_pictures` says why
-    neighbours  of each row, or why there are none
+    neighbors  of each row, or why there are none
     """
 
     comparison: Comparison
@@ -41,7 +41,7 @@ class Evidence:
     test: Split | None
     train: Split | None
     no_pictures: str
-    neighbours: Sequence[Neighbours | str]
+    neighbors: Sequence[Neighbors | str]
     published: PublishedComparison
 
     @property
@@ -62,8 +62,8 @@ def gather(
 ) -> Evidence:
     """Of records as `compare_records` takes them. Raises UserError where those cannot be compared.
 
-    pictures  False: the data set is not opened
-    searched  training images among which neighbours are looked for; 0: none; None: as `nearest_images` has it
+    pictures  False: the dataset is not opened
+    searched  training images among which neighbors are looked for; 0: none; None: as `nearest_images` has it
     """
     comparison = compare_records(groups, allow_different_train=allow_different_train)
     runs = same_seed(groups)
@@ -72,10 +72,10 @@ def gather(
     shown = [int(position) for position in examples(cells(given[0], given[-1]), EXAMPLES)]
     splits: Splits | str = _splits(runs[0], data_root, plugins) if pictures else "left out, as asked"
     if isinstance(splits, str):
-        neighbours: list[Neighbours | str] = [splits] * len(runs)
+        neighbors: list[Neighbors | str] = [splits] * len(runs)
     else:
         keys = [str(key) for key in given[0].keys[shown[:QUERIES]]]
-        neighbours = [_neighbours(run, splits, keys, searched, device, plugins) for run in runs]
+        neighbors = [_neighbors(run, splits, keys, searched, device, plugins) for run in runs]
     names = runs[0].spec.get("class_names")
     return Evidence(
         comparison=comparison,
@@ -87,7 +87,7 @@ def gather(
         test=None if isinstance(splits, str) else splits.test,
         train=None if isinstance(splits, str) else splits.train,
         no_pictures=splits if isinstance(splits, str) else "",
-        neighbours=neighbours,
+        neighbors=neighbors,
         published=beside_published(comparison),
     )
 
@@ -101,31 +101,31 @@ def _splits(record: Record, data_root: Path | str | None, plugins: Sequence[str]
     from harness.registry import Registry
 
     try:
-        # A plugin of the run may be gone; it matters only where the data set is one.
+        # A plugin of the run may be gone; it matters only where the dataset is one.
         known = parse_spec(result.dataset)[0] in Registry(plugins).entries["dataset"]
         wanted = [*plugins, *(() if known else record.spec.get("plugins", ()))]
         splits = load_dataset(
             result.dataset, tune=result.tune, limit=result.limit, limit_test=result.limit_test, data_root=data_root, plugins=wanted
         )
     except (UserError, OSError) as error:
-        return f"the data set {result.dataset} cannot be opened: {error}"
+        return f"the dataset {result.dataset} cannot be opened: {error}"
     if splits.test.digest != result.test_digest:
-        return f"the data set {result.dataset} has changed: its test digest is {splits.test.digest} now, {result.test_digest} in the runs"
+        return f"the dataset {result.dataset} has changed: its test digest is {splits.test.digest} now, {result.test_digest} in the runs"
     return splits
 
 
-def _neighbours(
+def _neighbors(
     record: Record, splits: Splits, keys: Sequence[str], searched: int | None, device: str, plugins: Sequence[str]
-) -> Neighbours | str:
+) -> Neighbors | str:
     if searched == 0:
         return "left out, as asked"
-    from harness.comparison.neighbours import SEARCHED, nearest_images
+    from harness.comparison.neighbors import SEARCHED, nearest_images
     from harness.machine import choose_device
     from harness.predict import load_pipeline, new_pipeline
 
     result, target = record.result, choose_device(device)
     if splits.fit_digest != result.train_digest:
-        return "it learnt from other images than the first row"
+        return "it learned from other images than the first row"
     if "members" in record.spec:
         return "an ensemble has no last hidden layer of its own"
     place = {key: position for position, key in enumerate(splits.test.keys.tolist())}

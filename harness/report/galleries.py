@@ -10,11 +10,11 @@ import numpy as np
 
 from harness.comparison.where import Answers
 from harness.contract import Split
-from harness.report.charts import colour
+from harness.report.charts import color
 from harness.report.html import Html, chip, escaped, picture
 
 if TYPE_CHECKING:
-    from harness.comparison.neighbours import Neighbours
+    from harness.comparison.neighbors import Neighbors
 
 SIDE = 96  # pixels of a picture at most
 
@@ -97,13 +97,13 @@ def likely(pictures: Pictures, positions: Sequence[int]) -> Html:
                 bars.append(
                     f'<li{" class=true" if true else ""} style="--share:{100 * share:.1f}%"><span>{"✓ " if true else ""}{name}{mark}</span><span>{100 * share:.1f} %</span></li>'
                 )
-            lists.append(f'<h4>{chip(row)}{escaped(label)}</h4><ol class="likely {colour(row)}">{"".join(bars)}</ol>')
+            lists.append(f'<h4>{chip(row)}{escaped(label)}</h4><ol class="likely {color(row)}">{"".join(bars)}</ol>')
         head = f'<div class="top">{pictures.image(position)}<h3>{escaped(pictures.true(position))}</h3></div>'
         cards.append(f'<li><div class="card">{head}{"".join(lists)}</div></li>')
     return Html('<ul class="cards">\n' + "\n".join(cards) + "\n</ul>")
 
 
-def neighbours_of(pictures: Pictures, test: Split, train: Split, found: Neighbours) -> Html:
+def neighbors_of(pictures: Pictures, test: Split, train: Split, found: Neighbors) -> Html:
     """A line a test image: itself, then the training images nearest to it, each with its class."""
     lines = []
     for query, nearest in zip(found.queries.tolist(), found.nearest.tolist(), strict=True):

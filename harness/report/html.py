@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.contract import Split
 
-COLOURS = 6  # r0 to r5 of the style
+COLORS = 6  # r0 to r5 of the style
 WORD = 16  # letters
 
 
@@ -33,8 +33,8 @@ def sentence(text: str) -> str:
 
 
 def chip(row: int) -> Html:
-    """The sign of a row of the table: its letter, A for the reference, on its colour."""
-    return Html(f'<i class="chip r{row % COLOURS}">{ascii_uppercase[row % len(ascii_uppercase)]}</i>')
+    """The sign of a row of the table: its letter, A for the reference, on its color."""
+    return Html(f'<i class="chip r{row % COLORS}">{ascii_uppercase[row % len(ascii_uppercase)]}</i>')
 
 
 def document(title: str, body: str) -> str:

@@ -132,7 +132,7 @@ def _curves(evidence: Evidence) -> Html:
             fitted.append(Curve(f"{tune}, when fitted", place, [(1, result.tune_top1_error)], "dashed"))
     learning = [curve for curve in learning if len(curve.points) > 1]
     if not learning:
-        return Html("<p>None of these runs learnt by epoch.</p>")
+        return Html("<p>None of these runs learned by epoch.</p>")
     series = [*learning, *fitted]
     chart = curves("Top-1 error by epoch", series, x="epoch", y="top-1 error, %")
     known = [dict(curve.points) for curve in learning]
@@ -152,7 +152,7 @@ def _by_epoch(result: Result, name: str) -> list[tuple[float, float]]:
 def _protocol(evidence: Evidence) -> Html:
     facts: dict[str, Callable[[Row], str]] = {
         "family": lambda row: row.family,
-        "labelled images fitted on": lambda row: f"{row.n_fit:,} of {row.n_labelled:,}",
+        "labeled images fitted on": lambda row: f"{row.n_fit:,} of {row.n_labeled:,}",
         "training images varied by": lambda row: augmentation(row.augmentation),
         "views x models averaged": lambda row: averages(row.views, row.models),
         "looks at this test split": lambda row: str(row.test_looks),
@@ -222,7 +222,7 @@ def _report_again(evidence: Evidence) -> str:
 
 
 def _found_by_spec(record: Record, dataset: str) -> bool:
-    """Whether it is a whole run of a pipeline that has a name, on the data set that has that spec."""
+    """Whether it is a whole run of a pipeline that has a name, on the dataset that has that spec."""
     result = record.result
     limited = result.limit is not None or result.limit_test is not None
     objects = result.pipeline.startswith("object:") or dataset.startswith("object:")

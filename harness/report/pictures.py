@@ -45,7 +45,7 @@ def draw_pictures(record: Record, filters: Filters = dict) -> None:
 
 
 def draw_filters(filters: Mapping[str, Any]) -> Figure | None:
-    """Each filter scaled by its largest weight, around grey for 0; one panel a name, so that two columns stand apart as in the paper's
+    """Each filter scaled by its largest weight, around gray for 0; one panel a name, so that two columns stand apart as in the paper's
     Figure 3."""
     if not filters:
         return None
@@ -69,9 +69,9 @@ def tiled(weights: np.ndarray) -> np.ndarray:
     columns = min(n, FILTERS_A_ROW)
     rows = -(-n // columns)
     largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
-    colours = np.rint(127.5 + 127.5 * weights / np.where(largest > 0, largest, 1)).astype(np.uint8).transpose(0, 2, 3, 1)
+    colors = np.rint(127.5 + 127.5 * weights / np.where(largest > 0, largest, 1)).astype(np.uint8).transpose(0, 2, 3, 1)
     picture = np.full((rows * (height + 1), columns * (width + 1), 3), 255, dtype=np.uint8)
-    for i, filter_ in enumerate(colours):
+    for i, filter_ in enumerate(colors):
         top, left = i // columns * (height + 1), i % columns * (width + 1)
         picture[top : top + height, left : left + width] = filter_
     return picture[:-1, :-1]
@@ -100,15 +100,15 @@ def draw_curves(result: Result) -> Figure | None:
 def plot_errors(axes: Axes, results: Sequence[Result]) -> None:
     """Top-1 error in percent on train and tune by epoch; the tune error of a run without epochs as a line across."""
     for number, result in enumerate(results):
-        colour, label = f"C{number}", f"{result.name}, seed {result.seed}"
+        color, label = f"C{number}", f"{result.name}, seed {result.seed}"
         if "train/top1_error" in result.curves:
             for curve, style in (("train/top1_error", ":"), ("val/top1_error", "-")):
                 if curve in result.curves:
                     steps, errors = zip(*result.curves[curve], strict=True)
                     where = "train (augmented, running)" if style == ":" else "tune, one view"
-                    axes.plot([step + 1 for step in steps], errors, style, color=colour, label=f"{label}: {where}")
+                    axes.plot([step + 1 for step in steps], errors, style, color=color, label=f"{label}: {where}")
         elif result.tune_top1_error is not None:
-            axes.axhline(result.tune_top1_error, linestyle="--", color=colour, label=f"{label}: tune")
+            axes.axhline(result.tune_top1_error, linestyle="--", color=color, label=f"{label}: tune")
     axes.set(ylabel="top-1 error, %", title=f"{results[0].title}, tune split of {results[0].n_tune:,} images")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
@@ -146,8 +146,8 @@ def _draw_matrix(result: Result, counts: np.ndarray, percent: np.ndarray, names:
         axes.set_yticks(range(len(names)), [_short(name) for name in names])
     if len(names) <= CLASSES_COUNTED:
         for row, column in zip(*np.nonzero(counts), strict=True):
-            colour = "white" if percent[row, column] > 40 else "black"
-            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize="small")
+            color = "white" if percent[row, column] > 40 else "black"
+            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=color, fontsize="small")
     return figure
 
 

@@ -71,7 +71,7 @@ def _small_print(line: Beside) -> str:
 
 def _head(found: PublishedComparison) -> str:
     if found.facts is None:
-        return f"published: nothing on this data set; there are figures on {', '.join(found.known)}"
+        return f"published: nothing on this dataset; there are figures on {', '.join(found.known)}"
     splits = {"val": "the official validation split", "test": "the test split", "own": "a test split of our own"}
     copy = f"; ours are {found.copy}" if found.copy else ""
     return f"published on {found.facts.title}; ours is {splits[found.split]}, {found.n_test:,} images{copy}"
@@ -88,7 +88,7 @@ def _told(pair: BeforeAfter) -> str:
     )
 
 
-TOLD = "the before and after of 2012; like for like: one data set and split, and no extra data"
+TOLD = "the before and after of 2012; like for like: one dataset and split, and no extra data"
 
 
 def published_text(found: PublishedComparison) -> str:

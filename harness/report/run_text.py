@@ -24,7 +24,7 @@ def request_lines(request: Request, *, fitted: bool = False) -> list[str]:
     splits = request.splits
     n_tune = len(splits.tune) if splits.tune else 0
     lines = [
-        f"data set   {splits.spec}",
+        f"dataset   {splits.spec}",
         f"pipeline   {request.pipeline}",
         f"images     train {len(splits.train):,}, tune {n_tune:,}, test {len(splits.test):,}; {splits.train.classes} classes",
         f"digests    train + tune {splits.fit_digest}, test {splits.test.digest}",
@@ -50,7 +50,7 @@ def result_lines(result: Result) -> list[str]:
         lines.append(f"tune       {percent(result.tune_top1_error)} top-1 error, n = {result.n_tune:,}")
     cached = f", {duration(result.cached_seconds)} of it spared by the cache" if result.cached_seconds >= 0.1 else ""
     refitted = " (train + tune, settings chosen on tune)" if result.refitted else ""
-    lines.append(f"fit        {duration(result.fit_seconds)}{cached}; {result.n_fit:,} labelled images{refitted}")
+    lines.append(f"fit        {duration(result.fit_seconds)}{cached}; {result.n_fit:,} labeled images{refitted}")
     if result.score_seconds is not None:
         lines.append(f"score      {duration(result.score_seconds)}, {result.images_per_second:,.0f} images/s")
     if result.fit_cpu_seconds is not None:
@@ -84,14 +84,14 @@ def _expected(request: Request, fitted: bool) -> str:
     if not known:
         return (
             None if fitted else _on_file(request)
-        ) or "no earlier run of this pipeline on this data set to judge the time by; progress shows the time left"
+        ) or "no earlier run of this pipeline on this dataset to judge the time by; progress shows the time left"
     last = known[-1]
     fit = 0.0 if fitted else last.fit_seconds * len(request.splits.train) / last.n_train
     return f"about {duration(fit + (last.score_seconds or 0) * len(request.splits.test) / last.n_test)}, as {last.run_id} took"
 
 
 def _on_file(request: Request) -> str | None:
-    """A time of this pipeline on this data set, measured elsewhere and kept with the machine that it was measured on."""
+    """A time of this pipeline on this dataset, measured elsewhere and kept with the machine that it was measured on."""
     times = tomllib.loads((files("benchmarks") / "reference_times.toml").read_text()).get("time", [])
     registry = Registry(request.plugins)
     for time in times:

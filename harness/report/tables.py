@@ -194,7 +194,7 @@ def _html_rows(comparison: Comparison) -> str:
 RESULT_COLUMNS: tuple[tuple[str, Callable[[Result], str]], ...] = (
     ("run", lambda r: r.run_id),
     ("pipeline", lambda r: r.pipeline),
-    ("data set", lambda r: r.title),
+    ("dataset", lambda r: r.title),
     ("seed", lambda r: str(r.seed)),
     ("n fit", lambda r: f"{r.n_fit:,}"),
     ("n test", lambda r: f"{r.n_test:,}"),

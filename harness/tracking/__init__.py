@@ -7,13 +7,13 @@ over. mlflow takes seconds to import and is imported inside functions only.
     store      reaching the store; what is wrong when it cannot be        contents   what a run shows
     send       a run's record, written there                              nesting    the run above the runs of several seeds
     attach     a file, such as a report, beside the runs it is about
-    synchronise  all records that are not there yet                       addresses  where to look at them; saved_view: the table and the charts
+    synchronize  all records that are not there yet                       addresses  where to look at them; saved_view: the table and the charts
 """
 
 from harness.tracking.addresses import Links, compare_link, links
 from harness.tracking.attach import attach
 from harness.tracking.send import track, track_failure
 from harness.tracking.store import Unreachable
-from harness.tracking.synchronise import Synced, sync
+from harness.tracking.synchronize import Synced, sync
 
 __all__ = ["Links", "Synced", "Unreachable", "attach", "compare_link", "links", "sync", "track", "track_failure"]

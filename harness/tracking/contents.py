@@ -1,4 +1,4 @@
-"""What a run shows in MLflow: parameters, metrics, tags, data sets, and a description that tells it in words."""
+"""What a run shows in MLflow: parameters, metrics, tags, datasets, and a description that tells it in words."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _in_short(result: Result, interval: str) -> str:
     refitted = " (train + tune, after tuning)" if result.refitted else ""
     scored = f", scored in {duration(result.score_seconds)}" if result.score_seconds is not None else ""
     return (
-        f"**{result.name}** ({result.family}) on {result.title}: {error}{top5}. Fitted on {result.n_fit} labelled images{refitted} in "
+        f"**{result.name}** ({result.family}) on {result.title}: {error}{top5}. Fitted on {result.n_fit} labeled images{refitted} in "
         f"{duration(result.fit_seconds)}, tuning included{scored}; {result.peak_memory_mb:.0f} MB of memory at most."
     )
 

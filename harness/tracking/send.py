@@ -23,7 +23,7 @@ ARTIFACT_BYTES = 50 * 2**20  # larger files stay in the run folder
 
 
 def track(result: Result, folder: Path, settings: Settings) -> Links:
-    """Write a finished run to MLflow: parameters, metrics, curves, data sets, description and the files of its folder.
+    """Write a finished run to MLflow: parameters, metrics, curves, datasets, description and the files of its folder.
 
     Raises UserError when the store cannot be reached, read or written.
     """

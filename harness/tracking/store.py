@@ -101,7 +101,7 @@ def _store_lock(settings: Settings, what: str = "") -> Iterator[None]:
 
 
 def sending(settings: Settings) -> AbstractContextManager[None]:
-    """One process at a time writes a run: two that write the same one would each add its data sets."""
+    """One process at a time writes a run: two that write the same one would each add its datasets."""
     return _store_lock(settings, ".sending")
 
 

@@ -1,4 +1,4 @@
-"""A bag of local descriptors as a channel: descriptors -> projection -> codes of each region -> one normalised row an image."""
+"""A bag of local descriptors as a channel: descriptors -> projection -> codes of each region -> one normalized row an image."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from harness.contract import Context, Split, State
-from pipelines.handcrafted.channel import join_states, learnt_once, part_of, stage_state
+from pipelines.handcrafted.channel import join_states, learned_once, part_of, stage_state
 from pipelines.handcrafted.chunks import over_chunks
 from pipelines.handcrafted.descriptors.patches import LocalDescriptor, Patches
-from pipelines.handcrafted.encoders.normalisation import unit
+from pipelines.handcrafted.encoders.normalization import unit
 from pipelines.handcrafted.encoders.pca import PCA, fit_pca
 from pipelines.handcrafted.encoders.pyramid import pyramid, with_positions
 from pipelines.handcrafted.images import by_size, stacks, within
 
-SAMPLE_IMAGES = 5000  # training images that a codebook is learnt from, at most
+SAMPLE_IMAGES = 5000  # training images that a codebook is learned from, at most
 
 
 class Coding(Protocol):
@@ -38,8 +38,8 @@ class Coding(Protocol):
         """The codebook, from this process's share (s, d) of the sample."""
         ...
 
-    def encode(self, values: Tensor, regions: Tensor, learnt: State) -> Tensor:
-        """Normalised rows (n, features) from descriptors (n, m, d) and the regions (r, m) that they lie in."""
+    def encode(self, values: Tensor, regions: Tensor, learned: State) -> Tensor:
+        """Normalized rows (n, features) from descriptors (n, m, d) and the regions (r, m) that they lie in."""
         ...
 
 
@@ -51,7 +51,7 @@ class BagOfDescriptors:
     coding      of the projected descriptors
     dims        that PCA keeps of a descriptor; None: no PCA
     whiten      as `fit_pca`: None, or the share of the largest variance that is added to all before they are made equal
-    renormalise projected descriptors are given length 1
+    renormalize projected descriptors are given length 1
     xy          the patch's position is appended to its projected descriptor (Sanchez, Perronnin & de Campos, PRL 2012)
     grids       (rows, columns) of the spatial pyramid's levels (Lazebnik et al., CVPR 2006)
     sides       pixels: images with a longer side below the first are enlarged, those higher than the second shrunk
@@ -61,7 +61,7 @@ class BagOfDescriptors:
     coding: Coding
     dims: int | None = None
     whiten: float | None = None
-    renormalise: bool = False
+    renormalize: bool = False
     xy: bool = False
     grids: tuple[tuple[int, int], ...] = ((1, 1),)
     sides: tuple[int, int] = (64, 480)
@@ -73,33 +73,33 @@ class BagOfDescriptors:
 
     def learn(self, train: Split, context: Context) -> State:
         """PCA, then the codebook, from descriptors at random places of at most SAMPLE_IMAGES training images."""
-        return learnt_once(self.key, train, context, lambda: self._learn(train, context))
+        return learned_once(self.key, train, context, lambda: self._learn(train, context))
 
     def _learn(self, train: Split, context: Context) -> State:
         values, positions = self._sample(train, context)
-        learnt: State = {}
+        learned: State = {}
         if self.dims:
             pca = fit_pca(values, min(self.dims, values.shape[1]), context, whiten=self.whiten)
-            learnt = join_states({"pca": stage_state(pca)})
-        projected = self._project(values[None], positions, learnt)[0]
-        return {**learnt, **join_states({"coding": self.coding.learn(projected, context)})}
+            learned = join_states({"pca": stage_state(pca)})
+        projected = self._project(values[None], positions, learned)[0]
+        return {**learned, **join_states({"coding": self.coding.learn(projected, context)})}
 
-    def describe(self, images: Tensor | list[Tensor], learnt: State) -> Tensor:
-        return by_size(images, lambda same: self._encode(same, learnt))
+    def describe(self, images: Tensor | list[Tensor], learned: State) -> Tensor:
+        return by_size(images, lambda same: self._encode(same, learned))
 
-    def _encode(self, images: Tensor, learnt: State) -> Tensor:
+    def _encode(self, images: Tensor, learned: State) -> Tensor:
         patches = self._patches(images)
-        values = self._project(patches.values, patches.positions, learnt)
-        return self.coding.encode(values, pyramid(patches.positions, self.grids), part_of(learnt, "coding"))
+        values = self._project(patches.values, patches.positions, learned)
+        return self.coding.encode(values, pyramid(patches.positions, self.grids), part_of(learned, "coding"))
 
     def _patches(self, images: Tensor) -> Patches:
         return self.descriptor(within(images, *self.sides))
 
-    def _project(self, values: Tensor, positions: Tensor, learnt: State) -> Tensor:
+    def _project(self, values: Tensor, positions: Tensor, learned: State) -> Tensor:
         """(n, m, d) descriptors and their (m, 2) positions to (n, m, dims) or (n, m, dims + 2)."""
         if self.dims:
-            values = PCA(**part_of(learnt, "pca"))(values)
-        if self.renormalise:
+            values = PCA(**part_of(learned, "pca"))(values)
+        if self.renormalize:
             values = unit(values)
         return with_positions(values, positions) if self.xy else values
 

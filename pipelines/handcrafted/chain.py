@@ -17,7 +17,7 @@ from harness.contract import Batch, Context, Split, State
 from pipelines._mirroring import may_mirror
 from pipelines.handcrafted.channel import Channel, join_states, part_of
 from pipelines.handcrafted.classifiers.learners import ExactSVM, Learner
-from pipelines.handcrafted.features import Features, learn_quantiser
+from pipelines.handcrafted.features import Features, learn_quantizer
 from pipelines.handcrafted.fusion import fusion_weights
 from pipelines.handcrafted.images import views
 
@@ -63,7 +63,7 @@ class Chain:
         self.flip = flip
         self.mirrored = flip is not False  # in training and in views; where `flip` leaves it open, `fit` finds out
         self.asked_views = views
-        self.learnt: State = {}
+        self.learned: State = {}
 
     @property
     def views(self) -> int:
@@ -92,25 +92,25 @@ class Chain:
         self._learn([fit.with_tune() for fit in fits], chosen, weights)
 
     def scores(self, batch: Batch) -> Tensor:
-        models = [part_of(self.learnt, str(place)) for place in range(len(self.channels))]
+        models = [part_of(self.learned, str(place)) for place in range(len(self.channels))]
         parts = [
             linear(channel.describe(view, model), model["weights"], model["biases"])
             for view in views(batch.images, self.asked_views, self.mirrored)
             for channel, model in zip(self.channels, models, strict=True)
         ]
-        weights = self.learnt["fusion"].repeat(self.views) / self.views
+        weights = self.learned["fusion"].repeat(self.views) / self.views
         return torch.einsum("k,knc->nc", weights, torch.stack(parts))
 
     def state(self) -> State:
-        return {**self.learnt, "mirrored": torch.tensor(self.mirrored)}
+        return {**self.learned, "mirrored": torch.tensor(self.mirrored)}
 
     def load(self, state: State) -> None:
-        self.learnt = {name: array for name, array in state.items() if name != "mirrored"}
+        self.learned = {name: array for name, array in state.items() if name != "mirrored"}
         self.mirrored = bool(state["mirrored"])
 
     def _learn(self, fits: Sequence[ChannelFit], chosen: Sequence[Setting], weights: Tensor) -> None:
         models = [fit.model(setting) for fit, setting in zip(fits, chosen, strict=True)]
-        self.learnt = {"fusion": weights, **join_states({str(place): model for place, model in enumerate(models)})}
+        self.learned = {"fusion": weights, **join_states({str(place): model for place, model in enumerate(models)})}
 
     def _choose(self, fit: ChannelFit, name: str, tune_size: int, context: Context) -> Setting:
         """The C and then the weight of positives for this tune split; `name` ends those of the curves."""
@@ -163,14 +163,14 @@ class ChannelFit:
         context: Context,
     ) -> None:
         self.learner, self.context, self.classes = learner, context, train.classes
-        self.learnt = channel.learn(train, context)
-        quantiser = learn_quantiser(channel, self.learnt, train, context) if learner.quantise else None
+        self.learned = channel.learn(train, context)
+        quantizer = learn_quantizer(channel, self.learned, train, context) if learner.quantize else None
 
         def features(split: Split) -> Features | list[State]:
             if learner.streams:
                 mixed = split.take(np.random.default_rng(context.seed).permutation(len(split)))
-                return Features(channel, self.learnt, mixed, flips, context, quantiser)
-            return list(Features(channel, self.learnt, split, flips, context, quantiser))
+                return Features(channel, self.learned, mixed, flips, context, quantizer)
+            return list(Features(channel, self.learned, split, flips, context, quantizer))
 
         self.train = features(train)
         self.tune = features(tune) if tune else []
@@ -183,7 +183,7 @@ class ChannelFit:
         """What scores: the channel's state, weights (classes, features) and biases (classes,) of the classifier."""
         if setting not in self.models:
             weights, biases = self.solver.fit(setting.c, setting.positive)
-            self.models[setting] = {**self.learnt, "weights": weights, "biases": biases}
+            self.models[setting] = {**self.learned, "weights": weights, "biases": biases}
         return self.models[setting]
 
     def tune_margins(self, setting: Setting) -> Tensor:

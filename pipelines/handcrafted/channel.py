@@ -14,7 +14,7 @@ from pipelines.handcrafted.images import squares, working_size
 
 
 class Channel(Protocol):
-    """Settings only: what it learns of the training images is handed out and handed in again as `learnt`."""
+    """Settings only: what it learns of the training images is handed out and handed in again as `learned`."""
 
     @property
     def key(self) -> dict[str, Any]:
@@ -25,7 +25,7 @@ class Channel(Protocol):
         """A projection, a codebook or nothing at all, from this process's share of the training images. Labels are not looked at."""
         ...
 
-    def describe(self, images: Tensor | list[Tensor], learnt: State) -> Tensor:
+    def describe(self, images: Tensor | list[Tensor], learned: State) -> Tensor:
         """Float32 (n, features) from uint8 (n, 3, height, width) or a list of (3, height, width). Each row of its own image only."""
         ...
 
@@ -61,8 +61,8 @@ class WholeImage:
         size = self.size or working_size(train.image_size, multiple=8, smallest=self.sizes[0], largest=self.sizes[1])
         return {"size": torch.tensor(size)}
 
-    def describe(self, images: Tensor | list[Tensor], learnt: State) -> Tensor:
-        size = int(learnt["size"])
+    def describe(self, images: Tensor | list[Tensor], learned: State) -> Tensor:
+        size = int(learned["size"])
         return self.make(size)(squares(images, size))
 
 
@@ -79,12 +79,12 @@ class Joined:
     def learn(self, train: Split, context: Context) -> State:
         return join_states({str(place): channel.learn(train, context) for place, channel in enumerate(self.channels)})
 
-    def describe(self, images: Tensor | list[Tensor], learnt: State) -> Tensor:
-        parts = [channel.describe(images, part_of(learnt, str(place))) for place, channel in enumerate(self.channels)]
+    def describe(self, images: Tensor | list[Tensor], learned: State) -> Tensor:
+        parts = [channel.describe(images, part_of(learned, str(place))) for place, channel in enumerate(self.channels)]
         return torch.cat(parts, dim=1)
 
 
-def learnt_once(key: Mapping[str, Any], train: Split, context: Context, learn: Callable[[], State]) -> State:
+def learned_once(key: Mapping[str, Any], train: Split, context: Context, learn: Callable[[], State]) -> State:
     """What `learn` returns for these settings, this training split and this seed: from the cache when one process runs alone.
 
     Several meet in sums while they learn: one that found its copy in the cache would leave the others waiting.
@@ -104,5 +104,5 @@ def part_of(state: State, part: str) -> State:
 
 
 def stage_state(stage: Any) -> State:
-    """The tensors of a learnt stage (PCA, GMM, ...): a dataclass that is rebuilt from them."""
+    """The tensors of a learned stage (PCA, GMM, ...): a dataclass that is rebuilt from them."""
     return {field.name: getattr(stage, field.name) for field in fields(stage)}

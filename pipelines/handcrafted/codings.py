@@ -1,6 +1,6 @@
-"""Codings: how an encoder's codebook is learnt, and how its codes of an image's regions become one row.
+"""Codings: how an encoder's codebook is learned, and how its codes of an image's regions become one row.
 
-Each is a `bag.Coding`: settings only; what it learns is handed out, and handed in again as `learnt`.
+Each is a `bag.Coding`: settings only; what it learns is handed out, and handed in again as `learned`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipelines.handcrafted.encoders.chi2_map import Chi2Map
 from pipelines.handcrafted.encoders.fisher import FisherVector
 from pipelines.handcrafted.encoders.gmm import GMM, fit_gmm
 from pipelines.handcrafted.encoders.kmeans import Codebook, fit_kmeans
-from pipelines.handcrafted.encoders.normalisation import signed_root, unit, unit_sum
+from pipelines.handcrafted.encoders.normalization import signed_root, unit, unit_sum
 from pipelines.handcrafted.encoders.super_vector import SuperVector
 from pipelines.handcrafted.encoders.vlad import VLAD
 
@@ -47,10 +47,10 @@ class Fisher:
     def learn(self, sample: Tensor, context: Context) -> State:
         return stage_state(fit_gmm(sample, self.components, context, from_rows=self.from_rows))
 
-    def encode(self, values: Tensor, regions: Tensor, learnt: State) -> Tensor:
-        codes = signed_root(FisherVector(GMM(**learnt))(values, regions))
+    def encode(self, values: Tensor, regions: Tensor, learned: State) -> Tensor:
+        codes = signed_root(FisherVector(GMM(**learned))(values, regions))
         if self.intra:
-            codes = unit(codes.unflatten(-1, (2 * len(learnt["means"]), -1))).flatten(-2)
+            codes = unit(codes.unflatten(-1, (2 * len(learned["means"]), -1))).flatten(-2)
         return unit(unit(codes).flatten(1))
 
 
@@ -67,8 +67,8 @@ class Vlad:
     def learn(self, sample: Tensor, context: Context) -> State:
         return stage_state(fit_kmeans(sample, self.words, context))
 
-    def encode(self, values: Tensor, regions: Tensor, learnt: State) -> Tensor:
-        return unit(unit(VLAD(Codebook(**learnt))(values, regions)).flatten(1))
+    def encode(self, values: Tensor, regions: Tensor, learned: State) -> Tensor:
+        return unit(unit(VLAD(Codebook(**learned))(values, regions)).flatten(1))
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class Words:
         codebook = fit_kmeans(sample, self.words, context)
         return {**stage_state(codebook), "distance": mean_distance(codebook, sample, context)}
 
-    def encode(self, values: Tensor, regions: Tensor, learnt: State) -> Tensor:
-        codebook = Codebook(learnt["centres"])
-        width = max(float(learnt["distance"]), LEAST_DISTANCE)
+    def encode(self, values: Tensor, regions: Tensor, learned: State) -> Tensor:
+        codebook = Codebook(learned["centers"])
+        width = max(float(learned["distance"]), LEAST_DISTANCE)
         encoder = SoftBagOfWords(codebook, width) if self.soft else BagOfWords(codebook)
         return Chi2Map(order=1, gamma=0.5)(unit_sum(encoder(values, regions).flatten(1)))
 
@@ -108,8 +108,8 @@ class SuperVectors:
         codebook = fit_kmeans(sample, self.words, context)
         return {**stage_state(codebook), "distance": mean_distance(codebook, sample, context)}
 
-    def encode(self, values: Tensor, regions: Tensor, learnt: State) -> Tensor:
-        encoder = SuperVector(Codebook(learnt["centres"]), float(learnt["distance"]))
+    def encode(self, values: Tensor, regions: Tensor, learned: State) -> Tensor:
+        encoder = SuperVector(Codebook(learned["centers"]), float(learned["distance"]))
         return unit(encoder(values, regions).flatten(1))
 
 
@@ -117,7 +117,7 @@ def mean_distance(codebook: Codebook, sample: Tensor, context: Context) -> Tenso
     """0-d: the root mean squared distance of the rows of all processes to their nearest word."""
     sums = torch.zeros(2, dtype=torch.float64, device=sample.device)
     for rows in sample.split(at_once(CHUNK_ROWS, sample.device)):
-        squares, _ = codebook.neighbours(rows, 1)
+        squares, _ = codebook.neighbors(rows, 1)
         sums += torch.stack([squares.sum(dtype=torch.float64), sums.new_tensor(float(len(rows)))])
     total, count = context.sum(sums)
     return (total / count.clamp(min=1)).sqrt().float()

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from harness.contract import Context, Split, State
-from pipelines.handcrafted.channel import Channel, learnt_once, stage_state
-from pipelines.handcrafted.encoders.quantiser import SAMPLE, ProductQuantiser, fit_quantiser
+from pipelines.handcrafted.channel import Channel, learned_once, stage_state
+from pipelines.handcrafted.encoders.quantizer import SAMPLE, ProductQuantizer, fit_quantizer
 from pipelines.handcrafted.images import mirrored
 
 CHUNK = 512  # images, over all processes: what a kill can lose, and what is in memory at a time when rows are streamed
@@ -23,24 +23,24 @@ class Features:
     """This process's rows of a split under a channel, to be read chunk by chunk as often as one likes.
 
     flips      (False,): the images; (False, True): the images and, after them, their mirror images
-    quantiser  rows are kept as its codes, and are what it makes of these; None: as they are
+    quantizer  rows are kept as its codes, and are what it makes of these; None: as they are
     """
 
     def __init__(
         self,
         channel: Channel,
-        learnt: State,
+        learned: State,
         split: Split,
         flips: tuple[bool, ...],
         context: Context,
-        quantiser: ProductQuantiser | None = None,
+        quantizer: ProductQuantizer | None = None,
     ) -> None:
-        self.channel, self.learnt, self.split, self.context, self.quantiser = channel, learnt, split, context, quantiser
+        self.channel, self.learned, self.split, self.context, self.quantizer = channel, learned, split, context, quantizer
         # Chunks are the same however many processes share each of them.
         chunks = [np.arange(len(split))[start : start + CHUNK] for start in range(0, len(split), CHUNK)]
         self.parts = [(flip, chunk) for flip in flips for chunk in chunks]
-        codes = _content_hash(stage_state(quantiser)) if quantiser else None
-        self._key = {**channel.key, "learnt": _content_hash(learnt), "dtype": "float32", "quantiser": codes}
+        codes = _content_hash(stage_state(quantizer)) if quantizer else None
+        self._key = {**channel.key, "learned": _content_hash(learned), "dtype": "float32", "quantizer": codes}
         self._kept: dict[int, State] = {}
 
     def __len__(self) -> int:
@@ -53,9 +53,9 @@ class Features:
     def __getitem__(self, place: int) -> State:
         """A chunk: {"features": (n, features) float32, "labels": (n,) int64}, described or from the cache."""
         chunk = self._chunk(place)
-        if self.quantiser is None:
+        if self.quantizer is None:
             return chunk
-        return {"features": self.quantiser.decode(chunk["codes"]), "labels": chunk["labels"]}
+        return {"features": self.quantizer.decode(chunk["codes"]), "labels": chunk["labels"]}
 
     def __iter__(self) -> Iterator[State]:
         """One chunk after the other."""
@@ -79,31 +79,31 @@ class Features:
         return chunk
 
     def _describe(self, part: Split, flip: bool) -> State:
-        device, quantiser = self.context.device, self.quantiser
+        device, quantizer = self.context.device, self.quantizer
         rows = torch.empty(len(part), self._length(), device=device)
         done = 0
         for batch in part.batches(BATCH, device=device):
             images = mirrored(batch.images) if flip else batch.images
-            rows[done : done + len(batch)] = self.channel.describe(images, self.learnt)
+            rows[done : done + len(batch)] = self.channel.describe(images, self.learned)
             done += len(batch)
         labels = torch.from_numpy(part.labels).to(device)
-        return {"features": rows, "labels": labels} if quantiser is None else {"codes": quantiser.encode(rows), "labels": labels}
+        return {"features": rows, "labels": labels} if quantizer is None else {"codes": quantizer.encode(rows), "labels": labels}
 
     def _length(self) -> int:
         dot = torch.zeros(1, 3, 1, 1, dtype=torch.uint8, device=self.context.device)
-        return self.channel.describe(dot, self.learnt).shape[1]
+        return self.channel.describe(dot, self.learned).shape[1]
 
 
-def learn_quantiser(channel: Channel, learnt: State, train: Split, context: Context) -> ProductQuantiser:
-    """Centres for a channel's rows, from those of the SAMPLE images whose keys come first."""
+def learn_quantizer(channel: Channel, learned: State, train: Split, context: Context) -> ProductQuantizer:
+    """Centers for a channel's rows, from those of the SAMPLE images whose keys come first."""
     chosen = train.take(np.argsort(train.keys, kind="stable")[:SAMPLE])
 
     def learn() -> State:
-        rows = [chunk["features"] for chunk in Features(channel, learnt, chosen, (False,), context)]
-        return stage_state(fit_quantiser(torch.cat(rows), context))
+        rows = [chunk["features"] for chunk in Features(channel, learned, chosen, (False,), context)]
+        return stage_state(fit_quantizer(torch.cat(rows), context))
 
-    key = {**channel.key, "learnt": _content_hash(learnt), "stage of": "quantiser"}
-    return ProductQuantiser(**learnt_once(key, train, context, learn))
+    key = {**channel.key, "learned": _content_hash(learned), "stage of": "quantizer"}
+    return ProductQuantizer(**learned_once(key, train, context, learn))
 
 
 def gathered(own: Tensor, wanted: Tensor, context: Context) -> Tensor:

@@ -16,12 +16,12 @@ from harness.contract import State
 from pipelines.learned.noise import BatchNoise
 
 Augmentation = Callable[[torch.Tensor, BatchNoise], torch.Tensor]
-ColourScale = Literal["paper", "code"]
+ColorScale = Literal["paper", "code"]
 
 
 @dataclass(frozen=True)
 class PixelStatistics:
-    """What the training pixels look like, in units of the grey level (0 to 255), all float32.
+    """What the training pixels look like, in units of the gray level (0 to 255), all float32.
 
     mean         (3, side, side), the mean image
     directions   (3, 3), its columns the eigenvectors of the covariance of (R, G, B) over all pixels
@@ -37,8 +37,8 @@ class PixelStatistics:
         """From the `pixel_sums` of `n` images."""
         side = round(((len(sums) - 9) / 3) ** 0.5)
         mean = (sums[:-9] / n).view(3, side, side)
-        colour = mean.mean((1, 2))
-        covariance = sums[-9:].view(3, 3) / (n * side * side) - colour[:, None] * colour
+        color = mean.mean((1, 2))
+        covariance = sums[-9:].view(3, 3) / (n * side * side) - color[:, None] * color
         variances, directions = torch.linalg.eigh(covariance)
         return cls(mean.float(), directions.float(), variances.clamp(min=0).float())
 
@@ -67,8 +67,8 @@ def pixel_sums(batches: Iterable[torch.Tensor], side: int, device: torch.device)
 
 
 @dataclass(frozen=True)
-class Centre:
-    """Grey levels less the mean image, as float32."""
+class Center:
+    """Gray levels less the mean image, as float32."""
 
     mean: torch.Tensor
 
@@ -87,7 +87,7 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class CentreCrop:
+class CenterCrop:
     """The middle `size` x `size` pixels."""
 
     size: int
@@ -122,17 +122,17 @@ class RandomFlip:
 
 
 @dataclass(frozen=True)
-class ColourNoise:
+class ColorNoise:
     """Adds [p1 p2 p3][a1 s1, a2 s2, a3 s3]^T to all pixels of an image, a ~ N(0, 0.1) drawn once an image and use, then divides by `shrink`."""
 
     directions: torch.Tensor
-    sizes: torch.Tensor  # s1 to s3, in grey levels
+    sizes: torch.Tensor  # s1 to s3, in gray levels
     shrink: float = 1.0
     deviation: float = 0.1
 
     @classmethod
-    def of(cls, pixels: PixelStatistics, scale: ColourScale) -> ColourNoise:
-        """paper: s are the eigenvalues of the covariance of pixels in [0, 1] (section 4.1); in grey levels the product is 255 times that.
+    def of(cls, pixels: PixelStatistics, scale: ColorScale) -> ColorNoise:
+        """paper: s are the eigenvalues of the covariance of pixels in [0, 1] (section 4.1); in gray levels the product is 255 times that.
         code: s are the standard deviations, and the noisy image is divided by 1.1 (`convdata.py` of cuda-convnet2).
         """
         if scale == "code":
@@ -146,7 +146,7 @@ class ColourNoise:
 
 
 def view_offsets(side: int, size: int) -> list[tuple[int, int]]:
-    """(top, left) of the centre and the four corner crops."""
+    """(top, left) of the center and the four corner crops."""
     far, middle = side - size, (side - size) // 2
     return [(middle, middle), (0, 0), (0, far), (far, 0), (far, far)]
 

@@ -15,10 +15,10 @@ from harness.contract import Batch, Context, Probe, Split, State, UserError
 from pipelines._mirroring import may_mirror
 from pipelines.learned.augmentation import (
     Augmentation,
-    Centre,
-    CentreCrop,
-    ColourNoise,
-    ColourScale,
+    Center,
+    CenterCrop,
+    ColorNoise,
+    ColorScale,
     PixelStatistics,
     RandomCrop,
     RandomFlip,
@@ -45,9 +45,9 @@ class Sight:
 
     crops: bool
     flip: bool | None
-    colour: bool
+    color: bool
     views: int
-    colour_scale: ColourScale = "paper"
+    color_scale: ColorScale = "paper"
 
 
 class NetworkPipeline:
@@ -74,7 +74,7 @@ class NetworkPipeline:
         """How training images are varied."""
         chosen = self.sight
         mirroring = "mirroring by tune" if chosen.flip is None else "mirroring"
-        words = {"crops": chosen.crops, mirroring: self.mirrored, "colour": chosen.colour}
+        words = {"crops": chosen.crops, mirroring: self.mirrored, "color": chosen.color}
         return tuple(word for word, asked in words.items() if asked)
 
     def fit(self, train: Split, tune: Split | None, context: Context) -> None:
@@ -129,17 +129,17 @@ class NetworkPipeline:
         self.pixel_scale = recipe.pixel_scale
         self.network = self.design.network(train.classes, self.design.side(train.image_size))
         part_of(self.network, self.parallel, Exchange(context), min(recipe.batch, len(train)))
-        self.network.initialise(recipe.init, torch.Generator().manual_seed(context.seed))
+        self.network.initialize(recipe.init, torch.Generator().manual_seed(context.seed))
         if self.init_from:
-            learnt = context.learnt(self.init_from)
-            new = start_from(self.network, learnt, class_names=train.class_names, pixel_scale=self.pixel_scale)
-            context.note(f"pre-trained on {learnt.dataset} ({learnt.run_id}); new layers: {', '.join(new) or 'none'}")
+            learned = context.learned(self.init_from)
+            new = start_from(self.network, learned, class_names=train.class_names, pixel_scale=self.pixel_scale)
+            context.note(f"pre-trained on {learned.dataset} ({learned.run_id}); new layers: {', '.join(new) or 'none'}")
         self.network.to(context.device)
 
     def _trainer(self, train: Split, tune: Split | None, recipe: Recipe, context: Context) -> Trainer:
         """Of squares that were looked at."""
         self._note(recipe, self.pixels.side, len(train), context)
-        task = Task(train=train, tune=tune, augment=self._augmentation(), predict=self._centre_logits)
+        task = Task(train=train, tune=tune, augment=self._augmentation(), predict=self._center_logits)
         return Trainer(self.network, task, recipe, context, self.parallel)
 
     @torch.inference_mode()
@@ -155,9 +155,9 @@ class NetworkPipeline:
 
     @torch.inference_mode()
     def embed(self, batch: Batch) -> torch.Tensor:
-        """(n, d) float32: the last hidden layer's values for the centre of each image."""
+        """(n, d) float32: the last hidden layer's values for the center of each image."""
         images = self._input(square(batch.images, self.pixels.side).to(batch.index.device))
-        return self.network.hidden(CentreCrop(self.network.crop)(images)).float()
+        return self.network.hidden(CenterCrop(self.network.crop)(images)).float()
 
     def filters(self) -> dict[str, np.ndarray]:
         """Name -> (n, 3, height, width) weights of the first layer, by column."""
@@ -200,19 +200,19 @@ class NetworkPipeline:
 
     def _augmentation(self) -> Sequence[Augmentation]:
         chosen, size = self.sight, self.network.crop
-        steps: list[Augmentation] = [Centre(self.pixels.mean), RandomCrop(size) if chosen.crops else CentreCrop(size)]
+        steps: list[Augmentation] = [Center(self.pixels.mean), RandomCrop(size) if chosen.crops else CenterCrop(size)]
         if self.mirrored:
             steps.append(RandomFlip())
-        if chosen.colour:
-            steps.append(ColourNoise.of(self.pixels, chosen.colour_scale))
+        if chosen.color:
+            steps.append(ColorNoise.of(self.pixels, chosen.color_scale))
         return [*steps, Scale(self.pixel_scale)]
 
     def _input(self, squares: torch.Tensor) -> torch.Tensor:
         """Squares as the network was trained on, before cropping."""
-        return Scale(self.pixel_scale)(Centre(self.pixels.mean)(squares))
+        return Scale(self.pixel_scale)(Center(self.pixels.mean)(squares))
 
-    def _centre_logits(self, squares: torch.Tensor) -> torch.Tensor:
-        return self.network(CentreCrop(self.network.crop)(self._input(squares)))
+    def _center_logits(self, squares: torch.Tensor) -> torch.Tensor:
+        return self.network(CenterCrop(self.network.crop)(self._input(squares)))
 
     def _note(self, recipe: Recipe, side: int, n: int, context: Context) -> None:
         if self.design.variant(side):

@@ -27,7 +27,7 @@ from pipelines.learned.exchange import Exchange
 from pipelines.learned.layers import CeilConv2d, Dropout
 from pipelines.learned.networks.network import Network
 from pipelines.learned.noise import BatchNoise
-from pipelines.learned.normalisation import BatchNorm, LocalResponseNorm
+from pipelines.learned.normalization import BatchNorm, LocalResponseNorm
 
 Mode = Literal["data", "model", "hybrid"]
 COLUMNS = 2

@@ -12,7 +12,7 @@ Precision = Literal["auto", "float32"]
 
 def mixes(device: torch.device, precision: Precision) -> bool:
     """Whether training on this device multiplies in bfloat16: where that is in the hardware, on GPUs as on CPUs, unless `precision` says
-    float32. Weights, their updates and the normalisations stay float32.
+    float32. Weights, their updates and the normalizations stay float32.
     """
     if precision == "float32":
         return False

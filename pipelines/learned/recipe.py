@@ -29,7 +29,7 @@ class Recipe:
     rate: float  # learning rate: of the mean loss over the batch; the highest of its schedule
     schedule: ScheduleName
     init: Init
-    pixel_scale: float  # what grey levels (0 to 255, less the mean image) are multiplied by
+    pixel_scale: float  # what gray levels (0 to 255, less the mean image) are multiplied by
     optimizer: Optimizer = "paper-sgd"
     momentum: float = 0.9  # share of the velocity kept a step
     weight_decay: float = 0.0005  # share of the weight, times the learning rate, taken off a step
@@ -63,7 +63,7 @@ RECIPE_CAFFE = replace(
 def cuda_convnet(layers: Layers) -> Recipe:
     """The schedules that the parameter files of cuda-convnet name: 80sec (8 epochs, then the rate a tenth; of the end it says nothing), 18pct,
     and 11pct, without folding in its validation batch half way; there the biases' rate stays, here it falls with the weights'. The files
-    of 19pct and 13pct name none: they have those of their neighbours 18pct and 11pct.
+    of 19pct and 13pct name none: they have those of their neighbors 18pct and 11pct.
     """
     until = {
         "80sec": (8, 10),
@@ -103,7 +103,7 @@ def short(n: int, side: int) -> Recipe:
         rate=0.08 * (batch / 128) ** 0.5,
         schedule="onecycle",
         init="he",
-        pixel_scale=1 / 64,  # about the standard deviation of grey levels
+        pixel_scale=1 / 64,  # about the standard deviation of gray levels
     )
 
 

@@ -19,7 +19,7 @@ from pipelines.learned.exchange import Clock, Exchange
 from pipelines.learned.memory import hand_back, kept_memory
 from pipelines.learned.networks.network import Network
 from pipelines.learned.noise import BatchNoise
-from pipelines.learned.optimisers import Optimiser
+from pipelines.learned.optimizers import Optimizer
 from pipelines.learned.parallel import Mode, own, part_of, whole
 from pipelines.learned.precision import mixed_precision, wide
 from pipelines.learned.recipe import Recipe
@@ -34,7 +34,7 @@ PROBE_SECONDS = 15.0  # of updates that are timed to know what one takes
 
 @dataclass(frozen=True)
 class Task:
-    """What is learnt, from squares. `augment` are the steps from uint8 squares to the network's input; `predict` gives logits of squares at
+    """What is learned, from squares. `augment` are the steps from uint8 squares to the network's input; `predict` gives logits of squares at
     test time.
     """
 
@@ -60,7 +60,7 @@ class Trainer:
         self.part = part_of(network, mode, self.exchange, self.batch)
         self.steps = len(task.train) // self.batch  # an epoch; an incomplete last batch is dropped
         # After the gradient: the loss and the number of wrong images, global by the same sum.
-        self.optimiser = Optimiser(self.part, recipe, extras=2)
+        self.optimizer = Optimizer(self.part, recipe, extras=2)
         self.total = recipe.updates or recipe.epochs * self.steps
         self.schedule = make_schedule(recipe, self.steps)
         self.stopping = EarlyStopping(self.total) if recipe.updates and task.tune is not None else None
@@ -165,12 +165,12 @@ class Trainer:
             logits = wide(self.part(inputs, noise))  # of this process's images
             loss = F.cross_entropy(logits, labels, reduction="sum") / self.batch
         loss.backward()
-        shared = self.optimiser.shared
+        shared = self.optimizer.shared
         shared[-2] = loss.detach()
         shared[-1] = (logits.detach().argmax(1) != labels).sum()
         self.exchange.sum(shared)
         self.sums[self.step] = shared[-2:]
-        self.optimiser.step(self.schedule.rate(self.updates))
+        self.optimizer.step(self.schedule.rate(self.updates))
 
     def _finish_epoch(self) -> None:
         self._assemble()
@@ -256,7 +256,7 @@ class Trainer:
         return {
             "position": torch.tensor([self.epoch, self.step, self.stalled]),
             **_named(self.network),
-            **whole(self.optimiser.state(), self.part.cuts, self.exchange),
+            **whole(self.optimizer.state(), self.part.cuts, self.exchange),
             "noise": self.noise.get_state(),
             "schedule": torch.tensor(self.schedule.state(), dtype=torch.float64),
             "sums": self.sums,
@@ -275,7 +275,7 @@ class Trainer:
         arrays = {name: saved[name] for name in _named(self.network)}
         _load(self.network, arrays)
         _load(self.part, own(arrays, self.part.cuts, self.exchange))
-        self.optimiser.load(own(saved, self.part.cuts, self.exchange))
+        self.optimizer.load(own(saved, self.part.cuts, self.exchange))
         self.noise.set_state(saved["noise"])
         self.schedule.load(saved["schedule"].tolist())
         self.sums.copy_(saved["sums"])

@@ -1,4 +1,4 @@
-"""Small colour patches: cut from images, normalised and whitened (Coates, Lee & Ng, AISTATS 2011, section 3.1)."""
+"""Small color patches: cut from images, normalized and whitened (Coates, Lee & Ng, AISTATS 2011, section 3.1)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 from harness.contract import Context, Split
 from pipelines.handcrafted.images import squares
 
-NOISE = 10.0  # squared grey levels added to a patch's variance, so that noise in a flat patch is not blown up
-EPSILON = 0.1  # added to the variances along the axes of the normalised patches, which are below 1 on average
+NOISE = 10.0  # squared gray levels added to a patch's variance, so that noise in a flat patch is not blown up
+EPSILON = 0.1  # added to the variances along the axes of the normalized patches, which are below 1 on average
 PER_IMAGE = 64  # patches sampled from one image at most: more would overlap
 BATCH = 512  # images at a time
 CHUNK_ROWS = 2**16  # patches whose copies in float64 exist at one time
@@ -23,15 +23,15 @@ def windows(images: Tensor, patch: int, stride: int) -> Tensor:
     return images.unfold(2, patch, stride).unfold(3, patch, stride).permute(0, 2, 3, 1, 4, 5)
 
 
-def normalised(patches: Tensor) -> Tensor:
+def normalized(patches: Tensor) -> Tensor:
     """(..., d): each patch with mean 0, divided by the root of its variance + NOISE."""
-    centred = patches - patches.mean(-1, keepdim=True)
-    variance = centred.square().sum(-1, keepdim=True) / max(1, patches.shape[-1] - 1)
-    return centred.mul_((variance + NOISE).rsqrt_())
+    centerd = patches - patches.mean(-1, keepdim=True)
+    variance = centerd.square().sum(-1, keepdim=True) / max(1, patches.shape[-1] - 1)
+    return centerd.mul_((variance + NOISE).rsqrt_())
 
 
 def sample_patches(split: Split, size: int, patch: int, count: int, context: Context) -> Tensor:
-    """This process's share of about `count` normalised patches of `split` at a working size: (s, 3 * patch * patch).
+    """This process's share of about `count` normalized patches of `split` at a working size: (s, 3 * patch * patch).
 
     The same number from each image, at places drawn by the seed and the image's place in the order of the keys, so the sample hangs
     neither on the order of the store nor on the number of processes.
@@ -47,7 +47,7 @@ def sample_patches(split: Split, size: int, patch: int, count: int, context: Con
         own = slice(done, done + len(batch))
         image = torch.arange(len(batch), device=context.device)[:, None]
         chosen = windows(squares(batch.images, size), patch, 1)[image, rows[own], columns[own]]
-        drawn.append(normalised(chosen.reshape(-1, 3 * patch * patch)))
+        drawn.append(normalized(chosen.reshape(-1, 3 * patch * patch)))
         done += len(batch)
     return torch.cat(drawn)
 

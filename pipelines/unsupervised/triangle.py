@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipelines.handcrafted.chunks import at_once, over_chunks
-from pipelines.unsupervised.patches import Whitening, normalised, windows
+from pipelines.unsupervised.patches import Whitening, normalized, windows
 
 CHUNK_VALUES = 3 * 2**20  # distances at one time: they stay in a processor's outer cache
 
@@ -20,7 +20,7 @@ class Triangle:
 
     A patch at distances z_k from the centroids has the responses max(0, mean(z) - z_k): about half of them are 0.
 
-    whitening  of normalised patches
+    whitening  of normalized patches
     centroids  (k, channels * patch * patch) whitened patches
     patch      side of a patch in pixels
     stride     pixels from one patch to the next
@@ -44,7 +44,7 @@ class Triangle:
 
     def responses(self, patches: Tensor) -> Tensor:
         """(..., channels * patch * patch) to (..., k). Passes over so many numbers are the cost: all but the first are in place."""
-        points = self.whitening(normalised(patches))
+        points = self.whitening(normalized(patches))
         lifted = torch.cat([points, points.square().sum(-1, keepdim=True), torch.ones_like(points[..., :1])], dim=-1)
         distances = (lifted @ self._lifted_centroids).clamp_(min=0).sqrt_()
         return torch.sub(distances.mean(-1, keepdim=True), distances, out=distances).clamp_(min=0)
@@ -59,7 +59,7 @@ class Triangle:
 def quadrant_means(responses: Tensor) -> Tensor:
     """(n, rows, columns, k) to (n, 4 k): means over the upper left quadrant, the upper right, the lower left, the lower right.
 
-    The paper has sums. Standardised they are the same.
+    The paper has sums. Standardized they are the same.
     """
     return halves(halves(responses, 2), 1).flatten(1)
 

@@ -16,7 +16,7 @@ SAMPLES = Path(os.environ.get("HARNESS_SAMPLES") or ROOT.parent / "shared" / "da
 
 @pytest.fixture(scope="module")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Shared by all specs of a data set, so that it is prepared once."""
+    """Shared by all specs of a dataset, so that it is prepared once."""
     return tmp_path_factory.mktemp("root")
 
 

@@ -1,4 +1,4 @@
-"""Its rules on curves made by hand, and the whole of it on few images that are soon learnt."""
+"""Its rules on curves made by hand, and the whole of it on few images that are soon learned."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_it_goes_on_where_it_was_killed(workdir: Path, by_hand: list[str]) -> No
     assert "ratio 2.50" in "\n".join(findings(again, 1))
 
 
-def test_what_is_known_is_not_learnt_again(workdir: Path, by_hand: list[str]) -> None:
+def test_what_is_known_is_not_learned_again(workdir: Path, by_hand: list[str]) -> None:
     study(workdir).run(1, NONE)
     by_hand.clear()
     study(workdir).run(1, NONE)
@@ -176,7 +176,7 @@ def test_a_file_of_another_study_is_refused(workdir: Path, by_hand: list[str]) -
         study(workdir)
 
 
-def test_the_network_has_nothing_that_regularises() -> None:
+def test_the_network_has_nothing_that_regularizes() -> None:
     kinds = {type(layer).__name__ for layer in cuda_convnet("19pct", classes=10, activation="tanh").children()}
     assert kinds == {"CeilConv2d", "MaxPool2d", "AvgPool2d", "Tanh", "Flatten", "Linear"}
 
@@ -194,32 +194,32 @@ def few_images(n: int = 48) -> Images:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps and a start with which few images are learnt in few epochs."""
+    """Steps and a start with which few images are learned in few epochs."""
     monkeypatch.setattr(figure1, "INIT", "he")
     monkeypatch.setattr(figure1, "BATCH", 8)
 
 
-def learnt(curve: Curve, kept: Path, epochs: int = 8) -> list[float]:
+def learned(curve: Curve, kept: Path, epochs: int = 8) -> list[float]:
     return list(itertools.islice(training_errors(curve, few_images(), kept), epochs))
 
 
 @pytest.mark.parametrize("activation", figure1.ACTIVATIONS)
-def test_few_images_are_learnt_by_heart(activation: str, quick: None, workdir: Path) -> None:
+def test_few_images_are_learned_by_heart(activation: str, quick: None, workdir: Path) -> None:
     curve = Curve(activation, 0.0003, 0)  # type: ignore[arg-type]
-    errors = learnt(curve, workdir / "a")
+    errors = learned(curve, workdir / "a")
     assert min(errors) < 10
-    assert errors == learnt(curve, workdir / "b")
-    assert errors != learnt(Curve(activation, 0.0003, 1), workdir / "c")  # type: ignore[arg-type]
+    assert errors == learned(curve, workdir / "b")
+    assert errors != learned(Curve(activation, 0.0003, 1), workdir / "c")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("told", [0, 1, 2, 3])
 def test_a_training_goes_on_from_what_it_kept(told: int, quick: None, workdir: Path) -> None:
-    """After three epochs, of which the study heard of so many before it was killed; without the file they are learnt again."""
+    """After three epochs, of which the study heard of so many before it was killed; without the file they are learned again."""
     curve = Curve("tanh", 0.0003, 0)
-    whole = learnt(curve, workdir / "whole", 6)
-    learnt(curve, workdir / "kept", 3)
+    whole = learned(curve, workdir / "whole", 6)
+    learned(curve, workdir / "kept", 3)
     known = replace(curve, errors=tuple(whole[:told]))
-    assert learnt(known, workdir / "kept", 6 - told) == whole[told:] == learnt(known, workdir / "none", 6 - told)
+    assert learned(known, workdir / "kept", 6 - told) == whole[told:] == learned(known, workdir / "none", 6 - told)
     assert load_arrays(workdir / "kept")[0].keys() == load_arrays(workdir / "whole")[0].keys()
     assert all(
         torch.equal(array, load_arrays(workdir / "whole")[0][name]) for name, array in load_arrays(workdir / "kept")[0].items()
@@ -227,7 +227,7 @@ def test_a_training_goes_on_from_what_it_kept(told: int, quick: None, workdir: P
 
 
 def test_a_training_that_diverges_ends(workdir: Path) -> None:
-    assert len(learnt(Curve("relu", 1e9, 0), workdir / "kept", 9)) < 9
+    assert len(learned(Curve("relu", 1e9, 0), workdir / "kept", 9)) < 9
 
 
 def test_the_error_is_of_all_images_in_a_full_pass(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,7 +262,7 @@ def test_the_command(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (workdir / "f.png").stat().st_size > 5_000
     assert main(arguments) == 0
     assert "epoch 1, training error" not in capsys.readouterr().out
-    for wrong, said in (["digits", "--seeds", "0"], "all must be above 0"), (["digit"], "no data set is called 'digit'"):
+    for wrong, said in (["digits", "--seeds", "0"], "all must be above 0"), (["digit"], "no dataset is called 'digit'"):
         with pytest.raises(SystemExit):
             main(wrong)
         assert said in capsys.readouterr().err

@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 
 
 def test_a_jpeg_loses_detail_and_moves_nothing() -> None:
-    """A ramp stays within a few grey levels of itself; noise, most of all that of colour, does not."""
+    """A ramp stays within a few gray levels of itself; noise, most of all that of color, does not."""
     ramp = np.broadcast_to(np.linspace(40, 200, 32), (3, 32, 32)).astype(np.uint8)
     assert np.abs(after_jpeg(ramp, 75)[:, :, 6:-6].astype(int) - ramp[:, :, 6:-6]).mean() < 3  # the seam lies outside
     noise = RNG.integers(0, 256, (3, 32, 32), dtype=np.uint8)
@@ -59,4 +59,4 @@ def test_images_of_several_sizes_are_refused() -> None:
 def test_a_wrong_data_set_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["raw-linear", "--dataset", "nothing"])
-    assert "no data set is called 'nothing'" in capsys.readouterr().err
+    assert "no dataset is called 'nothing'" in capsys.readouterr().err

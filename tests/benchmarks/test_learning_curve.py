@@ -127,7 +127,7 @@ def test_a_point_that_cannot_be_run_is_told_and_left_out(
         (("hog-svm", "alexnet"), "say how long to train alexnet"),
         (("hog-svm", "alexnets", "--updates", "5"), "no pipeline is called 'alexnets'"),
         (("hog-svm", "alexnet", "--updates", "0"), "updates=0 is not allowed"),
-        (("hog-svm", "raw-linear", "--dataset", "digit"), "no data set is called 'digit'"),
+        (("hog-svm", "raw-linear", "--dataset", "digit"), "no dataset is called 'digit'"),
     ],
 )
 def test_bad_arguments_are_told(

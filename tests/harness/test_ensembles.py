@@ -165,7 +165,7 @@ def test_what_cannot_be_averaged(member: Callable[..., Record]) -> None:
         ensemble(one.run_id, elsewhere.run_id)
     result, _ = made(one, elsewhere, allow_different_train=True)
     assert result.train_digest not in (one.result.train_digest, "e" * 32)
-    assert any("learnt from other images" in note for note in result.notes)
+    assert any("learned from other images" in note for note in result.notes)
     assert result.tune_top1_error is None
     assert not [record for record in Runs(Path("runs")).all() if not record.finished]
 
@@ -196,7 +196,7 @@ def test_real_runs_are_put_together_and_compared(plugin: str) -> None:
     record = Runs(Path("runs")).find(result.run_id)
     assert "2 models" in (record.folder / "log.txt").read_text()
     with pytest.raises(UserError, match="keeps no state"):
-        record.learnt()
+        record.learned()
     assert json.loads((record.folder / "spec.json").read_text())["members"] == [run.run_id for run in runs]
 
 

@@ -14,7 +14,7 @@ CELLS = (
     "def split(n):\n"
     "    labels = np.arange(n) % 3\n"
     "    images = (rng.integers(0, 150, (n, 8, 8)) + 50 * labels[:, None, None]).astype(np.uint8)\n"
-    "    return harness.Split.from_arrays(images, labels, class_names=['dark', 'grey', 'bright'])\n"
+    "    return harness.Split.from_arrays(images, labels, class_names=['dark', 'gray', 'bright'])\n"
     "result = harness.run(build(), (split(90), split(60)), track=False)\n"
     "result",
     "assert result.top1_error < 5 and result.n_test == 60\n"

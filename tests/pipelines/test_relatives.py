@@ -9,7 +9,7 @@ import torch
 from harness.context import RunContext
 from harness.contract import Split
 from pipelines import alexnet_one_tower, caffenet, cuda_convnet
-from pipelines.learned.normalisation import LocalResponseNorm
+from pipelines.learned.normalization import LocalResponseNorm
 
 
 def full_network(module, **options):
@@ -86,12 +86,12 @@ def test_notes_say_what_is_younger_than_2012(module, options, later):
 
 @pytest.mark.parametrize(("layers", "views", "crop"), [("80sec", 1, 32), ("18pct", 1, 32), ("11pct", 10, 24)])
 def test_cuda_convnet_sees_what_its_files_say(layers, views, crop):
-    """Grey levels less the mean image, whole images without changes, or crops of 24 and their mirror images."""
+    """Gray levels less the mean image, whole images without changes, or crops of 24 and their mirror images."""
     pipeline = cuda_convnet.build(layers=layers, epochs=1)
     pipeline.fit(split(), None, RunContext())
     assert (pipeline.views, pipeline.network.crop, pipeline.pixel_scale) == (views, crop, 1.0)
     assert [type(step).__name__ for step in pipeline._augmentation()] == (
-        ["Centre", "RandomCrop", "RandomFlip", "Scale"] if views == 10 else ["Centre", "CentreCrop", "Scale"]
+        ["Center", "RandomCrop", "RandomFlip", "Scale"] if views == 10 else ["Center", "CenterCrop", "Scale"]
     )
     other = cuda_convnet.build(layers=layers)
     other.load(pipeline.state())

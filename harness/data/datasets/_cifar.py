@@ -10,7 +10,7 @@ from harness.errors import UserError
 
 
 def cifar(reader: Any, folder: Path, *, title: str) -> Dataset:
-    """Looked for in `folder` before it is downloaded there; checksummed. `reader` is torchvision's data set class.
+    """Looked for in `folder` before it is downloaded there; checksummed. `reader` is torchvision's dataset class.
 
     Raises UserError when it is neither there nor to be had.
     """

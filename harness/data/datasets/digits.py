@@ -13,7 +13,7 @@ def build(root: Path) -> Dataset:
     """First 1,297 images train, last 500 test.
 
     Source: the test part of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak 1998, UCI). Values 0..16 become
-    0..255; bilinear upscaling to 32x32, grey copied to three channels.
+    0..255; bilinear upscaling to 32x32, gray copied to three channels.
     """
     import numpy as np
     import torch

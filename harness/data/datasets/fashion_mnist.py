@@ -13,7 +13,7 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where the package dataset-
 
 def build(root: Path) -> Dataset:
     """The four official IDX files, plain or .gz: from `fashion-mnist` in the data root, else from `/usr/share/datasets/fashion-mnist`, where
-    Debian's package dataset-fashion-mnist puts them, else downloaded by torchvision, which checks their MD5. Grey copied to three channels.
+    Debian's package dataset-fashion-mnist puts them, else downloaded by torchvision, which checks their MD5. Gray copied to three channels.
 
     Raises UserError when they are nowhere, or damaged.
     """

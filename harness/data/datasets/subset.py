@@ -1,4 +1,4 @@
-"""A part of another data set's training images, drawn by a seed: the points of a learning curve."""
+"""A part of another dataset's training images, drawn by a seed: the points of a learning curve."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def build(root: Path, *, of: str, percent: Annotated[float, Gt(0), Le(100)], see
     """`percent` of each class of the training images of `of` (a spec, or a path), at least one, drawn by `seed` and the images' content: of
     one seed the 10 % lie inside the 25 %. The tune split is held out of that part, 10 % of each class; the test split stays whole.
 
-    Raises UserError where `of` cannot be had. Data sets of --plugins are not reached.
+    Raises UserError where `of` cannot be had. Datasets of --plugins are not reached.
     """
     import numpy as np
 

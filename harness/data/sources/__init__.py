@@ -45,7 +45,7 @@ class SourceImage:
 
 
 class Source(Protocol):
-    """Labelled images in some layout, always in the same order.
+    """Labeled images in some layout, always in the same order.
 
     path         what the user gave
     layout       one line for people

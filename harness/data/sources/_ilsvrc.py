@@ -29,7 +29,7 @@ class Year:
     """What the files of a year are called, and where they are to be had.
 
     truth  of each part but train: the name of the kit's file with one ILSVRC id a line, in order of the image numbers
-    tars   of each part: the tar and its MD5 where the organisers state one
+    tars   of each part: the tar and its MD5 where the organizers state one
     """
 
     year: int

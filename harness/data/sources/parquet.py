@@ -37,8 +37,8 @@ class ParquetFiles:
         if classes > len(self.class_names):
             raise UserError(f"{path}: label {classes - 1} has no name; the files name {len(self.class_names)} classes")
         self._count = int((everything >= 0).sum())
-        unlabelled = len(everything) - self._count
-        self.remarks: tuple[str, ...] = (f"{unlabelled} images without labels are passed over",) if unlabelled else ()
+        unlabeled = len(everything) - self._count
+        self.remarks: tuple[str, ...] = (f"{unlabeled} images without labels are passed over",) if unlabeled else ()
 
     def __len__(self) -> int:
         return self._count

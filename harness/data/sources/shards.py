@@ -92,5 +92,5 @@ def _is_shard(path: Path) -> bool:
             names = [member.name for member in (archive.next() for _ in range(8)) if member]
     except tarfile.TarError:
         return False
-    labelled = {_key(name)[0] for name in names if _key(name)[1] in ("cls", "json")}
-    return any(is_image(name) and _key(name)[0] in labelled for name in names)
+    labeled = {_key(name)[0] for name in names if _key(name)[1] in ("cls", "json")}
+    return any(is_image(name) and _key(name)[0] in labeled for name in names)

@@ -25,8 +25,8 @@ class CGrid:
     default: float
 
 
-STANDARDISED = CGrid((0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), 1.0)  # rows of mean squared length 1 suit descriptors of any length
-NORMALISED = CGrid((0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 10.0)  # rows of length 1; VLFeat's applications fix 10
+STANDARDIZED = CGrid((0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), 1.0)  # rows of mean squared length 1 suit descriptors of any length
+NORMALIZED = CGrid((0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 10.0)  # rows of length 1; VLFeat's applications fix 10
 AGGRESSIVENESS = CGrid((0.001, 0.01, 0.1), 0.01)  # of the row that an update may add at most, for rows of length 1
 
 
@@ -37,12 +37,12 @@ class Solver(Protocol):
 
 
 class Learner(Protocol):
-    """grid is of C; `quantise`: features are kept as bytes; `streams`: they are read chunk by chunk, else all held in memory."""
+    """grid is of C; `quantize`: features are kept as bytes; `streams`: they are read chunk by chunk, else all held in memory."""
 
     @property
     def grid(self) -> CGrid: ...
     @property
-    def quantise(self) -> bool: ...
+    def quantize(self) -> bool: ...
     @property
     def streams(self) -> bool: ...
 
@@ -55,24 +55,24 @@ class Learner(Protocol):
 class ExactSVM:
     """One-vs-rest SVMs solved exactly.
 
-    standardise  each feature to mean 0 and equal variance, else rows are taken as the channel gives them
-    own_grid     of C; None: STANDARDISED or NORMALISED, as the rows are
+    standardize  each feature to mean 0 and equal variance, else rows are taken as the channel gives them
+    own_grid     of C; None: STANDARDIZED or NORMALIZED, as the rows are
     """
 
-    standardise: bool = False
+    standardize: bool = False
     own_grid: CGrid | None = None
     loss: LossName = "squared_hinge"
-    quantise: bool = False
+    quantize: bool = False
     streams: bool = False
 
     @property
     def grid(self) -> CGrid:
-        return self.own_grid or (STANDARDISED if self.standardise else NORMALISED)
+        return self.own_grid or (STANDARDIZED if self.standardize else NORMALIZED)
 
     def solver(self, parts: Sequence[Iterable[State]], classes: int, context: Context) -> Solver:
         chunks = [chunk for part in parts for chunk in part]
         blocks = [chunk["features"] for chunk in chunks]
-        rows = Rows.standardised(blocks, context) if self.standardise else Rows(blocks, context)
+        rows = Rows.standardized(blocks, context) if self.standardize else Rows(blocks, context)
         return LinearSVM(rows, torch.cat([chunk["labels"] for chunk in chunks]), classes, self.loss)
 
 
@@ -81,9 +81,9 @@ class StreamedSVM:
     """One-vs-rest SVMs by dual coordinate ascent; rows of about length 1."""
 
     loss: LossName = "squared_hinge"
-    quantise: bool = True
+    quantize: bool = True
     streams: bool = True
-    grid: CGrid = NORMALISED
+    grid: CGrid = NORMALIZED
 
     def solver(self, parts: Sequence[Iterable[State]], classes: int, context: Context) -> Solver:
         return OnlineDualAscent(_stream(parts, classes, context), Loss.named(self.loss))
@@ -95,9 +95,9 @@ class AveragedSGD:
 
     loss: LossName = "hinge"
     epochs: int = 5
-    quantise: bool = False
+    quantize: bool = False
     streams: bool = True
-    grid: CGrid = NORMALISED
+    grid: CGrid = NORMALIZED
 
     def solver(self, parts: Sequence[Iterable[State]], classes: int, context: Context) -> Solver:
         return OnlineSGD(_stream(parts, classes, context), Loss.named(self.loss), self.epochs)
@@ -109,7 +109,7 @@ class AveragedPassiveAggressive:
 
     one_vs_rest: bool = False
     epochs: int = 10
-    quantise: bool = False
+    quantize: bool = False
     streams: bool = True
     grid: CGrid = AGGRESSIVENESS
 

@@ -1,15 +1,15 @@
 """One-vs-rest linear support vector machines, all classes at once: the exact solver for rows that fit in memory.
 
-For each class it minimises what LIBLINEAR does (Fan et al., JMLR 2008), with labels y of +1 or -1,
+For each class it minimizes what LIBLINEAR does (Fan et al., JMLR 2008), with labels y of +1 or -1,
 
     f(w) = 1/2 w.w + sum_i C_i loss(1 - y_i w.x_i),    loss(s) = max(0, s)^2 or max(0, s),
 
 by Newton's method (Keerthi & DeCoste, JMLR 2005): the Hessian is that of the rows inside the margin, its system is solved by
 conjugate gradients, and the step's length is exact. Each class has its own rows inside the margin and its own step, but all share
-every pass over the rows; a class that is done drops out. The hinge is minimised with its corner rounded off, less and less (Chapelle,
+every pass over the rows; a class that is done drops out. The hinge is minimized with its corner rounded off, less and less (Chapelle,
 Neural Computation 2007). The relative duality gap is then at most GAP, unless MAX_STEPS ran out
 first: rows of great length with a large C (scikit-learn's digits, 0 to 16 a pixel, and C = 10) end some percent above the minimum, in float64
-too. Standardised rows do not come near that for any useful C.
+too. Standardized rows do not come near that for any useful C.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class LinearSVM:
         """
         costs = c * importance(self.signs, positive)
         if self.loss == "squared_hinge":
-            self.solution, _ = minimise(self.problem, self.preconditioner, self.signs, costs, Loss(), self.solution)
+            self.solution, _ = minimize(self.problem, self.preconditioner, self.signs, costs, Loss(), self.solution)
         else:
             self.solution = self._sharpen(costs)
         weights, biases = self.rows.fold(self.problem.weights(self.solution))
@@ -72,7 +72,7 @@ class LinearSVM:
         """The minimum with the hinge loss, by way of ever sharper corners."""
         corner, solution = FIRST_CORNER, self.solution
         while corner >= LAST_CORNER:
-            solution, missed = minimise(self.problem, self.preconditioner, self.signs, costs, Loss(corner), solution)
+            solution, missed = minimize(self.problem, self.preconditioner, self.signs, costs, Loss(corner), solution)
             if (missed <= GAP).all():
                 break
             corner *= SHARPER
@@ -169,7 +169,7 @@ def cholesky(gram: Tensor) -> Tensor:
         jitter *= 10
 
 
-def minimise(
+def minimize(
     problem: Problem, preconditioner: Preconditioner, signs: Tensor, costs: Tensor, loss: Loss, start: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The minimum for each class, and what the loss is below the hinge there, a share of the objective; (classes, size) and (classes,).
@@ -262,7 +262,7 @@ class Preconditioner:
 def line_minimum(
     problem: Problem, weights: Tensor, step: Tensor, slack: Tensor, change: Tensor, costs: Tensor, loss: Loss
 ) -> Tensor:
-    """(classes,) lengths t that minimise f(weights + t step), by Newton steps kept inside a bracket.
+    """(classes,) lengths t that minimize f(weights + t step), by Newton steps kept inside a bracket.
 
     slack at the weights, its change a unit of t, and costs: (rows, classes).
     """

@@ -63,7 +63,7 @@ class Loss:
     # For one row and all classes, of the squared hinge and the hinge itself:
 
     def implicit_step(self, slack: Floats, rates: Floats, square: float) -> Floats:
-        """Multiples of a row of this squared length that minimise rates * loss and half of the squared change."""
+        """Multiples of a row of this squared length that minimize rates * loss and half of the squared change."""
         if self.corner is None:
             return 2 * rates * np.maximum(0, slack) / (1 + 2 * rates * square)
         return np.clip(slack / square, 0, rates)

@@ -61,23 +61,23 @@ class DualAscent:
 
 @dataclass
 class ImplicitSGD:
-    """Stochastic gradient descent on a one-vs-rest SVM: the mean loss and regularisation / 2 w.w, with the steps of Xu (2011).
+    """Stochastic gradient descent on a one-vs-rest SVM: the mean loss and regularization / 2 w.w, with the steps of Xu (2011).
 
-    first_rate  of the first step; it falls as (1 + regularisation first_rate t)^(-3/4)
+    first_rate  of the first step; it falls as (1 + regularization first_rate t)^(-3/4)
 
     The gradient is that after the step (Toulis & Airoldi, Annals of Statistics 2017), which no rate makes diverge.
     """
 
     loss: Loss
-    regularisation: float
+    regularization: float
     first_rate: float
     positive: float = 1.0
     steps: int = 0
 
     def __call__(self, row: int, margins: Floats, label: int, square: float) -> tuple[Floats, float]:
-        rate = self.first_rate * (1 + self.regularisation * self.first_rate * self.steps) ** -0.75
+        rate = self.first_rate * (1 + self.regularization * self.first_rate * self.steps) ** -0.75
         self.steps += 1
-        decay = 1 / (1 + rate * self.regularisation)
+        decay = 1 / (1 + rate * self.regularization)
         signs, rates = signs_and_costs(label, len(margins), rate * decay, self.positive)
         return signs * self.loss.implicit_step(1 - signs * decay * margins, rates, square), decay
 
@@ -155,7 +155,7 @@ def _one_by_one(products: Floats, gram: Floats, labels: NDArray[np.int64], rule:
 
 @dataclass(frozen=True)
 class Stream:
-    """The rows of all processes that are learnt from, with a constant appended; they should stand in no order within their split.
+    """The rows of all processes that are learned from, with a constant appended; they should stand in no order within their split.
 
     features  of train, and of tune
     """
@@ -200,7 +200,7 @@ class Stream:
 class OnlineDualAscent:
     """One-vs-rest SVMs by dual coordinate ascent, to a relative duality gap of GAP: memory for one number a row and class.
 
-    What `LinearSVM` minimises, and the same treatment of the bias.
+    What `LinearSVM` minimizes, and the same treatment of the bias.
     """
 
     def __init__(self, stream: Stream, loss: Loss) -> None:
@@ -238,8 +238,8 @@ class OnlineSGD:
 
     def fit(self, c: float, positive: float = 1.0) -> tuple[Tensor, Tensor]:
         """(classes, features) weights and (classes,) biases; a class without rows gets the bias NEVER."""
-        regularisation = 1 / (c * self.stream.rows)
-        rule = ImplicitSGD(self.loss, regularisation, self._first_rate(regularisation, positive), positive)
+        regularization = 1 / (c * self.stream.rows)
+        rule = ImplicitSGD(self.loss, regularization, self._first_rate(regularization, positive), positive)
         model: Averaged | None = None
         seen = torch.zeros(self.stream.classes, dtype=torch.bool)
         for epoch in range(self.epochs):
@@ -252,16 +252,16 @@ class OnlineSGD:
         assert model
         return without_unseen(model.mean, seen)
 
-    def _first_rate(self, regularisation: float, positive: float) -> float:
+    def _first_rate(self, regularization: float, positive: float) -> float:
         """Of RATES the one that leaves the lowest objective on a few rows after seeing them once (as Bottou's svmasgd finds it)."""
         rows, labels = self._few()
         objectives = []
         for rate in RATES:
             rate = rate / float(rows.square().sum(1).mean())
             model = Averaged(self.stream.classes, rows.shape[1], rows)
-            model.learn(rows, labels, ImplicitSGD(self.loss, regularisation, rate, positive))
+            model.learn(rows, labels, ImplicitSGD(self.loss, regularization, rate, positive))
             paid = float(self.loss.total(linear(rows, model.weights), labels, positive)) / len(rows)
-            objectives.append((paid + regularisation * float(model.weights.square().sum()) / 2, rate))
+            objectives.append((paid + regularization * float(model.weights.square().sum()) / 2, rate))
         return min(objectives)[1]
 
     def _few(self) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Feature rows as linear classifiers see them: standardised and with a constant appended, without a second copy in memory."""
+"""Feature rows as linear classifiers see them: standardized and with a constant appended, without a second copy in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PRODUCT_ROWS = 512  # multiplied with all those before them at a time
 class Rows:
     """This process's rows: blocks of (rows, features), float32 or float64, that stand one below the other.
 
-    Seen from outside, a row is ((features - mean) * scale, 1). The constant is the bias' feature and is regularised like the
+    Seen from outside, a row is ((features - mean) * scale, 1). The constant is the bias' feature and is regularized like the
     others: scikit-learn's `LinearSVC` with `intercept_scaling=1`. `total` counts the rows of all processes.
     """
 
@@ -34,7 +34,7 @@ class Rows:
         self.total = int(context.sum(torch.tensor(float(len(self)), dtype=torch.float64, device=first.device)))
 
     @classmethod
-    def standardised(cls, blocks: Sequence[Tensor], context: Context) -> Rows:
+    def standardized(cls, blocks: Sequence[Tensor], context: Context) -> Rows:
         """Each feature with mean 0 and the same variance, such that a row's mean squared length is 1; constant ones become 0.
 
         So the same value of C means the same trade-off for descriptors of any length and unit.

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from pipelines.handcrafted.descriptors.patches import CELLS, Grid, Kernel, Patches, aligned_grids, blurred, on_grids
-from pipelines.handcrafted.descriptors.sift import grey
+from pipelines.handcrafted.descriptors.sift import gray
 
 MARGIN = 32  # pixels of repeated edge around the image, so that what wraps round in the Fourier transform stays outside
 
@@ -20,11 +20,11 @@ MARGIN = 32  # pixels of repeated edge around the image, so that what wraps roun
 class LocalGist:
     """Mean magnitude of the responses of Gabor filters in a patch's 4 x 4 cells, float32 (n, 3, h, w) in 0..255.
 
-    cells         pixels along a cell, one grid of patches each; the first patches of all grids share their centre
+    cells         pixels along a cell, one grid of patches each; the first patches of all grids share their center
     step          pixels between patches
-    orientations  filters at each scale, the finest first; centre frequencies fall from 0.3 cycles a pixel by factors of 1.85
+    orientations  filters at each scale, the finest first; center frequencies fall from 0.3 cycles a pixel by factors of 1.85
 
-    What the authors' LMgist.m does to whole images, with the patch in the place of the image: the logarithms of grey values lose what
+    What the authors' LMgist.m does to whole images, with the patch in the place of the image: the logarithms of gray values lose what
     varies more slowly than 4 cycles a patch, and are divided by their local deviation. A flat patch is all but the zero vector.
     """
 
@@ -41,7 +41,7 @@ class LocalGist:
         return on_grids(images, grids, self.length, self._describe)
 
     def _describe(self, images: Tensor, grids: list[tuple[Grid, Tensor]]) -> None:
-        pixels = grey(images)
+        pixels = gray(images)
         for grid, out in grids:
             grid.sums(gabor_magnitudes(whitened(pixels, grid.cell), self.orientations), out)
 

@@ -15,9 +15,9 @@ from pipelines.handcrafted.descriptors.patches import CELLS, Grid, Kernel, Patch
 
 Directions = Literal["unsigned", "signed", "both"]
 
-CLIP = 0.2  # L2-Hys: no entry of a normalised block counts for more
+CLIP = 0.2  # L2-Hys: no entry of a normalized block counts for more
 EPSILON = 1e-5  # in units of the mean gradient magnitude of a cell
-# Grey levels: a gradient below this is that of rounded arithmetic, as resizing leaves it on flat pixels. Normalised, it would count for as
+# Gray levels: a gradient below this is that of rounded arithmetic, as resizing leaves it on flat pixels. Normalized, it would count for as
 # much as an edge; gradients between 8-bit pixels are 0 or at least 1.
 ROUNDING = 1e-3
 # Angles are rounded down to bins after this nudge, in bins. It outweighs the rounding of float32 angles and is smaller than the
@@ -32,7 +32,7 @@ class Hog:
 
     cell          pixels along a cell's side; what is left over at the right and bottom edges is not described
     orientations  bins over 180 degrees; each pixel votes for the one bin that its gradient falls in, with its magnitude
-    block         cells along the side of a block; blocks overlap, at a step of one cell, and each is normalised (L2-Hys)
+    block         cells along the side of a block; blocks overlap, at a step of one cell, and each is normalized (L2-Hys)
     directions    "unsigned": opposite gradients share a bin, as published; "signed": 2 x orientations bins over 360
                   degrees; "both": the two histograms together (Felzenszwalb et al., PAMI 2010, sec. 6)
 
@@ -54,7 +54,7 @@ class Hog:
 
     def _describe(self, images: Tensor) -> Tensor:
         right, down = strongest_gradient(images)
-        return normalise_blocks(self.histograms(right, down), self.block).flatten(1)
+        return normalize_blocks(self.histograms(right, down), self.block).flatten(1)
 
     def histograms(self, right: Tensor, down: Tensor) -> Tensor:
         """Votes a cell and pixel: (n, height, width) gradients to (n, rows of cells, columns of cells, bins)."""
@@ -77,9 +77,9 @@ class Hog:
 
 @dataclass(frozen=True)
 class LocalHog:
-    """HOG of patches of 4 x 4 cells, float32 (n, 3, h, w) in 0..255: each patch is one block, normalised (L2-Hys).
+    """HOG of patches of 4 x 4 cells, float32 (n, 3, h, w) in 0..255: each patch is one block, normalized (L2-Hys).
 
-    cells         pixels along a cell, one grid of patches each; the first patches of all grids share their centre
+    cells         pixels along a cell, one grid of patches each; the first patches of all grids share their center
     step          pixels between patches
     orientations  bins over 180 degrees
     """
@@ -130,14 +130,14 @@ def strongest_gradient(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gradient(channel: Tensor) -> tuple[Tensor, Tensor]:
-    """(n, height, width) to its central differences to the right and downward; 0 where a neighbour is missing."""
+    """(n, height, width) to its central differences to the right and downward; 0 where a neighbor is missing."""
     right, down = torch.zeros_like(channel), torch.zeros_like(channel)
     torch.sub(channel[..., :, 2:], channel[..., :, :-2], out=right[..., :, 1:-1])
     torch.sub(channel[..., 2:, :], channel[..., :-2, :], out=down[..., 1:-1, :])
     return right, down
 
 
-def normalise_blocks(cells: Tensor, block: int) -> Tensor:
+def normalize_blocks(cells: Tensor, block: int) -> Tensor:
     """L2-Hys over each square of block x block cells: (n, rows, columns, bins) to (n, rows', columns', block, block, bins)."""
     blocks = cells.unfold(1, block, 1).unfold(2, block, 1).permute(0, 1, 2, 4, 5, 3)
     clipped = _unit(blocks).clamp_(max=CLIP)

@@ -1,4 +1,4 @@
-"""Local binary patterns (Ojala, Pietikainen & Maenpaa, PAMI 2002) of 8 neighbours at a distance of 1, batched, on CPU and GPU alike."""
+"""Local binary patterns (Ojala, Pietikainen & Maenpaa, PAMI 2002) of 8 neighbors at a distance of 1, batched, on CPU and GPU alike."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torch.nn.functional import embedding_bag, pad
 
 from pipelines.handcrafted.descriptors.hog import cell_pixels
 from pipelines.handcrafted.descriptors.patches import CELLS, Grid, Kernel, Patches, aligned_grids, on_grids
-from pipelines.handcrafted.descriptors.sift import grey
+from pipelines.handcrafted.descriptors.sift import gray
 
-NEIGHBOURS = 8
-TIE = 1e-4  # of 0..255: a neighbour that is darker than the pixel by no more counts as equal, hence as set
-PATTERNS = {False: NEIGHBOURS + 2, True: NEIGHBOURS * (NEIGHBOURS - 1) + 3}
+NEIGHBORS = 8
+TIE = 1e-4  # of 0..255: a neighbor that is darker than the pixel by no more counts as equal, hence as set
+PATTERNS = {False: NEIGHBORS + 2, True: NEIGHBORS * (NEIGHBORS - 1) + 3}
 
 
 @dataclass(frozen=True)
 class LocalPatterns:
     """Histograms of uniform patterns in a patch's 4 x 4 cells, float32 (n, 3, h, w) in 0..255: square roots of shares, of length 1.
 
-    cells     pixels along a cell, one grid of patches each; the first patches of all grids share their centre
+    cells     pixels along a cell, one grid of patches each; the first patches of all grids share their center
     step      pixels between patches
     directed  59 patterns, else the 10 that are left when turned patterns count as one: `uniform_patterns`
 
@@ -43,7 +43,7 @@ class LocalPatterns:
         return on_grids(images, grids, self.length, self._describe)
 
     def _describe(self, images: Tensor, grids: list[tuple[Grid, Tensor]]) -> None:
-        labels = uniform_patterns(grey(images), self.directed)
+        labels = uniform_patterns(gray(images), self.directed)
         planes = (labels == torch.arange(PATTERNS[self.directed], device=images.device)[:, None, None]).to(images.dtype)
         for grid, out in grids:
             grid.sums(planes, out)
@@ -67,7 +67,7 @@ class LbpCells:
         height, width = images.shape[-2:]
         if min(height, width) < self.cell:
             raise ValueError(f"LBP needs images of at least {self.cell} pixels a side, got {height} x {width}")
-        labels = uniform_patterns(grey(images), self.directed)[:, 0]
+        labels = uniform_patterns(gray(images), self.directed)[:, 0]
         # A cell is a bag of pixels that look up their pattern's one-hot row.
         one_hot = torch.eye(PATTERNS[self.directed], device=images.device)
         shares = embedding_bag(cell_pixels(labels, self.cell), one_hot, mode="mean")
@@ -75,18 +75,18 @@ class LbpCells:
 
 
 def uniform_patterns(pixels: Tensor, directed: bool) -> Tensor:
-    """(n, 1, height, width) grey values in 0..1 to int64 labels: `skimage.feature.local_binary_pattern`(P=8, R=1).
+    """(n, 1, height, width) gray values in 0..1 to int64 labels: `skimage.feature.local_binary_pattern`(P=8, R=1).
 
-    directed  method "nri_uniform": 58 labels for the ways in which neighbours not darker than the pixel can form one arc, else
+    directed  method "nri_uniform": 58 labels for the ways in which neighbors not darker than the pixel can form one arc, else
               "uniform": their number, 0 to 8. The last label is for all other patterns. What lies past the edge is black.
     """
     return _label_table(directed, pixels.device)[binary_patterns(pixels).long()]
 
 
 def binary_patterns(pixels: Tensor) -> Tensor:
-    """(n, 1, height, width) grey values in 0..1 to uint8: bit k is set if the neighbour at k * 45 degrees is not darker.
+    """(n, 1, height, width) gray values in 0..1 to uint8: bit k is set if the neighbor at k * 45 degrees is not darker.
 
-    Anticlockwise from the right; diagonal neighbours, at a distance of 1 too, are interpolated.
+    Anticlockwise from the right; diagonal neighbors, at a distance of 1 too, are interpolated.
     """
     height, width = pixels.shape[-2:]
     padded = pad(pixels, (1, 1, 1, 1))
@@ -107,7 +107,7 @@ def binary_patterns(pixels: Tensor) -> Tensor:
 @lru_cache
 def _label_table(directed: bool, device: torch.device) -> Tensor:
     """(256,): the uniform label of each binary pattern."""
-    return torch.tensor([_label([code >> k & 1 for k in range(NEIGHBOURS)], directed) for code in range(256)], device=device)
+    return torch.tensor([_label([code >> k & 1 for k in range(NEIGHBORS)], directed) for code in range(256)], device=device)
 
 
 def _label(bits: list[int], directed: bool) -> int:
@@ -117,8 +117,8 @@ def _label(bits: list[int], directed: bool) -> int:
     ones = sum(bits)
     if not directed or ones == 0:
         return ones
-    if ones == NEIGHBOURS:
+    if ones == NEIGHBORS:
         return PATTERNS[directed] - 2
-    # Arcs of one length are told apart by how far they are turned against the one that ends with the last neighbour.
-    turned = ones - bits.index(0) if bits[0] else NEIGHBOURS - bits.index(1)
-    return 1 + (ones - 1) * NEIGHBOURS + turned
+    # Arcs of one length are told apart by how far they are turned against the one that ends with the last neighbor.
+    turned = ones - bits.index(0) if bits[0] else NEIGHBORS - bits.index(1)
+    return 1 + (ones - 1) * NEIGHBORS + turned

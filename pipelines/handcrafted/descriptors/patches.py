@@ -24,7 +24,7 @@ class Patches:
     """Descriptors of patches on a grid that is the same for n images of one size.
 
     values     (n, m, d) float32; of gradients, a patch without contrast has the zero vector
-    positions  (m, 2) float32: x and y of the patch's centre, in units of the image's width and height, less 0.5
+    positions  (m, 2) float32: x and y of the patch's center, in units of the image's width and height, less 0.5
     """
 
     values: Tensor
@@ -61,7 +61,7 @@ class Kernel:
 
     @classmethod
     def triangle(cls, cell: int) -> Kernel:
-        """1 at the cell's own pixel, its centre, falling to 0 at `cell` pixels to each side: bilinear interpolation between cells."""
+        """1 at the cell's own pixel, its center, falling to 0 at `cell` pixels to each side: bilinear interpolation between cells."""
         return cls(tuple(1 - abs(x) / cell for x in range(1 - cell, cell)), cell - 1, 0)
 
     @classmethod
@@ -86,7 +86,7 @@ class Side:
     def count(self) -> int:
         return max(0, (self.length - 1 - self.reach - (CELLS - 1) * self.cell - self.first) // self.step + 1)
 
-    def centres(self) -> Tensor:
+    def centers(self) -> Tensor:
         """(count,) float64: the middles of the patches, in units of the image's side, less 0.5."""
         pixels = self.first + ((CELLS - 1) * self.cell + self.reach) / 2 + self.step * torch.arange(self.count, dtype=torch.float64)
         return (pixels + 0.5) / self.length - 0.5
@@ -119,7 +119,7 @@ class Grid:
 
     def positions(self) -> Tensor:
         """(m, 2) as `Patches` has them, row by row."""
-        y, x = self.rows.centres(), self.columns.centres()
+        y, x = self.rows.centers(), self.columns.centers()
         return torch.stack([x.repeat(len(y)), y.repeat_interleave(len(x))], dim=1).float()
 
     def sums(self, planes: Tensor, out: Tensor) -> None:
@@ -150,7 +150,7 @@ class Grid:
 def aligned_grids(size: Sequence[int], cells: Sequence[int], step: int, kernel: Callable[[int], Kernel]) -> list[Grid]:
     """One grid a size of cells, over images of this height and width.
 
-    The first patches of all share their centre, to half a pixel where sizes are even and odd.
+    The first patches of all share their center, to half a pixel where sizes are even and odd.
     """
     extents = [(CELLS - 1) * cell + kernel(cell).reach for cell in cells]
     return [

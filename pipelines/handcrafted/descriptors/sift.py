@@ -17,19 +17,19 @@ ORIENTATIONS = 8
 CLIP = 0.2  # no entry of a descriptor of length 1 counts for more
 EPSILON = torch.finfo(torch.float32).eps  # added to a length before it divides, as VLFeat does: a flat patch stays 0
 ROUNDING = 1e-6  # a contrast below this, of values in 0..1, is that of rounded arithmetic on a flat patch
-ONE_LEVEL = math.sqrt(3) / 255  # the intensity (R + G + B) / sqrt(3) of the darkest grey of 8 bits that is not black
+ONE_LEVEL = math.sqrt(3) / 255  # the intensity (R + G + B) / sqrt(3) of the darkest gray of 8 bits that is not black
 
 
 @dataclass(frozen=True)
 class DenseSift:
-    """SIFT descriptors of the grey image, float32 (n, 3, h, w) in 0..255, on one grid of patches a scale and bin size.
+    """SIFT descriptors of the gray image, float32 (n, 3, h, w) in 0..255, on one grid of patches a scale and bin size.
 
-    bins       pixels along a spatial bin; a patch is 4 x 4 bins. The first patches of all bin sizes share their centre
+    bins       pixels along a spatial bin; a patch is 4 x 4 bins. The first patches of all bin sizes share their center
     step       pixels between patches
     scales     factors by which the image is resized, to be described with every bin size
     smoothing  the resized image is blurred by a Gaussian with a standard deviation of smoothing * bin pixels; 0: not
-    window     standard deviation, in bins, of the Gaussian about the patch's centre whose mean over a bin is the bin's weight
-    contrast   a patch gets the zero vector if the sum of its weighted gradients (of grey values in 0..1) a pixel is below this
+    window     standard deviation, in bins, of the Gaussian about the patch's center whose mean over a bin is the bin's weight
+    contrast   a patch gets the zero vector if the sum of its weighted gradients (of gray values in 0..1) a pixel is below this
     root       RootSIFT (Arandjelovic & Zisserman, CVPR 2012): the square roots of the entries over their sum
 
     The defaults are those of `vl_phow`, but for its step of 2. `RECOGNITION` below is its `getDenseSIFT`.
@@ -52,7 +52,7 @@ class DenseSift:
 
     def channels(self, images: Tensor) -> Tensor:
         """(n, 3, height, width) in 0..255 to (n, channels, height, width) in 0..1: each is described by itself."""
-        return grey(images)
+        return gray(images)
 
     def _describe(self, images: Tensor, grids: list[tuple[Grid, Tensor]]) -> None:
         channels = self.channels(images).split(1, dim=1)
@@ -81,10 +81,10 @@ RECOGNITION = DenseSift(bins=(8,), step=4, scales=tuple(2 ** (-k / 2) for k in r
 
 
 @dataclass(frozen=True)
-class ColourSift(DenseSift):
-    """C-SIFT (van de Sande, Gevers & Snoek, PAMI 2010): SIFT of the intensity and of the opponent colours divided by it.
+class ColorSift(DenseSift):
+    """C-SIFT (van de Sande, Gevers & Snoek, PAMI 2010): SIFT of the intensity and of the opponent colors divided by it.
 
-    Settings as those of DenseSift; a channel without contrast has zeros. The two colour channels do not change with the brightness
+    Settings as those of DenseSift; a channel without contrast has zeros. The two color channels do not change with the brightness
     of the light.
     """
 
@@ -94,11 +94,11 @@ class ColourSift(DenseSift):
         red, green, blue = (images / 255).unbind(1)
         intensity = (red + green + blue) / math.sqrt(3)
         opponents = torch.stack([(red - green) / math.sqrt(2), (red + green - 2 * blue) / math.sqrt(6)], dim=1)
-        # Intensities up to sqrt(3) come in 0..1 like grey values, for the sake of the threshold on contrast.
+        # Intensities up to sqrt(3) come in 0..1 like gray values, for the sake of the threshold on contrast.
         return torch.cat([intensity[:, None] / math.sqrt(3), opponents / intensity[:, None].clamp(min=ONE_LEVEL)], dim=1)
 
 
-def grey(images: Tensor) -> Tensor:
+def gray(images: Tensor) -> Tensor:
     """(n, 3, height, width) in 0..255 to (n, 1, height, width) in 0..1, by the weights of MATLAB's rgb2gray (ITU-R BT.601)."""
     red, green, blue = images.split(1, dim=1)
     return (0.2989 / 255 * red).add_(green, alpha=0.5870 / 255).add_(blue, alpha=0.1140 / 255)
@@ -133,10 +133,10 @@ def orientation_planes(pixels: Tensor) -> Tensor:
 
 @lru_cache
 def bin_weights(size: int, window: float, device: torch.device) -> Tensor:
-    """(128,): for each entry the mean over its bin, of `size` pixels, of a Gaussian of `window` bins about the patch's centre."""
+    """(128,): for each entry the mean over its bin, of `size` pixels, of a Gaussian of `window` bins about the patch's center."""
     pixels = torch.arange(1 - size, size) / size
-    centres = torch.arange(CELLS) - (CELLS - 1) / 2
-    means = torch.exp(-0.5 * ((centres[:, None] + pixels) / window) ** 2).mean(1)
+    centers = torch.arange(CELLS) - (CELLS - 1) / 2
+    means = torch.exp(-0.5 * ((centers[:, None] + pixels) / window) ** 2).mean(1)
     return torch.outer(means, means).flatten().repeat_interleave(ORIENTATIONS).to(device)
 
 

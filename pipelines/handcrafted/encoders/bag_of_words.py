@@ -19,7 +19,7 @@ class BagOfWords(PooledEncoder):
 
     @property
     def length(self) -> int:
-        return len(self.codebook.centres)
+        return len(self.codebook.centers)
 
     def weigh(self, rows: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
         return [(self.codebook.votes(rows), rows[..., :0])]
@@ -34,17 +34,17 @@ class SoftBagOfWords(BagOfWords):
     """Each descriptor shares one vote among its nearest words, in proportion to a Gaussian kernel of the distance.
 
     That is the codeword uncertainty of van Gemert et al., Kernel codebooks (ECCV 2008), over few words as in Chatfield et al. (BMVC
-    2011; 5 neighbours there).
+    2011; 5 neighbors there).
 
     sigma       the kernel's standard deviation, in the descriptors' unit
-    neighbours  words that share a vote; at most as many as there are
+    neighbors  words that share a vote; at most as many as there are
     """
 
     sigma: float
-    neighbours: int = 5
+    neighbors: int = 5
 
     def weigh(self, rows: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
-        squares, words = self.codebook.neighbours(rows, self.neighbours)
+        squares, words = self.codebook.neighbors(rows, self.neighbors)
         shares = (squares / (-2 * self.sigma**2)).softmax(-1)
         votes = rows.new_zeros(*rows.shape[:-1], self.length).scatter_(-1, words, shares)
         return [(votes, rows[..., :0])]

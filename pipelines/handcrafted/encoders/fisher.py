@@ -46,7 +46,7 @@ class FisherVector(PooledEncoder):
         """(b, r, 2, components, d) mean and variance terms of these components."""
         gmm, masses = self.gmm, masses[..., None]
         means, variances, weights = (part[components].to(sums.dtype) for part in (gmm.means, gmm.variances, gmm.weights))
-        means = means - gmm.centre
+        means = means - gmm.center
         first, second = sums.chunk(2, dim=-1)
         mean_terms = (first - masses * means) / variances.sqrt()
         variance_terms = (second - 2 * means * first + masses * (means.square() - variances)) / variances / math.sqrt(2)
@@ -56,5 +56,5 @@ class FisherVector(PooledEncoder):
     @cached_property
     def _sharp(self) -> Tensor:
         """Components so narrow, and so far out, that float32 sums of moments lose too many digits: flat patches make some."""
-        distances = (self.gmm.means - self.gmm.centre).abs() / self.gmm.variances.sqrt()
+        distances = (self.gmm.means - self.gmm.center).abs() / self.gmm.variances.sqrt()
         return (distances.amax(1) > SHARP).nonzero().squeeze(1)

@@ -1,4 +1,4 @@
-"""Gaussian mixtures with diagonal covariances, fitted by expectation maximisation to rows spread over processes."""
+"""Gaussian mixtures with diagonal covariances, fitted by expectation maximization to rows spread over processes."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class GMM:
     weights: Tensor
 
     @cached_property
-    def centre(self) -> Tensor:
+    def center(self) -> Tensor:
         """(d,) the mean of the mixture. Moments are taken about it, since far from 0 sums of them would lose digits."""
         return self.weights @ self.means
 
     def moments(self, rows: Tensor) -> Tensor:
-        """The rows (..., d) less the centre, and the squares of that: (..., 2 d), of the rows' type."""
+        """The rows (..., d) less the center, and the squares of that: (..., 2 d), of the rows' type."""
         d = rows.shape[-1]
         both = rows.new_empty(*rows.shape[:-1], 2 * d)
-        torch.sub(rows, self.centre, out=both[..., :d])
+        torch.sub(rows, self.center, out=both[..., :d])
         torch.square(both[..., :d], out=both[..., d:])
         return both
 
@@ -51,14 +51,14 @@ class GMM:
     @cached_property
     def _coefficients(self) -> tuple[Tensor, Tensor]:
         """A log-density is linear in the moments: (components, 2 d) and (components,)."""
-        means, variances = (self.means - self.centre).double(), self.variances.double()
+        means, variances = (self.means - self.center).double(), self.variances.double()
         weights = torch.where(self.weights < LEAST_WEIGHT, 0, self.weights).double()
         constants = weights.log() - 0.5 * (means.square() / variances + (2 * math.pi * variances).log()).sum(1)
         return torch.cat([means / variances, -0.5 / variances], dim=1).float(), constants.float()
 
 
 def fit_gmm(sample: Tensor, components: int, context: Context, *, from_rows: bool = False, iterations: int = 100) -> GMM:
-    """A mixture for the rows of all processes, of which this one has (s, d) float32: k-means, then expectation maximisation.
+    """A mixture for the rows of all processes, of which this one has (s, d) float32: k-means, then expectation maximization.
 
     from_rows  k-means starts from `first_rows`, as that of vl_gmm from rows drawn at random: many components then lie where rows are dense,
                where splits of greatest energy put them where rows differ
@@ -78,7 +78,7 @@ def fit_gmm(sample: Tensor, components: int, context: Context, *, from_rows: boo
         before, likelihood = likelihood, now
         if abs(likelihood - before) <= TOLERANCE * abs(likelihood):
             break
-        gmm = maximisation(gmm, masses, sums, floor)
+        gmm = maximization(gmm, masses, sums, floor)
     return gmm
 
 
@@ -102,10 +102,10 @@ def expectation(gmm: GMM, sample: Tensor, context: Context) -> tuple[Tensor, Ten
     return context.sum(masses), context.sum(sums), float(context.sum(likelihood))
 
 
-def maximisation(gmm: GMM, masses: Tensor, sums: Tensor, floor: float) -> GMM:
+def maximization(gmm: GMM, masses: Tensor, sums: Tensor, floor: float) -> GMM:
     """The mixture under which rows with these sums are likeliest."""
     first, second = (sums / masses[:, None].clamp(min=1e-300)).chunk(2, dim=1)
-    return mixture(masses, first + gmm.centre, second - first.square(), floor)
+    return mixture(masses, first + gmm.center, second - first.square(), floor)
 
 
 def mixture(masses: Tensor, means: Tensor, variances: Tensor, floor: float) -> GMM:

@@ -1,4 +1,4 @@
-"""k-means codebooks (Lloyd's algorithm), learnt from rows spread over processes."""
+"""k-means codebooks (Lloyd's algorithm), learned from rows spread over processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.functional import linear, pad
 from harness.contract import Context
 from pipelines.handcrafted.chunks import at_once
 
-CHUNK_ROWS = 1024  # rows compared with all centres at a time
+CHUNK_ROWS = 1024  # rows compared with all centers at a time
 GROWTH = 1.5  # of the number of clusters at a time
 GROWING_ITERATIONS = 2  # each time
 TOLERANCE = 1e-4  # relative decrease of the energy in one iteration at which it stops
@@ -22,40 +22,40 @@ HALF_NORMAL = math.sqrt(2 / math.pi)  # the mean of a normal variable's upper ha
 
 @dataclass(frozen=True)
 class Codebook:
-    """Visual words. centres (words, d) float32."""
+    """Visual words. centers (words, d) float32."""
 
-    centres: Tensor
+    centers: Tensor
 
     def nearest(self, rows: Tensor) -> Tensor:
         """The word nearest to each of the rows (..., d): (...) int64."""
         return self._closeness(rows).argmax(-1)
 
-    def neighbours(self, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    def neighbors(self, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Squared distances of the rows (..., d) to their `count` nearest words, all if there are fewer, and those words: (..., count) each,
         nearest first.
         """
-        closeness, words = self._closeness(rows).topk(min(count, len(self.centres)))
+        closeness, words = self._closeness(rows).topk(min(count, len(self.centers)))
         return (rows.square().sum(-1, keepdim=True) - 2 * closeness).clamp_(min=0), words
 
     def votes(self, rows: Tensor) -> Tensor:
         """(..., words): 1 for the word nearest to each of the rows (..., d), else 0."""
-        votes = rows.new_zeros(*rows.shape[:-1], len(self.centres))
+        votes = rows.new_zeros(*rows.shape[:-1], len(self.centers))
         return votes.scatter_(-1, self.nearest(rows)[..., None], 1.0)
 
     def _closeness(self, rows: Tensor) -> Tensor:
         """(..., words): half of the row's squared length, less half of its squared distance to the word."""
-        return linear(rows, self.centres, self._offsets)
+        return linear(rows, self.centers, self._offsets)
 
     @cached_property
     def _offsets(self) -> Tensor:
-        return self.centres.square().sum(1) / -2
+        return self.centers.square().sum(1) / -2
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """The rows of all processes, each with the centre nearest to it: counts (k,), means and variances (k, d), float64.
+    """The rows of all processes, each with the center nearest to it: counts (k,), means and variances (k, d), float64.
 
-    An empty cluster keeps its centre for a mean and has no variance.
+    An empty cluster keeps its center for a mean and has no variance.
     """
 
     counts: Tensor
@@ -73,16 +73,16 @@ class Clusters:
         return Clusters(pad(self.counts, (0, more)), *(pad(part, (0, 0, 0, more)) for part in (self.means, self.variances)))
 
     def without_empty(self) -> Tensor:
-        """Centres (k, d): the means, but an empty cluster halves one of greatest energy with it, across its most varied dimension."""
+        """Centers (k, d): the means, but an empty cluster halves one of greatest energy with it, across its most varied dimension."""
         empty = (self.counts == 0).nonzero().squeeze(1)
         fullest = self.energies.argsort(descending=True, stable=True)
         givers = fullest[torch.arange(len(empty), device=empty.device) % max(1, len(fullest) - len(empty))]
         largest, dimension = self.variances[givers].max(1)
         step = torch.zeros_like(self.means[givers]).scatter_(1, dimension[:, None], HALF_NORMAL * largest.sqrt()[:, None])
-        centres = self.means.clone()
-        centres[empty] = self.means[givers] + step
-        centres[givers] = self.means[givers] - step
-        return centres
+        centers = self.means.clone()
+        centers[empty] = self.means[givers] + step
+        centers[givers] = self.means[givers] - step
+        return centers
 
 
 def fit_kmeans(sample: Tensor, words: int, context: Context, *, iterations: int = 100) -> Codebook:
@@ -125,15 +125,15 @@ def lloyd(sample: Tensor, clusters: Clusters, context: Context, *, iterations: i
     return clusters
 
 
-def measured(sample: Tensor, centres: Tensor, context: Context) -> Clusters:
-    """The clusters around these centres (k, d)."""
-    codebook = Codebook(centres.float())
-    d = centres.shape[1]
-    sums = torch.zeros(len(centres), 2 * d + 1, dtype=torch.float64, device=sample.device)
+def measured(sample: Tensor, centers: Tensor, context: Context) -> Clusters:
+    """The clusters around these centers (k, d)."""
+    codebook = Codebook(centers.float())
+    d = centers.shape[1]
+    sums = torch.zeros(len(centers), 2 * d + 1, dtype=torch.float64, device=sample.device)
     for rows in sample.split(at_once(CHUNK_ROWS, sample.device)):
         exact = rows.double()
         sums.index_add_(0, codebook.nearest(rows), torch.cat([exact, exact.square(), torch.ones_like(exact[:, :1])], dim=1))
     first, second, counts = context.sum(sums).split([d, d, 1], dim=1)
-    means = torch.where(counts > 0, first / counts, centres.double())
+    means = torch.where(counts > 0, first / counts, centers.double())
     variances = torch.where(counts > 0, second / counts - means.square(), 0).clamp_(min=0)
     return Clusters(counts.squeeze(1), means, variances)

@@ -41,8 +41,8 @@ def fit_pca(sample: Tensor, dims: int, context: Context, *, whiten: float | None
         total += rows.sum(0, dtype=torch.float64)
     mean = context.sum(total) / count
     for rows in sample.split(at_once(CHUNK_ROWS, sample.device)):
-        centred = rows.double() - mean
-        products.addmm_(centred.T, centred)
+        centerd = rows.double() - mean
+        products.addmm_(centerd.T, centerd)
     variances, directions = (part.flip(-1) for part in torch.linalg.eigh(context.sum(products) / count))
     projection = directions.T[:dims]
     projection = projection * projection.gather(1, projection.abs().argmax(1, keepdim=True)).sign()

@@ -28,7 +28,7 @@ class SuperVector(PooledEncoder):
 
     @property
     def length(self) -> int:
-        words, d = self.codebook.centres.shape
+        words, d = self.codebook.centers.shape
         return words * (1 + d)
 
     def weigh(self, rows: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
@@ -38,5 +38,5 @@ class SuperVector(PooledEncoder):
         [(masses, totals)] = sums
         masses, counts = masses[..., None], counts[..., None]
         roots = (masses / counts).sqrt()
-        differences = (totals - masses * self.codebook.centres) / (counts * torch.where(masses > 0, roots, 1))
+        differences = (totals - masses * self.codebook.centers) / (counts * torch.where(masses > 0, roots, 1))
         return torch.cat([self.constant * roots, differences], dim=-1).flatten(2)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pipelines.handcrafted.encoders.kmeans import Codebook
-from pipelines.handcrafted.encoders.normalisation import signed_root, unit
+from pipelines.handcrafted.encoders.normalization import signed_root, unit
 from pipelines.handcrafted.encoders.pooling import PooledEncoder
 
 
@@ -23,12 +23,12 @@ class VLAD(PooledEncoder):
 
     @property
     def length(self) -> int:
-        return self.codebook.centres.numel()
+        return self.codebook.centers.numel()
 
     def weigh(self, rows: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
         return [(self.codebook.votes(rows), rows)]
 
     def finish(self, sums: Sequence[tuple[Tensor, Tensor]], counts: Tensor) -> Tensor:
         [(masses, totals)] = sums
-        differences = totals - masses[..., None] * self.codebook.centres
+        differences = totals - masses[..., None] * self.codebook.centers
         return unit(signed_root(differences)).flatten(2)

@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipelines.learned.networks.network import Activation, Chain, Network, Start
-from pipelines.learned.normalisation import BatchNorm, LocalResponseNorm, SameMapNorm
+from pipelines.learned.normalization import BatchNorm, LocalResponseNorm, SameMapNorm
 
 Pool = Literal["overlapping", "plain"]
 Columns = Literal[1, 2, "half"]
 Order = Literal["paper", "code", "one-tower", "caffe"]
 Norm = Callable[[], LocalResponseNorm]
 
-# What follows conv1, and what follows conv2. "norm" is local response normalisation.
+# What follows conv1, and what follows conv2. "norm" is local response normalization.
 ORDERS: dict[Order, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "paper": (("act", "norm", "pool"), ("act", "norm", "pool")),
     "code": (("norm", "pool", "act"), ("act", "norm", "same_map_norm", "pool")),

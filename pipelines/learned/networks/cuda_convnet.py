@@ -1,6 +1,6 @@
 """The networks for CIFAR-10 that came with cuda-convnet (Krizhevsky 2011), named after their time or their error.
 
-Layers and parameters as in `example-layers/` of its source. Pixels are grey levels less the mean image, not divided by 255.
+Layers and parameters as in `example-layers/` of its source. Pixels are gray levels less the mean image, not divided by 255.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pipelines.learned.networks.network import Activation, Chain, Network, Start
-from pipelines.learned.normalisation import LocalResponseNorm, SameMapNorm
+from pipelines.learned.normalization import LocalResponseNorm, SameMapNorm
 
 Layers = Literal["80sec", "19pct", "18pct", "13pct", "11pct"]
 
@@ -21,21 +21,21 @@ def cuda_convnet(layers: Layers, *, classes: int, activation: Activation = "relu
 
 
 def _convolutional(layers: Layers, classes: int, activation: Activation) -> Network:
-    """Three convolutions; the first pool is of maxima, the others of means; 80sec has a hidden layer, 18pct normalises within maps."""
+    """Three convolutions; the first pool is of maxima, the others of means; 80sec has a hidden layer, 18pct normalizes within maps."""
     chain = Chain(32, activation)
 
-    def normalise(number: int) -> None:
+    def normalize(number: int) -> None:
         if layers == "18pct":
             chain.add(f"rnorm{number}", SameMapNorm(size=3, scale=5e-5))
 
     chain.convolve("conv1", 32, 5, _start(1e-4))
     chain.pool("pool1", 3)
     chain.activate("act1")
-    normalise(1)
+    normalize(1)
     chain.convolve("conv2", 32, 5, _start(0.01))
     chain.activate("act2")
     chain.pool("pool2", 3, average=True)
-    normalise(2)
+    normalize(2)
     chain.convolve("conv3", 64, 5, _start(0.01))
     chain.activate("act3")
     chain.pool("pool3", 3, average=True)
@@ -47,21 +47,21 @@ def _convolutional(layers: Layers, classes: int, activation: Activation) -> Netw
 
 
 def _local(layers: Layers, classes: int, activation: Activation) -> Network:
-    """Two convolutions and two layers of local, unshared weights; 11pct normalises across maps and has a wider local3."""
+    """Two convolutions and two layers of local, unshared weights; 11pct normalizes across maps and has a wider local3."""
     chain = Chain(24, activation)
     eleven = layers == "11pct"
 
-    def normalise(number: int) -> None:
+    def normalize(number: int) -> None:
         if eleven:
             chain.add(f"rnorm{number}", LocalResponseNorm(k=1.0, n=9, alpha=0.001 / 9))
 
     chain.convolve("conv1", 64, 5, _start(1e-4, 0.0))
     chain.activate("act1")
     chain.pool("pool1", 3)
-    normalise(1)
+    normalize(1)
     chain.convolve("conv2", 64, 5, _start(0.01, 0.0))
     chain.activate("act2")
-    normalise(2)
+    normalize(2)
     chain.pool("pool2", 3)
     chain.local("local3", 64 if eleven else 32, 3, _start(0.04))
     chain.activate("act3")

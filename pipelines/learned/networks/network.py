@@ -12,7 +12,7 @@ from torch import nn
 
 from pipelines.learned.layers import CeilConv2d, Dropout, Local2d
 from pipelines.learned.noise import BatchNoise
-from pipelines.learned.normalisation import BatchNorm, LocalResponseNorm
+from pipelines.learned.normalization import BatchNorm, LocalResponseNorm
 
 Activation = Literal["relu", "tanh", "sigmoid"]
 Init = Literal["published", "he"]
@@ -96,11 +96,11 @@ class Network(nn.Module):
         parts = first.weight.detach().chunk(columns)
         return {f"{name}, column {i}" if columns > 1 else name: part for i, part in enumerate(parts, 1)}
 
-    def initialise(self, init: Init, generator: torch.Generator) -> None:
+    def initialize(self, init: Init, generator: torch.Generator) -> None:
         """Draw the weights; the generator is on the CPU, so that a seed means the same network on every device.
 
         "published": as the network's authors say, layer by layer.
-        "he": N(0, 2 / (fan-in * m)) weights, m the factor by which normalisation or dropout before the layer lowers the mean square of
+        "he": N(0, 2 / (fan-in * m)) weights, m the factor by which normalization or dropout before the layer lowers the mean square of
         what comes in, so that signals keep their size from layer to layer (He et al. 2015); biases 0. The last layer keeps the
         published weights, so that training starts from nearly equal classes.
         """
@@ -137,7 +137,7 @@ class Network(nn.Module):
         for name, layer in self.named_children():
             start = self.starts.get(name, Start())
             for kind, parameter in layer.named_parameters():
-                weight = name in self.starts and kind == "weight"  # the scales and shifts of batch normalisation move as biases do
+                weight = name in self.starts and kind == "weight"  # the scales and shifts of batch normalization move as biases do
                 key = (*((start.rate, start.decay) if weight else (start.bias_rate, 0.0)), f"{name}.{kind}" not in self.cuts)
                 found.setdefault(key, []).append(parameter)
         groups = [Group(parameters, *key) for key, parameters in found.items()]

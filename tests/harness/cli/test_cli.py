@@ -92,7 +92,7 @@ def test_seeds_are_runs_of_their_own_that_compare_takes_together(plugin: str) ->
     table = harness("compare", "--plugins", plugin, "nearest-mean", "raw-linear,c=0.01", "--json")
     assert json.loads(table.splitlines()[-1])["rows"][0]["seeds"] == [0, 1, 2]
     beside = harness("compare", "--plugins", plugin, "nearest-mean", "raw-linear,c=0.01", "--published", "--json")
-    assert "published: nothing on this data set; there are figures on caltech101, cifar10" in beside
+    assert "published: nothing on this dataset; there are figures on caltech101, cifar10" in beside
     told = json.loads(beside.splitlines()[-1])["published"]
     assert told["name"] is None
     assert told["before_after"][0]["pair"]["quoted"] == "26.2 -> 15.3"

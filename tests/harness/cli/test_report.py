@@ -64,7 +64,7 @@ def test_it_asks_as_compare_does(means: str, workdir: Path) -> None:
 
 
 def test_runs_of_a_pipeline_that_is_gone_still_make_a_page(means: str, workdir: Path) -> None:
-    """By id, from the scores they kept: the pictures come from the data set."""
+    """By id, from the scores they kept: the pictures come from the dataset."""
     ids = [folder.name for folder in sorted((workdir / "runs").iterdir())]
     Path(means).unlink()
     shutil.rmtree(workdir / "__pycache__", ignore_errors=True)

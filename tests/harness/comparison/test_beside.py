@@ -20,13 +20,13 @@ from harness.report.published import published_markdown, published_text
 
 ROW = Row(
     pipeline="hog-svm,c=none,flip=false,views=1", name="hog-svm", label="hog-svm", family="hand-crafted", notes=(), run_ids=("hog-svm-1",), seeds=(0,),
-    source_hashes=("0",), finished=("2026-01-01T00:00:00+00:00",), n_fit=50_000, n_labelled=50_000, classes=10, augmentation=(), views=1, models=1,
+    source_hashes=("0",), finished=("2026-01-01T00:00:00+00:00",), n_fit=50_000, n_labeled=50_000, classes=10, augmentation=(), views=1, models=1,
     test_looks=1, top1_error=45.0, top1_error_ci_low=44.0, top1_error_ci_high=46.0, top1_error_exact_low=44.0, top1_error_exact_high=46.0,
     top1_error_sd=None, top1_error_se=0.5, top5_error=10.0, mean_class_error=45.5, fit_seconds=1.0, score_seconds=1.0,
 )  # fmt: skip
 ALEXNET = replace(
     ROW, pipeline="alexnet,depth=5,init_from=none,views=10", name="alexnet", label="alexnet", family="learned", top1_error=42.0, top5_error=19.0,
-    views=10, augmentation=("crops", "mirroring", "colour"), n_fit=45_000,
+    views=10, augmentation=("crops", "mirroring", "color"), n_fit=45_000,
 )  # fmt: skip
 
 
@@ -49,10 +49,10 @@ def test_a_copy_of_cifar10_is_held_against_it_and_said_to_be_one() -> None:
     assert "augmentation none, theirs not said" in hog.differences
     network = held(found.lines, "network of the AlexNet paper")
     assert {"views 10, theirs not said", "models 1, theirs not said"} <= set(network.differences)
-    assert "fitted on 45,000 of 50,000 labelled images" in network.differences
-    few = replace(ROW, n_fit=5_000, n_labelled=5_000)
+    assert "fitted on 45,000 of 50,000 labeled images" in network.differences
+    few = replace(ROW, n_fit=5_000, n_labeled=5_000)
     limited = held(beside_published(comparison(few, dataset="cifar10")).lines, "HOG and linear SVM")
-    assert "fitted on 5,000 of 50,000 labelled images" in limited.differences
+    assert "fitted on 5,000 of 50,000 labeled images" in limited.differences
     human = next(line for line in found.lines if line.figure.family == "human")
     assert human.row is None
     assert "10,000 test images, theirs 400" in human.differences
@@ -83,7 +83,7 @@ def test_caltech_by_the_mean_of_the_classes_and_the_training_images_a_class() ->
         name="sift-bow",
         label="sift-bow",
         mean_class_error=35.4,
-        n_labelled=102 * 15,
+        n_labeled=102 * 15,
         classes=102,
     )
     found = beside_published(comparison(row, dataset="caltech101,train_per_class=15,test_per_class=15"))
@@ -97,9 +97,9 @@ def test_caltech_by_the_mean_of_the_classes_and_the_training_images_a_class() ->
 
 
 @pytest.mark.parametrize("dataset", ["caltech101", 'subset,of="caltech101,size=480",percent=10'])
-def test_images_a_class_are_those_that_were_learnt_from(dataset: str) -> None:
+def test_images_a_class_are_those_that_were_learned_from(dataset: str) -> None:
     """Of a limited run and of a subset the spec of the whole does not tell them."""
-    few = replace(ROW, pipeline="sift-bow,words=600", name="sift-bow", label="sift-bow", n_labelled=102 * 3, classes=102)
+    few = replace(ROW, pipeline="sift-bow,words=600", name="sift-bow", label="sift-bow", n_labeled=102 * 3, classes=102)
     found = beside_published(comparison(few, dataset=dataset))
     assert found.name == "caltech101"
     for method, theirs in {"phow_caltech101": 15, "bag of words with positions": 30}.items():
@@ -109,11 +109,11 @@ def test_images_a_class_are_those_that_were_learnt_from(dataset: str) -> None:
 
 
 def test_a_subset_has_the_original_files() -> None:
-    few = replace(ROW, n_fit=5_000, n_labelled=5_000)
+    few = replace(ROW, n_fit=5_000, n_labeled=5_000)
     title = "cifar10, 10 % of train (subset seed 0)"
     found = beside_published(comparison(few, dataset="subset,of=cifar10,percent=10,seed=0", title=title))
     assert (found.name, found.copy) == ("cifar10", "")
-    assert "fitted on 5,000 of 50,000 labelled images" in held(found.lines, "HOG and linear SVM").differences
+    assert "fitted on 5,000 of 50,000 labeled images" in held(found.lines, "HOG and linear SVM").differences
 
 
 def test_a_subset_of_a_path_with_a_comma_is_of_no_published_set() -> None:
@@ -128,7 +128,7 @@ def test_parameters_say_which_figure_a_pipeline_is_held_to() -> None:
     assert found.lines[0].row == triangle  # yardsticks come first
     tuned = replace(ALEXNET, pipeline="alexnet,init_from=alexnet-1a2b3c,views=10")
     line = held(beside_published(comparison(tuned, dataset="cifar10")).lines, "network of the AlexNet paper")
-    assert "extra data what run alexnet-1a2b3c learnt from, theirs none" in line.differences
+    assert "extra data what run alexnet-1a2b3c learned from, theirs none" in line.differences
 
 
 @pytest.mark.parametrize("dataset", ["digits", "cifar100", "prepared,name=my-cifar10"])
@@ -136,7 +136,7 @@ def test_other_data_sets_have_no_figures_and_are_told_which_have(dataset: str) -
     found = beside_published(comparison(ROW, dataset=dataset))
     assert (found.name, found.lines) == (None, ())
     text = published_text(found)
-    assert "nothing on this data set" in text
+    assert "nothing on this dataset" in text
     assert "cifar10, fashion-mnist, ilsvrc2010" in text
     assert "quoted (26.2 -> 15.3)" in text  # the history is shown all the same
 

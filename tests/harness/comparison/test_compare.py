@@ -77,7 +77,7 @@ def test_other_test_splits_are_refused_and_other_training_said(made: dict[str, R
     with pytest.raises(UserError, match="--allow-different-train"):
         compare(made["means"], less)
     table = compare(made["means"], less, allow_different_train=True)
-    assert any("learnt from other images" in caveat for caveat in table.caveats)
+    assert any("learned from other images" in caveat for caveat in table.caveats)
 
 
 def test_limited_and_tuned_runs_do_not_stand_for_a_spec(made: dict[str, Result], plugin: str) -> None:

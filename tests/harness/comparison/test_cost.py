@@ -16,7 +16,7 @@ from harness.report.tables import comparison_html, comparison_markdown, comparis
 
 ROW = Row(
     pipeline="hog-svm,c=none", name="hog-svm", label="hog-svm", family="hand-crafted", notes=(), run_ids=("hog-svm-1",), seeds=(0,), source_hashes=("0",),
-    finished=("2026-01-01T00:00:00+00:00",), n_fit=50, n_labelled=50, classes=2, augmentation=(), views=1, models=1, test_looks=1, top1_error=40.0,
+    finished=("2026-01-01T00:00:00+00:00",), n_fit=50, n_labeled=50, classes=2, augmentation=(), views=1, models=1, test_looks=1, top1_error=40.0,
     top1_error_ci_low=39.0, top1_error_ci_high=41.0, top1_error_exact_low=39.0, top1_error_exact_high=41.0, top1_error_sd=None,
     top1_error_se=0.5, top5_error=None, mean_class_error=45.5, fit_seconds=139.0, score_seconds=1.0, on_frontier=True,
 )  # fmt: skip

@@ -148,9 +148,9 @@ def test_what_is_to_be_known_of_the_pair_at_one_view_stands_below(recorded) -> N
 
 def test_notes_of_all_seeds_stand_beside_a_row_and_a_limit_below_the_table(recorded) -> None:
     seeds = [recorded("a", 30, seed=0, notes=("stalled start",), limit=200), recorded("a", 20, seed=1, notes=("fine",), limit=200)]
-    table = compare_records([seeds, [recorded("b", 20, limit=200, notes=("means <of> pixels | grey",))]])
+    table = compare_records([seeds, [recorded("b", 20, limit=200, notes=("means <of> pixels | gray",))]])
     assert table.rows[0].notes == ("stalled start", "fine")
-    assert any(caveat.startswith("limited to ") and "labelled images" in caveat for caveat in table.caveats)
+    assert any(caveat.startswith("limited to ") and "labeled images" in caveat for caveat in table.caveats)
     cells = [line for line in comparison_markdown(table).splitlines() if line.startswith("| ")]
-    assert "means &lt;of> pixels \\| grey" in cells[3]
+    assert "means &lt;of> pixels \\| gray" in cells[3]
     assert len({line.replace("\\|", "").count("|") for line in cells[:4]}) == 1

@@ -26,10 +26,10 @@ def recorded(make_result: Callable[..., Result]) -> Callable[..., Record]:
 @pytest.mark.parametrize(
     ("pipeline", "notes", "views", "expected"),
     [
-        ("alexnet,crops=true,flip=true,colour=true,views=10", (), 10, Protocol(("crops", "mirroring", "colour"), 10)),
-        ("alexnet,crops=true,flip=none,colour=false,views=10", (), 10, Protocol(("crops", "mirroring by tune"), 10)),
+        ("alexnet,crops=true,flip=true,color=true,views=10", (), 10, Protocol(("crops", "mirroring", "color"), 10)),
+        ("alexnet,crops=true,flip=none,color=false,views=10", (), 10, Protocol(("crops", "mirroring by tune"), 10)),
         ("alexnet,crops=true,flip=none,views=10", ("no mirroring: on tune it changes the class",), 5, Protocol(("crops",), 5)),
-        ("alexnet,crops=false,flip=false,colour=false,views=1", (), 1, Protocol((), 1)),
+        ("alexnet,crops=false,flip=false,color=false,views=1", (), 1, Protocol((), 1)),
         ("alexnet,crops=true,views=10", (), None, Protocol(("crops",), None)),  # recorded before views were: ten or five
         ("hog-svm,flip=false,views=1", (), None, Protocol((), 1)),
         ("nearest-mean,shrink=0.0", (), None, Protocol(None, 1)),

@@ -62,7 +62,7 @@ def test_a_copy_is_found_and_nothing_else(retouch: Callable[[Image.Image], Image
 
 
 def test_two_things_before_one_sky_are_no_copies() -> None:
-    """So little of them differs that their grey levels are nearer than those of a photograph and its coarse JPEG."""
+    """So little of them differs that their gray levels are nearer than those of a photograph and its coarse JPEG."""
     skies = torch.full((2, 3, THUMBNAIL, THUMBNAIL), 180, dtype=torch.uint8)
     skies[0, :, 8:14, 4:12] = 120
     skies[1, :, 18:24, 18:26] = 120

@@ -28,13 +28,13 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
+def png(width: int, height: int, bits: int, color: int, rows: bytes) -> bytes:
     """A PNG file from its rows, each led by its filter byte."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
@@ -44,14 +44,14 @@ def rotated() -> bytes:
     return encoded(Image.fromarray(PIXELS), "JPEG", exif=exif)
 
 
-GREY16 = RNG.integers(0, 65536, (20, 30), dtype=np.uint16)
+GRAY16 = RNG.integers(0, 65536, (20, 30), dtype=np.uint16)
 GOOD = Image.fromarray(PIXELS)
 # name in the archive -> (bytes, what the list says of it)
 READABLE = {
     "png.JPEG": (encoded(GOOD, "PNG"), "PNG inside .JPEG"),
     "cmyk.JPEG": (encoded(GOOD.convert("CMYK"), "JPEG"), "CMYK"),
-    "grey.JPEG": (encoded(GOOD.convert("L"), "JPEG"), "grayscale"),
-    "grey16.png": (encoded(Image.fromarray(GREY16), "PNG"), "16 bits a channel"),
+    "gray.JPEG": (encoded(GOOD.convert("L"), "JPEG"), "grayscale"),
+    "gray16.png": (encoded(Image.fromarray(GRAY16), "PNG"), "16 bits a channel"),
     "rgb16.png": (png(30, 20, 16, 2, b"".join(b"\0" + RNG.bytes(180) for _ in range(20))), "16 bits a channel"),
     "animated.gif": (
         encoded(GOOD, "GIF", save_all=True, append_images=[Image.fromarray(255 - PIXELS)]),
@@ -132,9 +132,9 @@ def test_readable_ones_keep_their_pixels(archive: Path, store_of: Callable[..., 
         return test.images.read(np.array([row[name]]))[0].permute(1, 2, 0).numpy()
 
     assert np.array_equal(stored("png.JPEG"), PIXELS)
-    assert np.array_equal(stored("grey16.png")[..., 0], GREY16 >> 8)
+    assert np.array_equal(stored("gray16.png")[..., 0], GRAY16 >> 8)
     assert stored("rotated.JPEG").shape == (20, 30, 3)
-    for name in ("cmyk.JPEG", "grey.JPEG", "animated.gif", "palette.png"):
+    for name in ("cmyk.JPEG", "gray.JPEG", "animated.gif", "palette.png"):
         assert np.array_equal(stored(name), np.asarray(Image.open(io.BytesIO(READABLE[name][0])).convert("RGB")))
 
 

@@ -44,7 +44,7 @@ def test_test_is_scored_where_there_is_one_else_val() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "learnt", "scored", "remarks"),
+    ("parts", "learned", "scored", "remarks"),
     [
         (("all", "test"), "all", "test", ()),
         (("all", "train", "val"), "train", "val", ("all/ is not used: val/ is the test split",)),
@@ -53,11 +53,11 @@ def test_test_is_scored_where_there_is_one_else_val() -> None:
         (("val",), "val", "val", ("only val/ found: a class-balanced 20% (seed 0) is the test split",)),
     ],
 )
-def test_every_part_is_used_or_said_not_to_be(parts: tuple[str, ...], learnt: str, scored: str, remarks: tuple[str, ...]) -> None:
+def test_every_part_is_used_or_said_not_to_be(parts: tuple[str, ...], learned: str, scored: str, remarks: tuple[str, ...]) -> None:
     made = store(2, 10, parts)
     whole = cut(made)
     assert whole.remarks == remarks
-    assert set(whole.train.keys) <= set(made.split(learnt).keys)
+    assert set(whole.train.keys) <= set(made.split(learned).keys)
     assert set(whole.test.keys) <= set(made.split(scored).keys)
 
 

@@ -1,4 +1,4 @@
-"""What every named data set promises, and what each is known to hold."""
+"""What every named dataset promises, and what each is known to hold."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def fake_caltech101(root: Path, pictures: Callable[..., Path]) -> None:
 
 @pytest.fixture
 def specs(workdir: Path, pictures: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """A spec for every data set, on data made here where it is not embedded."""
+    """A spec for every dataset, on data made here where it is not embedded."""
     for name in ("cifar10", "cifar100"):
         fake_cifar(name, workdir / "root", monkeypatch)
     fake_fashion_mnist(workdir / "root")
@@ -79,7 +79,7 @@ def specs(workdir: Path, pictures: Callable[..., Path], monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("name", Registry().names("dataset"))
 def test_conformance(name: str, specs: dict[str, str], workdir: Path) -> None:
-    assert name in specs, f"say in this file how data set {name!r} is to be tested"
+    assert name in specs, f"say in this file how dataset {name!r} is to be tested"
     given = dataset_spec(specs[name], Registry(), workdir / "root")
     entry, build, values, spec = Registry().resolve("dataset", given)
     first, second = build(workdir / "root", **values), build(workdir / "root", **values)
@@ -147,7 +147,7 @@ def test_a_subset_of_what_must_be_quoted(workdir: Path, pictures: Callable[..., 
     of = format_spec("folder", {"path": photos})
     splits = harness.load_dataset(format_spec("subset", {"of": of, "percent": 50}), data_root=workdir, tune=0)
     assert np.bincount(splits.train.labels).tolist() == [6, 6]
-    with pytest.raises(UserError, match="no data set is called 'digit'"):
+    with pytest.raises(UserError, match="no dataset is called 'digit'"):
         harness.load_dataset("subset,of=digit,percent=50")
     with pytest.raises(UserError, match=r"percent=0 is not allowed.*number > 0 and <= 100"):
         harness.load_dataset("subset,of=digits,percent=0")

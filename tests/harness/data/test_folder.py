@@ -69,7 +69,7 @@ def test_runs_are_not_kept_inside_the_data_set(workdir: Path, pictures: Pictures
     pictures(workdir, {"cat": 4, "dog": 4})
     monkeypatch.setenv("HARNESS_DATASET", str(workdir))
     for dataset in (".", None, "subset,of=.,percent=50"):
-        with pytest.raises(UserError, match=r"would become part of the data set.*work in another folder"):
+        with pytest.raises(UserError, match=r"would become part of the dataset.*work in another folder"):
             resolve("hog-svm", dataset)
 
 

@@ -1,4 +1,4 @@
-"""Data sets given as objects."""
+"""Datasets given as objects."""
 
 from __future__ import annotations
 

@@ -327,8 +327,8 @@ def test_a_plan_foresees_what_a_large_set_takes(photos: Path, store_of: StoreOf,
     [
         (["prepare", "fashion-mnist"], "fashion-mnist needs no preparing: give it to --dataset"),
         (["prepare", "nowhere"], "there is no folder or archive nowhere"),
-        (["data", "info", "dogs"], r"no prepared data set is called 'dogs' in .*; there are: pets"),
-        (["data", "rm", "--yes", "../stores/pets"], r"no prepared data set is called '\.\./stores/pets'"),
+        (["data", "info", "dogs"], r"no prepared dataset is called 'dogs' in .*; there are: pets"),
+        (["data", "rm", "--yes", "../stores/pets"], r"no prepared dataset is called '\.\./stores/pets'"),
         (
             ["data", "audit", "pets", "--out", "nowhere/page.html"],
             r"--out nowhere/page\.html must be a file in a folder that is there",

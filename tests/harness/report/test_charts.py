@@ -83,12 +83,12 @@ def test_bars_go_to_the_left_for_fewer_errors() -> None:
 
 
 def test_labels_of_near_dots_do_not_lie_on_each_other() -> None:
-    labels, centres = (
+    labels, centers = (
         ["kmeans-triangle", "cuda-convnet", "baseline", "alexnet"],
         [(150.0, 120.0), (163.0, 123.0), (250.0, 138.0), (215.0, 160.0)],
     )
-    boxes = [(x - 6, y - 6, x + 6, y + 6) for x, y in centres]
-    for label, (x, _), (start, base) in zip(labels, centres, _label_places(labels, centres), strict=True):
+    boxes = [(x - 6, y - 6, x + 6, y + 6) for x, y in centers]
+    for label, (x, _), (start, base) in zip(labels, centers, _label_places(labels, centers), strict=True):
         length = LETTER * len(label)
         box = (start, base - 11, start + length, base + 2) if start > x else (start - length, base - 11, start, base + 2)
         assert not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in boxes)

@@ -41,7 +41,7 @@ def test_it_is_whole_in_itself_and_reads_in_order(pair, look):
     assert [text for tag, text in page.words if tag == "h1"] == ["ridge against nearest-mean on digits"]
     sections = [attributes["id"] for attributes in page.all("section")]
     assert sections == [
-        "result", "cost", "curves", "images", "classes", "confusions", "mistakes", "likely", "neighbours", "published", "protocol",
+        "result", "cost", "curves", "images", "classes", "confusions", "mistakes", "likely", "neighbors", "published", "protocol",
         "reproduce",
     ]  # fmt: skip
     assert [attributes["href"] for attributes in page.all("a")][1:] == [f"#{name}" for name in sections]
@@ -82,9 +82,9 @@ def test_the_cells_count_every_image_once_and_show_the_images_they_are_about(pai
     assert data[2] == f"{label}; nearest-mean says {wrong}, ridge says {label}"
 
 
-def test_neighbours_are_shown_where_a_pipeline_embeds_and_their_lack_is_explained(pair, look):
+def test_neighbors_are_shown_where_a_pipeline_embeds_and_their_lack_is_explained(pair, look):
     evidence, text = pair
-    near, none = evidence.neighbours
+    near, none = evidence.neighbors
     assert none == "no last hidden layer to look at (the pipeline has no method embed)"
     assert near.nearest.shape == (6, 6)
     said = look(text).said
@@ -103,7 +103,7 @@ def test_without_the_data_it_is_a_page_without_pictures(groups, look, tmp_path):
     evidence = gather(moved)
     page = look(report_page(evidence))
     assert page.all("img") == []
-    assert "Without pictures: the data set folder,path=/gone cannot be opened" in page.said
+    assert "Without pictures: the dataset folder,path=/gone cannot be opened" in page.said
     assert "Test images by who is right" in page.said
     left_out = gather(chosen, pictures=False)
     assert left_out.no_pictures == "left out, as asked"
@@ -119,12 +119,12 @@ def test_data_that_have_changed_are_not_shown(groups, tmp_path):
     assert "has changed: its test digest is" in evidence.no_pictures
 
 
-def test_a_pipeline_that_cannot_be_loaded_any_more_costs_its_neighbours_alone(groups, tmp_path, session_data):
+def test_a_pipeline_that_cannot_be_loaded_any_more_costs_its_neighbors_alone(groups, tmp_path, session_data):
     chosen = groups("few", "ridge")
     moved = [[Record(Path(shutil.copytree(group[0].folder, tmp_path / group[0].run_id)))] for group in chosen]
     (moved[0][0].folder / "state.safetensors").write_bytes(b"torn")
     evidence = gather(moved, data_root=session_data)
-    assert str(evidence.neighbours[0]).startswith("its state cannot be loaded: ")
+    assert str(evidence.neighbors[0]).startswith("its state cannot be loaded: ")
     assert evidence.test is not None
 
 
@@ -187,11 +187,11 @@ def test_class_names_are_text_not_markup(groups, tmp_path):
     assert escape("<b>nought & ") in text
 
 
-def test_colours_have_contrast(pair):
+def test_colors_have_contrast(pair):
     """WCAG 2 AA: 4.5 to 1 for text, 3 to 1 for what charts draw, on both grounds, light and dark."""
 
-    def luminance(colour: str) -> float:
-        digits = colour.removeprefix("#")
+    def luminance(color: str) -> float:
+        digits = color.removeprefix("#")
         digits = "".join(2 * d for d in digits) if len(digits) == 3 else digits
         channels = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
         linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]

@@ -64,7 +64,7 @@ def test_curves_show_error_loss_and_rate(make_result: Callable[..., Result]) -> 
     assert draw_curves(make_result(curves={})) is None
 
 
-def test_filters_are_scaled_one_by_one_around_grey() -> None:
+def test_filters_are_scaled_one_by_one_around_gray() -> None:
     weights = np.zeros((17, 3, 2, 2), dtype=np.float32)
     weights[0, 0, 0, 0], weights[1, 2, 1, 1] = 5.0, -0.01
     picture = tiled(weights)

@@ -92,7 +92,7 @@ def test_the_description_tells_the_story(settings, make_run):
     text = track_one(settings, make_run, absent=absent).data.tags["mlflow.note.content"]
     assert text.splitlines()[:3] == [
         "**baseline** (hand-crafted) on digits: top-1 error 12.35 % (95 % interval 10.20 to 14.80) on 797 images; top-5 error 1.23 %. "
-        "Fitted on 1000 labelled images (train + tune, after tuning) in 2 min 3 s, tuning included, scored in 1.5 s; "
+        "Fitted on 1000 labeled images (train + tune, after tuning) in 2 min 3 s, tuning included, scored in 1.5 s; "
         "812 MB of memory at most.",
         "",
         "recipe: short",

@@ -28,7 +28,7 @@ BAGS = {
     "fisher": BagOfDescriptors(SIFT, Fisher(4), dims=12),
     "fisher-xy": BagOfDescriptors(SIFT, Fisher(4), dims=12, xy=True),
     "fisher-intra": BagOfDescriptors(SIFT, Fisher(4, intra=True), dims=12, grids=grids("1x1+2x2")),
-    "vlad": BagOfDescriptors(SIFT, Vlad(4), dims=12, whiten=0.01, renormalise=True, grids=grids("1x1+2x2")),
+    "vlad": BagOfDescriptors(SIFT, Vlad(4), dims=12, whiten=0.01, renormalize=True, grids=grids("1x1+2x2")),
     "words": BagOfDescriptors(SIFT, Words(20, sample=2000), grids=grids("2x2+4x4")),
     "soft words": BagOfDescriptors(SIFT, Words(20, soft=True, sample=2000)),
     "super-vectors": BagOfDescriptors(SIFT, SuperVectors(4), dims=12),
@@ -59,32 +59,32 @@ def odd_images() -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     sizes = [(1, 1), (64, 64), (7, 90), (500, 3)]
     images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in sizes]
-    grey = torch.randint(0, 256, (1, 40, 40), dtype=torch.uint8, generator=generator).expand(3, 40, 40)
-    return [*images, grey, torch.full((3, 64, 64), 128, dtype=torch.uint8)]
+    gray = torch.randint(0, 256, (1, 40, 40), dtype=torch.uint8, generator=generator).expand(3, 40, 40)
+    return [*images, gray, torch.full((3, 64, 64), 128, dtype=torch.uint8)]
 
 
-def test_intra_normalised_terms_of_each_gaussian_weigh_the_same() -> None:
+def test_intra_normalized_terms_of_each_gaussian_weigh_the_same() -> None:
     images, context = digits(slice(40)), RunContext()
     plain, intra = (BagOfDescriptors(SIFT, Fisher(4, intra=intra), dims=12) for intra in (False, True))
-    learnt = plain.learn(images, context)
+    learned = plain.learn(images, context)
     (batch,) = images.batches(40)
-    terms = intra.describe(batch.images, learnt).unflatten(1, (8, 12))
+    terms = intra.describe(batch.images, learned).unflatten(1, (8, 12))
     torch.testing.assert_close(terms.norm(dim=2), torch.full((40, 8), 8**-0.5))
-    directions = torch.nn.functional.normalize(plain.describe(batch.images, learnt).unflatten(1, (8, 12)), dim=2)
+    directions = torch.nn.functional.normalize(plain.describe(batch.images, learned).unflatten(1, (8, 12)), dim=2)
     torch.testing.assert_close(terms * 8**0.5, directions, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", BAGS)
 def test_as_much_at_a_time_as_on_a_gpu_gives_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bag, images, context = BAGS[name], digits(slice(40)), RunContext()
-    learnt = bag.learn(images, context)
+    learned = bag.learn(images, context)
     (batch,) = images.batches(40)
-    some = bag.describe(batch.images, learnt)
+    some = bag.describe(batch.images, learned)
     for place, constant in ((images_module, "PIXELS"), (patches, "BLOCK"), (pooling, "CHUNK_ROWS")):
         monkeypatch.setattr(place, constant, at_once(getattr(place, constant), torch.device("cuda")))
     patches._band.cache_clear()
     try:
-        torch.testing.assert_close(bag.describe(batch.images, learnt), some, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(bag.describe(batch.images, learned), some, rtol=1e-4, atol=1e-5)
     finally:
         patches._band.cache_clear()
 
@@ -92,13 +92,13 @@ def test_as_much_at_a_time_as_on_a_gpu_gives_the_same(name: str, monkeypatch: py
 @pytest.mark.parametrize("name", BAGS)
 def test_a_row_an_image(name: str) -> None:
     bag = BAGS[name]
-    learnt = bag.learn(digits(slice(40)), RunContext())
+    learned = bag.learn(digits(slice(40)), RunContext())
     images = odd_images()
-    rows = bag.describe(images, learnt)
+    rows = bag.describe(images, learned)
     assert rows.shape == (len(images), LENGTHS[name])
     assert rows.isfinite().all()
     for image, row in zip(images, rows, strict=True):
-        torch.testing.assert_close(bag.describe(image[None], learnt)[0], row, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(bag.describe(image[None], learned)[0], row, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["fisher", "fisher-xy", "vlad", "super-vectors"])
@@ -133,9 +133,9 @@ def test_high_images_are_shrunk_and_small_ones_enlarged() -> None:
             return super().__call__(images)
 
     bag = BagOfDescriptors(Recorder(step=8), Words(2, sample=500))
-    learnt = bag.learn(digits(slice(4)), RunContext())
+    learned = bag.learn(digits(slice(4)), RunContext())
     seen.clear()
-    bag.describe([torch.zeros(3, *size, dtype=torch.uint8) for size in [(960, 1200), (16, 32), (100, 90)]], learnt)
+    bag.describe([torch.zeros(3, *size, dtype=torch.uint8) for size in [(960, 1200), (16, 32), (100, 90)]], learned)
     assert sorted(seen) == [(32, 64), (100, 90), (480, 600)]
 
 

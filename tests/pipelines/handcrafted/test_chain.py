@@ -103,7 +103,7 @@ def test_odd_images_pass(fitted: Fitted) -> None:
     sizes = [(1, 1), (32, 32), (7, 90), (3000, 4000)]
     images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in sizes]
     images.append(torch.full((3, 20, 20), 128, dtype=torch.uint8))  # featureless
-    images.append(torch.randint(0, 256, (1, 40, 50), dtype=torch.uint8, generator=generator).expand(3, -1, -1))  # grey
+    images.append(torch.randint(0, 256, (1, 40, 50), dtype=torch.uint8, generator=generator).expand(3, -1, -1))  # gray
     scores = fitted[1].scores(as_batch(images))
     assert scores.shape == (6, 10)
     assert scores.isfinite().all()
@@ -226,19 +226,19 @@ def test_another_c_describes_nothing_again(tmp_path: Path, monkeypatch: pytest.M
                 build(c=0.5, flip=False).fit(digits(slice(200)), None, RunContext(cache=Cache(tmp_path, "changed source")))
 
 
-def test_streamed_and_quantised_scores_are_near_those_of_the_exact_solver() -> None:
+def test_streamed_and_quantized_scores_are_near_those_of_the_exact_solver() -> None:
     train, test = digits(slice(400)), digits(slice(500, 900))
     errors = {}
     for name, settings in {
-        "exact": {"quantise": False, "solver": "exact"},
-        "quantised": {"solver": "exact"},
+        "exact": {"quantize": False, "solver": "exact"},
+        "quantized": {"solver": "exact"},
         "streamed": {},
     }.items():
         pipeline = vgg2012.build(components=4, step=8, c=10.0, flip=False, **settings)  # type: ignore[arg-type]
         pipeline.fit(train, None, RunContext())
         errors[name] = error(pipeline, test)
-    assert abs(errors["streamed"] - errors["quantised"]) <= 0.5
-    assert abs(errors["quantised"] - errors["exact"]) <= 2
+    assert abs(errors["streamed"] - errors["quantized"]) <= 0.5
+    assert abs(errors["quantized"] - errors["exact"]) <= 2
 
 
 def test_the_weight_of_positives_is_chosen_on_tune() -> None:

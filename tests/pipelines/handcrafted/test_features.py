@@ -16,7 +16,7 @@ from harness.distributed import Processes
 from harness.files import load_arrays
 from pipelines.handcrafted import features
 from pipelines.handcrafted.channel import Joined
-from pipelines.handcrafted.features import Features, learn_quantiser
+from pipelines.handcrafted.features import Features, learn_quantizer
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Corner:
     def learn(self, train: Split, context: Context) -> State:
         return {}
 
-    def describe(self, images: Tensor | list[Tensor], learnt: State) -> Tensor:
+    def describe(self, images: Tensor | list[Tensor], learned: State) -> Tensor:
         if len(images) > 1:
             self.batches[0] -= 1
             if self.batches[0] < 0:
@@ -68,7 +68,7 @@ def test_a_killed_run_goes_on_from_the_last_finished_chunk(split: Split, tmp_pat
     assert corner.batches == [0]
 
 
-def test_what_was_learnt_names_the_rows(split: Split, tmp_path: Path) -> None:
+def test_what_was_learned_names_the_rows(split: Split, tmp_path: Path) -> None:
     cache = Cache(tmp_path, "source")
     list(Features(Corner(), {"a": torch.zeros(2)}, split, (False,), RunContext(cache=cache)))
     with pytest.raises(KeyboardInterrupt):
@@ -98,12 +98,12 @@ def test_joined_channels_stand_side_by_side() -> None:
     assert both.describe(images, both.learn(None, RunContext())).tolist() == [[float(images[0, 0, 0, 0])] * 2]  # type: ignore[arg-type]
 
 
-def test_quantised_rows_are_kept_as_bytes_and_come_back_decoded(split: Split, tmp_path: Path) -> None:
+def test_quantized_rows_are_kept_as_bytes_and_come_back_decoded(split: Split, tmp_path: Path) -> None:
     context = RunContext(cache=Cache(tmp_path, "source"))
-    quantiser = learn_quantiser(Corner(), {}, split, context)
-    plain, quantised = Features(Corner(), {}, split, (False,), context), Features(Corner(), {}, split, (False,), context, quantiser)
-    assert rows(list(quantised)) == rows(list(plain))  # 35 values have a centre each
-    again = Features(Corner([0]), {}, split, (False,), context, quantiser)
+    quantizer = learn_quantizer(Corner(), {}, split, context)
+    plain, quantized = Features(Corner(), {}, split, (False,), context), Features(Corner(), {}, split, (False,), context, quantizer)
+    assert rows(list(quantized)) == rows(list(plain))  # 35 values have a center each
+    again = Features(Corner([0]), {}, split, (False,), context, quantizer)
     assert rows([again[place] for place in range(len(again))]) == rows(list(plain))
     saved = [load_arrays(file)[0] for file in tmp_path.glob("*.safetensors")]
     assert sum("codes" in arrays and arrays["codes"].dtype == torch.uint8 for arrays in saved) == len(plain)

@@ -68,7 +68,7 @@ def test_ten_views_are_the_image_and_four_shifts_and_their_mirror_images() -> No
 
 
 def test_shrinking_averages() -> None:
-    """A checkerboard becomes grey, not black or white."""
+    """A checkerboard becomes gray, not black or white."""
     board = (torch.arange(64)[:, None] + torch.arange(64)) % 2 * 254
     out = resized(board.to(torch.uint8).expand(1, 3, 64, 64), (8, 8))
     torch.testing.assert_close(out, torch.full((1, 3, 8, 8), 127.0), atol=4, rtol=0)

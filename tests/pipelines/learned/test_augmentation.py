@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from pipelines.learned.augmentation import (
-    Centre,
-    CentreCrop,
-    ColourNoise,
+    Center,
+    CenterCrop,
+    ColorNoise,
     PixelStatistics,
     RandomCrop,
     RandomFlip,
@@ -20,8 +20,8 @@ from pipelines.learned.noise import BatchNoise
 def photographs(n, side=12, seed=0):
     """uint8 noise whose channels go together, as in photographs."""
     rng = np.random.default_rng(seed)
-    grey = rng.integers(0, 200, (n, 1, side, side))
-    return torch.from_numpy((grey + rng.integers(0, 56, (n, 3, side, side))).astype(np.uint8))
+    gray = rng.integers(0, 200, (n, 1, side, side))
+    return torch.from_numpy((gray + rng.integers(0, 56, (n, 3, side, side))).astype(np.uint8))
 
 
 def noise(n, seed=0):
@@ -49,21 +49,21 @@ def test_pixel_statistics_do_not_depend_on_batches():
     assert torch.equal(one.variances, many.variances)
 
 
-def test_colour_noise_is_one_colour_an_image_with_the_variance_of_the_formula():
+def test_color_noise_is_one_color_an_image_with_the_variance_of_the_formula():
     found = statistics(photographs(50), 50)
-    step = ColourNoise.of(found, "paper")
+    step = ColorNoise.of(found, "paper")
     shift = step(torch.zeros(20_000, 3, 2, 2), noise(20_000))
     assert torch.equal(shift, shift[:, :, :1, :1].expand_as(shift))
-    # Pixels in [0, 1] have eigenvalues l / 255^2; a shift of 0.1 of that times N(0, 1), in grey levels, is 0.1 l / 255.
+    # Pixels in [0, 1] have eigenvalues l / 255^2; a shift of 0.1 of that times N(0, 1), in gray levels, is 0.1 l / 255.
     p, scale = found.directions.double(), 0.1 * found.variances.double() / 255
     expected = p @ torch.diag(scale**2) @ p.T
     torch.testing.assert_close(torch.cov(shift[:, :, 0, 0].double().T), expected, rtol=0.05, atol=0.05 * float(expected.max()))
 
 
-def test_colour_noise_of_the_code_has_a_tenth_of_the_standard_deviations():
+def test_color_noise_of_the_code_has_a_tenth_of_the_standard_deviations():
     """Its covariance is 0.1^2 times that of the pixels, all of it and the image divided by 1.1."""
     found = statistics(photographs(50), 50)
-    shift = ColourNoise.of(found, "code")(torch.full((20_000, 3, 1, 1), 11.0), noise(20_000)).flatten(1).double() - 10
+    shift = ColorNoise.of(found, "code")(torch.full((20_000, 3, 1, 1), 11.0), noise(20_000)).flatten(1).double() - 10
     p = found.directions.double()
     expected = (0.1 / 1.1) ** 2 * p @ torch.diag(found.variances.double()) @ p.T
     torch.testing.assert_close(torch.cov(shift.T), expected, rtol=0.05, atol=0.05 * float(expected.max()))
@@ -88,11 +88,11 @@ def test_random_flip_mirrors_about_half():
     assert 0.45 < mirrored.float().mean() < 0.55
 
 
-def test_centre():
+def test_center():
     images = photographs(3)
     mean = torch.rand(3, 12, 12)
-    torch.testing.assert_close(Centre(mean)(images), images.float() - mean)
-    assert torch.equal(CentreCrop(8)(images), images[:, :, 2:10, 2:10])
+    torch.testing.assert_close(Center(mean)(images), images.float() - mean)
+    assert torch.equal(CenterCrop(8)(images), images[:, :, 2:10, 2:10])
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_views(corners, mirrored, count):
     assert torch.equal(crops[0], image[:, :, 1:7, 1:7])
 
 
-def test_ten_views_are_the_corners_the_centre_and_their_mirror_images():
+def test_ten_views_are_the_corners_the_center_and_their_mirror_images():
     image = torch.rand(2, 3, 8, 8)
     x = image.numpy()
     squares = [x[:, :, :6, :6], x[:, :, :6, 2:], x[:, :, 2:, :6], x[:, :, 2:, 2:], x[:, :, 1:7, 1:7]]

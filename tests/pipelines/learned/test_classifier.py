@@ -9,7 +9,7 @@ from harness.contract import Pipeline, Split
 from pipelines import cuda_convnet
 from pipelines.alexnet import build
 from pipelines.learned.layers import Dropout
-from pipelines.learned.normalisation import BatchNorm, LocalResponseNorm
+from pipelines.learned.normalization import BatchNorm, LocalResponseNorm
 from pipelines.learned.recipe import RECIPE_2012
 
 
@@ -101,8 +101,8 @@ def test_large_images_of_several_sizes_train_the_small_variant_where_side_says_s
 
 
 def test_augmentation_follows_the_switches():
-    assert build().augmentation == ("crops", "mirroring by tune", "colour")
-    assert build(crops=False, flip=True, colour=False).augmentation == ("mirroring",)
+    assert build().augmentation == ("crops", "mirroring by tune", "color")
+    assert build(crops=False, flip=True, color=False).augmentation == ("mirroring",)
     assert cuda_convnet.build(layers="80sec").augmentation == ()
     assert cuda_convnet.build(layers="11pct").augmentation == ("crops", "mirroring by tune")
 
@@ -185,7 +185,7 @@ def test_notes_name_what_was_changed():
     build(recipe="2012", epochs=1, batch_norm=True, **changes).fit(split(), None, context)
     assert context.notes[1:] == [
         "recipe 2012 with optimizer=adam, schedule=cosine, precision=float32: 1 epochs of 1 updates",
-        "post-2012: batch normalisation, Adam, cosine schedule",
+        "post-2012: batch normalization, Adam, cosine schedule",
     ]
 
 
@@ -205,7 +205,7 @@ def test_images_of_other_small_sizes(size):
         {
             "crops": False,
             "flip": False,
-            "colour": False,
+            "color": False,
             "dropout": 0.0,
             "lrn": False,
             "pool": "plain",
@@ -213,7 +213,7 @@ def test_images_of_other_small_sizes(size):
             "columns": 1,
         },
         {"columns": "half", "depth": 3, "activation": "sigmoid", "order": "code"},
-        {"batch_norm": True, "depth": 6, "lrn_alpha": "code", "colour_scale": "code", "optimizer": "adamw"},
+        {"batch_norm": True, "depth": 6, "lrn_alpha": "code", "color_scale": "code", "optimizer": "adamw"},
     ],
     ids=["off", "small", "more"],
 )
@@ -265,10 +265,10 @@ def test_a_switch_changes_the_recipe_as_it_says(switch, value):
 @pytest.mark.parametrize(
     ("switch", "steps"),
     [
-        ({}, ["Centre", "RandomCrop", "RandomFlip", "ColourNoise", "Scale"]),
-        ({"crops": False}, ["Centre", "CentreCrop", "RandomFlip", "ColourNoise", "Scale"]),
-        ({"colour": False}, ["Centre", "RandomCrop", "RandomFlip", "Scale"]),
-        ({"colour_scale": "code"}, ["Centre", "RandomCrop", "RandomFlip", "ColourNoise / 1.1", "Scale"]),
+        ({}, ["Center", "RandomCrop", "RandomFlip", "ColorNoise", "Scale"]),
+        ({"crops": False}, ["Center", "CenterCrop", "RandomFlip", "ColorNoise", "Scale"]),
+        ({"color": False}, ["Center", "RandomCrop", "RandomFlip", "Scale"]),
+        ({"color_scale": "code"}, ["Center", "RandomCrop", "RandomFlip", "ColorNoise / 1.1", "Scale"]),
     ],
 )  # fmt: skip
 def test_a_switch_changes_the_augmentation_as_it_says(fitted, switch, steps):

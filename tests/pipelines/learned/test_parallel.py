@@ -51,7 +51,7 @@ def fitted(context, **options):
 def gradient(context, mode, **options):
     """name -> the gradient of the whole network's parameter, in float64, as `Trainer._update` has it made of shares."""
     network = build(**options).design.network(classes=3, side=32).double()
-    network.initialise("he", torch.Generator().manual_seed(0))
+    network.initialize("he", torch.Generator().manual_seed(0))
     images = torch.randn(IMAGES, 3, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     labels = torch.arange(IMAGES) % 3
     exchange = Exchange(context)

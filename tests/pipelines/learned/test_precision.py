@@ -47,7 +47,7 @@ def test_wide_leaves_float64_alone():
 @pytest.mark.parametrize("options", [{}, {"batch_norm": True, "order": "code"}, {"activation": "tanh", "columns": 1}])
 def test_mixed_gradients_point_where_float32_ones_do(bfloat16, options):
     network = build(**options).design.network(classes=3, side=32)
-    network.initialise("he", torch.Generator().manual_seed(0))
+    network.initialize("he", torch.Generator().manual_seed(0))
     images = torch.randn(32, 3, network.crop, network.crop, generator=torch.Generator().manual_seed(1))
     gradients = {}
     for chosen in ("auto", "float32"):
@@ -55,7 +55,7 @@ def test_mixed_gradients_point_where_float32_ones_do(bfloat16, options):
         with mixed_precision(CPU, chosen):
             logits = wide(network(images, BatchNoise(torch.Generator().manual_seed(2), len(images))))
         F.cross_entropy(logits, torch.arange(len(images)) % 3).backward()
-        # Of weights: a bias before batch normalisation has no gradient.
+        # Of weights: a bias before batch normalization has no gradient.
         gradients[chosen] = [weights.grad.flatten() for weights in network.parameters() if weights.ndim > 1]
     for mixed, exact in zip(gradients["auto"], gradients["float32"], strict=True):
         assert mixed.dtype == torch.float32

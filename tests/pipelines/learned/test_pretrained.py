@@ -10,7 +10,7 @@ import torch
 
 import harness
 from harness.context import RunContext
-from harness.contract import Learnt, Split, UserError
+from harness.contract import Learned, Split, UserError
 from harness.record import Runs
 from pipelines.alexnet import build
 from pipelines.learned.pretrained import start_from
@@ -28,19 +28,19 @@ def donor():
     return pipeline
 
 
-def learnt(pipeline, class_names=("0", "1", "2")):
-    return Learnt("alexnet-123456", "many photographs", tuple(class_names), pipeline.state())
+def learned(pipeline, class_names=("0", "1", "2")):
+    return Learned("alexnet-123456", "many photographs", tuple(class_names), pipeline.state())
 
 
 def fresh(classes=3, **options):
     network = build(**options).design.network(classes, 32)
-    network.initialise("he", torch.Generator().manual_seed(7))
+    network.initialize("he", torch.Generator().manual_seed(7))
     return network
 
 
 def test_all_layers_are_taken_where_the_classes_are_the_same(donor):
     network = fresh()
-    assert start_from(network, learnt(donor), class_names=["0", "1", "2"], pixel_scale=donor.pixel_scale) == []
+    assert start_from(network, learned(donor), class_names=["0", "1", "2"], pixel_scale=donor.pixel_scale) == []
     for name, array in donor.network.state_dict().items():
         assert torch.equal(network.state_dict()[name], array), name
 
@@ -49,21 +49,21 @@ def test_all_layers_are_taken_where_the_classes_are_the_same(donor):
 def test_the_last_layer_is_new_where_the_classes_differ(donor, classes, class_names):
     network = fresh(classes)
     before = network.fc8.weight.clone()
-    assert start_from(network, learnt(donor), class_names=class_names, pixel_scale=donor.pixel_scale) == ["fc8"]
+    assert start_from(network, learned(donor), class_names=class_names, pixel_scale=donor.pixel_scale) == ["fc8"]
     assert torch.equal(network.fc8.weight, before)
     assert torch.equal(network.fc7.weight, donor.network.fc7.weight)
 
 
 def test_layers_of_another_shape_or_name_are_new(donor):
     network = fresh(depth=6, columns=1)  # ungrouped, and with conv6
-    new = start_from(network, learnt(donor), class_names=["0", "1", "2"], pixel_scale=donor.pixel_scale)
+    new = start_from(network, learned(donor), class_names=["0", "1", "2"], pixel_scale=donor.pixel_scale)
     assert new == ["conv2", "conv4", "conv5", "conv6"]
 
 
 def test_pixels_on_another_scale_give_the_same_answers(donor):
-    """Grey levels times 1/64 there, times 1 here."""
+    """Gray levels times 1/64 there, times 1 here."""
     network = fresh()
-    start_from(network, learnt(donor), class_names=["0", "1", "2"], pixel_scale=1.0)
+    start_from(network, learned(donor), class_names=["0", "1", "2"], pixel_scale=1.0)
     assert donor.pixel_scale != 1.0
     pixels = 60 * torch.randn(4, 3, 28, 28, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(network(pixels), donor.network(pixels * donor.pixel_scale), rtol=1e-4, atol=1e-5)
@@ -71,7 +71,7 @@ def test_pixels_on_another_scale_give_the_same_answers(donor):
 
 def test_nothing_fits(donor):
     with pytest.raises(UserError, match="init_from=means-1: no layer"):
-        start_from(fresh(), Learnt("means-1", "digits", (), {"means": torch.zeros(3)}), class_names="xyz", pixel_scale=1.0)
+        start_from(fresh(), Learned("means-1", "digits", (), {"means": torch.zeros(3)}), class_names="xyz", pixel_scale=1.0)
 
 
 def test_without_runs_on_record():
@@ -95,4 +95,4 @@ def test_a_run_starts_from_another_and_its_table_says_so():
 
 
 def torch_state(run_id):
-    return Runs(Path("runs")).find(run_id).learnt().state
+    return Runs(Path("runs")).find(run_id).learned().state

@@ -91,7 +91,7 @@ def assert_resumes_bit_equal(folder, saves, **options):
 KINDS = {
     "short": {},
     "2012": {"recipe": "2012"},
-    "adam": {"optimizer": "adam", "schedule": "cosine", "batch_norm": True, "colour_scale": "code"},
+    "adam": {"optimizer": "adam", "schedule": "cosine", "batch_norm": True, "color_scale": "code"},
     "sgd": {"optimizer": "sgd", "schedule": "step", "order": "code", "lrn_alpha": "code"},
     "updates": {"epochs": None, "updates": 8},
 }
@@ -118,7 +118,7 @@ def test_the_seed_decides():
 
 def test_gradients_of_two_shares_of_a_batch_add_up_to_its_own():
     network = build().design.network(classes=3, side=32).double()
-    network.initialise("he", torch.Generator().manual_seed(0))
+    network.initialize("he", torch.Generator().manual_seed(0))
     images = torch.randn(16, 3, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     labels = torch.arange(16) % 3
 
@@ -167,7 +167,7 @@ def test_so_many_updates_and_the_best_weights_on_tune():
     assert context.notes[-1] == f"weights of update {kept}, the best on tune"
     assert errors[-(-kept // 3) - 1] == min(errors)
     tune = stripes(12, seed=1)
-    wrong = (pipeline._centre_logits(next(tune.batches(12)).images).argmax(1).numpy() != tune.labels).mean()
+    wrong = (pipeline._center_logits(next(tune.batches(12)).images).argmax(1).numpy() != tune.labels).mean()
     assert 100 * wrong == pytest.approx(min(errors))
     assert_equal_states(fitted(other, epochs=None, updates=8), pipeline)
 

@@ -7,7 +7,7 @@ import torch
 from harness.context import RunContext
 from harness.contract import Split
 from harness.distributed import Processes
-from pipelines.unsupervised.patches import PER_IMAGE, fit_whitening, normalised, sample_patches, windows
+from pipelines.unsupervised.patches import PER_IMAGE, fit_whitening, normalized, sample_patches, windows
 
 random = np.random.default_rng(0)
 
@@ -27,10 +27,10 @@ def test_windows_are_the_patches_in_reading_order() -> None:
     assert torch.equal(found[1, 1, 2], images[1, :, 2:6, 4:8])
 
 
-def test_normalised_patches_have_no_mean_and_about_unit_variance() -> None:
+def test_normalized_patches_have_no_mean_and_about_unit_variance() -> None:
     patches = torch.from_numpy(random.integers(0, 256, (5, 108)).astype(np.float32))
     patches[4] = 200
-    found = normalised(patches)
+    found = normalized(patches)
     torch.testing.assert_close(found.mean(1), torch.zeros(5), atol=1e-5, rtol=0)
     torch.testing.assert_close(found.var(1)[:4], patches.var(1)[:4] / (patches.var(1)[:4] + 10))
     assert found[4].eq(0).all()
@@ -42,7 +42,7 @@ def test_a_sample_holds_patches_of_every_image() -> None:
     assert sample.shape == (40 * 3, 108)  # the least number an image that makes 100
     (batch,) = images.batches(40)
     assert isinstance(batch.images, torch.Tensor)
-    places = [as_set(own) for own in normalised(windows(batch.images.float(), 6, 1).reshape(40, 49, 108))]
+    places = [as_set(own) for own in normalized(windows(batch.images.float(), 6, 1).reshape(40, 49, 108))]
     assert as_set(sample) <= set.union(*places)
     assert all(1 <= len(as_set(sample) & own) <= 3 for own in places)  # a place may be drawn twice
 

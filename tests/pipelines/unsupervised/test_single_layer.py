@@ -76,7 +76,7 @@ def test_odd_images_pass(fitted: Fitted) -> None:
     generator = torch.Generator().manual_seed(0)
     images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in [(1, 1), (7, 90), (3000, 4000)]]
     images.append(torch.full((3, 20, 20), 128, dtype=torch.uint8))  # featureless
-    images.append(images[1][:1].expand(3, -1, -1))  # grey
+    images.append(images[1][:1].expand(3, -1, -1))  # gray
     scores = fitted[1].scores(as_batch(images))
     assert scores.shape == (5, 10)
     assert scores.isfinite().all()

@@ -34,8 +34,8 @@ def published(image: np.ndarray, triangle: Triangle) -> np.ndarray:
             x = (x - x.mean()) / np.sqrt(x.var(ddof=1) + 10)
             z = np.linalg.norm((x - mean) @ axes - centroids, axis=1)
             responses[row, column] = np.maximum(0, z.mean() - z)
-    middle, centre = -(-len(tops) // 2), -(-len(lefts) // 2)
-    quadrants = [part for half in (responses[:middle], responses[middle:]) for part in (half[:, :centre], half[:, centre:])]
+    middle, center = -(-len(tops) // 2), -(-len(lefts) // 2)
+    quadrants = [part for half in (responses[:middle], responses[middle:]) for part in (half[:, :center], half[:, center:])]
     return np.concatenate([part.sum((0, 1)) / max(1, part.shape[0] * part.shape[1]) for part in quadrants])
 
 
@@ -45,7 +45,7 @@ def published(image: np.ndarray, triangle: Triangle) -> np.ndarray:
 def test_equals_the_published_formulas(height: int, width: int, patch: int, stride: int) -> None:
     triangle = example(patch, stride)
     images = random.integers(0, 256, (3, 3, height, width)).astype(np.float32)
-    images[1] = images[1, :1]  # grey
+    images[1] = images[1, :1]  # gray
     images[2] = 77  # featureless
     wanted = np.stack([published(image, triangle) for image in images])
     found = triangle(torch.from_numpy(images))
@@ -57,7 +57,7 @@ def test_a_patch_on_a_centroid_is_finite() -> None:
     """The squared distance may come out below 0."""
     triangle = example(k=1)
     images = torch.from_numpy(random.integers(0, 256, (20, 3, 6, 6)).astype(np.float32))
-    points = triangle.whitening(module.normalised(images.flatten(1)))
+    points = triangle.whitening(module.normalized(images.flatten(1)))
     assert dataclasses.replace(triangle, centroids=50 * points)(images).isfinite().all()
     assert triangle.responses(images.flatten(1)).eq(0).all()  # one centroid is as near as the average one
 

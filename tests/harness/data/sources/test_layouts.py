@@ -83,8 +83,8 @@ def test_ilsvrc_2010_scores_its_public_test_part(
     test = harness.load_dataset("ilsvrc2010", data_root=workdir / "root", tune=1)
     assert "val/ is not used: test/ is the test split" in test.remarks
     assert test.test.names is not None
-    labelled = {name: generated.wnids[label] for name, label in zip(test.test.names, test.test.labels, strict=True)}
-    assert labelled == {f"ILSVRC2010_test_{i:08}.JPEG": wnid for i, (wnid, _) in enumerate(generated.val, 1)}
+    labeled = {name: generated.wnids[label] for name, label in zip(test.test.names, test.test.labels, strict=True)}
+    assert labeled == {f"ILSVRC2010_test_{i:08}.JPEG": wnid for i, (wnid, _) in enumerate(generated.val, 1)}
     (root / "ILSVRC2010_test_ground_truth.txt").unlink()
     with pytest.raises(
         UserError, match=r"ILSVRC2010_test_ground_truth\.txt \(.*is missing; get it from https://image-net\.org/.*2010"
@@ -259,7 +259,7 @@ def test_a_shard_image_without_a_label_is_named(generated: Any, layouts: dict[st
 
 
 def test_parquet_in_folders_of_parts_with_small_integers(generated: Any, layouts: dict[str, Layout], workdir: Path) -> None:
-    """As Hugging Face converts data sets."""
+    """As Hugging Face converts datasets."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -285,7 +285,7 @@ def test_labels_without_images_and_names_without_labels(workdir: Path) -> None:
     features = {"info": {"features": {"label": {"names": ["cat", "dog"]}}}}
     rows = pa.table({"image": [{"bytes": b"?"}] * 2, "label": [-1, -1]})
     pq.write_table(rows.replace_schema_metadata({"huggingface": json.dumps(features)}), workdir / "test.parquet")
-    with pytest.raises(UserError, match="no labelled images"):
+    with pytest.raises(UserError, match="no labeled images"):
         check_classes(open_source(workdir / "test.parquet"))
 
 

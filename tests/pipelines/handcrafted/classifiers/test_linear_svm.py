@@ -51,7 +51,7 @@ def solve(
 
 
 def objective(weights: np.ndarray, biases: np.ndarray, data: Data, c: float, power: int = 2, positive: float = 1.0) -> np.ndarray:
-    """What LinearSVC minimises for each class, in float64; power 1: with the hinge loss."""
+    """What LinearSVC minimizes for each class, in float64; power 1: with the hinge loss."""
     features, labels = data
     signs = np.where(labels[:, None] == np.arange(len(weights)), 1, -1)
     slack = np.maximum(0, 1 - signs * (features @ weights.T + biases))

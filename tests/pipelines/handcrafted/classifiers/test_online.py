@@ -50,7 +50,7 @@ class Chunks:
 
 
 def digits() -> tuple[Tensor, Tensor]:
-    """Centred and of length 1, in no order."""
+    """Centerd and of length 1, in no order."""
     features, labels = load_digits(return_X_y=True)
     rows = torch.from_numpy(features - features.mean(0)).float()
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
@@ -104,7 +104,7 @@ def test_averaged_sgd_is_no_worse_than_scikit_learns_with_as_many_epochs() -> No
 def test_a_batch_is_seen_as_its_rows_one_after_the_other() -> None:
     """Weights and their mean as from the textbook's loop over single rows, with a decay."""
     rows, labels = (part[:50] for part in digits())
-    rule = {"loss": Loss(0.0), "regularisation": 0.1, "first_rate": 0.5}
+    rule = {"loss": Loss(0.0), "regularization": 0.1, "first_rate": 0.5}
     model = Averaged(10, rows.shape[1], rows)
     model.learn(rows[:30], labels[:30], ImplicitSGD(**rule))  # type: ignore[arg-type]
     single, plain, total = ImplicitSGD(**rule), np.zeros((10, rows.shape[1])), 0.0  # type: ignore[arg-type]
@@ -116,7 +116,7 @@ def test_a_batch_is_seen_as_its_rows_one_after_the_other() -> None:
     np.testing.assert_allclose(model.mean.numpy(), total / 30, atol=1e-5)
 
 
-def test_an_implicit_step_minimises_the_loss_and_the_change() -> None:
+def test_an_implicit_step_minimizes_the_loss_and_the_change() -> None:
     grid = np.linspace(0, 3, 300_001)
     for loss in (Loss(), Loss(0.0)):
         for slack, rate, square in ((1.3, 0.4, 0.7), (0.2, 2.0, 1.5), (-0.1, 1.0, 1.0)):

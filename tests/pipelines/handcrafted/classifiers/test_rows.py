@@ -13,15 +13,15 @@ def generated() -> torch.Tensor:
 
 
 def seen(features: torch.Tensor) -> torch.Tensor:
-    """What `Rows.standardised` should stand for."""
+    """What `Rows.standardized` should stand for."""
     deviation = features.std(0, correction=0)
     scaled = torch.where(deviation > 0, (features - features.mean(0)) / deviation, 0) / (deviation > 0).sum().sqrt()
     return torch.cat([scaled, torch.ones(len(features), 1)], dim=1)
 
 
-def test_products_are_those_of_the_standardised_rows() -> None:
+def test_products_are_those_of_the_standardized_rows() -> None:
     features = generated()
-    rows, wanted = Rows.standardised([features[:20], features[20:]], RunContext()), seen(features)
+    rows, wanted = Rows.standardized([features[:20], features[20:]], RunContext()), seen(features)
     weights = torch.randn(3, 8, dtype=torch.float64)
     coefficients = torch.randn(50, 3, dtype=torch.float64)
     torch.testing.assert_close(rows.times(weights), wanted @ weights.T)
@@ -32,7 +32,7 @@ def test_products_are_those_of_the_standardised_rows() -> None:
 
 def test_folded_weights_serve_plain_features() -> None:
     features = generated()
-    rows = Rows.standardised([features], RunContext())
+    rows = Rows.standardized([features], RunContext())
     weights = torch.randn(3, 8, dtype=torch.float64)
     plain, offset = rows.fold(weights)
     torch.testing.assert_close(features @ plain.T + offset, rows.times(weights))
@@ -40,5 +40,5 @@ def test_folded_weights_serve_plain_features() -> None:
 
 def test_a_sample_is_rows() -> None:
     features = generated()
-    sample = Rows.standardised([features], RunContext()).sample(10)
+    sample = Rows.standardized([features], RunContext()).sample(10)
     torch.testing.assert_close(sample, seen(features)[::5])

@@ -10,13 +10,13 @@ from pipelines.handcrafted.images import squares
 
 
 def expected(images: np.ndarray, cell: int, orientations: int, block: int) -> np.ndarray:
-    grey = images.shape[1] == 1
+    gray = images.shape[1] == 1
     return np.stack(
         [
             reference(
-                image[0] if grey else image,
+                image[0] if gray else image,
                 orientations=orientations, pixels_per_cell=(cell, cell), cells_per_block=(block, block), block_norm="L2-Hys",
-                channel_axis=None if grey else 0,
+                channel_axis=None if gray else 0,
             )
             for image in images
         ]
@@ -45,7 +45,7 @@ def test_equals_scikit_image(
     np.testing.assert_allclose(got.numpy(), expected(images, cell, orientations, block), atol=1e-4)
 
 
-def test_equals_scikit_image_on_few_grey_levels() -> None:
+def test_equals_scikit_image_on_few_gray_levels() -> None:
     """Most gradients are 0 or lie on the edges of bins, and channels tie."""
     images = np.random.default_rng(1).integers(0, 3, (4, 3, 32, 32)).astype(float)
     got = Hog(4, 8, 2)(torch.tensor(images, dtype=torch.float32))
@@ -82,7 +82,7 @@ def test_a_flat_image_is_described_by_zeros() -> None:
 
 @pytest.mark.parametrize(("level", "size"), [(255, (200, 300)), (200, (256, 341)), (77, (50, 50))])
 def test_a_flat_image_of_another_size_is_described_by_zeros(level: int, size: tuple[int, int]) -> None:
-    """Resizing leaves some millionths of it, which normalising would make as much as an edge."""
+    """Resizing leaves some millionths of it, which normalizing would make as much as an edge."""
     pixels = squares(torch.full((1, 3, *size), level, dtype=torch.uint8), 128)
     assert not Hog(16)(pixels).any()
     assert not LocalHog()(pixels).values.any()

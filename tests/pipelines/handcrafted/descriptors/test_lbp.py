@@ -20,7 +20,7 @@ def reference(images: np.ndarray, method: str) -> np.ndarray:
 @pytest.mark.parametrize(("method", "directed"), [("uniform", False), ("nri_uniform", True)])
 @pytest.mark.parametrize(("levels", "share"), [(256, 0.0), (2, 0.0), (4, 2e-3)])
 def test_uniform_patterns_equal_scikit_image(method: str, directed: bool, levels: int, share: float) -> None:
-    """But for ties: where an interpolated neighbour is just as bright as the pixel, scikit-image's rounding decides."""
+    """But for ties: where an interpolated neighbor is just as bright as the pixel, scikit-image's rounding decides."""
     images = np.random.default_rng(0).integers(0, levels, (3, 37, 50)).astype(np.uint8)
     got = uniform_patterns(torch.from_numpy(images).float()[:, None] / 255, directed)[:, 0].numpy()
     assert (got != reference(images, method)).mean() <= share

@@ -8,7 +8,7 @@ from skimage.data import astronaut
 
 from benchmarks import vlfeat
 from pipelines.handcrafted.descriptors.patches import Patches
-from pipelines.handcrafted.descriptors.sift import ColourSift, DenseSift, grey
+from pipelines.handcrafted.descriptors.sift import ColorSift, DenseSift, gray
 
 needs_vlfeat = pytest.mark.skipif(vlfeat.unavailable() is not None, reason=str(vlfeat.unavailable()))
 
@@ -39,18 +39,18 @@ def cosines(ours: torch.Tensor, theirs: np.ndarray) -> np.ndarray:
 def test_equals_vl_phow(bins: tuple[int, ...], step: int, height: int, width: int) -> None:
     images = torch.cat([photograph(height, width), noise(1, height, width)])
     got = DenseSift(bins, step)(images)
-    pixels, end = grey(images)[:, 0].numpy(), 0
+    pixels, end = gray(images)[:, 0].numpy(), 0
     for size in bins:
         first = int(np.floor(1 + 1.5 * (max(bins) - size))) - 1  # vl_phow's offset, which counts from 1
         smooth = vlfeat.smooth(pixels, size / 6)
-        descriptors, contrasts, centres = vlfeat.dsift(smooth, step=step, bin_size=size, first=first)
-        start, end = end, end + len(centres)
+        descriptors, contrasts, centers = vlfeat.dsift(smooth, step=step, bin_size=size, first=first)
+        start, end = end, end + len(centers)
         ours = got.values[:, start:end]
         assert cosines(ours, descriptors).min() >= 0.999
         # The two take gradients' lengths and angles with different errors, so a patch on the threshold may fall to either side.
         assert (ours[torch.from_numpy(contrasts > 0.00501)].norm(dim=-1) - 1).abs().max() < 1e-5
         assert not ours[torch.from_numpy(contrasts < 0.00499)].any()
-        np.testing.assert_allclose(got.positions[start:end].numpy(), (centres + 0.5) / (width, height) - 0.5, atol=1e-6)
+        np.testing.assert_allclose(got.positions[start:end].numpy(), (centers + 0.5) / (width, height) - 0.5, atol=1e-6)
     assert got.values.shape == (2, end, DenseSift.length)
 
 
@@ -58,7 +58,7 @@ def test_equals_vl_phow(bins: tuple[int, ...], step: int, height: int, width: in
 def test_equals_vl_dsift_at_one_bin_size_and_scale() -> None:
     images = photograph(70, 90)
     got = DenseSift(bins=(8,), scales=(1.0,), smoothing=0, window=2, contrast=0)(images)
-    descriptors, _, _ = vlfeat.dsift(grey(images)[:, 0].numpy(), step=4, bin_size=8, window=2.0)
+    descriptors, _, _ = vlfeat.dsift(gray(images)[:, 0].numpy(), step=4, bin_size=8, window=2.0)
     assert (got.values.norm(dim=-1) - 1).abs().max() < 1e-5
     assert cosines(got.values, descriptors).min() >= 0.999
 
@@ -68,17 +68,17 @@ def test_scales_are_those_of_the_resized_images() -> None:
     got = ONE_BIN(images)
     sizes = [(64, 96), (46, 68), (32, 48)]  # the next, 23 x 34, holds no patch of 25 pixels
     assert got.values.shape[1] == sum(((h - 25) // 4 + 1) * ((w - 25) // 4 + 1) for h, w in sizes)
-    half = torch.nn.functional.interpolate(grey(images), sizes[2], mode="bicubic", antialias=True) * 255
+    half = torch.nn.functional.interpolate(gray(images), sizes[2], mode="bicubic", antialias=True) * 255
     expected = DenseSift(bins=(8,), smoothing=0, window=2, contrast=0)(half.expand(-1, 3, -1, -1))
     count = expected.values.shape[1]
-    torch.testing.assert_close(got.values[:, -count:], expected.values, atol=2e-3, rtol=0)  # the weights of grey sum to 0.9999
+    torch.testing.assert_close(got.values[:, -count:], expected.values, atol=2e-3, rtol=0)  # the weights of gray sum to 0.9999
     torch.testing.assert_close(got.positions[-count:], expected.positions)
 
 
-def test_grey_is_the_luma_of_television() -> None:
+def test_gray_is_the_luma_of_television() -> None:
     images = noise(1, 9, 7)
     luma = rgb2ycbcr(images[0].permute(1, 2, 0).numpy() / 255)[..., 0]  # 16 to 235
-    np.testing.assert_allclose(grey(images)[0, 0].numpy(), (luma - 16) / 219, atol=2e-4)
+    np.testing.assert_allclose(gray(images)[0, 0].numpy(), (luma - 16) / 219, atol=2e-4)
 
 
 def test_gradients_of_one_direction_fill_its_two_bins() -> None:
@@ -97,19 +97,19 @@ def test_root_sift_is_the_root_of_shares() -> None:
     torch.testing.assert_close(root, (plain / plain.sum(-1, keepdim=True)).sqrt(), atol=1e-5, rtol=1e-4)
 
 
-def test_colour_sift_does_not_change_with_brightness_and_holds_plain_sift_of_grey() -> None:
+def test_color_sift_does_not_change_with_brightness_and_holds_plain_sift_of_gray() -> None:
     images = photograph(60, 60).clamp(min=8)
-    colour = ColourSift(contrast=0)
-    plain, dark = colour(images).values, colour(images / 2).values
+    color = ColorSift(contrast=0)
+    plain, dark = color(images).values, color(images / 2).values
     torch.testing.assert_close(plain, dark, atol=1e-3, rtol=0)
-    grey_images = images[:, :1].expand(-1, 3, -1, -1)
-    of_grey = ColourSift()(grey_images).values
-    torch.testing.assert_close(of_grey[..., :128], DenseSift()(grey_images).values, atol=2e-3, rtol=0)
-    assert not of_grey[..., 128:].any()
-    assert colour(images).values[..., 128:].norm(dim=-1).gt(1.4).all()
+    gray_images = images[:, :1].expand(-1, 3, -1, -1)
+    of_gray = ColorSift()(gray_images).values
+    torch.testing.assert_close(of_gray[..., :128], DenseSift()(gray_images).values, atol=2e-3, rtol=0)
+    assert not of_gray[..., 128:].any()
+    assert color(images).values[..., 128:].norm(dim=-1).gt(1.4).all()
 
 
-DESCRIPTORS = [DenseSift(), DenseSift(root=True), ONE_BIN, ColourSift()]
+DESCRIPTORS = [DenseSift(), DenseSift(root=True), ONE_BIN, ColorSift()]
 
 
 @pytest.mark.parametrize("descriptor", DESCRIPTORS, ids=repr)

@@ -9,7 +9,7 @@ from sklearn.mixture import GaussianMixture
 from benchmarks import vlfeat
 from pipelines.handcrafted.encoders.fisher import FisherVector
 from pipelines.handcrafted.encoders.gmm import GMM
-from pipelines.handcrafted.encoders.normalisation import signed_root, unit
+from pipelines.handcrafted.encoders.normalization import signed_root, unit
 
 
 def mixture(components: int, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from sklearn.mixture import GaussianMixture
 
 from benchmarks import vlfeat
 from harness.context import RunContext
-from pipelines.handcrafted.encoders.gmm import GMM, expectation, fit_gmm, maximisation, mixture
+from pipelines.handcrafted.encoders.gmm import GMM, expectation, fit_gmm, maximization, mixture
 
 FLOOR = 1e-6
 
@@ -32,7 +32,7 @@ def stepped(gmm: GMM, rows: np.ndarray, iterations: int) -> tuple[GMM, float]:
     """After so many iterations, and the log-likelihood then."""
     for _ in range(iterations):
         masses, sums, _ = expectation(gmm, torch.from_numpy(rows), RunContext())
-        gmm = maximisation(gmm, masses, sums, FLOOR)
+        gmm = maximization(gmm, masses, sums, FLOOR)
     return gmm, expectation(gmm, torch.from_numpy(rows), RunContext())[2]
 
 

@@ -11,7 +11,7 @@ from pipelines.handcrafted.encoders.kmeans import Clusters, Codebook, cluster, f
 
 
 def energy(rows: np.ndarray, codebook: Codebook) -> float:
-    distances = NearestNeighbors(n_neighbors=1).fit(codebook.centres.numpy()).kneighbors(rows)[0]
+    distances = NearestNeighbors(n_neighbors=1).fit(codebook.centers.numpy()).kneighbors(rows)[0]
     return float((distances**2).sum())
 
 
@@ -19,11 +19,11 @@ def energy(rows: np.ndarray, codebook: Codebook) -> float:
 def test_energy_is_near_that_of_the_best_of_many_starts(rows: np.ndarray, words: int) -> None:
     codebook = fit_kmeans(torch.from_numpy(rows), words, RunContext())
     best = KMeans(words, n_init=5, random_state=0).fit(rows).inertia_
-    assert codebook.centres.shape == (words, 6)
+    assert codebook.centers.shape == (words, 6)
     assert energy(rows, codebook) <= 1.03 * best
 
 
-def test_goes_on_as_scikit_learn_from_the_same_centres(rows: np.ndarray) -> None:
+def test_goes_on_as_scikit_learn_from_the_same_centers(rows: np.ndarray) -> None:
     clusters = measured(torch.from_numpy(rows), torch.from_numpy(rows[:20]), RunContext())
     ours = lloyd(torch.from_numpy(rows), clusters, RunContext(), iterations=4)
     peer = KMeans(20, init=rows[:20].astype(np.float64), n_init=1, max_iter=5, tol=0).fit(rows.astype(np.float64))
@@ -44,7 +44,7 @@ def test_clusters_hold_the_moments_of_their_rows(rows: np.ndarray) -> None:
 
 def test_the_order_of_rows_does_not_matter(rows: np.ndarray) -> None:
     shuffled = np.random.default_rng(1).permutation(rows)
-    first, second = (fit_kmeans(torch.from_numpy(part), 30, RunContext()).centres for part in (rows, shuffled))
+    first, second = (fit_kmeans(torch.from_numpy(part), 30, RunContext()).centers for part in (rows, shuffled))
     torch.testing.assert_close(first, second, rtol=0, atol=1e-4)
 
 
@@ -63,15 +63,15 @@ def test_an_empty_cluster_takes_half_of_the_fullest() -> None:
 def test_more_words_than_distinct_rows(distinct: int) -> None:
     sample = torch.eye(4)[:distinct].repeat(5, 1)
     codebook = fit_kmeans(sample, 7, RunContext())
-    assert codebook.centres.shape == (7, 4)
-    assert codebook.centres.isfinite().all()
-    torch.testing.assert_close(codebook.centres[codebook.nearest(sample)], sample)
+    assert codebook.centers.shape == (7, 4)
+    assert codebook.centers.isfinite().all()
+    torch.testing.assert_close(codebook.centers[codebook.nearest(sample)], sample)
 
 
-def test_neighbours_equal_those_of_scikit_learn(rows: np.ndarray) -> None:
+def test_neighbors_equal_those_of_scikit_learn(rows: np.ndarray) -> None:
     codebook = Codebook(torch.from_numpy(rows[:40] - 20))
     images = torch.from_numpy(rows - 20).view(30, 100, 6)
-    squares, words = codebook.neighbours(images, 5)
+    squares, words = codebook.neighbors(images, 5)
     distances, wanted = NearestNeighbors(n_neighbors=5).fit(rows[:40] - 20).kneighbors(rows - 20)
     np.testing.assert_array_equal(words.view(-1, 5), wanted)
     np.testing.assert_allclose(squares.view(-1, 5), distances**2, atol=1e-3)

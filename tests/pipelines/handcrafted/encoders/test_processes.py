@@ -18,8 +18,8 @@ from pipelines.handcrafted.encoders.pca import fit_pca
 from pipelines.handcrafted.fusion import fusion_weights
 
 
-def learnt(share: np.ndarray, processes: Processes = ALONE) -> list[torch.Tensor]:
-    """A projection, a codebook and a mixture, each learnt from what the projection makes of the rows."""
+def learned(share: np.ndarray, processes: Processes = ALONE) -> list[torch.Tensor]:
+    """A projection, a codebook and a mixture, each learned from what the projection makes of the rows."""
     context, sample = RunContext(processes=processes), torch.from_numpy(share)
     pca = fit_pca(sample, 4, context, whiten=0.01)
     projected = pca(sample)
@@ -40,7 +40,7 @@ def fused(share: np.ndarray, processes: Processes = ALONE) -> torch.Tensor:
 
 def test_two_processes_learn_what_one_does(rows: np.ndarray, tmp_path: Path) -> None:
     mp.start_processes(_learn_shares, args=(rows, tmp_path), nprocs=2, start_method="forkserver")
-    alone = [*learnt(rows), fused(rows)]
+    alone = [*learned(rows), fused(rows)]
     for zero, other in zip(*(torch.load(tmp_path / f"{rank}.pt") for rank in range(2)), strict=True):
         for one, first, second in zip(alone, zero, other, strict=True):
             assert torch.equal(first, second)
@@ -50,5 +50,5 @@ def test_two_processes_learn_what_one_does(rows: np.ndarray, tmp_path: Path) -> 
 def _learn_shares(rank: int, rows: np.ndarray, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     processes = Processes(rank, 2, torch.device("cpu"))
-    torch.save([[*learnt(share[rank], processes), fused(share[rank], processes)] for share in shares(rows)], folder / f"{rank}.pt")
+    torch.save([[*learned(share[rank], processes), fused(share[rank], processes)] for share in shares(rows)], folder / f"{rank}.pt")
     dist.destroy_process_group()

@@ -9,7 +9,7 @@ import torch
 from benchmarks import vlfeat
 from pipelines.handcrafted.encoders.bag_of_words import BagOfWords, SoftBagOfWords
 from pipelines.handcrafted.encoders.kmeans import Codebook
-from pipelines.handcrafted.encoders.normalisation import unit
+from pipelines.handcrafted.encoders.normalization import unit
 from pipelines.handcrafted.encoders.super_vector import SuperVector
 from pipelines.handcrafted.encoders.vlad import VLAD
 
@@ -39,7 +39,7 @@ def regions() -> torch.Tensor:
 
 def squares(values: torch.Tensor, codebook: Codebook) -> np.ndarray:
     """(images, descriptors, words) squared distances."""
-    return ((values[:, :, None] - codebook.centres).double() ** 2).sum(-1).numpy()
+    return ((values[:, :, None] - codebook.centers).double() ** 2).sum(-1).numpy()
 
 
 def test_a_bag_counts_words(codebook: Codebook, values: torch.Tensor, regions: torch.Tensor) -> None:
@@ -55,13 +55,13 @@ def test_soft_votes_follow_the_kernel_over_the_nearest_words(
     kernel = np.exp(-distances / (2 * 0.7**2)) * (distances.argsort(-1).argsort(-1) < 4)
     shares = kernel / kernel.sum(-1, keepdims=True)
     wanted = [[image[region].sum(0) for region in regions.numpy()] for image in shares]
-    codes = SoftBagOfWords(codebook, 0.7, neighbours=4)(values, regions)
+    codes = SoftBagOfWords(codebook, 0.7, neighbors=4)(values, regions)
     np.testing.assert_allclose(codes, wanted, atol=1e-3)
 
 
-def test_fewer_words_than_a_soft_vote_has_neighbours(values: torch.Tensor, regions: torch.Tensor) -> None:
+def test_fewer_words_than_a_soft_vote_has_neighbors(values: torch.Tensor, regions: torch.Tensor) -> None:
     codebook = Codebook(torch.randn(2, D, generator=torch.Generator().manual_seed(0)))
-    few, as_many = (SoftBagOfWords(codebook, 0.7, neighbours=count)(values, regions) for count in (5, 2))
+    few, as_many = (SoftBagOfWords(codebook, 0.7, neighbors=count)(values, regions) for count in (5, 2))
     assert torch.equal(few, as_many)
 
 
@@ -79,12 +79,12 @@ def test_vlad_equals_vl_vlad(codebook: Codebook, values: torch.Tensor, regions: 
     for region in range(2):
         inside = regions[region].numpy()
         flags = vlfeat.VLAD_ROOT | vlfeat.VLAD_COMPONENTS
-        wanted = vlfeat.vlad(values.numpy()[:, inside], codebook.centres.numpy(), weights[:, inside], flags)
+        wanted = vlfeat.vlad(values.numpy()[:, inside], codebook.centers.numpy(), weights[:, inside], flags)
         np.testing.assert_allclose(codes[:, region], wanted, atol=1e-4)
 
 
 def test_super_vectors_pool_hard_codes(codebook: Codebook, values: torch.Tensor, regions: torch.Tensor) -> None:
-    constant, centres = 0.3, codebook.centres.double().numpy()
+    constant, centers = 0.3, codebook.centers.double().numpy()
     nearest = squares(values, codebook).argmin(-1)
     wanted = np.zeros((3, 3, WORDS, 1 + D))
     for image, region, word in np.ndindex(3, 2, WORDS):
@@ -92,6 +92,6 @@ def test_super_vectors_pool_hard_codes(codebook: Codebook, values: torch.Tensor,
         own = values[image].double().numpy()[inside & (nearest[image] == word)]
         if len(own):
             share = len(own) / inside.sum()
-            codes = np.concatenate([np.full((len(own), 1), constant), own - centres[word]], axis=1)
+            codes = np.concatenate([np.full((len(own), 1), constant), own - centers[word]], axis=1)
             wanted[image, region, word] = codes.sum(0) / inside.sum() / np.sqrt(share)
     np.testing.assert_allclose(SuperVector(codebook, constant)(values, regions), wanted.reshape(3, 3, -1), atol=1e-5)

@@ -10,7 +10,7 @@ import torch
 from pipelines.alexnet import build
 from pipelines.learned.networks.alexnet import FULL, ONE_TOWER, alexnet, small
 from pipelines.learned.noise import BatchNoise
-from pipelines.learned.normalisation import LocalResponseNorm
+from pipelines.learned.normalization import LocalResponseNorm
 
 
 def full(**options):
@@ -20,7 +20,7 @@ def full(**options):
 
 def tiny(**options):
     network = alexnet(small(28), **{"crop": 28, "classes": 10, **options})
-    network.initialise("he", torch.Generator().manual_seed(0))
+    network.initialize("he", torch.Generator().manual_seed(0))
     return network
 
 
@@ -156,17 +156,17 @@ def test_orders():
 
 def test_init_2012():
     network = tiny(depth=6)
-    network.initialise("published", torch.Generator().manual_seed(3))
+    network.initialize("published", torch.Generator().manual_seed(3))
     for name, layer in network.named_children():
         if hasattr(layer, "weight"):
             assert set(layer.bias.tolist()) == {1.0 if name in {"conv2", "conv4", "conv5", "conv6", "fc6", "fc7"} else 0.0}
             assert layer.weight.std().item() == pytest.approx(0.01, rel=0.06)
     again = tiny(depth=6)
-    again.initialise("published", torch.Generator().manual_seed(3))
+    again.initialize("published", torch.Generator().manual_seed(3))
     assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True))
 
 
-def test_he_init_makes_up_for_normalisation_and_dropout():
+def test_he_init_makes_up_for_normalization_and_dropout():
     network = tiny()
     for name, factor in {"conv1": 1, "conv2": 2**-1.5, "conv3": 2**-1.5, "conv4": 1, "fc6": 1, "fc7": 0.5}.items():
         layer = getattr(network, name)
@@ -203,7 +203,7 @@ def test_weights_decay_and_biases_do_not():
 
 def test_narrow_layers_start_with_the_signals_of_the_wide_ones():
     narrow = build(recipe="2012").design.network(10, 32)
-    narrow.initialise("published", torch.Generator().manual_seed(0))
+    narrow.initialize("published", torch.Generator().manual_seed(0))
     # fan-ins by hand, of the paper's layer and of the narrow one
     fans = {
         "conv1": (3 * 121, 3 * 25), "conv2": (48 * 25, 16 * 9), "conv3": (256 * 9, 96 * 9), "conv4": (192 * 9, 64 * 9), "conv5": (192 * 9, 64 * 9),
@@ -218,7 +218,7 @@ def test_a_narrow_network_with_such_a_start_tells_images_apart():
     images = 64 * torch.randn(32, 3, 28, 28, generator=torch.Generator().manual_seed(1))
     spreads = []
     for network in alexnet(small(28), crop=28, classes=10), build(recipe="2012").design.network(10, 32):
-        network.initialise("published", torch.Generator().manual_seed(0))
+        network.initialize("published", torch.Generator().manual_seed(0))
         with torch.no_grad():
             logits = network(images)
         spreads.append(float((logits.std(0) / logits.abs().mean(0)).mean()))

@@ -18,7 +18,7 @@ COUNTS = {  # parameters, multiply-adds
 
 def net(layers, classes=10, **options):
     network = cuda_convnet(layers, classes=classes, **options)
-    network.initialise("published", torch.Generator().manual_seed(0))
+    network.initialize("published", torch.Generator().manual_seed(0))
     return network
 
 

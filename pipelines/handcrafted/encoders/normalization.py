@@ -1,4 +1,4 @@
-"""Normalisations of codes, of any shape; vectors lie along the last dimension, and the zero vector stays what it is."""
+"""Normalizations of codes, of any shape; vectors lie along the last dimension, and the zero vector stays what it is."""
 
 from __future__ import annotations
 

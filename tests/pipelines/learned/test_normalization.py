@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pipelines.learned.noise import BatchNoise
-from pipelines.learned.normalisation import BatchNorm, LocalResponseNorm, SameMapNorm
+from pipelines.learned.normalization import BatchNorm, LocalResponseNorm, SameMapNorm
 
 
 @pytest.mark.parametrize("beta", [0.75, 0.5])
@@ -39,7 +39,7 @@ def test_lrn_formula_of_the_paper():
 
 @pytest.mark.parametrize("columns", [1, 2])
 def test_lrn_gradient(monkeypatch, columns):
-    monkeypatch.setattr("pipelines.learned.normalisation.CACHED_VALUES", 70)  # several blocks, the last one shorter
+    monkeypatch.setattr("pipelines.learned.normalization.CACHED_VALUES", 70)  # several blocks, the last one shorter
     images = torch.randn(2, 8, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     assert torch.autograd.gradcheck(LocalResponseNorm(alpha=0.1, columns=columns), images)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch.testing import assert_close
 
-from pipelines.handcrafted.encoders.normalisation import signed_root, unit, unit_sum
+from pipelines.handcrafted.encoders.normalization import signed_root, unit, unit_sum
 
 CODES = torch.tensor([[4.0, -9.0, 0.0], [0.0, 0.0, 0.0], [-3.0, 4.0, 0.0]])
 

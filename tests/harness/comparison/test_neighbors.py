@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from harness.comparison.neighbours import NEAREST, nearest_images
+from harness.comparison.neighbors import NEAREST, nearest_images
 from harness.contract import Split
 
 
@@ -40,7 +40,7 @@ def test_of_a_large_train_a_part_of_every_class_is_looked_through() -> None:
     assert train.keys[found.nearest[0]].tolist() == train.keys[::-1][again.nearest[0]].tolist()
 
 
-def test_an_image_that_cannot_be_decoded_is_nobodys_neighbour() -> None:
+def test_an_image_that_cannot_be_decoded_is_nobodys_neighbor() -> None:
     train, test = split(10, 0), split(3, 1)
     train.rows[4] = -1
     found = nearest_images(embed, test, train, [0, 1], CPU)
@@ -48,5 +48,5 @@ def test_an_image_that_cannot_be_decoded_is_nobodys_neighbour() -> None:
     assert 4 not in found.nearest
 
 
-def test_fewer_training_images_than_neighbours() -> None:
+def test_fewer_training_images_than_neighbors() -> None:
     assert nearest_images(embed, split(3, 1), split(3, 0), [0], CPU).nearest.shape == (1, 3)

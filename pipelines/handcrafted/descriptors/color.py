@@ -1,4 +1,4 @@
-"""Local colour statistics, batched, on CPU and GPU alike."""
+"""Local color statistics, batched, on CPU and GPU alike."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MIDDLE = 127.5  # of 0..255
 
 
 @dataclass(frozen=True)
-class ColourStatistics:
+class ColorStatistics:
     """Mean and standard deviation of red, green and blue in a patch's 4 x 4 cells: float32 (n, 3, h, w) in 0..255 to 96 values.
 
     Clinchant, Csurka, Perronnin & Renders, ImageEval workshop at CIVR 2007; as Sanchez & Perronnin (CVPR 2011) took them beside
     SIFT. Each cell has its three means, on a scale from -1 for black to 1 for white, and then its three deviations on that scale.
-    A flat patch has a colour: only one of middle grey is the zero vector.
+    A flat patch has a color: only one of middle gray is the zero vector.
 
-    cells  pixels along a cell, one grid of patches each; the first patches of all grids share their centre
+    cells  pixels along a cell, one grid of patches each; the first patches of all grids share their center
     step   pixels between patches
     """
 
@@ -35,8 +35,8 @@ class ColourStatistics:
 
 
 def _describe(images: Tensor, grids: list[tuple[Grid, Tensor]]) -> None:
-    centred = images / MIDDLE - 1
-    planes = torch.cat([centred, centred.square()], dim=1)
+    centerd = images / MIDDLE - 1
+    planes = torch.cat([centerd, centerd.square()], dim=1)
     for grid, out in grids:
         grid.sums(planes, out)
         means, squares = out.unflatten(-1, (CELLS * CELLS, 2, 3)).unbind(-2)

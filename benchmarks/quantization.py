@@ -1,11 +1,11 @@
 """Study: what do bytes in place of floats, and streaming in place of solving exactly, cost a Fisher-vector SVM?
 
-Question       How many points of top-1 error does product quantisation (8 values a byte) add to `vgg2012`, and how many the streamed solver?
+Question       How many points of top-1 error does product quantization (8 values a byte) add to `vgg2012`, and how many the streamed solver?
 Arms           `ARMS` below: floats solved exactly, bytes solved exactly, bytes streamed; everything else is the same.
 Metric         top-1 error on the test split, C fixed at 10, no mirrored images, no tune split; paired differences against the first arm.
 Decision rule  streaming is good enough when it adds 0.5 points or less to the exact solver's error on the same bytes.
 
-    python -m benchmarks.quantisation [DATASET]      # default: digits
+    python -m benchmarks.quantization [DATASET]      # default: digits
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from harness.runner import run
 
 SPEC = "vgg2012,components=64,c=10,flip=false"
 ARMS = {
-    "floats, exact": f"{SPEC},solver=exact,quantise=false",
-    "bytes, exact": f"{SPEC},solver=exact,quantise=true",
-    "bytes, streamed": f"{SPEC},solver=streamed,quantise=true",
+    "floats, exact": f"{SPEC},solver=exact,quantize=false",
+    "bytes, exact": f"{SPEC},solver=exact,quantize=true",
+    "bytes, streamed": f"{SPEC},solver=streamed,quantize=true",
 }
 MOST = 0.5  # points
 

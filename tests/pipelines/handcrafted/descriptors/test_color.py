@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.handcrafted.descriptors.colour import ColourStatistics
+from pipelines.handcrafted.descriptors.color import ColorStatistics
 
 
 def noise(n: int, height: int, width: int) -> torch.Tensor:
@@ -21,33 +21,33 @@ def test_equals_numpy_cell_by_cell(cell: int, step: int, height: int, width: int
         for down in range(4) for across in range(4)
         for block in [scaled[:, :, y + down * cell : y + (down + 1) * cell, x + across * cell : x + (across + 1) * cell]]
     ]  # fmt: skip
-    got = ColourStatistics((cell,), step)(images).values
+    got = ColorStatistics((cell,), step)(images).values
     np.testing.assert_allclose(got.numpy(), np.stack(expected, axis=1).reshape(2, -1, 96), atol=1e-5)
 
 
-def test_grids_of_all_cell_sizes_start_at_one_centre() -> None:
-    patches = ColourStatistics()(noise(1, 60, 60))
+def test_grids_of_all_cell_sizes_start_at_one_center() -> None:
+    patches = ColorStatistics()(noise(1, 60, 60))
     side = {cell: (60 - (10 - cell) * 2 - 4 * cell) // 4 + 1 for cell in (4, 6, 8, 10)}
     starts = np.cumsum([0, *(count**2 for count in side.values())])
     assert len(patches.positions) == starts[-1]
     torch.testing.assert_close(patches.positions[starts[:-1]], patches.positions[:1].expand(4, -1))
 
 
-def test_a_flat_image_has_its_colour_and_no_deviation() -> None:
-    colour = torch.tensor([200.0, 0.0, 127.5])
-    cells = ColourStatistics()(colour[None, :, None, None].expand(2, -1, 50, 43)).values.view(-1, 6)
-    torch.testing.assert_close(cells[:, :3], (colour / 127.5 - 1).expand(len(cells), -1), atol=1e-5, rtol=0)
+def test_a_flat_image_has_its_color_and_no_deviation() -> None:
+    color = torch.tensor([200.0, 0.0, 127.5])
+    cells = ColorStatistics()(color[None, :, None, None].expand(2, -1, 50, 43)).values.view(-1, 6)
+    torch.testing.assert_close(cells[:, :3], (color / 127.5 - 1).expand(len(cells), -1), atol=1e-5, rtol=0)
     assert cells[:, 3:].abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 100), (15, 40)])
 def test_an_image_too_small_for_a_patch_has_none(size: tuple[int, int]) -> None:
-    patches = ColourStatistics()(noise(2, *size))
+    patches = ColorStatistics()(noise(2, *size))
     assert patches.values.shape == (2, 0, 96)
     assert patches.positions.shape == (0, 2)
 
 
 def test_together_is_one_by_one() -> None:
     images = noise(3, 217, 231)  # more pixels than one chunk's
-    alone = torch.cat([ColourStatistics()(image[None]).values for image in images])
-    torch.testing.assert_close(ColourStatistics()(images).values, alone, atol=1e-5, rtol=0)
+    alone = torch.cat([ColorStatistics()(image[None]).values for image in images])
+    torch.testing.assert_close(ColorStatistics()(images).values, alone, atol=1e-5, rtol=0)

@@ -69,7 +69,7 @@ RULES: dict[str, tuple[Rule, int]] = {"paper-sgd": (paper_sgd, 1), "sgd": (sgd, 
 """Each rule and how many slots it needs."""
 
 
-class Optimiser:
+class Optimizer:
     """Moves the weights of a network by the recipe's rule, each group of them at its own multiple of rate and weight decay.
 
     Parameters and their gradients become views of flat arrays, group by group. `shared` is the gradient of the parameters that every

@@ -1,4 +1,4 @@
-"""Local response normalisation across and within feature maps, and batch normalisation."""
+"""Local response normalization across and within feature maps, and batch normalization."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch.nn import functional as F
 from pipelines.learned.noise import BatchNoise
 from pipelines.learned.precision import wide
 
-# Values that a thread normalises at a time on a CPU: a megabyte an array, so that the two dozen passes over them stay near the processor.
+# Values that a thread normalizes at a time on a CPU: a megabyte an array, so that the two dozen passes over them stay near the processor.
 CACHED_VALUES = 1 << 18
 
 
 class LocalResponseNorm(nn.Module):
-    """Normalisation across neighbouring channels: b_i = a_i / (k + alpha * sum_{j = i-n/2}^{i+n/2} a_j^2)^beta, n odd.
+    """Normalization across neighboring channels: b_i = a_i / (k + alpha * sum_{j = i-n/2}^{i+n/2} a_j^2)^beta, n odd.
 
     (N, C, H, W) -> (N, C, H, W), channels-last in memory. As the paper writes it, the sum is NOT divided by n; torch's layer
     and the author's code divide, so torch's `LocalResponseNorm(n, alpha=n * alpha)` is this one. The window ends at the edge of a
@@ -104,7 +104,7 @@ class _Block:
         return self.padded[:rows, self.n // 2 : self.n // 2 + self.channels]
 
     def sums(self, rows: int) -> torch.Tensor:
-        """(rows, channels) sums over n neighbouring channels, with zeros past both ends."""
+        """(rows, channels) sums over n neighboring channels, with zeros past both ends."""
         along = _sliding_sums(self.padded[:rows].view(-1), self.n, *self.flat)
         return along.as_strided((rows, self.channels), (self.padded.shape[1], 1))
 
@@ -120,7 +120,7 @@ class _Block:
 
 
 def _sliding_sums(values: torch.Tensor, n: int, into: torch.Tensor, spare: torch.Tensor) -> torch.Tensor:
-    """(len(values) - n + 1,): sums of n neighbours, from sums of n // 2 of them, which lie in `spare`."""
+    """(len(values) - n + 1,): sums of n neighbors, from sums of n // 2 of them, which lie in `spare`."""
     if n == 1:
         return values
     half, length = _sliding_sums(values, n // 2, spare, into), len(values) - n + 1
@@ -139,7 +139,7 @@ def _block(rows: torch.Tensor) -> int:
 
 
 class SameMapNorm(nn.Module):
-    """Normalisation across neighbouring pixels of one map: b = a / (1 + scale / size^2 * sum over size x size pixels of a^2)^power.
+    """Normalization across neighboring pixels of one map: b = a / (1 + scale / size^2 * sum over size x size pixels of a^2)^power.
 
     The `rnorm` layer of cuda-convnet, which divides by size^2 at the edges too.
     """
@@ -155,7 +155,7 @@ class SameMapNorm(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation of maps or units (Ioffe and Szegedy 2015): by the batch in training, by running means at test."""
+    """Batch normalization of maps or units (Ioffe and Szegedy 2015): by the batch in training, by running means at test."""
 
     def __init__(self, features: int, *, epsilon: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ SEARCHED = (
 
 
 @dataclass(frozen=True)
-class Neighbours:
+class Neighbors:
     """queries (q,) positions in test; nearest (q, k) positions in train, the nearest first; how many of train were looked through."""
 
     queries: np.ndarray
@@ -36,7 +36,7 @@ def nearest_images(
     device: torch.device,
     *,
     searched: int = SEARCHED,
-) -> Neighbours:
+) -> Neighbors:
     """By Euclidean distance. Of a larger train a class-balanced part of `searched` images, chosen by key; memory holds one batch of features."""
     readable = np.flatnonzero(train.rows >= 0)
     if len(readable) > searched:
@@ -47,9 +47,9 @@ def nearest_images(
     with torch.inference_mode():
         targets = torch.cat([embed(batch) for batch in wanted.batches(SCORE_BATCH, device=device)])
         distances = torch.empty(len(targets), len(part))
-        batches = progress(part.batches(SCORE_BATCH, device=device), label="neighbours", total=-(-len(part) // SCORE_BATCH))
+        batches = progress(part.batches(SCORE_BATCH, device=device), label="neighbors", total=-(-len(part) // SCORE_BATCH))
         for batch in batches:
             apart = torch.cdist(targets, embed(batch), compute_mode="donot_use_mm_for_euclid_dist")
             distances[:, batch.index.cpu()] = apart.cpu()
     order = distances.topk(min(NEAREST, len(part)), largest=False).indices.numpy()
-    return Neighbours(np.asarray(queries), readable[order], len(part))
+    return Neighbors(np.asarray(queries), readable[order], len(part))
