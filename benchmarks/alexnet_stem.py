@@ -39,7 +39,9 @@ THIRD = (32, 96, 128, 128, 96)  # feature maps: about a third of the paper's
 HALF = (48, 128, 192, 192, 128)
 
 ARMS: dict[str, Callable[[int], Shape]] = {
-    "5x5/1, conv2 3x3, a third of the maps": lambda crop: Shape((5, 1, 2), THIRD, second_kernel=3, hidden=512),
+    "5x5/1, conv2 3x3, a third of the maps": lambda crop: Shape(
+        (5, 1, 2), THIRD, second_kernel=3, hidden=512
+    ),
     "3x3/1": lambda crop: Shape((3, 1, 1), THIRD, second_kernel=3, hidden=512),
     "conv2 5x5": lambda crop: Shape((5, 1, 2), THIRD, second_kernel=5, hidden=512),
     "7x7/2": lambda crop: Shape((7, 2, 3), THIRD, second_kernel=3, hidden=512),
@@ -47,19 +49,27 @@ ARMS: dict[str, Callable[[int], Shape]] = {
 }
 
 
-def tune_error(arm: Callable[[int], Shape], train: Split, tune: Split, *, epochs: int, seed: int) -> tuple[float, float]:
+def tune_error(
+    arm: Callable[[int], Shape], train: Split, tune: Split, *, epochs: int, seed: int
+) -> tuple[float, float]:
     """Top-1 error on tune in percent, and multiply-adds of one view in millions."""
     pipeline: Any = build(epochs=epochs, views=1)
     pipeline.design = replace(pipeline.design, small=arm)
     context = RunContext(seed=seed)
     pipeline.fit(train, tune, context)
-    multiply_adds = sum(row["multiply_adds"] for row in pipeline.layers(train.classes, train.image_size))
+    multiply_adds = sum(
+        row["multiply_adds"] for row in pipeline.layers(train.num_classes, train.image_size)
+    )
     return context.curves["val/top1_error"][-1][1], multiply_adds / 1e6
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", nargs="?", default="cifar10", help="spec or path; images below 128 pixels")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "dataset", nargs="?", default="cifar10", help="spec or path; images below 128 pixels"
+    )
     parser.add_argument("--limit", type=int, default=10_000, help="images, train and tune together")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=1)
@@ -76,9 +86,15 @@ def main() -> None:
         )
     print(f"{'arm':40} {'M multiply-adds':>15} {'tune top-1 error %':>20}")
     for name, arm in ARMS.items():
-        runs = [tune_error(arm, splits.train, splits.tune, epochs=given.epochs, seed=seed) for seed in range(given.seeds)]
+        runs = [
+            tune_error(arm, splits.train, splits.tune, epochs=given.epochs, seed=seed)
+            for seed in range(given.seeds)
+        ]
         errors = [error for error, _ in runs]
-        print(f"{name:40} {runs[0][1]:15.1f} {mean(errors):20.1f}   {' '.join(f'{error:.1f}' for error in errors)}", flush=True)
+        print(
+            f"{name:40} {runs[0][1]:15.1f} {mean(errors):20.1f}   {' '.join(f'{error:.1f}' for error in errors)}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -31,7 +31,10 @@ from harness.record import SUFFIX, Record
 
 SECONDS, MEGABYTES = 5.0, 2000.0
 REPEATS = 3
-LEADS = {"before": 3.0, "after": 3.5}  # of the true class, in standard deviations of the others' noise
+LEADS = {
+    "before": 3.0,
+    "after": 3.5,
+}  # of the true class, in standard deviations of the others' noise
 
 
 def make_record(folder: Path, run_id: str, *, images: int, classes: int, lead: float) -> None:
@@ -75,7 +78,9 @@ def measure(folder: Path, arguments: list[str]) -> tuple[float, float, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--classes", type=int, default=1_000)
     arguments = parser.parse_args()
@@ -84,12 +89,19 @@ def main() -> int:
             # In a process of its own: a process that is started counts the largest memory of the one that started it as its own.
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
                 pool.submit(
-                    make_record, Path(folder) / "runs", run_id, images=arguments.images, classes=arguments.classes, lead=lead
+                    make_record,
+                    Path(folder) / "runs",
+                    run_id,
+                    images=arguments.images,
+                    classes=arguments.classes,
+                    lead=lead,
                 ).result()
         measured = [measure(Path(folder), list(LEADS)) for _ in range(REPEATS)]
     seconds, megabytes = statistics.median(m[0] for m in measured), max(m[1] for m in measured)
     print(measured[0][2])
-    print(f"{arguments.images:,} images x {arguments.classes:,} classes, 2 runs: {seconds:.1f} s, {megabytes:,.0f} MB at most")
+    print(
+        f"{arguments.images:,} images x {arguments.classes:,} classes, 2 runs: {seconds:.1f} s, {megabytes:,.0f} MB at most"
+    )
     return int(seconds >= SECONDS or megabytes >= MEGABYTES)
 
 

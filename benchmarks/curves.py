@@ -17,7 +17,9 @@ from harness.settings import load_settings
 def main() -> None:
     from matplotlib.figure import Figure
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="+", metavar="RUN")
     parser.add_argument("-o", "--output", type=Path, default=Path("curves.png"))
     arguments = parser.parse_args()

@@ -16,7 +16,9 @@ from harness.errors import UserError
 TABLE = Path(__file__).with_name("digests.toml")
 
 
-def digests(spec: str, data_root: Path | None = None, path: Path | None = None) -> dict[str, str | int]:
+def digests(
+    spec: str, data_root: Path | None = None, path: Path | None = None
+) -> dict[str, str | int]:
     """Of train + tune and of test, with their sizes. `path` is where the files of a dataset lie that takes one."""
     splits = load_dataset(f"{spec}{f',path={path}' if path else ''}", data_root=data_root, tune=0)
     return {
@@ -32,13 +34,23 @@ def published() -> dict[str, dict[str, str | int]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data-root", type=Path)
-    parser.add_argument("--caltech101", type=Path, help="where 101_ObjectCategories.tar.gz lies, if not in the data root")
+    parser.add_argument(
+        "--caltech101",
+        type=Path,
+        help="where 101_ObjectCategories.tar.gz lies, if not in the data root",
+    )
     arguments = parser.parse_args()
     for spec, known in published().items():
         try:
-            found = digests(spec, arguments.data_root, arguments.caltech101 if spec.startswith("caltech101") else None)
+            found = digests(
+                spec,
+                arguments.data_root,
+                arguments.caltech101 if spec.startswith("caltech101") else None,
+            )
         except UserError as error:
             print(f"{spec}: {error}")
         else:

@@ -50,7 +50,9 @@ class Alternation:
             self.epochs.append(time.perf_counter() - self.started)
             print(f"epoch {self.epochs[-1]:.2f} s, bare loop {self.bare[-1]:.2f} s", flush=True)
 
-    def progress(self, items: Iterable[Any], *, label: str, total: int | None = None, unit: str = "batch") -> Iterator[Any]:
+    def progress(
+        self, items: Iterable[Any], *, label: str, total: int | None = None, unit: str = "batch"
+    ) -> Iterator[Any]:
         self.ended()
         assert total is not None
         started = time.perf_counter()
@@ -65,14 +67,14 @@ def bare_step(train: Split) -> Callable[[], object]:
     """On one batch of random pixels, as large as the recipe's."""
     design = build().design  # type: ignore[attr-defined]
     recipe = design.recipe(len(train), SIDE)
-    network = design.network(train.classes, SIDE)
+    network = design.network(train.num_classes, SIDE)
     network.initialize(recipe.init, torch.Generator().manual_seed(0))
     optimizer = Optimizer(network, recipe)
     random = torch.Generator().manual_seed(1)
     images = torch.randn(recipe.batch, 3, network.crop, network.crop, generator=random).contiguous(
         memory_format=torch.channels_last
     )
-    labels = torch.randint(train.classes, (recipe.batch,), generator=random)
+    labels = torch.randint(train.num_classes, (recipe.batch,), generator=random)
     noise = BatchNoise(random, recipe.batch)
 
     def step() -> None:
@@ -89,11 +91,15 @@ def split(dataset: str | None, images: int) -> Split:
     if dataset:
         return load_dataset(dataset, tune=0, limit=images).train
     rng = np.random.default_rng(0)
-    return Split.from_arrays(rng.integers(0, 256, (images, 3, SIDE, SIDE), dtype=np.uint8), rng.integers(0, 10, images))
+    return Split.from_arrays(
+        rng.integers(0, 256, (images, 3, SIDE, SIDE), dtype=np.uint8), rng.integers(0, 10, images)
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", nargs="?")
     parser.add_argument("--images", type=int, default=45_000)
     parser.add_argument("--epochs", type=int, default=3)
@@ -107,7 +113,9 @@ def main() -> None:
         context = RunContext(checkpoint_folder=Path(folder), progress=times.progress)
         build(epochs=arguments.epochs, flip=True, side=SIDE).fit(train, None, context)
         times.ended()
-    ratio = statistics.median(epoch / bare for epoch, bare in zip(times.epochs, times.bare, strict=True))
+    ratio = statistics.median(
+        epoch / bare for epoch, bare in zip(times.epochs, times.bare, strict=True)
+    )
     waited = statistics.median(share for _, share in context.curves["time/data"])
     print(
         f"{len(train):,} images, {torch.get_num_threads()} threads, {describe_machine(torch.device('cpu'), 1)['cpu']}: "

@@ -116,16 +116,22 @@ def training_errors(curve: Curve, images: Images, kept: Path) -> Iterator[float]
     number. What it takes to go on after a kill is in the file `kept`; without it those epochs are learned again.
     """
     generator = torch.Generator().manual_seed(curve.seed)
-    network = cuda_convnet("19pct", classes=images.classes, activation=curve.activation)
+    network = cuda_convnet("19pct", classes=images.num_classes, activation=curve.activation)
     network.initialize(INIT, generator)
     network.to(images.pixels.device)
-    groups: list[dict[str, Any]] = [{"params": group.parameters, "lr": curve.rate * group.rate} for group in network.groups()]
+    groups: list[dict[str, Any]] = [
+        {"params": group.parameters, "lr": curve.rate * group.rate} for group in network.groups()
+    ]
     optimizer = torch.optim.SGD(groups, momentum=MOMENTUM)
     errors = resume(kept, network, optimizer, generator) if kept.exists() else []
     yield from errors[len(curve.errors) :]
     while True:
         total = torch.zeros((), device=images.pixels.device)
-        for index in torch.randperm(len(images.labels), generator=generator).to(images.pixels.device).split(BATCH):
+        for index in (
+            torch.randperm(len(images.labels), generator=generator)
+            .to(images.pixels.device)
+            .split(BATCH)
+        ):
             with mixed_precision(images.pixels.device, "auto"):
                 logits = network(images.inputs(index))
             loss = F.cross_entropy(wide(logits), images.labels[index])
@@ -142,19 +148,36 @@ def training_errors(curve: Curve, images: Images, kept: Path) -> Iterator[float]
             yield errors[-1]
 
 
-def keep(path: Path, network: torch.nn.Module, optimizer: torch.optim.SGD, generator: torch.Generator, errors: list[float]) -> None:
+def keep(
+    path: Path,
+    network: torch.nn.Module,
+    optimizer: torch.optim.SGD,
+    generator: torch.Generator,
+    errors: list[float],
+) -> None:
     """Weights, velocities and the order to come, after so many epochs."""
-    velocities = {f"velocity.{i}": slot["momentum_buffer"] for i, slot in optimizer.state_dict()["state"].items()}
+    velocities = {
+        f"velocity.{i}": slot["momentum_buffer"]
+        for i, slot in optimizer.state_dict()["state"].items()
+    }
     path.parent.mkdir(exist_ok=True)
-    save_arrays(path, {**network.state_dict(), **velocities, "order": generator.get_state()}, {"errors": json.dumps(errors)})
+    save_arrays(
+        path,
+        {**network.state_dict(), **velocities, "order": generator.get_state()},
+        {"errors": json.dumps(errors)},
+    )
 
 
-def resume(path: Path, network: torch.nn.Module, optimizer: torch.optim.SGD, generator: torch.Generator) -> list[float]:
+def resume(
+    path: Path, network: torch.nn.Module, optimizer: torch.optim.SGD, generator: torch.Generator
+) -> list[float]:
     """The errors of the epochs that are done."""
     arrays, facts = load_arrays(path)
     network.load_state_dict({name: arrays[name] for name in network.state_dict()})
     slots = {
-        int(name.rpartition(".")[2]): {"momentum_buffer": array} for name, array in arrays.items() if name.startswith("velocity.")
+        int(name.rpartition(".")[2]): {"momentum_buffer": array}
+        for name, array in arrays.items()
+        if name.startswith("velocity.")
     }
     optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
     generator.set_state(arrays["order"])
@@ -165,7 +188,11 @@ def training_error(network: torch.nn.Module, images: Images) -> float:
     """In percent over all training images; over ESTIMATED_FROM of them alone where that is above FAR."""
     every = torch.arange(len(images.labels))
     estimate = error_over(every[:: max(1, len(every) // ESTIMATED_FROM)], network, images)
-    return estimate if estimate > FAR and len(every) > ESTIMATED_FROM else error_over(every, network, images)
+    return (
+        estimate
+        if estimate > FAR and len(every) > ESTIMATED_FROM
+        else error_over(every, network, images)
+    )
 
 
 @torch.inference_mode()
@@ -222,7 +249,11 @@ class Study:
         return min(there, key=lambda curve: curve.epochs, default=None)
 
     def _of_arm(self, activation: Activation, seed: int) -> list[Curve]:
-        return [curve for curve in self.curves.values() if (curve.activation, curve.seed) == (activation, seed)]
+        return [
+            curve
+            for curve in self.curves.values()
+            if (curve.activation, curve.seed) == (activation, seed)
+        ]
 
     def _due(self, seeds: int) -> list[Curve]:
         """Those that have epochs to learn, the one with the fewest first: an arm's rates on seed 0, and once all but one of them are dropped,
@@ -230,14 +261,22 @@ class Study:
         """
         due = []
         for activation in ACTIVATIONS:
-            rates = [self.curves.get((activation, rate, 0), Curve(activation, rate, 0)) for rate in RATES]
+            rates = [
+                self.curves.get((activation, rate, 0), Curve(activation, rate, 0)) for rate in RATES
+            ]
             left = [curve for curve in rates if self.ended(curve) in ("under way", "epochs")]
             best = self.best(activation, 0)
             if len(left) + (best is not None) == 1:
                 rate = (best or left[0]).rate
-                due += [self.curves.get((activation, rate, seed), Curve(activation, rate, seed)) for seed in range(1, seeds)]
+                due += [
+                    self.curves.get((activation, rate, seed), Curve(activation, rate, seed))
+                    for seed in range(1, seeds)
+                ]
             due += left
-        return sorted((curve for curve in due if self.ended(curve) == "under way"), key=lambda curve: len(curve.errors))
+        return sorted(
+            (curve for curve in due if self.ended(curve) == "under way"),
+            key=lambda curve: len(curve.errors),
+        )
 
     def ended(self, curve: Curve) -> Ended:
         """reached: it is at TARGET; slower: dropped by the rule; epochs: it has done as many as allowed."""
@@ -246,13 +285,19 @@ class Study:
             return "diverged"
         if curve.epochs < math.inf:
             return "reached"
-        others = [other for other in self._of_arm(curve.activation, curve.seed) if other.ended != "diverged"]
+        others = [
+            other
+            for other in self._of_arm(curve.activation, curve.seed)
+            if other.ended != "diverged"
+        ]
         if any(other.epochs <= done or always_less(other, curve) for other in others):
             return "slower"
         return "epochs" if done >= self.epochs else "under way"
 
     def _judge(self) -> None:
-        self.curves = {curve.arm: replace(curve, ended=self.ended(curve)) for curve in self.curves.values()}
+        self.curves = {
+            curve.arm: replace(curve, ended=self.ended(curve)) for curve in self.curves.values()
+        }
 
     def _seconds_of_an_epoch(self) -> float:
         """The mean so far."""
@@ -260,13 +305,20 @@ class Study:
         return sum(curve.seconds for curve in self.curves.values()) / max(1, done)
 
     def _kept(self, curve: Curve) -> Path:
-        return self.path.with_suffix("") / f"{curve.name.replace(', ', '-').replace(' ', '_')}.safetensors"
+        return (
+            self.path.with_suffix("")
+            / f"{curve.name.replace(', ', '-').replace(' ', '_')}.safetensors"
+        )
 
     def _keep(self) -> None:
         for curve in self.curves.values():
             if curve.ended not in ("under way", "epochs"):
                 self._kept(curve).unlink(missing_ok=True)
-        kept = {"facts": self.facts, "seconds": self.seconds, "curves": [asdict(curve) for curve in self.curves.values()]}
+        kept = {
+            "facts": self.facts,
+            "seconds": self.seconds,
+            "curves": [asdict(curve) for curve in self.curves.values()],
+        }
         write_json(self.path, kept)
 
     def _read(self) -> None:
@@ -276,9 +328,13 @@ class Study:
             curves = [Curve(**{**each, "errors": tuple(each["errors"])}) for each in kept["curves"]]
             facts, self.seconds = kept["facts"], kept["seconds"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self.path} cannot be read ({error}); remove it, or give another -o") from error
+            raise UserError(
+                f"{self.path} cannot be read ({error}); remove it, or give another -o"
+            ) from error
         if different := [key for key in self.facts if facts.get(key) != self.facts[key]]:
-            told = "; ".join(f"{key}: {facts.get(key)} there, {self.facts[key]} now" for key in different)
+            told = "; ".join(
+                f"{key}: {facts.get(key)} there, {self.facts[key]} now" for key in different
+            )
             raise UserError(f"{self.path} is of another study ({told}); give another -o")
         self.curves = {curve.arm: curve for curve in curves}
 
@@ -288,7 +344,11 @@ def epoch(curve: Curve, training: Iterator[float]) -> Curve:
     started = time.perf_counter()
     error = next(training, None)
     curve = replace(curve, seconds=curve.seconds + time.perf_counter() - started)
-    curve = replace(curve, ended="diverged") if error is None else replace(curve, errors=(*curve.errors, error))
+    curve = (
+        replace(curve, ended="diverged")
+        if error is None
+        else replace(curve, errors=(*curve.errors, error))
+    )
     told = "diverged" if error is None else f"training error {error:.2f} %"
     print(f"{curve.name}: epoch {len(curve.errors)}, {told}, {duration(curve.seconds)}", flush=True)
     return curve
@@ -303,13 +363,18 @@ def always_less(one: Curve, other: Curve) -> bool:
 
 def findings(study: Study, seeds: int) -> list[str]:
     """A line a curve, the ratio of each seed, and what to know of them."""
-    lines = [f"  {curve.name:30} {arrival(curve):22} {curve.ended:10} {duration(curve.seconds)}" for curve in study.curves.values()]
+    lines = [
+        f"  {curve.name:30} {arrival(curve):22} {curve.ended:10} {duration(curve.seconds)}"
+        for curve in study.curves.values()
+    ]
     ratios = []
     for seed in range(seeds):
         relu, tanh = (study.best(activation, seed) for activation in ACTIVATIONS)
         if relu and tanh:
             ratios.append(tanh.epochs / relu.epochs)
-            lines.append(f"seed {seed}     {tanh.epochs:.2f} / {relu.epochs:.2f} epochs: ratio {ratios[-1]:.2f}")
+            lines.append(
+                f"seed {seed}     {tanh.epochs:.2f} / {relu.epochs:.2f} epochs: ratio {ratios[-1]:.2f}"
+            )
         elif relu and (done := done_by_all(study, "tanh", seed)):
             lines.append(
                 f"seed {seed}     tanh has not arrived in {done} epochs at the rates tried: ratio above {done / relu.epochs:.2f}, so far"
@@ -317,7 +382,11 @@ def findings(study: Study, seeds: int) -> list[str]:
         else:
             lines.append(f"seed {seed}     not measured")
     if ratios:
-        spread = f" +- {stdev(ratios):.2f} (standard deviation over {len(ratios)} seeds)" if len(ratios) > 1 else " (one seed)"
+        spread = (
+            f" +- {stdev(ratios):.2f} (standard deviation over {len(ratios)} seeds)"
+            if len(ratios) > 1
+            else " (one seed)"
+        )
         lines.append(
             f"ratio      {mean(ratios):.2f}{spread}; the paper's figure is 6, of a network and a start that it does not name"
         )
@@ -327,21 +396,38 @@ def findings(study: Study, seeds: int) -> list[str]:
             lines.append(
                 f"note       {activation}: the best rate, {best.rate:g}, is an end of the grid: one beyond it might be faster"
             )
-    missing = [f"{activation} at {rate:g}" for activation in ACTIVATIONS for rate in RATES if unfinished(study, activation, rate)]
+    missing = [
+        f"{activation} at {rate:g}"
+        for activation in ACTIVATIONS
+        for rate in RATES
+        if unfinished(study, activation, rate)
+    ]
     return [
         *lines,
-        *([f"not run    {', '.join(missing)}, seed 0: an arm that lacks a rate may be faster than it seems"] if missing else []),
+        *(
+            [
+                f"not run    {', '.join(missing)}, seed 0: an arm that lacks a rate may be faster than it seems"
+            ]
+            if missing
+            else []
+        ),
     ]
 
 
 def arrival(curve: Curve) -> str:
-    return f"{TARGET:g} % at epoch {curve.epochs:.2f}" if curve.epochs < math.inf else f"{len(curve.errors)} epochs"
+    return (
+        f"{TARGET:g} % at epoch {curve.epochs:.2f}"
+        if curve.epochs < math.inf
+        else f"{len(curve.errors)} epochs"
+    )
 
 
 def done_by_all(study: Study, activation: Activation, seed: int) -> int:
     """Epochs that every curve of the arm has done, but those that diverged or were dropped."""
     arm = [c for c in study.curves.values() if (c.activation, c.seed) == (activation, seed)]
-    return min((len(curve.errors) for curve in arm if curve.ended in ("epochs", "under way")), default=0)
+    return min(
+        (len(curve.errors) for curve in arm if curve.ended in ("epochs", "under way")), default=0
+    )
 
 
 def unfinished(study: Study, activation: Activation, rate: float) -> bool:
@@ -358,11 +444,25 @@ def draw(study: Study, path: Path, title: str) -> None:
     labeled = set()
     for curve in study.curves.values():
         best = study.best(curve.activation, curve.seed)
-        color, style = f"C{ACTIVATIONS.index(curve.activation)}", {"relu": "-", "tanh": "--"}[curve.activation]
+        color, style = (
+            f"C{ACTIVATIONS.index(curve.activation)}",
+            {"relu": "-", "tanh": "--"}[curve.activation],
+        )
         chosen = best == curve or best is None
-        label = f"{curve.activation}, rate {curve.rate:g}" if chosen and curve.activation not in labeled else None
+        label = (
+            f"{curve.activation}, rate {curve.rate:g}"
+            if chosen and curve.activation not in labeled
+            else None
+        )
         labeled |= {curve.activation} if chosen else set()
-        axes.plot(range(1, len(curve.errors) + 1), curve.errors, style, color=color, alpha=1 if chosen else 0.25, label=label)
+        axes.plot(
+            range(1, len(curve.errors) + 1),
+            curve.errors,
+            style,
+            color=color,
+            alpha=1 if chosen else 0.25,
+            label=label,
+        )
     axes.axhline(TARGET, color="0.4", linewidth=1, label=f"{TARGET:g} %")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
@@ -387,29 +487,50 @@ def load(dataset: str, data_root: Path | None, limit: int | None) -> tuple[Image
         "products": "bfloat16" if mixes(device, "auto") else "float32",
     }
     average = pixels.double().mean(0).float()
-    return Images(pixels.to(device), torch.from_numpy(train.labels).to(device), average.to(device), train.classes), facts
+    return Images(
+        pixels.to(device),
+        torch.from_numpy(train.labels).to(device),
+        average.to(device),
+        train.num_classes,
+    ), facts
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", nargs="?", default="cifar10", help="spec or path of images, brought to 32 pixels")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "dataset", nargs="?", default="cifar10", help="spec or path of images, brought to 32 pixels"
+    )
     parser.add_argument("--data-root", type=Path)
-    parser.add_argument("--limit", type=int, help="training images, class-balanced: for trying it out")
+    parser.add_argument(
+        "--limit", type=int, help="training images, class-balanced: for trying it out"
+    )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--hours", type=float, default=2.0, help="by the clock (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=60, help="of one curve at most (default: %(default)s)")
+    parser.add_argument(
+        "--hours", type=float, default=2.0, help="by the clock (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=60, help="of one curve at most (default: %(default)s)"
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path("figure1.png"))
     given = parser.parse_args(arguments)
     if given.seeds < 1 or given.epochs < 1 or given.hours <= 0:
-        parser.error(f"--seeds {given.seeds} --epochs {given.epochs} --hours {given.hours}: all must be above 0")
+        parser.error(
+            f"--seeds {given.seeds} --epochs {given.epochs} --hours {given.hours}: all must be above 0"
+        )
     try:
         images, facts = load(given.dataset, given.data_root, given.limit)
-        study = Study(given.output.with_suffix(".json"), facts, hours=given.hours, epochs=given.epochs)
+        study = Study(
+            given.output.with_suffix(".json"), facts, hours=given.hours, epochs=given.epochs
+        )
     except UserError as error:
         parser.error(str(error))
     machine = describe_machine(images.pixels.device, 1)
     workers = machine["cores"] if images.pixels.device.type == "cpu" else 1
-    print(f"{facts['title']}, {facts['images']:,} training images; {machine['cpu']}, {machine['cores']} cores, {machine['device']}")
+    print(
+        f"{facts['title']}, {facts['images']:,} training images; {machine['cpu']}, {machine['cores']} cores, {machine['device']}"
+    )
     try:
         with kept_memory(images.pixels.device):
             study.run(given.seeds, images, workers)
@@ -417,7 +538,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped    the same command goes on", flush=True)
     print("\n".join(findings(study, given.seeds)))
     if study.curves:
-        draw(study, given.output, f"{facts['title']}, {facts['images']:,} training images, no regularization")
+        draw(
+            study,
+            given.output,
+            f"{facts['title']}, {facts['images']:,} training images, no regularization",
+        )
         print(f"picture    {given.output}, curves in {study.path}")
     return 0
 

@@ -55,7 +55,9 @@ class OneBatch(Split):
             keys=keys, labels=first.labels[rows], class_names=first.class_names, images=first.images, preparation=first.preparation, rows=rows
         )  # fmt: skip
 
-    def shuffled(self, size: int, *, start: int = 0, device: torch.device | str = "cpu", **options: Any) -> Iterator[Batch]:
+    def shuffled(
+        self, size: int, *, start: int = 0, device: torch.device | str = "cpu", **options: Any
+    ) -> Iterator[Batch]:
         return self.batches(size, device=device, order=np.arange(start * size, len(self)))
 
 
@@ -101,22 +103,30 @@ def photographs(path: Path | None) -> torch.Tensor:
         colors = torch.rand(BATCH, 3, 8, 8, generator=torch.Generator().manual_seed(0))
         return (255 * F.interpolate(colors, (SIDE, SIDE), mode="bicubic").clamp(0, 1)).byte()
     with tarfile.open(path) as archive:
-        files = islice((content for m in archive if m.isfile() and (content := archive.extractfile(m))), BATCH)
+        files = islice(
+            (content for m in archive if m.isfile() and (content := archive.extractfile(m))), BATCH
+        )
         images = [square(decode(file.read())[None], SIDE) for file in files]
     return torch.cat(list(islice(cycle(images), BATCH)))
 
 
 def train_on(folder: Path, photos: Path | None, steps: int) -> None:
     """From the checkpoint in `folder`, or from the start."""
-    training.STALL_STEPS = min(training.STALL_STEPS, max(4, steps))  # so that the watch looks at the last quarter when all is done
+    training.STALL_STEPS = min(
+        training.STALL_STEPS, max(4, steps)
+    )  # so that the watch looks at the last quarter when all is done
     labels = np.random.default_rng(0).integers(0, CLASSES, BATCH)
-    images = Split.from_arrays(photographs(photos), labels, class_names=[str(label) for label in range(CLASSES)])
+    images = Split.from_arrays(
+        photographs(photos), labels, class_names=[str(label) for label in range(CLASSES)]
+    )
     plain: Any = build(recipe="2012", epochs=1, flip=True)
     pipeline = OneBatchPipeline(plain.design, plain.sight)
     pipeline.steps = steps
     context = RunContext(progress=pipeline.told)
     context.checkpoint = Halfway(folder, context, pipeline)
-    pipeline.fit(images, images.take(np.arange(8)), context)  # 8 for the plateau, which is judged once, after all steps
+    pipeline.fit(
+        images, images.take(np.arange(8)), context
+    )  # 8 for the plateau, which is judged once, after all steps
 
 
 @dataclass
@@ -131,16 +141,30 @@ class Process:
 
 def process(folder: Path, photos: Path | None, steps: int, *, until: int | None = None) -> Process:
     """One that trains; killed after step `until`."""
-    command = [sys.executable, "-m", "benchmarks.full_size_steps", "--steps", str(steps), "--work", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.full_size_steps",
+        "--steps",
+        str(steps),
+        "--work",
+        str(folder),
+    ]
     done = Process()
-    with Popen([*command, *([str(photos)] if photos else [])], stdout=PIPE, stderr=STDOUT, text=True) as child:
+    with Popen(
+        [*command, *([str(photos)] if photos else [])], stdout=PIPE, stderr=STDOUT, text=True
+    ) as child:
         assert child.stdout
         for line in child.stdout:
             print(line, end="", flush=True)
             done.warned |= "no better than equal guesses" in line
             if line.startswith("step "):
                 step, loss, seconds, peak = line.split()[1:]
-                done.losses[int(step)], done.seconds[int(step)], done.peak = float(loss), float(seconds), int(peak)
+                done.losses[int(step)], done.seconds[int(step)], done.peak = (
+                    float(loss),
+                    float(seconds),
+                    int(peak),
+                )
                 if int(step) == until:
                     child.kill()
     if child.returncode != (0 if until is None else -SIGKILL):
@@ -149,7 +173,9 @@ def process(folder: Path, photos: Path | None, steps: int, *, until: int | None 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("photographs", nargs="?", type=Path)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
@@ -159,7 +185,12 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder, half = Path(temporary), arguments.steps // 2
-        killed = process(folder, arguments.photographs, arguments.steps, until=min(half + AFTER, arguments.steps - 1))
+        killed = process(
+            folder,
+            arguments.photographs,
+            arguments.steps,
+            until=min(half + AFTER, arguments.steps - 1),
+        )
         resumed = process(folder, arguments.photographs, arguments.steps)
     again = sorted(killed.losses.keys() & resumed.losses.keys())
     equal = bool(again) and all(killed.losses[step] == resumed.losses[step] for step in again)

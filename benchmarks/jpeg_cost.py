@@ -45,13 +45,25 @@ def after_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 def split_after_jpeg(split: Split, quality: int) -> Split:
     """The same images under the same keys. Raises UserError where they are of several sizes, or not all decodable."""
     if split.image_size is None or (split.rows < 0).any():
-        raise UserError("jpeg_cost: images of one size are needed, all decodable, and these are not so")
-    pixels = np.concatenate([batch.images.numpy() for batch in split.batches(BATCH) if isinstance(batch.images, torch.Tensor)])
+        raise UserError(
+            "jpeg_cost: images of one size are needed, all decodable, and these are not so"
+        )
+    pixels = np.concatenate(
+        [
+            batch.images.numpy()
+            for batch in split.batches(BATCH)
+            if isinstance(batch.images, torch.Tensor)
+        ]
+    )
     for image in pixels:
         image[:] = after_jpeg(image, quality)
     preparation = f"{split.preparation}, JPEG of quality {quality} after a shift of {SHIFT}"
     return Split(
-        keys=split.keys, labels=split.labels, class_names=split.class_names, images=ArrayImages.of(pixels), preparation=preparation
+        keys=split.keys,
+        labels=split.labels,
+        class_names=split.class_names,
+        images=ArrayImages.of(pixels),
+        preparation=preparation,
     )
 
 
@@ -63,11 +75,18 @@ def cost(pipeline: str, datasets: Sequence[Dataset], data_root: str | None) -> l
         wrong.append(top_k_wrong(scores, 1)[np.argsort(scores.keys)])
     low, high = paired_bootstrap(wrong[1].astype(float) - wrong[0])
     before, after = (100 * each.mean() for each in wrong)
-    return [pipeline, f"{before:.2f} %", f"{after:.2f} %", f"{after - before:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"]
+    return [
+        pipeline,
+        f"{before:.2f} %",
+        f"{after:.2f} %",
+        f"{after - before:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]",
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("pipelines", nargs="+", help="specs")
     parser.add_argument("--dataset", default="cifar10", help="spec or path of images of one size")
     parser.add_argument("--data-root")
@@ -75,7 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         _, plain = load_whole(given.dataset, given.data_root)
-        train, test = (split_after_jpeg(split, given.quality) for split in (plain.train, plain.test))
+        train, test = (
+            split_after_jpeg(split, given.quality) for split in (plain.train, plain.test)
+        )
         again = Dataset(f"{plain.title} after one more JPEG", train, test, plain.tune_per_class)
         rows = [cost(pipeline, (plain, again), given.data_root) for pipeline in given.pipelines]
     except UserError as error:

@@ -106,7 +106,10 @@ def updates_within(minutes: float, study: Study) -> int:
         pipeline: Any = request.build()
         with processes(choose_device("auto")) as group:
             probe = probed(request, pipeline, group)
-        trial = pipeline.epochs(len(request.splits.train), request.splits.train.image_size) * probe.seconds_an_epoch
+        trial = (
+            pipeline.epochs(len(request.splits.train), request.splits.train.image_size)
+            * probe.seconds_per_epoch
+        )
         found.append(int(TRIAL_UPDATES * (60 * minutes - probe.preparation_seconds) / trial))
     return max(1, min(found))
 
@@ -128,7 +131,10 @@ def families(study: Study, record_of: Callable[[Request], Record | None]) -> lis
             try:
                 record = record_of(study.request(point))
             except UserError as error:
-                print(f"not run    {point.pipeline}, {point.fraction:g} %, seed {point.seed}: {error}", flush=True)
+                print(
+                    f"not run    {point.pipeline}, {point.fraction:g} %, seed {point.seed}: {error}",
+                    flush=True,
+                )
                 continue
             if record:
                 family = found[study.pipelines.index(point.pipeline)]
@@ -142,9 +148,17 @@ def families(study: Study, record_of: Callable[[Request], Record | None]) -> lis
 def table(found: Sequence[Family]) -> str:
     """A line a size: of each pipeline the mean error, its standard deviation over subset seeds, and the mean time of a fit."""
     images = {fraction: n for family in found for fraction, n in family.images.items()}
-    head = ["images", "of train", *(f"{name} {what}" for name in names(found) for what in ("error", "sd", "seeds", "fit"))]
+    head = [
+        "images",
+        "of train",
+        *(f"{name} {what}" for name in names(found) for what in ("error", "sd", "seeds", "fit")),
+    ]
     rows = [
-        [f"{n:,}", f"{fraction:g} %", *(cell for family in found for cell in cells(family, fraction))]
+        [
+            f"{n:,}",
+            f"{fraction:g} %",
+            *(cell for family in found for cell in cells(family, fraction)),
+        ]
         for fraction, n in sorted(images.items())
     ]
     return text_table(head, rows)
@@ -156,19 +170,35 @@ def cells(family: Family, fraction: float) -> list[str]:
     if not results:
         return ["-", "-", "0", "-"]
     sd = f"{stdev(errors):.2f}" if len(errors) > 1 else "-"
-    return [f"{mean(errors):.2f} %", sd, str(len(errors)), duration(mean(result.fit_seconds for result in results))]
+    return [
+        f"{mean(errors):.2f} %",
+        sd,
+        str(len(errors)),
+        duration(mean(result.fit_seconds for result in results)),
+    ]
 
 
 def names(found: Sequence[Family]) -> list[str]:
     """The pipelines' bare names, or the specs of those that share one."""
     bare = [family.pipeline.partition(",")[0] for family in found]
-    return [name if bare.count(name) == 1 else family.pipeline for name, family in zip(bare, found, strict=True)]
+    return [
+        name if bare.count(name) == 1 else family.pipeline
+        for name, family in zip(bare, found, strict=True)
+    ]
 
 
 def states(family: Family) -> str:
     """What is to be said where its points were made by different sources."""
-    hashes = {record.result.source_hash for records in family.records.values() for record in records.values()}
-    return f" (its points are of {len(hashes)} states of its source: {', '.join(sorted(hashes))})" if len(hashes) > 1 else ""
+    hashes = {
+        record.result.source_hash
+        for records in family.records.values()
+        for record in records.values()
+    }
+    return (
+        f" (its points are of {len(hashes)} states of its source: {', '.join(sorted(hashes))})"
+        if len(hashes) > 1
+        else ""
+    )
 
 
 def curves_of(found: Sequence[Family]) -> Curves | None:
@@ -178,7 +208,14 @@ def curves_of(found: Sequence[Family]) -> Curves | None:
         seeds = set.intersection(*(set(family.records.get(fraction, {})) for family in found))
         if seeds:
             n.append(images)
-            points.append(np.stack([[wrong(family.records[fraction][seed]) for seed in sorted(seeds)] for family in found]))
+            points.append(
+                np.stack(
+                    [
+                        [wrong(family.records[fraction][seed]) for seed in sorted(seeds)]
+                        for family in found
+                    ]
+                )
+            )
     return fit_curves(n, points) if len(n) > 1 else None
 
 
@@ -196,15 +233,29 @@ def findings(found: Sequence[Family], curves: Curves) -> list[str]:
         for name, law, off in zip(called, curves.laws, curves.residuals, strict=True)
     ]
     if len(curves.n) == 2:
-        lines.append("note       a law goes through any two sizes: nothing is left to check these by")
+        lines.append(
+            "note       a law goes through any two sizes: nothing is left to check these by"
+        )
     for number, name in enumerate(called[1:], 1):
-        better = [f"{n:,.0f}" for n, gap in zip(curves.n, curves.errors[number] - curves.errors[0], strict=True) if gap < 0]
-        lines.append(f"crossing   {crossing_text(name, called[0], curves.crossing(0, number), curves)}")
-        lines.append(f"measured   {name} errs less than {called[0]} at {', '.join(better) or 'none'} of the measured sizes")
+        better = [
+            f"{n:,.0f}"
+            for n, gap in zip(curves.n, curves.errors[number] - curves.errors[0], strict=True)
+            if gap < 0
+        ]
+        lines.append(
+            f"crossing   {crossing_text(name, called[0], curves.crossing(0, number), curves)}"
+        )
+        lines.append(
+            f"measured   {name} errs less than {called[0]} at {', '.join(better) or 'none'} of the measured sizes"
+        )
     ends = ", ".join(
-        f"{name} {law(np.array([curves.largest_asked]))[0]:.1f} %" for name, law in zip(called, curves.laws, strict=True)
+        f"{name} {law(np.array([curves.largest_asked]))[0]:.1f} %"
+        for name, law in zip(called, curves.laws, strict=True)
     )
-    return [*lines, f"reach      at {curves.largest_asked:,.0f} images, {REACH:g} times the largest point and the farthest: {ends}"]
+    return [
+        *lines,
+        f"reach      at {curves.largest_asked:,.0f} images, {REACH:g} times the largest point and the farthest: {ends}",
+    ]
 
 
 def crossing_text(after: str, before: str, found: Crossing, curves: Curves) -> str:
@@ -216,7 +267,11 @@ def crossing_text(after: str, before: str, found: Crossing, curves: Curves) -> s
     else:
         text = f"{after} errs less than {before} from {rounded(found.n)} images on"
     interval = f"95 % interval [{rounded(found.low)}, {rounded(found.high)}]"
-    return f"{text}; {interval}" + (f", {found.missing:.0%} of the resamples without a crossing in range" if found.missing else "")
+    return f"{text}; {interval}" + (
+        f", {found.missing:.0%} of the resamples without a crossing in range"
+        if found.missing
+        else ""
+    )
 
 
 def rounded(n: float) -> str:
@@ -241,21 +296,36 @@ def draw(found: Sequence[Family], curves: Curves, path: Path, title: str) -> Non
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot(xscale="log", yscale="log", xlabel="labeled training images", ylabel="top-1 error, %", title=title)
+    axes = figure.add_subplot(
+        xscale="log",
+        yscale="log",
+        xlabel="labeled training images",
+        ylabel="top-1 error, %",
+        title=title,
+    )
     for number, (family, name) in enumerate(zip(found, names(found), strict=True)):
         draw_law(axes, curves.laws[number], curves.resampled[number], curves, f"C{number}", name)
         for fraction, n in family.images.items():
-            errors = [record.result.top1_error or 0.0 for record in family.records[fraction].values()]
+            errors = [
+                record.result.top1_error or 0.0 for record in family.records[fraction].values()
+            ]
             axes.plot([n] * len(errors), errors, "o", color=f"C{number}", markersize=4, alpha=0.7)
     for number in range(1, len(found)):
         crossing = curves.crossing(0, number)
         if 0 < crossing.n < math.inf:
-            axes.axvline(crossing.n, color="0.3", linewidth=1, label=f"crossing at {rounded(crossing.n)}")
+            axes.axvline(
+                crossing.n, color="0.3", linewidth=1, label=f"crossing at {rounded(crossing.n)}"
+            )
             axes.axvspan(
-                max(crossing.low, float(curves.n.min())), min(crossing.high, curves.largest_asked), color="0.5", alpha=0.15
+                max(crossing.low, float(curves.n.min())),
+                min(crossing.high, curves.largest_asked),
+                color="0.5",
+                alpha=0.15,
             )
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "235" else ""))
+    axes.yaxis.set_minor_formatter(
+        FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "235" else "")
+    )
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3, which="both")
@@ -263,7 +333,9 @@ def draw(found: Sequence[Family], curves: Curves, path: Path, title: str) -> Non
     figure.savefig(path, dpi=110)
 
 
-def draw_law(axes: Any, law: PowerLaw, resampled: PowerLaw, curves: Curves, color: str, label: str) -> None:
+def draw_law(
+    axes: Any, law: PowerLaw, resampled: PowerLaw, curves: Curves, color: str, label: str
+) -> None:
     n = sizes(float(curves.n.min()), float(curves.n.max()), count=120)
     measured = n <= curves.n.max()
     axes.plot(n[measured], law(n[measured]), color=color, label=label)
@@ -276,17 +348,31 @@ def study_of(given: argparse.Namespace) -> Study:
     """Raises UserError for fractions, seeds or specs that make no study."""
     fractions = numbers(given.fractions, "--fractions", float)
     seeds = numbers(given.seeds, "--seeds", int)
-    if any(not 0 < fraction <= 100 for fraction in fractions) or len(set(fractions)) < len(fractions):
-        raise UserError(f"--fractions {given.fractions}: give different percentages above 0 and at most 100, such as 2,10,30,100")
+    if any(not 0 < fraction <= 100 for fraction in fractions) or len(set(fractions)) < len(
+        fractions
+    ):
+        raise UserError(
+            f"--fractions {given.fractions}: give different percentages above 0 and at most 100, such as 2,10,30,100"
+        )
     if len(seeds) not in (1, len(fractions)) or min(seeds) < 1:
-        raise UserError(f"--seeds {given.seeds}: give one number from 1 up, or one for each of the {len(fractions)} fractions")
+        raise UserError(
+            f"--seeds {given.seeds}: give one number from 1 up, or one for each of the {len(fractions)} fractions"
+        )
     if len(set(given.pipelines)) < 2 or len(set(given.pipelines)) < len(given.pipelines):
-        raise UserError(f"two or more different pipelines are compared, given: {', '.join(given.pipelines)}")
+        raise UserError(
+            f"two or more different pipelines are compared, given: {', '.join(given.pipelines)}"
+        )
     registry = Registry()
-    *_, dataset = registry.resolve("dataset", dataset_spec(given.dataset, registry, given.data_root))
+    *_, dataset = registry.resolve(
+        "dataset", dataset_spec(given.dataset, registry, given.data_root)
+    )
     each = sorted(zip(fractions, seeds * len(fractions) if len(seeds) == 1 else seeds, strict=True))
     return Study(
-        tuple(given.pipelines), tuple(fraction for fraction, _ in each), tuple(count for _, count in each), dataset, given.data_root
+        tuple(given.pipelines),
+        tuple(fraction for fraction, _ in each),
+        tuple(count for _, count in each),
+        dataset,
+        given.data_root,
     )
 
 
@@ -303,7 +389,9 @@ def with_length(study: Study, given: argparse.Namespace) -> Study:
         return study
     if given.updates is None and given.minutes is None:
         names = ", ".join(filter(counts_updates, study.pipelines))
-        raise UserError(f"say how long to train {names} at every point: --updates N, or --minutes M, which is turned into a number")
+        raise UserError(
+            f"say how long to train {names} at every point: --updates N, or --minutes M, which is turned into a number"
+        )
     updates = given.updates
     if updates is None:
         updates = updates_within(given.minutes, study)
@@ -314,25 +402,43 @@ def with_length(study: Study, given: argparse.Namespace) -> Study:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "pipelines", nargs="*", default=["baseline", "alexnet"], metavar="PIPELINE", help="specs, the one before first"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--fractions", default="2,10,30,100", help="percent of train (default: %(default)s)")
-    parser.add_argument("--seeds", default="3", help="subset seeds of every fraction, or one number a fraction: 3,3,3,1")
+    parser.add_argument(
+        "pipelines",
+        nargs="*",
+        default=["baseline", "alexnet"],
+        metavar="PIPELINE",
+        help="specs, the one before first",
+    )
+    parser.add_argument(
+        "--fractions", default="2,10,30,100", help="percent of train (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seeds",
+        default="3",
+        help="subset seeds of every fraction, or one number a fraction: 3,3,3,1",
+    )
     parser.add_argument("--dataset", help="spec or path; default: HARNESS_DATASET, else digits")
     parser.add_argument("--data-root", type=Path)
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--updates", type=int, help="of a network, at every point")
-    length.add_argument("--minutes", type=float, help="that a network's fit takes at the largest point: timed once")
-    parser.add_argument("--finished", action="store_true", help="run nothing, show what is finished")
+    length.add_argument(
+        "--minutes", type=float, help="that a network's fit takes at the largest point: timed once"
+    )
+    parser.add_argument(
+        "--finished", action="store_true", help="run nothing, show what is finished"
+    )
     parser.add_argument("-o", "--output", type=Path, help="a picture of the curves")
     given = parser.parse_args()
     try:
         study = with_length(study_of(given), given)
     except UserError as error:
         parser.error(str(error))
-    found = families(study, partial(finished, any_source=True) if given.finished else finished_or_run)
+    found = families(
+        study, partial(finished, any_source=True) if given.finished else finished_or_run
+    )
     print(f"\n{table(found)}\n")
     print("\n".join(f"spec       {family.pipeline}{states(family)}" for family in found))
     print(f"dataset   {study.dataset}")
@@ -343,7 +449,12 @@ def main() -> int:
         print("\n".join(findings(found, curves)))
         if given.output:
             result = next(iter(found[0].records[min(found[0].images)].values())).result
-            draw(found, curves, given.output, f"{result.title.split(',')[0]}, {result.n_test:,} test images")
+            draw(
+                found,
+                curves,
+                given.output,
+                f"{result.title.split(',')[0]}, {result.n_test:,} test images",
+            )
             print(f"picture    {given.output}")
     print(far_beyond())
     return 0

@@ -48,15 +48,22 @@ def seconds(batches: Iterable[Any]) -> float:
 def store_split(tar: Path, root: Path) -> Split:
     """As a large set is stored: JPEG, whatever the number of images here."""
     preparing.RAW_LIMIT = 0
-    return preparing.prepare(open_source(tar), root, progress=progress, name="repeated").split("train")
+    return preparing.prepare(open_source(tar), root, progress=progress, name="repeated").split(
+        "train"
+    )
 
 
 def as_files(split: Split, folder: Path, source: Path) -> None:
     """`full/` holds the original files of the split, `small/` the bytes that the store keeps."""
     originals = {image.name: image.read() for image in open_source(source)}
     assert split.names is not None
-    for name, label, row in zip(split.names.tolist(), split.labels.tolist(), split.rows.tolist(), strict=True):
-        for kind, data in (("full", originals[name]), ("small", split.images.stored(row).to_pybytes())):  # type: ignore[attr-defined]
+    for name, label, row in zip(
+        split.names.tolist(), split.labels.tolist(), split.rows.tolist(), strict=True
+    ):
+        for kind, data in (
+            ("full", originals[name]),
+            ("small", split.images.stored(row).to_pybytes()),
+        ):  # type: ignore[attr-defined]
             path = folder / kind / f"{label:03}" / f"{row}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
@@ -67,16 +74,26 @@ def check_pixels(split: Split) -> None:
     batch = next(split.shuffled(BATCH, seed=0, epoch=0, crop=CROP, flip=True))
     rng = np.random.default_rng([0, 0])
     order = rng.permutation(len(split))
-    places, mirrored = rng.random((len(split), 2), dtype=np.float32), rng.random(len(split), dtype=np.float32) < 0.5
+    places, mirrored = (
+        rng.random((len(split), 2), dtype=np.float32),
+        rng.random(len(split), dtype=np.float32) < 0.5,
+    )
     for i, crop in enumerate(batch.images):
         data = split.images.stored(split.rows[order[i]]).to_pybytes()  # type: ignore[attr-defined]
         pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-        if min(pixels.shape[:2]) < CROP:  # scaled up until the crop fits: Pillow's own resize gives other pixels
+        if (
+            min(pixels.shape[:2]) < CROP
+        ):  # scaled up until the crop fits: Pillow's own resize gives other pixels
             continue
-        top, left = (int(float(place) * (side - CROP + 1)) for place, side in zip(places[i], pixels.shape, strict=False))
+        top, left = (
+            int(float(place) * (side - CROP + 1))
+            for place, side in zip(places[i], pixels.shape, strict=False)
+        )
         expected = pixels[top : top + CROP, left : left + CROP]
         expected = expected[:, ::-1] if mirrored[i] else expected
-        assert np.array_equal(crop.permute(1, 2, 0).numpy(), expected), f"crop {i} differs from Pillow's"
+        assert np.array_equal(crop.permute(1, 2, 0).numpy(), expected), (
+            f"crop {i} differs from Pillow's"
+        )
     print("pixels     crops equal to Pillow's", flush=True)
 
 
@@ -90,7 +107,10 @@ def cifar_loader(workers: int) -> DataLoader[Any]:
     dataset = CIFAR10.__new__(CIFAR10)
     dataset.data = np.random.default_rng(0).integers(0, 256, (50_000, 32, 32, 3), dtype=np.uint8)
     dataset.targets = [i % 10 for i in range(50_000)]
-    dataset.transform, dataset.target_transform = Compose([RandomCrop(32, padding=4), RandomHorizontalFlip(), PILToTensor()]), None
+    dataset.transform, dataset.target_transform = (
+        Compose([RandomCrop(32, padding=4), RandomHorizontalFlip(), PILToTensor()]),
+        None,
+    )
     return DataLoader(dataset, BATCH, shuffle=True, num_workers=workers)
 
 
@@ -100,13 +120,20 @@ def cifar_split() -> Split:
 
 
 def compare(
-    what: str, wanted: float, n: int, ours: Callable[[int], Iterable[Any]], theirs: Callable[[int], Iterable[Any]], rounds: int
+    what: str,
+    wanted: float,
+    n: int,
+    ours: Callable[[int], Iterable[Any]],
+    theirs: Callable[[int], Iterable[Any]],
+    rounds: int,
 ) -> bool:
     """Whether ours is so many times as fast. Alternates the two; `ours` takes the epoch, `theirs` the number of workers."""
     by_workers = {workers: seconds(theirs(workers)) for workers in WORKERS}
     best = min(by_workers, key=lambda workers: by_workers[workers])
     seconds(ours(0))
-    rates = [(n / seconds(ours(epoch)), n / seconds(theirs(best))) for epoch in range(1, rounds + 1)]
+    rates = [
+        (n / seconds(ours(epoch)), n / seconds(theirs(best))) for epoch in range(1, rounds + 1)
+    ]
     ratio = statistics.median(mine / other for mine, other in rates)
     mine, other = (statistics.median(side) for side in zip(*rates, strict=True))
     spread = f"{min(m / o for m, o in rates):.2f} to {max(m / o for m, o in rates):.2f}"
@@ -119,7 +146,9 @@ def compare(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("source", type=Path)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -136,7 +165,14 @@ def main() -> int:
             return split.shuffled(BATCH, seed=0, epoch=epoch, crop=CROP, flip=True)
 
         passed = [
-            compare(f"{kind} files", wanted, len(split), ours, partial(torchvision_loader, folder / kind), arguments.rounds)
+            compare(
+                f"{kind} files",
+                wanted,
+                len(split),
+                ours,
+                partial(torchvision_loader, folder / kind),
+                arguments.rounds,
+            )
             for kind, wanted in (("full", 3.0), ("small", 1.2))
         ]
     cifar = cifar_split()

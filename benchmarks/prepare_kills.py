@@ -23,7 +23,17 @@ SHARE = 0.5  # of the whole of the work, up to which the moment of a kill is dra
 
 
 def prepare(source: Path, root: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "harness", "prepare", str(source), "--name", "repeated", "--data-root", str(root)]
+    command = [
+        sys.executable,
+        "-m",
+        "harness",
+        "prepare",
+        str(source),
+        "--name",
+        "repeated",
+        "--data-root",
+        str(root),
+    ]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -37,11 +47,15 @@ def timed(source: Path, root: Path) -> float:
 
 def contents(root: Path) -> dict[str, str]:
     files = sorted((root / "stores").rglob("*"))
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
+    return {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("source", type=Path, help="a tar of JPEGs")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--kills", type=int, default=20)
@@ -50,7 +64,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = repeated(arguments.source, Path(folder) / "repeated.tar", arguments.images)
         undisturbed, killed = Path(folder) / "undisturbed", Path(folder) / "killed"
-        work, start = timed(source, undisturbed), timed(source, undisturbed)  # the second time everything is there
+        work, start = (
+            timed(source, undisturbed),
+            timed(source, undisturbed),
+        )  # the second time everything is there
         wanted = contents(undisturbed)
         moments = random.Random(arguments.seed)
         kills = stores = equal = 0

@@ -34,12 +34,20 @@ from harness.progress import progress
 def repeated(source: Path, target: Path, count: int) -> Path:
     """A tar `target` of `count` JPEGs in class folders: those of the tar `source` over and over, each with a comment of its own."""
     with tarfile.open(source) as archive:
-        photos = [(Path(m.name), content.read()) for m in archive if m.isfile() and (content := archive.extractfile(m))]
+        photos = [
+            (Path(m.name), content.read())
+            for m in archive
+            if m.isfile() and (content := archive.extractfile(m))
+        ]
     with tarfile.open(target, "w") as archive:
         for i, (name, data) in zip(range(count), itertools.cycle(photos), strict=False):
             comment = f"{i:010}".encode()
-            data = data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:]
-            member = tarfile.TarInfo(f"{'val' if i % 20 == 0 else 'train'}/{name.name[:9]}/{i}{name.suffix}")
+            data = (
+                data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:]
+            )
+            member = tarfile.TarInfo(
+                f"{'val' if i % 20 == 0 else 'train'}/{name.name[:9]}/{i}{name.suffix}"
+            )
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     return target
@@ -63,7 +71,17 @@ def bare_loop(data: list[bytes], threads: int) -> float:
 
 def peak_of_command(source: Path, root: Path) -> float:
     """Megabytes that a process `harness prepare` holds resident at its peak."""
-    command = [sys.executable, "-m", "harness", "prepare", str(source), "--name", "repeated", "--data-root", str(root)]
+    command = [
+        sys.executable,
+        "-m",
+        "harness",
+        "prepare",
+        str(source),
+        "--name",
+        "repeated",
+        "--data-root",
+        str(root),
+    ]
     subprocess.run(command, check=True)
     return peak_megabytes(resource.getrusage(resource.RUSAGE_CHILDREN))
 
@@ -75,12 +93,17 @@ def ratio_of_rates(tar: Path, root: Path, threads: int) -> float:
     started = time.perf_counter()
     prepare(source, root, progress=progress, name="repeated", workers=threads)
     rate = len(source) / (time.perf_counter() - started)
-    print(f"loop {loop / threads:.0f}, prepare {rate / threads:.0f} images/s a core: {100 * rate / loop:.0f} %", flush=True)
+    print(
+        f"loop {loop / threads:.0f}, prepare {rate / threads:.0f} images/s a core: {100 * rate / loop:.0f} %",
+        flush=True,
+    )
     return rate / loop
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("source", type=Path)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -91,13 +114,20 @@ def main() -> int:
         folder = Path(name)
         tar = repeated(arguments.source, folder / "repeated.tar", arguments.images)
         peak = peak_of_command(tar, folder / "memory")
-        print(f"{arguments.images:,} images, {threads} threads: peak {peak:,.0f} MB, below {MOST_MEGABYTES:,} wanted", flush=True)
+        print(
+            f"{arguments.images:,} images, {threads} threads: peak {peak:,.0f} MB, below {MOST_MEGABYTES:,} wanted",
+            flush=True,
+        )
         if arguments.memory_only:
             return int(peak >= MOST_MEGABYTES)
         preparing.RAW_LIMIT = 0
-        share = statistics.median(ratio_of_rates(tar, folder / str(turn), threads) for turn in range(arguments.rounds))
+        share = statistics.median(
+            ratio_of_rates(tar, folder / str(turn), threads) for turn in range(arguments.rounds)
+        )
     passed = share >= LEAST_SHARE and peak < MOST_MEGABYTES
-    print(f"median of {arguments.rounds} rounds: {100 * share:.0f} % of the bare loop; {'passed' if passed else 'FAILED'}")
+    print(
+        f"median of {arguments.rounds} rounds: {100 * share:.0f} % of the bare loop; {'passed' if passed else 'FAILED'}"
+    )
     return int(not passed)
 
 

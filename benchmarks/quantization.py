@@ -25,7 +25,9 @@ MOST = 0.5  # points
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", nargs="?", default="digits", help="spec or path")
     dataset = parser.parse_args().dataset
     results = [run(spec, dataset, tune=0) for spec in ARMS.values()]

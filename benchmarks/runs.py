@@ -12,9 +12,15 @@ from harness.runner import execute
 
 def finished(request: Request, *, any_source: bool = False) -> Record | None:
     """The record of the latest finished, tested run of the same identity; `any_source`: whatever the state of the pipeline's source was."""
-    wanted = {key: value for key, value in request.spec.items() if not (any_source and key == "source_hash")}
+    wanted = {
+        key: value
+        for key, value in request.spec.items()
+        if not (any_source and key == "source_hash")
+    }
     for record in reversed(Runs(request.settings.runs).finished()):
-        if record.state == "finished" and all(record.spec.get(key) == value for key, value in wanted.items()):
+        if record.state == "finished" and all(
+            record.spec.get(key) == value for key, value in wanted.items()
+        ):
             return record
     return None
 

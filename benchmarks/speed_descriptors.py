@@ -46,7 +46,9 @@ CORES = 2
 CELL, BINS, BLOCK = 8, 9, 2
 SIFT_BINS, STEP = (4, 6, 8, 10), 4
 HOG = Hog(CELL, BINS, BLOCK)
-SIFT = [DenseSift(bins=(size,), step=STEP) for size in SIFT_BINS]  # each for itself, so that its grid starts at the image's corner
+SIFT = [
+    DenseSift(bins=(size,), step=STEP) for size in SIFT_BINS
+]  # each for itself, so that its grid starts at the image's corner
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,12 @@ def our_hog(images: Tensor) -> None:
 def scikit_image_hog(images: Floats) -> Floats:
     axis = None if images.shape[1] == 1 else 0
     squeezed = images[:, 0] if axis is None else images
-    return np.stack([hog(image, BINS, (CELL, CELL), (BLOCK, BLOCK), "L2-Hys", channel_axis=axis) for image in squeezed])
+    return np.stack(
+        [
+            hog(image, BINS, (CELL, CELL), (BLOCK, BLOCK), "L2-Hys", channel_axis=axis)
+            for image in squeezed
+        ]
+    )
 
 
 def hog_agrees(images: Tensor) -> Agreement:
@@ -106,22 +113,34 @@ def vlfeat_sift(images: Floats) -> None:
 
 def sift_agrees_with_vlfeat(images: Tensor) -> Agreement:
     pixels = gray(images.expand(-1, 3, -1, -1))[:, 0].numpy()
-    theirs = [vlfeat.dsift(vlfeat.smooth(pixels, size / 6), step=STEP, bin_size=size)[0] for size in SIFT_BINS]
+    theirs = [
+        vlfeat.dsift(vlfeat.smooth(pixels, size / 6), step=STEP, bin_size=size)[0]
+        for size in SIFT_BINS
+    ]
     cosine = float(sift_cosines(images, np.concatenate(theirs, axis=1)).min())
     return f"least cosine {cosine:.4f}", cosine >= 0.999
 
 
 def sift_cosines(images: Tensor, theirs: Floats) -> Floats:
-    ours = torch.cat([descriptor(images.expand(-1, 3, -1, -1)).values for descriptor in SIFT], dim=1).numpy()
+    ours = torch.cat(
+        [descriptor(images.expand(-1, 3, -1, -1)).values for descriptor in SIFT], dim=1
+    ).numpy()
     assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
-    return (ours * theirs).sum(-1) / np.maximum(np.linalg.norm(ours, axis=-1) * np.linalg.norm(theirs, axis=-1), 1e-9)
+    return (ours * theirs).sum(-1) / np.maximum(
+        np.linalg.norm(ours, axis=-1) * np.linalg.norm(theirs, axis=-1), 1e-9
+    )
 
 
 def opencv_sift(images: Floats) -> list[Floats]:
     import cv2
 
     cv2.setNumThreads(1)
-    return [np.concatenate([cv2.SIFT_create().compute(image[0].astype(np.uint8), g)[1] for g in opencv_grid()]) for image in images]
+    return [
+        np.concatenate(
+            [cv2.SIFT_create().compute(image[0].astype(np.uint8), g)[1] for g in opencv_grid()]
+        )
+        for image in images
+    ]
 
 
 @lru_cache
@@ -131,23 +150,47 @@ def opencv_grid() -> list[list[object]]:
 
     blank = torch.zeros(1, 3, SIDE, SIDE)
     centers = [(descriptor(blank).positions.numpy() + 0.5) * SIDE - 0.5 for descriptor in SIFT]
-    return [[cv2.KeyPoint(float(x), float(y), size / 1.5, 0) for x, y in at] for size, at in zip(SIFT_BINS, centers, strict=True)]
+    return [
+        [cv2.KeyPoint(float(x), float(y), size / 1.5, 0) for x, y in at]
+        for size, at in zip(SIFT_BINS, centers, strict=True)
+    ]
 
 
 def sift_agrees_with_opencv(images: Tensor) -> Agreement:
     # OpenCV counts directions against the clock, ours go with it.
-    theirs = np.stack(opencv_sift(images.numpy())).reshape(len(images), -1, 16, 8)[..., [0, 7, 6, 5, 4, 3, 2, 1]]
+    theirs = np.stack(opencv_sift(images.numpy())).reshape(len(images), -1, 16, 8)[
+        ..., [0, 7, 6, 5, 4, 3, 2, 1]
+    ]
     cosine = float(sift_cosines(images, theirs.reshape(*theirs.shape[:2], 128)).mean())
     return f"mean cosine {cosine:.3f}", cosine >= 0.9
 
 
 def without_opencv() -> str | None:
-    return None if find_spec("cv2") else "OpenCV is not installed (pip install opencv-python-headless)"
+    return (
+        None if find_spec("cv2") else "OpenCV is not installed (pip install opencv-python-headless)"
+    )
 
 
 ROWS = [
-    Row("SIFT vl_dsift fast", 1, our_sift, vlfeat_sift, sift_agrees_with_vlfeat, 1.5, missing=vlfeat.unavailable),
-    Row("SIFT OpenCV", 1, our_sift, opencv_sift, sift_agrees_with_opencv, 80, images=4, missing=without_opencv),
+    Row(
+        "SIFT vl_dsift fast",
+        1,
+        our_sift,
+        vlfeat_sift,
+        sift_agrees_with_vlfeat,
+        1.5,
+        missing=vlfeat.unavailable,
+    ),
+    Row(
+        "SIFT OpenCV",
+        1,
+        our_sift,
+        opencv_sift,
+        sift_agrees_with_opencv,
+        80,
+        images=4,
+        missing=without_opencv,
+    ),
     Row("HOG gray scikit-image", 1, our_hog, scikit_image_hog, hog_agrees, 10),
     Row("HOG color scikit-image", 3, our_hog, scikit_image_hog, hog_agrees, 10),
     Row("HOG gray vl_hog", 1, our_hog, vlfeat_hog, not_compared, 1.5, missing=vlfeat.unavailable),
@@ -156,7 +199,9 @@ ROWS = [
 
 @lru_cache(maxsize=1)
 def pictures(channels: int) -> Floats:
-    return np.random.default_rng(0).integers(0, 256, (IMAGES, channels, SIDE, SIDE)).astype(np.float32)
+    return (
+        np.random.default_rng(0).integers(0, 256, (IMAGES, channels, SIDE, SIDE)).astype(np.float32)
+    )
 
 
 def peer_in_a_process(row: int, start: int, stop: int) -> None:
@@ -192,7 +237,10 @@ def on_all_cores(row: Row, pool: ProcessPoolExecutor) -> tuple[float, float]:
     each = max(1, row.images // CORES)
 
     def peers() -> None:
-        parts = [pool.submit(peer_in_a_process, ROWS.index(row), part * each, (part + 1) * each) for part in range(CORES)]
+        parts = [
+            pool.submit(peer_in_a_process, ROWS.index(row), part * each, (part + 1) * each)
+            for part in range(CORES)
+        ]
         for part in parts:
             part.result()
 
@@ -202,7 +250,9 @@ def on_all_cores(row: Row, pool: ProcessPoolExecutor) -> tuple[float, float]:
 
 def main(words: list[str]) -> int:
     rows = [row for row in ROWS if all(word.lower() in row.name.lower() for word in words)]
-    print(f"{IMAGES} images of {SIDE}x{SIDE}, ms an image, median of {ROUNDS} rounds; load at the start {os.getloadavg()[0]:.1f}")
+    print(
+        f"{IMAGES} images of {SIDE}x{SIDE}, ms an image, median of {ROUNDS} rounds; load at the start {os.getloadavg()[0]:.1f}"
+    )
     passed = True
     with ProcessPoolExecutor(CORES, mp_context=get_context("spawn")) as pool:
         for row in rows:
@@ -214,7 +264,8 @@ def main(words: list[str]) -> int:
             ratios = [peer / ours for ours, peer in times]
             passed &= agrees and ratios[0] >= row.least
             cells = [
-                f"{1e3 * ours:7.2f} {1e3 * peer:8.2f} {ratio:6.2f}x" for (ours, peer), ratio in zip(times, ratios, strict=True)
+                f"{1e3 * ours:7.2f} {1e3 * peer:8.2f} {ratio:6.2f}x"
+                for (ours, peer), ratio in zip(times, ratios, strict=True)
             ]
             print(
                 f"{row.name:24} one thread {cells[0]} (asked {row.least:g})   two cores {cells[1]}   {words_of_agreement}",

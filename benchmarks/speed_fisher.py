@@ -40,8 +40,17 @@ Floats = NDArray[np.float32]
 
 def pieces() -> Tensor:
     """(4, 3, 256, 256) float32 in 0..255: the lower corners of the two photographs."""
-    photographs = [torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1) for image in load_sample_images().images]
-    return torch.stack([image[:, -SIDE:, columns] for image in photographs for columns in (slice(SIDE), slice(-SIDE, None))])
+    photographs = [
+        torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)
+        for image in load_sample_images().images
+    ]
+    return torch.stack(
+        [
+            image[:, -SIDE:, columns]
+            for image in photographs
+            for columns in (slice(SIDE), slice(-SIDE, None))
+        ]
+    )
 
 
 def prepared() -> tuple[Tensor, GMM]:
@@ -73,13 +82,19 @@ def main() -> int:
         return vlfeat.fisher(images.numpy(), means, variances, weights, flags)
 
     def peers_at_once(flags: int) -> None:
-        list(pool.map(lambda images: peer(flags, images), values.chunk(CORES)))  # ctypes lets go of the interpreter
+        list(
+            pool.map(lambda images: peer(flags, images), values.chunk(CORES))
+        )  # ctypes lets go of the interpreter
 
     codes = encoder(values[:2], whole)[:, 0]
     plain = float(np.abs(codes.numpy() - peer(0, values[:2])).max())
-    improved = float(np.abs(unit(signed_root(codes)).numpy() - peer(vlfeat.IMPROVED, values[:2])).max())
+    improved = float(
+        np.abs(unit(signed_root(codes)).numpy() - peer(vlfeat.IMPROVED, values[:2])).max()
+    )
     passed = max(plain, improved) <= TOLERANCE
-    print(f"Fisher vectors of {IMAGES} x {DESCRIPTORS:,} descriptors, {DIMENSIONS} dimensions, {COMPONENTS} components")
+    print(
+        f"Fisher vectors of {IMAGES} x {DESCRIPTORS:,} descriptors, {DIMENSIONS} dimensions, {COMPONENTS} components"
+    )
     print(f"ms an image, median of {ROUNDS} rounds; load at the start {os.getloadavg()[0]:.1f}")
     print(f"greatest difference from vl_fisher: plain {plain:.1e}, improved {improved:.1e}")
     rows: list[tuple[str, Callable[[], None], int]] = [
@@ -95,9 +110,16 @@ def main() -> int:
             both = medians(ours, lambda: peers_at_once(flags))  # noqa: B023
             if not flags:
                 passed &= alone[1] / alone[0] >= LEAST_RATIO
-            cells = [f"{1e3 * a / IMAGES:7.1f} {1e3 * b / IMAGES:7.1f} {b / a:6.2f}x" for a, b in (alone, both)]
+            cells = [
+                f"{1e3 * a / IMAGES:7.1f} {1e3 * b / IMAGES:7.1f} {b / a:6.2f}x"
+                for a, b in (alone, both)
+            ]
             print(f"{name:24} one thread {cells[0]}   two cores {cells[1]}", flush=True)
-    print("passed" if passed else f"FAILED: asked for {LEAST_RATIO}x vl_fisher with one thread and {TOLERANCE:g}")
+    print(
+        "passed"
+        if passed
+        else f"FAILED: asked for {LEAST_RATIO}x vl_fisher with one thread and {TOLERANCE:g}"
+    )
     return 0 if passed else 1
 
 

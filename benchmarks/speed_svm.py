@@ -45,12 +45,16 @@ def ours(rows: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.
     return LinearSVM(Rows([rows], RunContext()), labels, CLASSES).fit(C)
 
 
-def objective(weights: NDArray[np.float64], bias: float, rows: NDArray[np.float64], signs: NDArray[np.float64]) -> float:
+def objective(
+    weights: NDArray[np.float64], bias: float, rows: NDArray[np.float64], signs: NDArray[np.float64]
+) -> float:
     slack = np.maximum(0, 1 - signs * (rows @ weights + bias))
     return float((weights @ weights + bias**2) / 2 + C * (slack @ slack))
 
 
-def linear_svc(rows: NDArray[np.float64], signs: NDArray[np.float64], tolerance: float) -> tuple[float, float]:
+def linear_svc(
+    rows: NDArray[np.float64], signs: NDArray[np.float64], tolerance: float
+) -> tuple[float, float]:
     """Seconds and the objective reached."""
     started = time.perf_counter()
     with warnings.catch_warnings():
@@ -61,12 +65,16 @@ def linear_svc(rows: NDArray[np.float64], signs: NDArray[np.float64], tolerance:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--classes", type=int, default=3, help="that LinearSVC is timed on")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows, labels = generated()
-    print(f"{len(rows):,} x {FEATURES:,}, {CLASSES} classes, C = {C:g}; load at the start {os.getloadavg()[0]:.1f}")
+    print(
+        f"{len(rows):,} x {FEATURES:,}, {CLASSES} classes, C = {C:g}; load at the start {os.getloadavg()[0]:.1f}"
+    )
     exact = rows.double().numpy()
     our_seconds, their_seconds, passed = [], [], True
     for number in range(max(ROUNDS, arguments.classes)):
@@ -92,7 +100,9 @@ def main() -> int:
             )
     ratio = CLASSES * statistics.median(their_seconds) / statistics.median(our_seconds)
     passed &= ratio >= RATIO
-    print(f"ratio {ratio:.1f}x; {'passed' if passed else f'FAILED: asked for {RATIO}x and objectives within {WITHIN:g}'}")
+    print(
+        f"ratio {ratio:.1f}x; {'passed' if passed else f'FAILED: asked for {RATIO}x and objectives within {WITHIN:g}'}"
+    )
     return 0 if passed else 1
 
 

@@ -52,7 +52,10 @@ class Generated:
         images = []
         for row in rows:
             rng, angle = np.random.default_rng(int(row)), (int(row) % CLASSES) * np.pi / CLASSES
-            grating = np.sin(2 * np.pi * (6 + row % 3) * (x * np.cos(angle) + y * np.sin(angle)) + rng.uniform(0, 6))
+            grating = np.sin(
+                2 * np.pi * (6 + row % 3) * (x * np.cos(angle) + y * np.sin(angle))
+                + rng.uniform(0, 6)
+            )
             noise = rng.integers(0, 128, (3, SIDE, SIDE), dtype=np.uint8)
             images.append(noise + (64 + 60 * grating).astype(np.uint8))
         return torch.from_numpy(np.stack(images))
@@ -90,13 +93,21 @@ def fit(count: int, results: multiprocessing.Queue[Fit]) -> None:
         started = time.perf_counter()
         build(**values).fit(train, None, RunContext(cache=Cache(Path(folder), "benchmark")))
         seconds = time.perf_counter() - started
-        results.put(Fit(peak_megabytes(resource.getrusage(resource.RUSAGE_SELF)), seconds, codebook_seconds(Path(folder))))
+        results.put(
+            Fit(
+                peak_megabytes(resource.getrusage(resource.RUSAGE_SELF)),
+                seconds,
+                codebook_seconds(Path(folder)),
+            )
+        )
 
 
 def codebook_seconds(cache: Path) -> float:
     """As the stages that are kept in the cache say."""
     kept = (load_arrays(path)[1] for path in cache.glob("*.safetensors"))
-    return sum(float(facts["seconds"]) for facts in kept if json.loads(facts["key"])["stage"] == "codebook")
+    return sum(
+        float(facts["seconds"]) for facts in kept if json.loads(facts["key"])["stage"] == "codebook"
+    )
 
 
 def measured(count: int) -> Fit:
@@ -116,7 +127,9 @@ def measured(count: int) -> Fit:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", type=int, nargs=3, default=SIZES)
     small, middle, large = parser.parse_args().sizes
     rounds = [(measured(small), measured(middle)) for _ in range(ROUNDS)]

@@ -39,7 +39,9 @@ class Runner:
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", HARNESS, "run", *self.request, *options]
         with (self.folder / "output.txt").open("ab") as output:
-            return subprocess.Popen(command, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT)
+            return subprocess.Popen(
+                command, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT
+            )
 
     def seconds(self, *options: str) -> float:
         """What a start with these options takes to its end."""
@@ -50,7 +52,9 @@ class Runner:
 
     def require(self, process: subprocess.Popen[bytes], code: int) -> None:
         if code:
-            sys.exit(f"{process.args!r} ended with {code}:\n{(self.folder / 'output.txt').read_text()[-4000:]}")
+            sys.exit(
+                f"{process.args!r} ended with {code}:\n{(self.folder / 'output.txt').read_text()[-4000:]}"
+            )
 
     @property
     def finished(self) -> Record | None:
@@ -64,18 +68,32 @@ class Runner:
 def facts(record: Record) -> dict[str, Any]:
     """All of a record that must not depend on interruptions, each in a form that `==` compares bit by bit."""
     arrays, _ = load_arrays(record.folder / "state.safetensors")
-    found: dict[str, Any] = {f"state {name}": array.numpy().tobytes() for name, array in arrays.items()}
+    found: dict[str, Any] = {
+        f"state {name}": array.numpy().tobytes() for name, array in arrays.items()
+    }
     for name in ("scores", "tune_scores"):
         scores = record.scores(name)
-        found |= {f"{name} {part}": np.asarray(values).tobytes() for part, values in vars(scores).items()}
+        found |= {
+            f"{name} {part}": np.asarray(values).tobytes() for part, values in vars(scores).items()
+        }
     result = json.loads((record.folder / "result.json").read_text())
-    found |= {f"curve {name}": points for name, points in result["curves"].items() if not name.startswith("time/")}
-    found |= {name: result[name] for name in result if name.endswith("_error") or name in ("n_fit", "notes", "refitted")}
+    found |= {
+        f"curve {name}": points
+        for name, points in result["curves"].items()
+        if not name.startswith("time/")
+    }
+    found |= {
+        name: result[name]
+        for name in result
+        if name.endswith("_error") or name in ("n_fit", "notes", "refitted")
+    }
     return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pipeline", default="alexnet,epochs=6")
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--kills", type=int, default=20)
@@ -97,13 +115,17 @@ def main() -> None:
             while not killed.finished:
                 process = killed.start(*(["--resume"] if killed.begun else []))
                 try:
-                    killed.require(process, process.wait(start * 0.8 + moments.uniform(0, whole - start * 0.8)))
+                    killed.require(
+                        process, process.wait(start * 0.8 + moments.uniform(0, whole - start * 0.8))
+                    )
                 except subprocess.TimeoutExpired:
                     process.send_signal(signal.SIGKILL)
                     process.wait()
                     own += 1
             found = facts(killed.finished)
-            different = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))
+            different = sorted(
+                name for name in wanted | found if wanted.get(name) != found.get(name)
+            )
             kills, ends, differing = kills + own, ends + 1, differing + bool(different)
             verdict = f"differs in {', '.join(different)}" if different else "bit-equal"
             print(f"run {ends}: {own} kills, {verdict}", flush=True)

@@ -53,7 +53,9 @@ class StockNorm(nn.Module):
     def __init__(self, ours: LocalResponseNorm) -> None:
         super().__init__()
         self.columns = ours.columns
-        self.norm = nn.LocalResponseNorm(ours.n, alpha=ours.n * ours.alpha, beta=ours.beta, k=ours.k)
+        self.norm = nn.LocalResponseNorm(
+            ours.n, alpha=ours.n * ours.alpha, beta=ours.beta, k=ours.k
+        )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         n, channels, height, width = images.shape
@@ -99,7 +101,9 @@ def check(images: torch.Tensor, labels: torch.Tensor) -> str:
     return line
 
 
-def our_step(images: torch.Tensor, labels: torch.Tensor, *, lrn: bool, precision: Precision) -> Step:
+def our_step(
+    images: torch.Tensor, labels: torch.Tensor, *, lrn: bool, precision: Precision
+) -> Step:
     ours = network(lrn=lrn).to(images.device)
     optimizer = Optimizer(ours, RECIPE_2012)
     noise = BatchNoise(torch.Generator(images.device).manual_seed(0), len(images))
@@ -115,7 +119,9 @@ def our_step(images: torch.Tensor, labels: torch.Tensor, *, lrn: bool, precision
 
 def stock_step(images: torch.Tensor, labels: torch.Tensor) -> Step:
     recipe, other = RECIPE_2012, stock(network()).to(images.device)
-    optimizer = torch.optim.SGD(other.parameters(), recipe.rate, recipe.momentum, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.SGD(
+        other.parameters(), recipe.rate, recipe.momentum, weight_decay=recipe.weight_decay
+    )
 
     def step() -> None:
         optimizer.zero_grad()
@@ -132,7 +138,12 @@ def work(arm: str, batch: int, device: torch.device, asked: Connection) -> None:
     if arm == "stock":
         step = stock_step(images, labels)
     else:
-        step = our_step(images, labels, lrn=arm.startswith("ours"), precision="auto" if arm in MIXED_ARMS else "float32")
+        step = our_step(
+            images,
+            labels,
+            lrn=arm.startswith("ours"),
+            precision="auto" if arm in MIXED_ARMS else "float32",
+        )
     with nullcontext() if arm == "stock" else kept_memory(images.device):
         while asked.recv():
             started = time.perf_counter()
@@ -144,7 +155,9 @@ def work(arm: str, batch: int, device: torch.device, asked: Connection) -> None:
 def batch_of(n: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Images (n, 3, 224, 224) of gray levels less their mean, and labels."""
     random = torch.Generator().manual_seed(1)
-    return 60 * torch.randn(n, 3, 224, 224, generator=random), torch.randint(CLASSES, (n,), generator=random)
+    return 60 * torch.randn(n, 3, 224, 224, generator=random), torch.randint(
+        CLASSES, (n,), generator=random
+    )
 
 
 def ratio(times: list[float], others: list[float]) -> float:
@@ -153,7 +166,9 @@ def ratio(times: list[float], others: list[float]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cpu")
@@ -168,12 +183,18 @@ def main() -> None:
     context, pipes = multiprocessing.get_context("spawn"), {}
     for arm in arms:
         pipes[arm], theirs = context.Pipe()
-        context.Process(target=work, args=(arm, arguments.batch, device, theirs), daemon=True).start()
+        context.Process(
+            target=work, args=(arm, arguments.batch, device, theirs), daemon=True
+        ).start()
     for number in range(arguments.rounds + 1):  # the first warms up
         for arm, pipe in pipes.items():
             pipe.send(True)
             times[arm].append(pipe.recv())
-        print(f"round {number}    " + ", ".join(f"{arm} {taken[-1]:.4f} s" for arm, taken in times.items()), flush=True)
+        print(
+            f"round {number}    "
+            + ", ".join(f"{arm} {taken[-1]:.4f} s" for arm, taken in times.items()),
+            flush=True,
+        )
     for arm, pipe in pipes.items():
         pipe.send(False)
         del times[arm][0]
@@ -183,7 +204,9 @@ def main() -> None:
         f"batch {arguments.batch}, {torch.get_num_threads()} threads, {machine['cpu']}, device {machine['device']}, medians of {arguments.rounds} rounds"
     )
     for arm, taken in times.items():
-        print(f"{arm:19} {statistics.median(taken):8.4f} s a step, {arguments.batch / statistics.median(taken):8.1f} images/s")
+        print(
+            f"{arm:19} {statistics.median(taken):8.4f} s a step, {arguments.batch / statistics.median(taken):8.1f} images/s"
+        )
     print(
         f"ours is {faster:.2f} times as fast as stock parts (at least 1.7 asked) and takes {cost:.3f} times lrn=false (at most 1.10 asked)"
     )

@@ -34,7 +34,9 @@ class Unavailable(Exception):
 def library() -> ctypes.CDLL:
     """The driver, built for this version of its source unless it was before."""
     source = DRIVER.read_bytes()
-    folder = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "before-after-harness"
+    folder = (
+        Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "before-after-harness"
+    )
     built = folder / f"vlfeat-{hashlib.sha256(source).hexdigest()[:16]}.so"
     if not built.exists():
         gcc = shutil.which("gcc")
@@ -44,10 +46,15 @@ def library() -> ctypes.CDLL:
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             output = Path(scratch) / "driver.so"
             done = subprocess.run(
-                [gcc, *FLAGS, str(DRIVER), "-o", str(output), "-lvl", "-lm"], capture_output=True, text=True, check=False
+                [gcc, *FLAGS, str(DRIVER), "-o", str(output), "-lvl", "-lm"],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if done.returncode:
-                raise Unavailable(f"vlfeat_driver.c does not build (is libvlfeat-dev installed?): {done.stderr.strip()[:500]}")
+                raise Unavailable(
+                    f"vlfeat_driver.c does not build (is libvlfeat-dev installed?): {done.stderr.strip()[:500]}"
+                )
             output.rename(built)
     try:
         driver = ctypes.CDLL(str(built))
@@ -68,7 +75,13 @@ def unavailable() -> str | None:
 
 
 def dsift(
-    images: Floats, *, step: int, bin_size: int, first: int = 0, flat: bool = True, window: float = 1.5
+    images: Floats,
+    *,
+    step: int,
+    bin_size: int,
+    first: int = 0,
+    flat: bool = True,
+    window: float = 1.5,
 ) -> tuple[Floats, Floats, Floats]:
     """`vl_dsift`: descriptors (n, m, 128) of length 1, contrasts (n, m), and the centers (m, 2) as x, y in pixels from 0.
 
@@ -80,7 +93,16 @@ def dsift(
     count = library().dsift_count(width, height, step, bin_size, first)
     outputs = _empty(n, count, 128), _empty(n, count), _empty(count, 2)
     library().dsift(
-        _at(images), n, width, height, step, bin_size, first, int(flat), ctypes.c_double(window), *(_at(o) for o in outputs)
+        _at(images),
+        n,
+        width,
+        height,
+        step,
+        bin_size,
+        first,
+        int(flat),
+        ctypes.c_double(window),
+        *(_at(o) for o in outputs),
     )
     return outputs
 
@@ -89,7 +111,9 @@ def time_dsift(images: Floats, *, step: int, bin_size: int, first: int = 0) -> N
     """What `dsift` computes, left in VLFeat's own buffers: its time without that of copying."""
     n, height, width = images.shape
     window = ctypes.c_double(1.5)
-    library().dsift(_at(images), n, width, height, step, bin_size, first, 1, window, None, None, None)
+    library().dsift(
+        _at(images), n, width, height, step, bin_size, first, 1, window, None, None, None
+    )
 
 
 def smooth(images: Floats, sigma: float) -> Floats:
@@ -110,7 +134,9 @@ def hog(images: Floats, *, cell: int, orientations: int = 9) -> Floats:
     return output
 
 
-def fisher(data: Floats, means: Floats, variances: Floats, priors: Floats, flags: int = 0) -> Floats:
+def fisher(
+    data: Floats, means: Floats, variances: Floats, priors: Floats, flags: int = 0
+) -> Floats:
     """`vl_fisher`: data (n, count, d), means and variances (clusters, d), priors (clusters) to (n, 2 * clusters * d).
 
     All mean terms, then all variance terms. flags: any of SQUARE_ROOT, NORMALIZED (both: IMPROVED) and FAST, added.
@@ -123,7 +149,9 @@ def fisher(data: Floats, means: Floats, variances: Floats, priors: Floats, flags
     return output
 
 
-def posteriors(data: Floats, means: Floats, variances: Floats, priors: Floats) -> tuple[Floats, float]:
+def posteriors(
+    data: Floats, means: Floats, variances: Floats, priors: Floats
+) -> tuple[Floats, float]:
     """Posteriors (count, clusters) of data (count, d) under a diagonal mixture, and the log-likelihood of all data together."""
     data, means, variances, priors = (_floats(array) for array in (data, means, variances, priors))
     output = _empty(len(data), len(means))
@@ -132,12 +160,25 @@ def posteriors(data: Floats, means: Floats, variances: Floats, priors: Floats) -
 
 
 def gmm(
-    data: Floats, means: Floats, variances: Floats, priors: Floats, *, iterations: int, least_variance: float = 1e-6
+    data: Floats,
+    means: Floats,
+    variances: Floats,
+    priors: Floats,
+    *,
+    iterations: int,
+    least_variance: float = 1e-6,
 ) -> tuple[Floats, Floats, Floats, float]:
     """`vl_gmm` from these parameters on: the fitted means, variances and priors, and the log-likelihood."""
     data = _floats(data)
     means, variances, priors = (_floats(array).copy() for array in (means, variances, priors))
-    arguments = _at(means), _at(variances), _at(priors), len(means), iterations, ctypes.c_double(least_variance)
+    arguments = (
+        _at(means),
+        _at(variances),
+        _at(priors),
+        len(means),
+        iterations,
+        ctypes.c_double(least_variance),
+    )
     likelihood = library().gmm(_at(data), *data.shape, *arguments)
     return means, variances, priors, likelihood
 
@@ -150,7 +191,9 @@ def vlad(data: Floats, means: Floats, weights: Floats, flags: int = 0) -> Floats
     data, means, weights = (_floats(array) for array in (data, means, weights))
     n, count, dimension = data.shape
     output = _empty(n, means.size)
-    library().vlad(_at(data), n, count, dimension, _at(means), _at(weights), len(means), flags, _at(output))
+    library().vlad(
+        _at(data), n, count, dimension, _at(means), _at(weights), len(means), flags, _at(output)
+    )
     return output
 
 

@@ -51,26 +51,114 @@ MIRRORED = "flip=true,views=10,c=100"
 PLAIN = "Coates, Lee & Ng 2011, neither mirrored nor in views"
 YARDSTICKS = (
     Yardstick("caltech-bow", "sift-bow", CALTECH_15, "64-65", 64, "VLFeat, apps/phow_caltech101.m"),
-    Yardstick("caltech-fisher-vlfeat", "sift-fisher,intra=false", CALTECH_30, "73.0", 72.0, "VLFeat, apps/recognition"),
-    Yardstick("caltech-fisher", "sift-fisher", CALTECH_30, "73.0", 72.0, "VLFeat, apps/recognition"),
-    Yardstick("caltech-fisher-xy", "sift-fisher,xy=true", CALTECH_30, "75.6", 74.6, "VLFeat, apps/recognition"),
-    Yardstick("caltech-fisher-pyramid", "sift-fisher,pyramid=1x1+2x2", CALTECH_30, "77.6", 76.6, "VLFeat, apps/recognition"),
+    Yardstick(
+        "caltech-fisher-vlfeat",
+        "sift-fisher,intra=false",
+        CALTECH_30,
+        "73.0",
+        72.0,
+        "VLFeat, apps/recognition",
+    ),
+    Yardstick(
+        "caltech-fisher", "sift-fisher", CALTECH_30, "73.0", 72.0, "VLFeat, apps/recognition"
+    ),
+    Yardstick(
+        "caltech-fisher-xy",
+        "sift-fisher,xy=true",
+        CALTECH_30,
+        "75.6",
+        74.6,
+        "VLFeat, apps/recognition",
+    ),
+    Yardstick(
+        "caltech-fisher-pyramid",
+        "sift-fisher,pyramid=1x1+2x2",
+        CALTECH_30,
+        "77.6",
+        76.6,
+        "VLFeat, apps/recognition",
+    ),
     Yardstick("caltech-vlad-xy", "sift-vlad", CALTECH_30, "78.7", 77.7, "VLFeat, apps/recognition"),
-    Yardstick("caltech-best", "vlad-fusion", CALTECH_30, "78.7", 81, "VLFeat, apps/recognition: its best", tune=3),
-    Yardstick("caltech-net", "alexnet,side=64", CALTECH_30, "46.5 +-1.7", 40, "Zeiler & Fergus 2014, full size", None),
     Yardstick(
-        "cifar-triangle-800", "kmeans-triangle,k=800", "cifar10", "75.7-76.2", 75, "a replication of Coates et al. 2011", None
+        "caltech-best",
+        "vlad-fusion",
+        CALTECH_30,
+        "78.7",
+        81,
+        "VLFeat, apps/recognition: its best",
+        tune=3,
     ),
-    Yardstick("cifar-triangle-1600", "kmeans-triangle,k=1600", "cifar10", "77.9", 77, "Coates, Lee & Ng 2011", None),
-    Yardstick("cifar-triangle-4000", "kmeans-triangle,k=4000", "cifar10", "79.6", 78.5, "Coates, Lee & Ng 2011", None),
     Yardstick(
-        "cifar-triangle-800-mirrored", f"kmeans-triangle,k=800,{MIRRORED}", "cifar10", "77.6", 75, "that replication, mirrored"
+        "caltech-net",
+        "alexnet,side=64",
+        CALTECH_30,
+        "46.5 +-1.7",
+        40,
+        "Zeiler & Fergus 2014, full size",
+        None,
     ),
-    Yardstick("cifar-triangle-1600-mirrored", f"kmeans-triangle,k=1600,{MIRRORED}", "cifar10", "77.9", 77, PLAIN),
-    Yardstick("cifar-triangle-4000-mirrored", f"kmeans-triangle,k=4000,{MIRRORED}", "cifar10", "79.6", 78.5, PLAIN),
-    Yardstick("cifar-baseline", "baseline", "cifar10", "65.6", 72, "SIFT alone, Bo, Ren & Fox 2010", None),
     Yardstick(
-        "fashion-hog", "hog-svm,size=96", "fashion-mnist", "92.6", 91, "Fashion-MNIST's list; not tested by its maintainers", None
+        "cifar-triangle-800",
+        "kmeans-triangle,k=800",
+        "cifar10",
+        "75.7-76.2",
+        75,
+        "a replication of Coates et al. 2011",
+        None,
+    ),
+    Yardstick(
+        "cifar-triangle-1600",
+        "kmeans-triangle,k=1600",
+        "cifar10",
+        "77.9",
+        77,
+        "Coates, Lee & Ng 2011",
+        None,
+    ),
+    Yardstick(
+        "cifar-triangle-4000",
+        "kmeans-triangle,k=4000",
+        "cifar10",
+        "79.6",
+        78.5,
+        "Coates, Lee & Ng 2011",
+        None,
+    ),
+    Yardstick(
+        "cifar-triangle-800-mirrored",
+        f"kmeans-triangle,k=800,{MIRRORED}",
+        "cifar10",
+        "77.6",
+        75,
+        "that replication, mirrored",
+    ),
+    Yardstick(
+        "cifar-triangle-1600-mirrored",
+        f"kmeans-triangle,k=1600,{MIRRORED}",
+        "cifar10",
+        "77.9",
+        77,
+        PLAIN,
+    ),
+    Yardstick(
+        "cifar-triangle-4000-mirrored",
+        f"kmeans-triangle,k=4000,{MIRRORED}",
+        "cifar10",
+        "79.6",
+        78.5,
+        PLAIN,
+    ),
+    Yardstick(
+        "cifar-baseline", "baseline", "cifar10", "65.6", 72, "SIFT alone, Bo, Ren & Fox 2010", None
+    ),
+    Yardstick(
+        "fashion-hog",
+        "hog-svm,size=96",
+        "fashion-mnist",
+        "92.6",
+        91,
+        "Fashion-MNIST's list; not tested by its maintainers",
+        None,
     ),
     Yardstick("digits-baseline", "baseline", "digits", "-", 96, "ours", None),
 )
@@ -84,12 +172,19 @@ def runs_of(yardstick: Yardstick, places: dict[str, str], data_root: Path | None
         specs = [f"{yardstick.dataset},split_seed={seed}{path}" for seed in SEEDS]
     else:
         specs = [dataset or yardstick.dataset]
-    return [finished_or_run(resolve(yardstick.pipeline, spec, tune=yardstick.tune, data_root=data_root)).result for spec in specs]
+    return [
+        finished_or_run(
+            resolve(yardstick.pipeline, spec, tune=yardstick.tune, data_root=data_root)
+        ).result
+        for spec in specs
+    ]
 
 
 def accuracy(yardstick: Yardstick, result: Result) -> float:
     """In percent: the mean over the classes on Caltech-101, else over the images."""
-    error = result.mean_class_error if yardstick.dataset.startswith("caltech101") else result.top1_error
+    error = (
+        result.mean_class_error if yardstick.dataset.startswith("caltech101") else result.top1_error
+    )
     assert error is not None
     return 100 - error
 
@@ -98,7 +193,9 @@ def line(yardstick: Yardstick, results: Sequence[Result]) -> str:
     found = [accuracy(yardstick, result) for result in results]
     mean = statistics.mean(found)
     spread = f" +- {statistics.stdev(found):.2f}" if len(found) > 1 else ""
-    seconds = statistics.mean(result.fit_seconds + (result.score_seconds or 0) for result in results)
+    seconds = statistics.mean(
+        result.fit_seconds + (result.score_seconds or 0) for result in results
+    )
     verdict = "reached" if mean >= yardstick.reach else f"SHORT by {yardstick.reach - mean:.2f}"
     n = "/".join(str(result.n_test) for result in results)
     return (
@@ -109,14 +206,29 @@ def line(yardstick: Yardstick, results: Sequence[Result]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(y.name for y in YARDSTICKS)}")
-    parser.add_argument("--caltech101", default="", help="the archive's folder; default: below the data root")
-    parser.add_argument("--cifar10", default="", help="a folder or archive of CIFAR-10 images; default: the official download")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"default: all of {', '.join(y.name for y in YARDSTICKS)}",
+    )
+    parser.add_argument(
+        "--caltech101", default="", help="the archive's folder; default: below the data root"
+    )
+    parser.add_argument(
+        "--cifar10",
+        default="",
+        help="a folder or archive of CIFAR-10 images; default: the official download",
+    )
     parser.add_argument("--data-root", type=Path)
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - {yardstick.name for yardstick in YARDSTICKS}:
-        parser.error(f"there is no yardstick {', '.join(sorted(unknown))}; there are: {', '.join(y.name for y in YARDSTICKS)}")
+        parser.error(
+            f"there is no yardstick {', '.join(sorted(unknown))}; there are: {', '.join(y.name for y in YARDSTICKS)}"
+        )
     chosen = [y for y in YARDSTICKS if not arguments.names or y.name in arguments.names]
     places = {"caltech101": arguments.caltech101, "cifar10": arguments.cifar10}
     lines = []

@@ -42,22 +42,24 @@ def within(request: Request, budget: str, group: Processes) -> str:
             )
     pipeline = request.build()
     if not hasattr(pipeline, "probe"):
-        raise UserError(f"--budget {budget}: {name} does not learn in epochs, of which fewer would take less time")
+        raise UserError(
+            f"--budget {budget}: {name} does not learn in epochs, of which fewer would take less time"
+        )
     found = probed(request, pipeline, group)
-    epochs = max(1, int((seconds - found.preparation_seconds) / found.seconds_an_epoch))
+    epochs = max(1, int((seconds - found.preparation_seconds) / found.seconds_per_epoch))
     return format_spec(name, {**values, "epochs": group.share(epochs)})
 
 
 def probed(request: Request, pipeline: Any, group: Processes) -> Probe:
     """What the request's fit takes here, by the pipeline's `probe`."""
     splits = request.splits
-    train = splits.train.sharded(group.rank, group.world)
-    tune = splits.tune.sharded(group.rank, group.world) if splits.tune else None
+    train = splits.train.sharded(group.rank, group.world_size)
+    tune = splits.tune.sharded(group.rank, group.world_size) if splits.tune else None
     context = RunContext(
         seed=request.seed,
         processes=group,
         progress=progress if group.first else quiet_progress,
-        learned=lambda run: Runs(request.settings.runs).find(run).learned(),
+        load_run=lambda run: Runs(request.settings.runs).find(run).trained_run(),
     )
     found: Probe = pipeline.probe(train, tune, context)
     return found

@@ -43,9 +43,13 @@ class Cache:
         if kept is not None:
             arrays, facts = kept
             if path not in self._seen:
-                made = Spent(float(facts["seconds"]), float(facts.get("cpu_seconds", math.nan)))  # nan: kept before it was counted
+                made = Spent(
+                    float(facts["seconds"]), float(facts.get("cpu_seconds", math.nan))
+                )  # nan: kept before it was counted
                 saved = made - (Spent.so_far() - started)
-                self.saved += Spent(max(saved.seconds, 0.0), max(saved.cpu_seconds, 0.0))  # of nan and 0 the first, nan
+                self.saved += Spent(
+                    max(saved.seconds, 0.0), max(saved.cpu_seconds, 0.0)
+                )  # of nan and 0 the first, nan
             self._seen.add(path)
             return arrays
         self._seen.add(path)
@@ -55,14 +59,20 @@ class Cache:
         spent = (Spent.so_far() - started) + (self.saved - saved_before)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_arrays(path, arrays, {"seconds": str(spent.seconds), "cpu_seconds": str(spent.cpu_seconds), "key": text})
+            save_arrays(
+                path,
+                arrays,
+                {"seconds": str(spent.seconds), "cpu_seconds": str(spent.cpu_seconds), "key": text},
+            )
             self._evict()
         except OSError:
             pass
         return arrays
 
     def _evict(self) -> None:
-        for left in self.folder.glob(".*.safetensors.*"):  # by a process that was killed while it wrote
+        for left in self.folder.glob(
+            ".*.safetensors.*"
+        ):  # by a process that was killed while it wrote
             with suppress(FileNotFoundError):
                 if time.time() - left.stat().st_mtime > LEFT_SECONDS:
                     left.unlink()

@@ -19,7 +19,9 @@ from harness.files import load_arrays, save_arrays
 from harness.registry import Registry
 from harness.runner import seeded
 
-TOLERANCE = 1e-4  # of scores, relative to their largest magnitude: batching changes the order of float sums
+TOLERANCE = (
+    1e-4  # of scores, relative to their largest magnitude: batching changes the order of float sums
+)
 N_LABELED, N_SCORED = 200, 60  # of the embedded digits
 
 
@@ -57,21 +59,27 @@ def check_docstring_and_family(subject: Subject) -> None:
     if subject.entry.summary.startswith("("):
         raise Broken(f"the file has {subject.entry.summary.strip('()')}")
     if subject.entry.family not in ("hand-crafted", "unsupervised", "learned"):
-        raise Broken(f"FAMILY is {subject.entry.family!r}; allowed: hand-crafted, unsupervised, learned")
+        raise Broken(
+            f"FAMILY is {subject.entry.family!r}; allowed: hand-crafted, unsupervised, learned"
+        )
 
 
 def check_methods(subject: Subject) -> None:
     """it has fit, scores, state and load"""
     if not isinstance(subject.fitted, Pipeline):
-        missing = [name for name in ("fit", "scores", "state", "load") if not hasattr(subject.fitted, name)]
+        missing = [
+            name for name in ("fit", "scores", "state", "load") if not hasattr(subject.fitted, name)
+        ]
         raise Broken(f"build returned {type(subject.fitted).__name__} without {', '.join(missing)}")
 
 
 def check_score_shape(subject: Subject) -> None:
     """scores are (n, classes) float32 without NaN"""
     scores = subject.scores
-    if tuple(scores.shape) != (len(subject.test), subject.test.classes):
-        raise Broken(f"scores are {tuple(scores.shape)}, not {(len(subject.test), subject.test.classes)}")
+    if tuple(scores.shape) != (len(subject.test), subject.test.num_classes):
+        raise Broken(
+            f"scores are {tuple(scores.shape)}, not {(len(subject.test), subject.test.num_classes)}"
+        )
     if scores.dtype != torch.float32:
         raise Broken(f"scores are {scores.dtype}, not torch.float32")
     if scores.isnan().any():
@@ -80,10 +88,14 @@ def check_score_shape(subject: Subject) -> None:
 
 def check_learns(subject: Subject) -> None:
     """it beats guessing on the images it was fitted on"""
-    right = subject.score(subject.fitted, subject.train).argmax(dim=1).numpy() == subject.train.labels
-    guessing = 1 / subject.train.classes
+    right = (
+        subject.score(subject.fitted, subject.train).argmax(dim=1).numpy() == subject.train.labels
+    )
+    guessing = 1 / subject.train.num_classes
     if right.mean() <= 1.5 * guessing:
-        raise Broken(f"{100 * right.mean():.0f} % of its own training images right, where guessing gives {100 * guessing:.0f} %")
+        raise Broken(
+            f"{100 * right.mean():.0f} % of its own training images right, where guessing gives {100 * guessing:.0f} %"
+        )
 
 
 def check_scores_is_pure(subject: Subject) -> None:
@@ -92,14 +104,21 @@ def check_scores_is_pure(subject: Subject) -> None:
     again = subject.score(subject.fitted)
     _same(again, subject.scores, "scoring twice gave other scores", exactly=True)
     after = subject.fitted.state()
-    changed = [name for name in before if name not in after or not torch.equal(before[name], after[name])]
+    changed = [
+        name for name in before if name not in after or not torch.equal(before[name], after[name])
+    ]
     if changed or set(after) != set(before):
         raise Broken(f"scores changed the state: {', '.join(changed) or 'its names'}")
 
 
 def check_deterministic(subject: Subject) -> None:
     """the same seed gives the same scores"""
-    _same(subject.score(subject.fit()), subject.scores, "fitting again with the same seed gave other scores", exactly=True)
+    _same(
+        subject.score(subject.fit()),
+        subject.scores,
+        "fitting again with the same seed gave other scores",
+        exactly=True,
+    )
 
 
 def check_batch_is_whole(subject: Subject) -> None:
@@ -122,7 +141,9 @@ def check_leaves_globals(subject: Subject) -> None:
     """fit and scores leave thread and determinism settings alone"""
     after = global_settings()
     if subject.settings != after:
-        raise Broken(f"(threads, deterministic, dtype, gradients) were {subject.settings} and are {after}")
+        raise Broken(
+            f"(threads, deterministic, dtype, gradients) were {subject.settings} and are {after}"
+        )
 
 
 def check_state_round_trip(subject: Subject) -> None:
@@ -137,7 +158,12 @@ def check_state_round_trip(subject: Subject) -> None:
 
 def global_settings() -> tuple[int, bool, torch.dtype, bool]:
     """torch's (threads, deterministic algorithms, default dtype, gradients on), for the whole process."""
-    return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.get_default_dtype(), torch.is_grad_enabled()
+    return (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+    )
 
 
 CHECKS: tuple[Callable[[Subject], None], ...] = (
@@ -186,11 +212,15 @@ def _rescore(spec: str, plugins: Sequence[str], path: Path) -> np.ndarray:
     return torch.cat([pipeline.scores(batch) for batch in test.batches(64)]).numpy()
 
 
-def _same(found: torch.Tensor, wanted: torch.Tensor, complaint: str, *, exactly: bool = False) -> None:
+def _same(
+    found: torch.Tensor, wanted: torch.Tensor, complaint: str, *, exactly: bool = False
+) -> None:
     worst = float((found - wanted).abs().max())
     if worst > (0.0 if exactly else TOLERANCE * float(wanted.abs().max().clamp(min=1))):
         raise Broken(f"{complaint} (largest difference {worst:.3g})")
 
 
 def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, Broken | UserError) else f"{type(error).__name__}: {error}"
+    return (
+        str(error) if isinstance(error, Broken | UserError) else f"{type(error).__name__}: {error}"
+    )

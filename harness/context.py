@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.cache import Cache
-from harness.contract import Checkpoint, Learned, Pipeline, State
+from harness.contract import Checkpoint, TrainedRun, Pipeline, State
 from harness.distributed import ALONE, Processes
 from harness.errors import UserError
 from harness.files import load_arrays, save_arrays
@@ -65,12 +65,14 @@ class FileCheckpoint:
         return time.monotonic() - self.saved_at > CHECKPOINT_SECONDS
 
 
-def quiet_progress(items: Iterable[T], *, label: str, total: int | None = None, unit: str = "batch") -> Iterator[T]:
+def quiet_progress(
+    items: Iterable[T], *, label: str, total: int | None = None, unit: str = "batch"
+) -> Iterator[T]:
     """The items and not a word."""
     return iter(items)
 
 
-def no_runs(run: str) -> Learned:
+def no_runs(run: str) -> TrainedRun:
     raise UserError(f"there are no runs on record here, so none called {run!r}")
 
 
@@ -85,26 +87,28 @@ class RunContext:
         checkpoint_folder: Path | None = None,
         cache: Cache | None = None,
         progress: Callable[..., Iterator[Any]] = quiet_progress,
-        score_tune: Callable[[Pipeline], None] = lambda pipeline: None,
-        learned: Callable[[str], Learned] = no_runs,
+        keep_tune_scores: Callable[[Pipeline], None] = lambda pipeline: None,
+        load_run: Callable[[str], TrainedRun] = no_runs,
     ) -> None:
         self.seed = seed
         self.processes = processes
         self.device = processes.device
         self.rank = processes.rank
-        self.world = processes.world
+        self.world_size = processes.world_size
         self.sum = processes.sum
         self.broadcast = processes.broadcast
         self.gather = processes.stack
-        self.checkpoint: Checkpoint = FileCheckpoint(checkpoint_folder, self) if checkpoint_folder else MemoryCheckpoint()
+        self.checkpoint: Checkpoint = (
+            FileCheckpoint(checkpoint_folder, self) if checkpoint_folder else MemoryCheckpoint()
+        )
         self.stopwatch = Stopwatch(processes.device)
         self.progress = progress
         self.notes: list[str] = []
         self.curves: dict[str, list[tuple[int, float]]] = {}
         self.refitted = False
         self._cache = cache
-        self.score_tune = score_tune
-        self.learned = learned
+        self.keep_tune_scores = keep_tune_scores
+        self.load_run = load_run
 
     @property
     def cached(self) -> Spent:
@@ -113,7 +117,7 @@ class RunContext:
     def cache(self, key: Mapping[str, Any], make: Callable[[], State]) -> State:
         if self._cache is None:
             return make()
-        arrays = self._cache({**key, "rank": self.rank, "world": self.world}, make)
+        arrays = self._cache({**key, "rank": self.rank, "world": self.world_size}, make)
         return {name: array.to(self.device) for name, array in arrays.items()}
 
     def log(self, name: str, value: float, step: int) -> None:
@@ -123,22 +127,27 @@ class RunContext:
         if text not in self.notes:
             self.notes.append(text)
 
-    def refit(self, pipeline: Pipeline) -> None:
+    def score_tune(self, pipeline: Pipeline) -> None:
         self.refitted = True
         with self.stopwatch.paused():
-            self.score_tune(pipeline)
+            self.keep_tune_scores(pipeline)
 
     def facts(self) -> dict[str, Any]:
         """What a resumed run must know of the part that was done before."""
         spent = self.stopwatch.spent
         # Of several processes only the first one's is at hand here, and those that go on may be more or fewer.
-        cpu_seconds = spent.cpu_seconds if self.world == 1 else math.nan
+        cpu_seconds = spent.cpu_seconds if self.world_size == 1 else math.nan
         done = {"curves": self.curves, "notes": self.notes, "refitted": self.refitted}
         return {**done, "seconds": spent.seconds, "cpu_seconds": cpu_seconds}
 
     def restore(self, facts: Mapping[str, Any]) -> None:
-        self.curves = {name: [(int(step), float(value)) for step, value in points] for name, points in facts["curves"].items()}
+        self.curves = {
+            name: [(int(step), float(value)) for step, value in points]
+            for name, points in facts["curves"].items()
+        }
         self.notes = list(dict.fromkeys([*facts["notes"], *self.notes]))
         self.refitted = bool(facts["refitted"])
-        cpu_seconds = float(facts.get("cpu_seconds", math.nan)) if self.rank == 0 else 0.0  # once, however many processes go on
+        cpu_seconds = (
+            float(facts.get("cpu_seconds", math.nan)) if self.rank == 0 else 0.0
+        )  # once, however many processes go on
         self.stopwatch.earlier += Spent(float(facts["seconds"]), cpu_seconds)

@@ -35,7 +35,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from harness.data.identity import class_balanced, image_keys, split_digest
-from harness.errors import UserError as UserError  # part of the contract: a pipeline raises it for a mistake that the user can mend
+from harness.errors import (
+    UserError as UserError,
+)  # part of the contract: a pipeline raises it for a mistake that the user can mend
 
 if TYPE_CHECKING:
     import torch
@@ -110,7 +112,9 @@ class Split:
             raise ValueError(
                 f"a split needs one label and one image a key, got {len(self.keys)} keys, {len(self.labels)} labels, {len(self.rows)} images"
             )
-        if len(self.labels) and not (self.labels.min() >= 0 and self.labels.max() < len(self.class_names)):
+        if len(self.labels) and not (
+            self.labels.min() >= 0 and self.labels.max() < len(self.class_names)
+        ):
             raise ValueError(
                 f"labels run from {self.labels.min()} to {self.labels.max()}, but there are {len(self.class_names)} classes"
             )
@@ -143,13 +147,19 @@ class Split:
         if class_names is None:
             class_names = [str(i) for i in range(int(label_array.max(initial=-1)) + 1)]
         keys = image_keys(sources if sources is not None else array_images.sources(), label_array)
-        return cls(keys=keys, labels=label_array, class_names=class_names, images=array_images, preparation=preparation)
+        return cls(
+            keys=keys,
+            labels=label_array,
+            class_names=class_names,
+            images=array_images,
+            preparation=preparation,
+        )
 
     def __len__(self) -> int:
         return len(self.keys)
 
     @property
-    def classes(self) -> int:
+    def num_classes(self) -> int:
         return len(self.class_names)
 
     @property
@@ -162,7 +172,9 @@ class Split:
         """32 hex digits over the preparation and the sorted (key, label) pairs: equal exactly when the labeled pixels are."""
         return split_digest(self.preparation, self.keys, self.labels)
 
-    def batches(self, size: int, *, device: torch.device | str = "cpu", order: np.ndarray | None = None) -> Iterator[Batch]:
+    def batches(
+        self, size: int, *, device: torch.device | str = "cpu", order: np.ndarray | None = None
+    ) -> Iterator[Batch]:
         """This process's share of the images at `order` (positions; default: all, in store order), `size` at a time.
 
         Of W processes, process r gets positions r, r + W, ... of `order`: no image twice, none left out, none padded, and
@@ -173,7 +185,9 @@ class Split:
         rank, world = self.shard
         share = (np.arange(len(self)) if order is None else np.asarray(order))[rank::world]
         chunks = [share[start : start + size] for start in range(0, len(share), size)]
-        for index, images in zip(chunks, read_batches(self.images, (self.rows[chunk] for chunk in chunks)), strict=True):
+        for index, images in zip(
+            chunks, read_batches(self.images, (self.rows[chunk] for chunk in chunks)), strict=True
+        ):
             yield self._batch(index, images, device)
 
     def shuffled(
@@ -201,22 +215,41 @@ class Split:
         from harness.data.loader import shuffled
 
         for index, images in shuffled(
-            self, size, seed=seed, epoch=epoch, start=start, crop=crop, pad=pad, flip=flip, device=device
+            self,
+            size,
+            seed=seed,
+            epoch=epoch,
+            start=start,
+            crop=crop,
+            pad=pad,
+            flip=flip,
+            device=device,
         ):
             yield self._batch(index, images, device)
 
-    def _batch(self, index: np.ndarray, images: torch.Tensor | list[torch.Tensor], device: torch.device | str) -> Batch:
+    def _batch(
+        self,
+        index: np.ndarray,
+        images: torch.Tensor | list[torch.Tensor],
+        device: torch.device | str,
+    ) -> Batch:
         import torch
 
         from harness.machine import moved
 
-        there = moved(images, device) if isinstance(images, torch.Tensor) else [moved(image, device) for image in images]
+        there = (
+            moved(images, device)
+            if isinstance(images, torch.Tensor)
+            else [moved(image, device) for image in images]
+        )
         return Batch(self.keys[index], there, moved(torch.from_numpy(index), device))
 
     def take(self, index: np.ndarray) -> Split:
         """The images at these positions, in this order."""
         names = None if self.names is None else self.names[index]
-        return self._like(self.keys[index], self.labels[index], self.images, self.rows[index], names)
+        return self._like(
+            self.keys[index], self.labels[index], self.images, self.rows[index], names
+        )
 
     def subset(self, fraction: float) -> Split:
         """A class-balanced part, chosen by key alone: the same on every machine, and the 10 % lies inside the 25 %."""
@@ -228,13 +261,26 @@ class Split:
     def __add__(self, other: Split) -> Split:
         if (self.class_names, self.preparation) != (other.class_names, other.preparation):
             raise UserError("splits can only be added when class names and preparation agree")
-        names = None if self.names is None or other.names is None else np.concatenate([self.names, other.names])
+        names = (
+            None
+            if self.names is None or other.names is None
+            else np.concatenate([self.names, other.names])
+        )
         images, rows = self.images, np.concatenate([self.rows, other.rows])
         if other.images is not self.images:
             from harness.data.images import ConcatImages
 
-            images, rows = ConcatImages(self.images, other.images), np.concatenate([self.rows, len(self.images) + other.rows])
-        return self._like(np.concatenate([self.keys, other.keys]), np.concatenate([self.labels, other.labels]), images, rows, names)
+            images, rows = (
+                ConcatImages(self.images, other.images),
+                np.concatenate([self.rows, len(self.images) + other.rows]),
+            )
+        return self._like(
+            np.concatenate([self.keys, other.keys]),
+            np.concatenate([self.labels, other.labels]),
+            images,
+            rows,
+            names,
+        )
 
     def sharded(self, rank: int, world: int) -> Split:
         """The same split, whose `batches` yields the share of process `rank` of `world`."""
@@ -242,7 +288,14 @@ class Split:
         split.shard = (rank, world)
         return split
 
-    def _like(self, keys: np.ndarray, labels: np.ndarray, images: Images, rows: np.ndarray, names: np.ndarray | None) -> Split:
+    def _like(
+        self,
+        keys: np.ndarray,
+        labels: np.ndarray,
+        images: Images,
+        rows: np.ndarray,
+        names: np.ndarray | None,
+    ) -> Split:
         return Split(
             keys=keys, labels=labels, class_names=self.class_names, images=images, preparation=self.preparation,
             rows=rows, names=names, shard=self.shard,
@@ -266,7 +319,7 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainedRun:
     """What an earlier, finished run has learned, for a pipeline that starts from there.
 
     state        as that run's pipeline returned it, on the CPU
@@ -285,13 +338,13 @@ class Probe:
     """What `fit` would take here on a split, judged by doing a little of it on some of the images.
 
     preparation_seconds  before the first epoch
-    seconds_an_epoch     on the whole split, tune included
+    seconds_per_epoch     on the whole split, tune included
     checkpoint_bytes     that work in progress takes on the disk
     unseen_bytes         memory that the whole split takes in `fit` and the probe did without
     """
 
     preparation_seconds: float
-    seconds_an_epoch: float
+    seconds_per_epoch: float
     checkpoint_bytes: int
     unseen_bytes: int
 
@@ -322,7 +375,7 @@ class Context(Protocol):
     device: torch.device
     rank: int
     """This process, 0 to world - 1; both are (0, 1) unless started by torchrun."""
-    world: int
+    world_size: int
     checkpoint: Checkpoint
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -345,7 +398,7 @@ class Context(Protocol):
         """
         ...
 
-    def learned(self, run: str) -> Learned:
+    def load_run(self, run: str) -> TrainedRun:
         """What the finished run of that id has learned. A pipeline that asks takes the id as a parameter, so that its spec says it, and
         notes it. Raises UserError when there is no such run.
         """
@@ -359,11 +412,13 @@ class Context(Protocol):
         """A short remark that stands beside this run in every table: the recipe, a variant, anything later than 2012."""
         ...
 
-    def progress(self, items: Iterable[T], *, label: str, total: int | None = None, unit: str = "batch") -> Iterator[T]:
+    def progress(
+        self, items: Iterable[T], *, label: str, total: int | None = None, unit: str = "batch"
+    ) -> Iterator[T]:
         """Yields the items and shows rate and time left."""
         ...
 
-    def refit(self, pipeline: Pipeline) -> None:
+    def score_tune(self, pipeline: Pipeline) -> None:
         """Call with all choices made, before fitting again on train + tune.
 
         The harness scores the tune split with the pipeline as it stands now, since afterwards it has seen those labels.
@@ -448,7 +503,9 @@ class Result:
     source_hash: str
     test_looks: int  # finished runs of this pipeline on this test split, this one included
 
-    top1_error: float | None  # None: the run stopped after tune (--no-test) and never enters a comparison
+    top1_error: (
+        float | None
+    )  # None: the run stopped after tune (--no-test) and never enters a comparison
     top1_error_ci_low: float | None  # 95 % Wilson
     top1_error_ci_high: float | None
     top5_error: float | None
@@ -474,8 +531,12 @@ class Result:
     finished: str
     command: str
     curves: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
-    views: int | None = None  # of a test image, averaged; None: recorded before this was kept, or members of an ensemble differ
-    augmentation: tuple[str, ...] | None = None  # of the training images; None: its parameters tell, or nothing
+    views: int | None = (
+        None  # of a test image, averaged; None: recorded before this was kept, or members of an ensemble differ
+    )
+    augmentation: tuple[str, ...] | None = (
+        None  # of the training images; None: its parameters tell, or nothing
+    )
     # Of processor, user and system, of all processes with their threads and children; cached as for fit_seconds. None, here and below, also
     # where a run was recorded before this was kept.
     fit_cpu_seconds: float | None = None

@@ -62,15 +62,28 @@ def ensemble(
     are needed and were not kept.
     """
     settings = load_settings(config)
-    where: dict[str, Any] = {"dataset": dataset, "config": config, "data_root": data_root, "plugins": plugins}
+    where: dict[str, Any] = {
+        "dataset": dataset,
+        "config": config,
+        "data_root": data_root,
+        "plugins": plugins,
+    }
     members = [record for run in runs for record in find_records(run, **where)]
     if len(members) < 2:
-        raise UserError(f"an ensemble needs two or more finished runs, got {len(members)}: harness ensemble RUN RUN")
-    if twice := [run_id for run_id, count in Counter(member.run_id for member in members).items() if count > 1]:
+        raise UserError(
+            f"an ensemble needs two or more finished runs, got {len(members)}: harness ensemble RUN RUN"
+        )
+    if twice := [
+        run_id
+        for run_id, count in Counter(member.run_id for member in members).items()
+        if count > 1
+    ]:
         raise UserError(f"run {twice[0]} is given twice; weigh runs with --weights tune")
     caveats = same_images(members, allow_different_train=allow_different_train)
     sharpness = [_sharpness(member) for member in members]
-    shares = _tuned(members, sharpness) if weights == "tune" else np.full(len(members), 1 / len(members))
+    shares = (
+        _tuned(members, sharpness) if weights == "tune" else np.full(len(members), 1 / len(members))
+    )
     started = datetime.now(UTC).isoformat(timespec="seconds")
     test = _average(members, "scores", sharpness, shares)
     tune = _average(members, "tune_scores", sharpness, shares) if _same_tune(members) else None
@@ -102,10 +115,20 @@ def declared(name: str) -> list[str]:
     """
     sets = declarations()
     if name not in sets:
-        raise UserError(f"no ensemble is called {name!r}{suggest(name, sets)}; there are: {', '.join(sets)}")
-    members = [*sets[sets[name]["includes"]]["member"], *sets[name]["member"]] if "includes" in sets[name] else sets[name]["member"]
-    if missing := [f"{member['config']} needs {member['needs']}" for member in members if "needs" in member]:
-        raise UserError(f"ensemble {name}, {sets[name]['title']}, cannot be put together here: {'; '.join(missing)}")
+        raise UserError(
+            f"no ensemble is called {name!r}{suggest(name, sets)}; there are: {', '.join(sets)}"
+        )
+    members = (
+        [*sets[sets[name]["includes"]]["member"], *sets[name]["member"]]
+        if "includes" in sets[name]
+        else sets[name]["member"]
+    )
+    if missing := [
+        f"{member['config']} needs {member['needs']}" for member in members if "needs" in member
+    ]:
+        raise UserError(
+            f"ensemble {name}, {sets[name]['title']}, cannot be put together here: {'; '.join(missing)}"
+        )
     return [member["pipeline"] for member in members]
 
 
@@ -129,11 +152,16 @@ class _Made:
 
     @property
     def pipeline(self) -> str:
-        return format_spec(NAME, {"runs": " ".join(member.run_id for member in self.members), "weights": self.weights})
+        return format_spec(
+            NAME,
+            {"runs": " ".join(member.run_id for member in self.members), "weights": self.weights},
+        )
 
     @property
     def spec(self) -> dict[str, Any]:
-        facts = {name: self.members[0].spec[name] for name in ("dataset", "title", "seed", "class_names")}
+        facts = {
+            name: self.members[0].spec[name] for name in ("dataset", "title", "seed", "class_names")
+        }
         return {**facts, "pipeline": self.pipeline, "members": [member.run_id for member in self.members], "shares": self.shares.tolist(), "models": self.models}  # fmt: skip
 
     @property
@@ -141,7 +169,9 @@ class _Made:
         """Members that are ensembles count with all their models."""
         return sum(member.spec.get("models", 1) for member in self.members)
 
-    def result(self, run_id: str, test: Scores, tune: Scores | None, *, looks: int, started: str) -> Result:
+    def result(
+        self, run_id: str, test: Scores, tune: Scores | None, *, looks: int, started: str
+    ) -> Result:
         """The record: errors of the averaged scores; times, parameters and operations are sums of the members', memory is the largest."""
         results = [member.result for member in self.members]
         views = {protocol(member).views for member in self.members}
@@ -154,7 +184,9 @@ class _Made:
         flags = ["--allow-different-train"] if self.caveats else []
         score_seconds = _total([r.score_seconds for r in results])
         costs: dict[str, Any] = {name: _total([getattr(r, name) for r in results]) for name in SUMS}
-        absent |= {name: "not known of every member" for name, value in costs.items() if value is None}
+        absent |= {
+            name: "not known of every member" for name, value in costs.items() if value is None
+        }
         return replace(
             self.first,
             run_id=run_id,
@@ -179,22 +211,41 @@ class _Made:
             absent=absent,
             started=started,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=shlex.join(["harness", "ensemble", *(r.run_id for r in results), "--weights", self.weights, *flags]),
+            command=shlex.join(
+                [
+                    "harness",
+                    "ensemble",
+                    *(r.run_id for r in results),
+                    "--weights",
+                    self.weights,
+                    *flags,
+                ]
+            ),
             curves={},
             views=views.pop() if len(views) == 1 else None,
         )
 
     def _notes(self, results: Sequence[Result]) -> tuple[str, ...]:
         """Number of models, members with their weights, how margins were treated; then whatever the members' tables say."""
-        weighed = ", ".join(f"{share:.3f} {r.run_id}" for share, r in zip(self.shares, results, strict=True))
+        weighed = ", ".join(
+            f"{share:.3f} {r.run_id}" for share, r in zip(self.shares, results, strict=True)
+        )
         chosen = "equal weights" if self.weights == "equal" else "weights from tune"
-        softened = [f"{r.run_id} {1 / sharp:.3g}" for r, sharp in zip(results, self.sharpness, strict=True) if sharp is not None]
+        softened = [
+            f"{r.run_id} {1 / sharp:.3g}"
+            for r, sharp in zip(results, self.sharpness, strict=True)
+            if sharp is not None
+        ]
         notes = [f"{self.models} models, {chosen}: {weighed}"]
         if softened:
-            notes.append(f"margins made probabilities at temperatures from tune: {', '.join(softened)}")
+            notes.append(
+                f"margins made probabilities at temperatures from tune: {', '.join(softened)}"
+            )
         if len({str(r.machine) for r in results}) > 1:
             notes.append("times of several machines added")
-        return tuple(dict.fromkeys([*notes, *self.caveats, *(note for r in results for note in r.notes)]))
+        return tuple(
+            dict.fromkeys([*notes, *self.caveats, *(note for r in results for note in r.notes)])
+        )
 
 
 def mixture_weights(log_likelihoods: np.ndarray) -> np.ndarray:
@@ -240,7 +291,9 @@ def _log_probabilities(record: Record, name: str, sharpness: float | None) -> Sc
     return Scores(scores.keys[order], scores.labels[order], logs)
 
 
-def _average(members: Sequence[Record], name: str, sharpness: Sequence[float | None], shares: np.ndarray) -> Scores:
+def _average(
+    members: Sequence[Record], name: str, sharpness: Sequence[float | None], shares: np.ndarray
+) -> Scores:
     """The logarithm of the weighted mean of the members' probabilities, one member in memory at a time."""
     total: np.ndarray | None = None
     for member, sharp, share in zip(members, sharpness, shares, strict=True):
@@ -258,8 +311,13 @@ def _tuned(members: Sequence[Record], sharpness: Sequence[float | None]) -> np.n
             "--weights tune needs the scores of one tune split from every member, and these have those of other images, or none; "
             "use --weights equal"
         )
-    parts = (_log_probabilities(member, "tune_scores", sharp) for member, sharp in zip(members, sharpness, strict=True))
-    return mixture_weights(np.stack([part.scores[np.arange(len(part)), part.labels] for part in parts]))
+    parts = (
+        _log_probabilities(member, "tune_scores", sharp)
+        for member, sharp in zip(members, sharpness, strict=True)
+    )
+    return mixture_weights(
+        np.stack([part.scores[np.arange(len(part)), part.labels] for part in parts])
+    )
 
 
 def _same_tune(members: Sequence[Record]) -> bool:
@@ -271,7 +329,11 @@ def _same_tune(members: Sequence[Record]) -> bool:
 
 def _joint(digests: Sequence[str]) -> str:
     """The one digest of all, or, where they differ, one of its own."""
-    return digests[0] if len(set(digests)) == 1 else sha256(" ".join(digests).encode()).hexdigest()[:32]
+    return (
+        digests[0]
+        if len(set(digests)) == 1
+        else sha256(" ".join(digests).encode()).hexdigest()[:32]
+    )
 
 
 def _total(values: Sequence[float | None]) -> float | None:

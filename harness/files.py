@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Call `write` on a temporary file beside `path`, bring it to the disk, then rename it to `path`. An OSError names `path`."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # not by tempfile, whose files nobody else may read
+    temporary = path.with_name(
+        f".{path.name}.{secrets.token_hex(4)}"
+    )  # not by tempfile, whose files nobody else may read
     try:
         with temporary.open("xb") as file:
             write(file)
@@ -32,7 +34,9 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, lambda file: file.write((json.dumps(value, indent=2) + "\n").encode()))
 
 
-def save_arrays(path: Path, arrays: Mapping[str, torch.Tensor], facts: Mapping[str, str] | None = None) -> None:
+def save_arrays(
+    path: Path, arrays: Mapping[str, torch.Tensor], facts: Mapping[str, str] | None = None
+) -> None:
     """Write tensors of any device and layout as safetensors, with string facts in the header."""
     from safetensors.torch import save
 
@@ -40,7 +44,9 @@ def save_arrays(path: Path, arrays: Mapping[str, torch.Tensor], facts: Mapping[s
     write_atomic(path, lambda file: file.write(save(plain, metadata=dict(facts or {}))))
 
 
-def load_arrays(path: Path, device: str | torch.device = "cpu") -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def load_arrays(
+    path: Path, device: str | torch.device = "cpu"
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """The tensors and the facts that `save_arrays` wrote."""
     from safetensors import safe_open
 
@@ -54,4 +60,6 @@ def arrays_bytes(path: Path) -> int | None:
         return None
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
-    return path.stat().st_size - 8 - header  # the format: 8 bytes that say the header's length, header, arrays
+    return (
+        path.stat().st_size - 8 - header
+    )  # the format: 8 bytes that say the header's length, header, arrays

@@ -22,8 +22,12 @@ def ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     for start in range(0, len(labels), CHUNK):
         rows, truth = scores[start : start + CHUNK], labels[start : start + CHUNK]
         if np.isnan(rows).any():
-            raise UserError(f"the pipeline gave NaN scores for {int(np.isnan(rows).any(axis=1).sum())} of {len(rows)} images")
-        found[start : start + CHUNK] = (rows >= rows[np.arange(len(rows)), truth, None]).sum(axis=1) - 1
+            raise UserError(
+                f"the pipeline gave NaN scores for {int(np.isnan(rows).any(axis=1).sum())} of {len(rows)} images"
+            )
+        found[start : start + CHUNK] = (rows >= rows[np.arange(len(rows)), truth, None]).sum(
+            axis=1
+        ) - 1
     return found
 
 
@@ -47,10 +51,14 @@ def metrics(scores: Scores) -> Iterator[tuple[str, float | None]]:
 def errors(scores: Scores | None) -> dict[str, float | None]:
     """The three errors, and of top-1 and top-5 the 95 % Wilson interval as `..._ci_low` and `..._ci_high`; all None without scores."""
     known = dict(metrics(scores)) if scores else {}
-    found: dict[str, float | None] = {name: known.get(name) for name in ("top1_error", "top5_error", "mean_class_error")}
+    found: dict[str, float | None] = {
+        name: known.get(name) for name in ("top1_error", "top5_error", "mean_class_error")
+    }
     for name in ("top1_error", "top5_error"):
         low, high, value = None, None, found[name]
         if scores and value is not None:
-            low, high = (100 * share for share in wilson(round(value * len(scores) / 100), len(scores)))
+            low, high = (
+                100 * share for share in wilson(round(value * len(scores) / 100), len(scores))
+            )
         found |= {f"{name}_ci_low": low, f"{name}_ci_high": high}
     return found

@@ -35,8 +35,12 @@ def mirror(
         record.save_links(links.table, links.runs[record.run_id])
         last.append(f"MLflow     {links.table}")
     except (UserError, OSError) as error:
-        last.append(f"MLflow     not logged: {error}; the record is kept in {record.folder}, and harness sync sends it later")
+        last.append(
+            f"MLflow     not logged: {error}; the record is kept in {record.folder}, and harness sync sends it later"
+        )
     for line in last:
         say(line)
-    with suppress(OSError):  # the disk may be full by now, and the record is complete without MLflow's address
+    with suppress(
+        OSError
+    ):  # the disk may be full by now, and the record is complete without MLflow's address
         record.save_log([*lines, *last])

@@ -60,31 +60,42 @@ def plan_here(request: Request, group: Processes) -> Plan:
     kept = sum(array.nbytes for array in pipeline.state().values())
     for split in (splits.tune, splits.test if request.test else None):
         if split:  # keys, labels and a float32 a class
-            kept += split.keys.nbytes + split.labels.nbytes + 4 * len(split) * split.classes
-    machine = describe_machine(group.device, group.world)
+            kept += split.keys.nbytes + split.labels.nbytes + 4 * len(split) * split.num_classes
+    machine = describe_machine(group.device, group.world_size)
     place = f"{machine['cpu'] if machine['device'] == 'cpu' else machine['device']}, {machine['cores']} cores"
-    place += f", {group.world} processes" if group.world > 1 else ""
+    place += f", {group.world_size} processes" if group.world_size > 1 else ""
     passed = images + tune / 3
     return Plan(
-        throughput=f"{1000 * probe.seconds_an_epoch / passed:.3g} ms an image in training, timed here ({place})",
+        throughput=f"{1000 * probe.seconds_per_epoch / passed:.3g} ms an image in training, timed here ({place})",
         epochs=epochs,
         images=images,
-        fit=2 * (probe.preparation_seconds + epochs * probe.seconds_an_epoch,),
+        fit=2 * (probe.preparation_seconds + epochs * probe.seconds_per_epoch,),
         score=score,
-        running=kept + 2 * probe.checkpoint_bytes,  # a new checkpoint is whole before the old one goes
+        running=kept
+        + 2 * probe.checkpoint_bytes,  # a new checkpoint is whole before the old one goes
         kept=kept,
         memory=round(peak.megabytes * 2**20) + probe.unseen_bytes,
     )
 
 
-def plan_on(hardware: str, pipeline: Any, name: str, *, images: int, classes: int, image_size: tuple[int, int] | None) -> Plan:
+def plan_on(
+    hardware: str,
+    pipeline: Any,
+    name: str,
+    *,
+    images: int,
+    classes: int,
+    image_size: tuple[int, int] | None,
+) -> Plan:
     """By a throughput of `benchmarks/throughputs.toml`: the time of the fit and nothing else.
 
     Raises UserError for hardware that is not on file, and for a network that was not measured on it.
     """
     known = throughputs()
     if hardware not in known:
-        raise UserError(f"no throughput of {hardware!r} is on file{suggest(hardware, known)}; there are: {', '.join(known)}")
+        raise UserError(
+            f"no throughput of {hardware!r} is on file{suggest(hardware, known)}; there are: {', '.join(known)}"
+        )
     entry = known[hardware]
     _plannable(pipeline, name)
     multiply_adds = sum(layer["multiply_adds"] for layer in pipeline.layers(classes, image_size))
@@ -95,7 +106,9 @@ def plan_on(hardware: str, pipeline: Any, name: str, *, images: int, classes: in
         )
     epochs = pipeline.epochs(images, image_size)
     low, high = (epochs * images * seconds for seconds in entry["seconds_an_image"])
-    each = " to ".join(f"{1000 * seconds:.3g}" for seconds in dict.fromkeys(entry["seconds_an_image"]))
+    each = " to ".join(
+        f"{1000 * seconds:.3g}" for seconds in dict.fromkeys(entry["seconds_an_image"])
+    )
     throughput = f"{each} ms an image on {entry['hardware']} ({entry['counts']}; {entry['source']})"
     return Plan(throughput=throughput, epochs=epochs, images=images, fit=(low, high))
 
@@ -107,7 +120,10 @@ def throughputs() -> dict[str, Any]:
 def plan_lines(plan: Plan) -> list[str]:
     """What `harness plan` says after the request."""
     fit = " to ".join(dict.fromkeys(duration(seconds) for seconds in plan.fit))
-    lines = [f"throughput {plan.throughput}", f"fit        about {fit}: {round(plan.epochs, 2):g} epochs of {plan.images:,} images"]
+    lines = [
+        f"throughput {plan.throughput}",
+        f"fit        about {fit}: {round(plan.epochs, 2):g} epochs of {plan.images:,} images",
+    ]
     if plan.score is not None:
         lines.append(f"score      about {duration(plan.score)}")
     if plan.running is not None and plan.kept is not None:
@@ -128,7 +144,11 @@ def imagined(images: int, test_images: int, classes: int, side: int) -> Dataset:
     def split(n: int, first: int) -> Split:
         keys = np.char.mod("%016x", np.arange(first, first + n))
         return Split(
-            keys=keys, labels=np.arange(n) % classes, class_names=names, images=_RandomImages(n, side), preparation="random"
+            keys=keys,
+            labels=np.arange(n) % classes,
+            class_names=names,
+            images=_RandomImages(n, side),
+            preparation="random",
         )
 
     return Dataset(f"{images:,} random images", split(images, 0), split(test_images, images))
@@ -142,7 +162,12 @@ class _RandomImages:
     def __init__(self, n: int, side: int) -> None:
         self.image_size: tuple[int, int] | None = (side, side)
         self._n = n
-        self._pool = torch.randint(256, (POOL, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        self._pool = torch.randint(
+            256,
+            (POOL, 3, side, side),
+            dtype=torch.uint8,
+            generator=torch.Generator().manual_seed(0),
+        )
 
     def __len__(self) -> int:
         return self._n
@@ -170,4 +195,4 @@ def _score_seconds(pipeline: Pipeline, test: Split, group: Processes) -> float:
         return time.perf_counter() - started
 
     timed()
-    return timed() * len(test) / len(readable) / group.world
+    return timed() * len(test) / len(readable) / group.world_size

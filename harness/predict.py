@@ -24,7 +24,12 @@ TOP = 5
 
 
 def predict(
-    run: str, paths: Sequence[Path], *, device: str = "auto", plugins: Sequence[str] = (), config: Path | None = None
+    run: str,
+    paths: Sequence[Path],
+    *,
+    device: str = "auto",
+    plugins: Sequence[str] = (),
+    config: Path | None = None,
 ) -> Iterator[tuple[Path, list[tuple[str, float]]]]:
     """(path, the five likeliest (class, score)) of each image, as the run's own test images were prepared.
 
@@ -43,10 +48,17 @@ def predict(
         except Undecodable as error:
             raise UserError(f"{file} cannot be decoded: {error}") from error
         image = _fit(image, image_size, int(size[1]) if size else None)
-        batch = Batch(np.array([str(file)]), image[None].to(target), torch.zeros(1, dtype=torch.int64, device=target))
+        batch = Batch(
+            np.array([str(file)]),
+            image[None].to(target),
+            torch.zeros(1, dtype=torch.int64, device=target),
+        )
         scores = pipeline.scores(batch)[0]
         values, indices = scores.topk(min(TOP, len(class_names)))
-        yield file, [(class_names[i], v) for i, v in zip(indices.tolist(), values.tolist(), strict=True)]
+        yield (
+            file,
+            [(class_names[i], v) for i, v in zip(indices.tolist(), values.tolist(), strict=True)],
+        )
 
 
 def load_pipeline(record: Record, device: torch.device, plugins: Sequence[str] = ()) -> Pipeline:
@@ -64,8 +76,12 @@ def new_pipeline(record: Record, plugins: Sequence[str] = ()) -> Pipeline:
             f"run {record.run_id} is an ensemble, without weights of its own; take its members: {', '.join(spec['members'])}"
         )
     if spec["pipeline"].startswith("object:"):
-        raise UserError(f"run {record.run_id} was made from an object in a program; only pipelines in files can be loaded again")
-    _, build, values, _ = Registry(plugins_for(record, plugins)).resolve("pipeline", spec["pipeline"])
+        raise UserError(
+            f"run {record.run_id} was made from an object in a program; only pipelines in files can be loaded again"
+        )
+    _, build, values, _ = Registry(plugins_for(record, plugins)).resolve(
+        "pipeline", spec["pipeline"]
+    )
     pipeline: Pipeline = build(**values)
     return pipeline
 
@@ -73,12 +89,20 @@ def new_pipeline(record: Record, plugins: Sequence[str] = ()) -> Pipeline:
 def plugins_for(record: Record, given: Sequence[str]) -> tuple[str, ...]:
     """The plugins that a run is loaded with again: those given, and its own, which may have moved, where these do not know its pipeline."""
     known = Registry(given).entries["pipeline"]
-    return tuple(given) if parse_spec(record.spec["pipeline"])[0] in known else (*given, *record.spec["plugins"])
+    return (
+        tuple(given)
+        if parse_spec(record.spec["pipeline"])[0] in known
+        else (*given, *record.spec["plugins"])
+    )
 
 
 def _images(path: Path) -> list[Path]:
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if is_image(file.relative_to(path).as_posix()) and file.is_file())
+        found = sorted(
+            file
+            for file in path.rglob("*")
+            if is_image(file.relative_to(path).as_posix()) and file.is_file()
+        )
         if not found:
             raise UserError(f"{path} holds no images")
         return found
@@ -95,5 +119,8 @@ def _fit(image: torch.Tensor, image_size: list[int] | None, size: int | None) ->
 
     height, width = image_size
     scale = max(height / image.shape[1], width / image.shape[2])
-    resized = resize(image, (max(height, round(image.shape[1] * scale)), max(width, round(image.shape[2] * scale))))
+    resized = resize(
+        image,
+        (max(height, round(image.shape[1] * scale)), max(width, round(image.shape[2] * scale))),
+    )
     return functional.center_crop(resized, [height, width])

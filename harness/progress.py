@@ -11,7 +11,9 @@ T = TypeVar("T")
 LINE_SECONDS = 15.0  # between plain lines
 
 
-def progress(items: Iterable[T], *, label: str, total: int | None = None, unit: str = "batch") -> Iterator[T]:
+def progress(
+    items: Iterable[T], *, label: str, total: int | None = None, unit: str = "batch"
+) -> Iterator[T]:
     """Yields the items; shows how many of `total` are done, the rate and the time left."""
     if total is None and isinstance(items, Sized):
         total = len(items)
@@ -20,7 +22,13 @@ def progress(items: Iterable[T], *, label: str, total: int | None = None, unit: 
 
 def _bar(items: Iterable[T], label: str, total: int | None, unit: str) -> Iterator[T]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),

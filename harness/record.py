@@ -33,7 +33,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from harness.contract import Learned, Result, Scores
+from harness.contract import TrainedRun, Result, Scores
 from harness.errors import UserError
 from harness.files import arrays_bytes, write_atomic, write_json
 
@@ -72,8 +72,13 @@ class Record:
                 raw[name] = tuple(raw[name])
             if raw.get("augmentation") is not None:
                 raw["augmentation"] = tuple(raw["augmentation"])
-            raw["curves"] = {name: [(int(step), float(value)) for step, value in points] for name, points in raw["curves"].items()}
-            raw.setdefault("model_bytes", arrays_bytes(self.state_file))  # recorded before this was kept
+            raw["curves"] = {
+                name: [(int(step), float(value)) for step, value in points]
+                for name, points in raw["curves"].items()
+            }
+            raw.setdefault(
+                "model_bytes", arrays_bytes(self.state_file)
+            )  # recorded before this was kept
             return Result(**raw)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise self._damaged(path, error) from error
@@ -95,7 +100,9 @@ class Record:
         return False
 
     def _damaged(self, path: Path, error: Exception) -> UserError:
-        return UserError(f"{path} cannot be read ({error}); remove the run with: harness runs rm {self.run_id}")
+        return UserError(
+            f"{path} cannot be read ({error}); remove the run with: harness runs rm {self.run_id}"
+        )
 
     @property
     def status(self) -> dict[str, Any]:
@@ -142,7 +149,9 @@ class Record:
             done.set()
 
     def set_status(self, state: str, **facts: Any) -> None:
-        before = {key: value for key, value in self.status.items() if key != "why"}  # that was of the state before
+        before = {
+            key: value for key, value in self.status.items() if key != "why"
+        }  # that was of the state before
         write_json(self.folder / STATUS, {**before, "state": state, **_this_process(), **facts})
 
     def scores(self, name: str = "scores") -> Scores:
@@ -160,23 +169,34 @@ class Record:
     def require_finished(self) -> None:
         """Raises UserError, with what finishes it, for a run that is not."""
         if not self.finished:
-            raise UserError(f"run {self.run_id} is not finished ({self.state}); finish it with: harness run --resume {self.run_id}")
+            raise UserError(
+                f"run {self.run_id} is not finished ({self.state}); finish it with: harness run --resume {self.run_id}"
+            )
 
-    def learned(self) -> Learned:
+    def trained_run(self) -> TrainedRun:
         """Raises UserError when the run is not finished, or is one that learns nothing itself."""
         from harness.files import load_arrays
 
         self.require_finished()
         if not self.state_file.exists():
-            raise UserError(f"run {self.run_id} ({self.spec['pipeline']}) keeps no state to start from")
-        return Learned(self.run_id, self.spec["title"], tuple(self.spec["class_names"]), load_arrays(self.state_file)[0])
+            raise UserError(
+                f"run {self.run_id} ({self.spec['pipeline']}) keeps no state to start from"
+            )
+        return TrainedRun(
+            self.run_id,
+            self.spec["title"],
+            tuple(self.spec["class_names"]),
+            load_arrays(self.state_file)[0],
+        )
 
     def save_scores(self, scores: Scores, name: str = "scores") -> None:
         arrays = dataclasses.asdict(scores)
         write_atomic(self.folder / f"{name}.npz", lambda file: np.savez(file, **arrays))
 
     def save_log(self, lines: Sequence[str]) -> None:
-        (self.folder / "log.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        (self.folder / "log.txt").write_text(
+            "".join(f"{line}\n" for line in lines), encoding="utf-8"
+        )
 
     def save_links(self, table: str, run: str) -> None:
         """Where MLflow shows the table and this run, so that others can say it without asking MLflow."""
@@ -218,7 +238,9 @@ class Runs:
             raise UserError(
                 f"cannot write a run to {self.folder} ({error.strerror}); work in another folder or give --config"
             ) from error
-        record.set_status("running", phase="fit", started=datetime.now(UTC).isoformat(timespec="seconds"))
+        record.set_status(
+            "running", phase="fit", started=datetime.now(UTC).isoformat(timespec="seconds")
+        )
         write_json(record.folder / "spec.json", spec)
         record.folder = record.folder.rename(self.folder / f"{run_id}{SUFFIX}")
         return record
@@ -237,12 +259,17 @@ class Runs:
 
     def finished(self) -> list[Record]:
         """Those that ended well, in the order in which they did."""
-        return sorted((record for record in self.readable() if record.finished), key=lambda record: record.result.finished)
+        return sorted(
+            (record for record in self.readable() if record.finished),
+            key=lambda record: record.result.finished,
+        )
 
     def find(self, run_id: str) -> Record:
         """The record of that id, or of the one id that starts so. Raises UserError naming what there is."""
         records = self.all()
-        found = [r for r in records if r.run_id == run_id] or [r for r in records if run_id and r.run_id.startswith(run_id)]
+        found = [r for r in records if r.run_id == run_id] or [
+            r for r in records if run_id and r.run_id.startswith(run_id)
+        ]
         if len(found) == 1:
             return found[0]
         if found:

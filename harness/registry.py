@@ -21,7 +21,10 @@ from harness.spec import bind, format_spec, parse_spec, suggest
 
 Kind = Literal["pipeline", "dataset"]
 ROOT = Path(__file__).parent.parent
-_FOLDERS: dict[Kind, Path] = {"pipeline": ROOT / "pipelines", "dataset": ROOT / "harness" / "data" / "datasets"}
+_FOLDERS: dict[Kind, Path] = {
+    "pipeline": ROOT / "pipelines",
+    "dataset": ROOT / "harness" / "data" / "datasets",
+}
 _PACKAGES: dict[Kind, str] = {"pipeline": "pipelines", "dataset": "harness.data.datasets"}
 _GROUPS: dict[Kind, str] = {"pipeline": "harness.pipelines", "dataset": "harness.datasets"}
 _WORDS: dict[Kind, str] = {"pipeline": "pipeline", "dataset": "dataset"}
@@ -54,14 +57,20 @@ class Entry:
     def summary(self) -> str:
         """The first line of the docstring."""
         if self._tree is None:
-            return "(its file cannot be read: see harness list --check)" if self._file else "(not read before it is used)"
+            return (
+                "(its file cannot be read: see harness list --check)"
+                if self._file
+                else "(not read before it is used)"
+            )
         return (ast.get_docstring(self._tree) or "(no docstring)").splitlines()[0]
 
     @property
     def family(self) -> str:
         """The file's FAMILY, where that is a constant."""
         for node in self._tree.body if self._tree else []:
-            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant):
+            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(
+                node.value, ast.Constant
+            ):
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 if [ast.unparse(target) for target in targets] == ["FAMILY"]:
                     return str(node.value.value)
@@ -70,11 +79,19 @@ class Entry:
     def load(self) -> ModuleType:
         """Import it. Raises UserError with the reason when that fails or `build` is missing."""
         try:
-            module = _import_file(self.path) if self.module is None and self.path else import_module(str(self.module))
+            module = (
+                _import_file(self.path)
+                if self.module is None and self.path
+                else import_module(str(self.module))
+            )
         except Exception as error:
-            raise UserError(f"{_WORDS[self.kind]} {self.name!r} ({self.origin}) cannot be imported: {_reason(error)}") from error
+            raise UserError(
+                f"{_WORDS[self.kind]} {self.name!r} ({self.origin}) cannot be imported: {_reason(error)}"
+            ) from error
         if not callable(getattr(module, "build", None)):
-            raise UserError(f"{_WORDS[self.kind]} {self.name!r} ({self.origin}) has no function build(*, ...)")
+            raise UserError(
+                f"{_WORDS[self.kind]} {self.name!r} ({self.origin}) has no function build(*, ...)"
+            )
         return module
 
     def resolve(self, given: dict[str, str]) -> tuple[Callable[..., Any], dict[str, Any], str]:
@@ -101,7 +118,9 @@ class Registry:
         self.plugins = tuple(dict.fromkeys(map(_whole_path, plugins)))
         for kind in self.entries:
             for path in sorted(_FOLDERS[kind].glob("[!_]*.py")):
-                self._add(Entry(kind, _name(path), f"{_PACKAGES[kind]}.{path.stem}", path, "built-in"))
+                self._add(
+                    Entry(kind, _name(path), f"{_PACKAGES[kind]}.{path.stem}", path, "built-in")
+                )
             for point in metadata.entry_points(group=_GROUPS[kind]):
                 owner = f"package {point.dist.name}" if point.dist else "an entry point"
                 self._add(Entry(kind, point.name, point.value.partition(":")[0], None, owner))
@@ -116,12 +135,16 @@ class Registry:
         entries = self.entries[kind]
         if name not in entries:
             word = _WORDS[kind]
-            raise UserError(f"no {word} is called {name!r}{suggest(name, entries)}; there are: {', '.join(sorted(entries))}")
+            raise UserError(
+                f"no {word} is called {name!r}{suggest(name, entries)}; there are: {', '.join(sorted(entries))}"
+            )
         if kind == "pipeline" and entries[name].origin == "built-in":
             _check_not_shadowed()
         return entries[name]
 
-    def resolve(self, kind: Kind, spec: str) -> tuple[Entry, Callable[..., Any], dict[str, Any], str]:
+    def resolve(
+        self, kind: Kind, spec: str
+    ) -> tuple[Entry, Callable[..., Any], dict[str, Any], str]:
         """(entry, build, all parameters, resolved spec string) of a spec string."""
         name, given = parse_spec(spec)
         entry = self.find(kind, name)
@@ -164,7 +187,9 @@ def _plugin_entry(plugin: str) -> Entry:
             raise UserError(f"--plugins {plugin}: there is no such file")
     else:
         if str(Path.cwd()) not in sys.path:
-            sys.path.insert(0, str(Path.cwd()))  # it stays: the module is imported later, and what it imports then
+            sys.path.insert(
+                0, str(Path.cwd())
+            )  # it stays: the module is imported later, and what it imports then
         try:
             found = importlib.util.find_spec(plugin)  # imports the package that it lies in
         except (ImportError, ValueError):
@@ -178,11 +203,15 @@ def _plugin_entry(plugin: str) -> Entry:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError) as error:
         raise UserError(f"--plugins {plugin}: {_reason(error)}") from error
-    builds = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "build"]
+    builds = [
+        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "build"
+    ]
     if not builds:
         raise UserError(f"--plugins {plugin}: the file has no function build(*, ...)")
     named = path.parent if path.stem == "__init__" else path
-    return Entry("dataset" if builds[0].args.args else "pipeline", _name(named), module, path, str(path))
+    return Entry(
+        "dataset" if builds[0].args.args else "pipeline", _name(named), module, path, str(path)
+    )
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -222,7 +251,11 @@ def _imported(path: Path) -> Iterator[Path]:
     if base != path.parent:
         own = {path.relative_to(base).parts[0]}
     else:  # a file beside installed packages is no folder of its own
-        own = set() if "site-packages" in base.parts else {file.stem for file in base.iterdir()} - {"harness"}
+        own = (
+            set()
+            if "site-packages" in base.parts
+            else {file.stem for file in base.iterdir()} - {"harness"}
+        )
     roots = {**dict.fromkeys(own, base), "pipelines": ROOT}
     try:
         tree = ast.parse(path.read_bytes())
@@ -241,7 +274,9 @@ def _imported(path: Path) -> Iterator[Path]:
         for name in names:
             if where := folder or roots.get(name.partition(".")[0]):
                 at = where.joinpath(*name.split("."))
-                yield from (file for file in (at.with_suffix(".py"), at / "__init__.py") if file.is_file())
+                yield from (
+                    file for file in (at.with_suffix(".py"), at / "__init__.py") if file.is_file()
+                )
 
 
 def _check_not_shadowed() -> None:
@@ -258,5 +293,9 @@ def _check_not_shadowed() -> None:
 def _reason(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"{error}; install it with: pip install {(error.name or '').split('.')[0]}"
-    where = f"{Path(error.filename).name}, line {error.lineno}: " if isinstance(error, SyntaxError) and error.filename else ""
+    where = (
+        f"{Path(error.filename).name}, line {error.lineno}: "
+        if isinstance(error, SyntaxError) and error.filename
+        else ""
+    )
     return f"{where}{type(error).__name__}: {getattr(error, 'msg', None) or error}"

@@ -41,7 +41,9 @@ class Request:
     plugins: tuple[str, ...]
     settings: Settings
     data_root: Path
-    above: Mapping[str, Any] | None = None  # the run of several seeds that this one is part of: run_id, seeds (how many)
+    above: Mapping[str, Any] | None = (
+        None  # the run of several seeds that this one is part of: run_id, seeds (how many)
+    )
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -63,9 +65,19 @@ class Request:
     def record(self) -> dict[str, Any]:
         """What spec.json holds: the above, and what it takes to load the fitted pipeline again."""
         train = self.splits.train
-        facts = {"title": self.splits.title, "class_names": train.class_names, "image_size": train.image_size}
+        facts = {
+            "title": self.splits.title,
+            "class_names": train.class_names,
+            "image_size": train.image_size,
+        }
         above = {"above": self.above} if self.above else {}
-        return {**self.spec, **facts, "preparation": train.preparation, "plugins": self.plugins, **above}
+        return {
+            **self.spec,
+            **facts,
+            "preparation": train.preparation,
+            "plugins": self.plugins,
+            **above,
+        }
 
     @property
     def identity(self) -> str:
@@ -74,11 +86,28 @@ class Request:
     @property
     def command(self) -> str:
         """What to type to do this run again."""
-        words = ["harness", "run", "--pipeline", self.pipeline, "--dataset", self.splits.spec, "--seed", str(self.seed)]
-        for flag, value in {"--tune": self.tune, "--limit": self.limit, "--limit-test": self.limit_test}.items():
+        words = [
+            "harness",
+            "run",
+            "--pipeline",
+            self.pipeline,
+            "--dataset",
+            self.splits.spec,
+            "--seed",
+            str(self.seed),
+        ]
+        for flag, value in {
+            "--tune": self.tune,
+            "--limit": self.limit,
+            "--limit-test": self.limit_test,
+        }.items():
             words += [flag, str(value)] if value is not None else []
         words += [] if self.test else ["--no-test"]
-        words += [] if self.data_root == default_data_root(None) else ["--data-root", str(self.data_root)]
+        words += (
+            []
+            if self.data_root == default_data_root(None)
+            else ["--data-root", str(self.data_root)]
+        )
         for plugin in self.plugins:
             words += ["--plugins", plugin]
         return shlex.join(words)
@@ -103,7 +132,12 @@ def resolve(
     registry = Registry(plugins)
     if isinstance(pipeline, str):
         entry, build, values, spec = registry.resolve("pipeline", pipeline)
-        builder, name, family, source_hash = (lambda: build(**values)), entry.name, entry.family, entry.source_hash
+        builder, name, family, source_hash = (
+            (lambda: build(**values)),
+            entry.name,
+            entry.family,
+            entry.source_hash,
+        )
         builder()  # parameters that do not go together are told now, not in the middle of a run
     else:
         given = pipeline
@@ -122,7 +156,14 @@ def resolve(
         name=name,
         family=family,
         source_hash=source_hash,
-        splits=load_dataset(dataset, tune=tune, limit=limit, limit_test=limit_test, data_root=data_root, plugins=registry.plugins),
+        splits=load_dataset(
+            dataset,
+            tune=tune,
+            limit=limit,
+            limit_test=limit_test,
+            data_root=data_root,
+            plugins=registry.plugins,
+        ),
         seed=seed,
         tune=tune,
         limit=limit,
@@ -135,7 +176,9 @@ def resolve(
     )
 
 
-def _check_apart(settings: Settings, dataset: str | None, registry: Registry, data_root: Path | str | None) -> None:
+def _check_apart(
+    settings: Settings, dataset: str | None, registry: Registry, data_root: Path | str | None
+) -> None:
     """Raises UserError where runs would be kept inside the folder of images: their pictures would be another class of the next run."""
     name, values = parse_spec(dataset_spec(dataset, registry, data_root))
     if name == "subset" and "of" in values:
@@ -199,4 +242,6 @@ def _object_hash(pipeline: Pipeline) -> str:
         source = inspect.getsource(type(pipeline))
     except (OSError, TypeError):
         source = type(pipeline).__qualname__
-    return hashlib.sha256(f"{source} {sorted(vars(pipeline).items(), key=lambda item: item[0])}".encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        f"{source} {sorted(vars(pipeline).items(), key=lambda item: item[0])}".encode()
+    ).hexdigest()[:16]

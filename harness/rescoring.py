@@ -44,7 +44,9 @@ def rescore(
     state, facts = load_arrays(before.state_file)
     fit = json.loads(facts["fit"])
     changed = (
-        "" if request.source_hash == before.result.source_hash else f", learned by another source ({before.result.source_hash})"
+        ""
+        if request.source_hash == before.result.source_hash
+        else f", learned by another source ({before.result.source_hash})"
     )
     fit["notes"] = [*fit["notes"], f"weights of {before.run_id}{changed}"]
     fit["peak_memory_mb"] = before.result.peak_memory_mb
@@ -53,13 +55,24 @@ def rescore(
     return execute(request, device=device, track=track, resume=record, say=say)
 
 
-def _request(before: Record, views: int, *, plugins: Sequence[str], config: Path | None, data_root: Path | str | None) -> Request:
+def _request(
+    before: Record,
+    views: int,
+    *,
+    plugins: Sequence[str],
+    config: Path | None,
+    data_root: Path | str | None,
+) -> Request:
     spec = before.spec
     name, values = parse_spec(spec["pipeline"])
     if "views" not in values:
-        raise UserError(f"{name} has no parameter views: run {before.run_id} looks at each image once")
+        raise UserError(
+            f"{name} has no parameter views: run {before.run_id} looks at each image once"
+        )
     if values["views"] == str(views):
-        raise UserError(f"run {before.run_id} was scored with views={views}; give another number with --views")
+        raise UserError(
+            f"run {before.run_id} was scored with views={views}; give another number with --views"
+        )
     request = resolve(
         format_spec(name, {**values, "views": views}),
         spec["dataset"],
@@ -71,7 +84,10 @@ def _request(before: Record, views: int, *, plugins: Sequence[str], config: Path
         data_root=data_root,
         plugins=plugins_for(before, plugins),
     )
-    for part, digest in {"train": request.splits.fit_digest, "test": request.splits.test.digest}.items():
+    for part, digest in {
+        "train": request.splits.fit_digest,
+        "test": request.splits.test.digest,
+    }.items():
         if digest != spec[f"{part}_digest"]:
             raise UserError(
                 f"{spec['title']} has changed since {before.run_id}: its {part} images had digest {spec[f'{part}_digest']}, now {digest}"

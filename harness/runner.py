@@ -57,7 +57,12 @@ def run(
 
 
 def execute(
-    request: Request, *, device: str = "auto", track: bool = True, resume: Record | None = None, say: Say = lambda line: None
+    request: Request,
+    *,
+    device: str = "auto",
+    track: bool = True,
+    resume: Record | None = None,
+    say: Say = lambda line: None,
 ) -> Result:
     """Do the run, or what is left of it. A run that does not end well keeps its folder, marked so, for --resume."""
     with processes(choose_device(device)) as group:
@@ -79,7 +84,11 @@ def execute(
         if group.first:
             record.set_status("running")
         try:
-            with seeded(request.seed), PeakMemory() as peak, record.heartbeat() if group.first else nullcontext():
+            with (
+                seeded(request.seed),
+                PeakMemory() as peak,
+                record.heartbeat() if group.first else nullcontext(),
+            ):
                 result, filters = _fit_and_score(request, record, runs, group, peak)
         except BaseException as error:
             if group.first:
@@ -97,7 +106,9 @@ def execute(
     return result
 
 
-def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processes, peak: PeakMemory) -> tuple[Result, Filters]:
+def _fit_and_score(
+    request: Request, record: Record, runs: Runs, group: Processes, peak: PeakMemory
+) -> tuple[Result, Filters]:
     """(what result.json holds, what gives the filters to draw)."""
     splits = request.splits
     # Now: the first process may have finished the record, and with that renamed it, before another is done.
@@ -116,24 +127,32 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         checkpoint_folder=record.folder / "checkpoint",
         cache=Cache(request.data_root / "cache", request.source_hash),
         progress=shown,
-        score_tune=keep_tune_scores,
-        learned=lambda run: runs.find(run).learned(),
+        keep_tune_scores=keep_tune_scores,
+        load_run=lambda run: runs.find(run).trained_run(),
     )
     pipeline, fit_costs, earlier_peak = _fitted(request, record, context, peak)
     if group.first:
         record.set_status("running", phase="score")
-    scores, spent = score(pipeline, splits.test, group, progress=shown, label="scoring test") if request.test else (None, None)
+    scores, spent = (
+        score(pipeline, splits.test, group, progress=shown, label="scoring test")
+        if request.test
+        else (None, None)
+    )
     if scores is not None and group.first:
         record.save_scores(scores)
 
     n_train, n_tune = len(splits.train), len(splits.tune) if splits.tune else 0
-    tune_scores = record.scores("tune_scores") if group.first and record.has_scores("tune_scores") else None
+    tune_scores = (
+        record.scores("tune_scores") if group.first and record.has_scores("tune_scores") else None
+    )
     costs, absent = _costs(pipeline, splits, group, fit_costs, spent)
     if splits.tune and tune_scores is None:
         absent["tune_top1_error"] = "fitted on the tune split before it was scored so"
     measured: dict[str, Any] = errors(scores)
     if scores is not None and measured["top5_error"] is None:
-        absent["top5_error"] = f"{splits.test.classes} classes are too few for a top-5 error to say anything"
+        absent["top5_error"] = (
+            f"{splits.test.num_classes} classes are too few for a top-5 error to say anything"
+        )
     result = Result(
         run_id=record.run_id,
         pipeline=request.pipeline,
@@ -142,7 +161,7 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         dataset=splits.spec,
         title=splits.title,
         seed=request.seed,
-        classes=splits.train.classes,
+        classes=splits.train.num_classes,
         n_train=n_train,
         n_tune=n_tune,
         n_test=len(splits.test) if scores is not None else 0,
@@ -164,7 +183,7 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
         notes=tuple(context.notes),
         remarks=splits.remarks,
         absent=absent,
-        machine=describe_machine(group.device, group.world),
+        machine=describe_machine(group.device, group.world_size),
         versions={name: metadata.version(name) for name in VERSIONS},
         started=started,
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -179,10 +198,16 @@ def _fit_and_score(request: Request, record: Record, runs: Runs, group: Processe
 def _command(request: Request, record: Record) -> str:
     """What to type to do it again; weights of another run are only scored again."""
     of = record.spec.get("weights_of")
-    return f"harness rescore {of} --views {parse_spec(request.pipeline)[1]['views']}" if of else request.command
+    return (
+        f"harness rescore {of} --views {parse_spec(request.pipeline)[1]['views']}"
+        if of
+        else request.command
+    )
 
 
-def _fitted(request: Request, record: Record, context: RunContext, peak: PeakMemory) -> tuple[Pipeline, dict[str, Any], float]:
+def _fitted(
+    request: Request, record: Record, context: RunContext, peak: PeakMemory
+) -> tuple[Pipeline, dict[str, Any], float]:
     """(the pipeline; what its fit cost as if nothing had been cached, and what of that a cache saved; MB at most in an earlier process);
     from the record when that was done before."""
     splits, group = request.splits, context.processes
@@ -194,20 +219,26 @@ def _fitted(request: Request, record: Record, context: RunContext, peak: PeakMem
         facts = json.loads(saved["fit"])
         context.restore(facts)
         if not context.refitted and not group.share(record.has_scores("tune_scores")):
-            context.score_tune(pipeline)
-        return pipeline, {name: facts.get(name) for name in FIT_COSTS}, facts.get("peak_memory_mb", 0.0)
+            context.keep_tune_scores(pipeline)
+        return (
+            pipeline,
+            {name: facts.get(name) for name in FIT_COSTS},
+            facts.get("peak_memory_mb", 0.0),
+        )
     if of := record.spec.get("weights_of"):
         raise UserError(
             f"run {record.run_id} was cut off before it had the weights of {of}; score those again: harness rescore {of}"
         )
-    tune = splits.tune.sharded(group.rank, group.world) if splits.tune else None
-    pipeline.fit(splits.train.sharded(group.rank, group.world), tune, context)
+    tune = splits.tune.sharded(group.rank, group.world_size) if splits.tune else None
+    pipeline.fit(splits.train.sharded(group.rank, group.world_size), tune, context)
     cached = context.cached
     spent = context.stopwatch.spent + cached
     cpu_seconds = (sum(group.gather(part.cpu_seconds)) for part in (spent, cached))
-    costs = dict(zip(FIT_COSTS, (spent.seconds, cached.seconds, *map(_known, cpu_seconds)), strict=True))
+    costs = dict(
+        zip(FIT_COSTS, (spent.seconds, cached.seconds, *map(_known, cpu_seconds)), strict=True)
+    )
     if not context.refitted:
-        context.score_tune(pipeline)
+        context.keep_tune_scores(pipeline)
     if group.first:
         facts = {**context.facts(), **costs, "peak_memory_mb": peak.megabytes}
         save_arrays(state_file, pipeline.state(), {"fit": json.dumps(facts)})
@@ -215,35 +246,57 @@ def _fitted(request: Request, record: Record, context: RunContext, peak: PeakMem
 
 
 def _costs(
-    pipeline: Pipeline, splits: Splits, group: Processes, fit_costs: dict[str, Any], spent: Spent | None
+    pipeline: Pipeline,
+    splits: Splits,
+    group: Processes,
+    fit_costs: dict[str, Any],
+    spent: Spent | None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """(fields of Result by name: seconds, parameters, operations; why a figure is absent). `spent` on scoring, by this process."""
     absent: dict[str, str] = {}
-    costs = {**fit_costs, "score_seconds": None, "score_cpu_seconds": None, "images_per_second": None}
+    costs = {
+        **fit_costs,
+        "score_seconds": None,
+        "score_cpu_seconds": None,
+        "images_per_second": None,
+    }
     if spent:
-        costs["score_seconds"], costs["images_per_second"] = spent.seconds, len(splits.test) / spent.seconds
+        costs["score_seconds"], costs["images_per_second"] = (
+            spent.seconds,
+            len(splits.test) / spent.seconds,
+        )
         costs["score_cpu_seconds"] = sum(group.gather(spent.cpu_seconds))
     if costs["fit_cpu_seconds"] is None:
-        absent["fit_cpu_seconds"] = absent["cached_cpu_seconds"] = "a part was cached, or done before an interruption, uncounted"
+        absent["fit_cpu_seconds"] = absent["cached_cpu_seconds"] = (
+            "a part was cached, or done before an interruption, uncounted"
+        )
     for stage in ("fit", "score"):
         seconds = costs[f"{stage}_seconds"]
-        costs[f"{stage}_device_seconds"] = None if group.device.type == "cpu" or seconds is None else group.world * seconds
+        costs[f"{stage}_device_seconds"] = (
+            None if group.device.type == "cpu" or seconds is None else group.world_size * seconds
+        )
         if group.device.type == "cpu":
             absent[f"{stage}_device_seconds"] = "computed on the CPU"
     if not hasattr(pipeline, "layers"):
         absent["params_millions"] = absent["gflops_per_image"] = "only networks list their layers"
         return {**costs, "params_millions": None, "gflops_per_image": None}, absent
-    layers = pipeline.layers(splits.train.classes, splits.train.image_size)
+    layers = pipeline.layers(splits.train.num_classes, splits.train.image_size)
     multiply_adds = getattr(pipeline, "views", 1) * sum(layer["multiply_adds"] for layer in layers)
     parameters = sum(layer["parameters"] for layer in layers)
-    return {**costs, "params_millions": parameters / 1e6, "gflops_per_image": 2 * multiply_adds / 1e9}, absent
+    return {
+        **costs,
+        "params_millions": parameters / 1e6,
+        "gflops_per_image": 2 * multiply_adds / 1e9,
+    }, absent
 
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _record_failure(error: BaseException, request: Request, record: Record, lines: list[str], track: bool) -> None:
+def _record_failure(
+    error: BaseException, request: Request, record: Record, lines: list[str], track: bool
+) -> None:
     """Mark the folder, and MLflow's copy, as stopped or failed. What goes wrong on the way must not hide the error itself."""
     stopped = isinstance(error, KeyboardInterrupt)
     why = f"{type(error).__name__}: {error}".removeprefix("UserError: ")

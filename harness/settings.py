@@ -22,7 +22,10 @@ from harness.errors import UserError
 FILE_NAME = "mlflow.yaml"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
-_STRICT = {"extra": "forbid", "coerce_numbers_to_str": True}  # read by pydantic: an unknown key is an error
+_STRICT = {
+    "extra": "forbid",
+    "coerce_numbers_to_str": True,
+}  # read by pydantic: an unknown key is an error
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,11 @@ class Server:
     @property
     def database_file(self) -> Path | None:
         """The sqlite file, or None for any other store."""
-        return Path(self.tracking_uri.removeprefix("sqlite:///")) if self.tracking_uri.startswith("sqlite:///") else None
+        return (
+            Path(self.tracking_uri.removeprefix("sqlite:///"))
+            if self.tracking_uri.startswith("sqlite:///")
+            else None
+        )
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,12 @@ def load_settings(config: Path | None = None) -> Settings:
     server = _resolved(sections.server, root, f"{file}: server.tracking_uri")
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         # A relative URI in the environment means the working folder, as it does to MLflow itself.
-        server = _resolved(replace(sections.server, tracking_uri=uri), Path.cwd(), "MLFLOW_TRACKING_URI", files_root=root)
+        server = _resolved(
+            replace(sections.server, tracking_uri=uri),
+            Path.cwd(),
+            "MLFLOW_TRACKING_URI",
+            files_root=root,
+        )
     experiment = sections.experiment
     if name := os.environ.get("MLFLOW_EXPERIMENT_NAME"):
         experiment = replace(experiment, name=name)
@@ -137,7 +149,10 @@ def load_settings(config: Path | None = None) -> Settings:
 
 def _nearest_file() -> Path | None:
     here = Path.cwd()
-    return next((folder / FILE_NAME for folder in (here, *here.parents) if (folder / FILE_NAME).is_file()), None)
+    return next(
+        (folder / FILE_NAME for folder in (here, *here.parents) if (folder / FILE_NAME).is_file()),
+        None,
+    )
 
 
 def _read(file: Path) -> Sections:
@@ -150,19 +165,27 @@ def _read(file: Path) -> Sections:
         raise UserError(f"{file} cannot be read: {error}; --config takes a YAML file") from error
     except yaml.MarkedYAMLError as error:
         where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{file}{where}: not valid YAML: {error.problem or error.context}") from error
+        raise UserError(
+            f"{file}{where}: not valid YAML: {error.problem or error.context}"
+        ) from error
     except yaml.YAMLError as error:
         raise UserError(f"{file}: not valid YAML: {error}") from error
     if isinstance(content, Mapping):
-        content = {key: value for key, value in content.items() if value is not None}  # a section that is all comments
+        content = {
+            key: value for key, value in content.items() if value is not None
+        }  # a section that is all comments
     try:
-        sections: Sections = TypeAdapter(Sections).validate_python({} if content is None else content)
+        sections: Sections = TypeAdapter(Sections).validate_python(
+            {} if content is None else content
+        )
     except ValidationError as error:
         raise UserError(f"{file}: {_explain(error.errors(include_url=False)[0])}") from error
     for column in sections.views.table:
         kind, _, name = column.partition(".")
         if kind not in ("metrics", "params", "tags") or not name:
-            raise UserError(f"{file}: views.table: got {column!r}; allowed: metrics.NAME, params.NAME, tags.NAME")
+            raise UserError(
+                f"{file}: views.table: got {column!r}; allowed: metrics.NAME, params.NAME, tags.NAME"
+            )
     return sections
 
 
@@ -179,7 +202,9 @@ def _explain(error: Mapping[str, Any]) -> str:
         section = get_type_hints(Sections)[key] if key else Sections
         keys = ", ".join(each.name for each in fields(section)) if is_dataclass(section) else ""
         return f"{path or 'top level'}: got {error['input']!r}; allowed: a mapping with the keys {keys}"
-    return f"{path}: got {error['input']!r}; allowed: {error['msg'].removeprefix('Input should be ')}"
+    return (
+        f"{path}: got {error['input']!r}; allowed: {error['msg'].removeprefix('Input should be ')}"
+    )
 
 
 def _resolved(server: Server, root: Path, origin: str, *, files_root: Path | None = None) -> Server:
@@ -197,7 +222,9 @@ def _resolved(server: Server, root: Path, origin: str, *, files_root: Path | Non
     if scheme == "sqlite":
         path = uri.removeprefix("sqlite:///")
         if path == uri or not path or "?" in path:
-            raise UserError(f"{origin}: got {uri!r}; allowed: sqlite:///FILE, or sqlite:////ABSOLUTE/FILE (four slashes)")
+            raise UserError(
+                f"{origin}: got {uri!r}; allowed: sqlite:///FILE, or sqlite:////ABSOLUTE/FILE (four slashes)"
+            )
         uri = f"sqlite:///{_absolute(root, path)}"
     if location and "://" not in location:
         # A folder of this machine means nothing to a server elsewhere, which has its own.

@@ -17,7 +17,9 @@ from harness.errors import UserError
 
 # Of a parameter without a type hint its default tells the type; one of 1 may be given 0.5.
 _HINTS: Mapping[type, Any] = {bool: bool, int: int | float, float: float, str: str}
-_COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')  # one with an even number of quotes behind it: outside of quotes
+_COMMA = re.compile(
+    r',(?=(?:[^"]*"[^"]*")*[^"]*$)'
+)  # one with an even number of quotes behind it: outside of quotes
 
 
 def parse_spec(text: str) -> tuple[str, dict[str, str]]:
@@ -35,7 +37,11 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
             raise UserError(f"{text!r}: {item!r} is not KEY=VALUE")
         if key in values:
             raise UserError(f"{text!r}: {key!r} is given twice")
-        values[key] = value[1:-1].replace('""', '"') if len(value) > 1 and value[0] == value[-1] == '"' else value
+        values[key] = (
+            value[1:-1].replace('""', '"')
+            if len(value) > 1 and value[0] == value[-1] == '"'
+            else value
+        )
     return items[0], values
 
 
@@ -56,8 +62,15 @@ def _format_value(value: Any) -> str:
 
 def parameters(build: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The keyword-only parameters of `build`, annotations resolved to types."""
-    names = {k: p for k, p in inspect.signature(build).parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
-    return {name: parameter.replace(annotation=_hint(build, parameter)) for name, parameter in names.items()}
+    names = {
+        k: p
+        for k, p in inspect.signature(build).parameters.items()
+        if p.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    return {
+        name: parameter.replace(annotation=_hint(build, parameter))
+        for name, parameter in names.items()
+    }
 
 
 def _hint(build: Callable[..., Any], parameter: inspect.Parameter) -> Any:
@@ -80,12 +93,22 @@ def bind(owner: str, build: Callable[..., Any], given: Mapping[str, str]) -> dic
     known = parameters(build)
     for key in given:
         if key not in known:
-            raise UserError(f"{owner} has no parameter {key!r}{suggest(key, known)}; it has: {', '.join(known) or 'none'}")
-    missing = [key for key, parameter in known.items() if parameter.default is inspect.Parameter.empty and key not in given]
+            raise UserError(
+                f"{owner} has no parameter {key!r}{suggest(key, known)}; it has: {', '.join(known) or 'none'}"
+            )
+    missing = [
+        key
+        for key, parameter in known.items()
+        if parameter.default is inspect.Parameter.empty and key not in given
+    ]
     if missing:
-        raise UserError(f"{owner} needs {' and '.join(f'{key}=...' for key in missing)}: {owner},{missing[0]}=VALUE")
+        raise UserError(
+            f"{owner} needs {' and '.join(f'{key}=...' for key in missing)}: {owner},{missing[0]}=VALUE"
+        )
     return {
-        key: _read(owner, key, given[key], parameter.annotation) if key in given else parameter.default
+        key: _read(owner, key, given[key], parameter.annotation)
+        if key in given
+        else parameter.default
         for key, parameter in known.items()
     }
 
@@ -121,7 +144,9 @@ def _candidates(text: str, hint: Any) -> list[Any]:
         return [text.lower() == "true"]
     if allowed <= {bool, type(None)}:
         return []
-    return [text, int(text)] if re.fullmatch(r"-?\d+", text) else [text]  # the number for a choice among numbers
+    return (
+        [text, int(text)] if re.fullmatch(r"-?\d+", text) else [text]
+    )  # the number for a choice among numbers
 
 
 def _looks(text: str) -> bool | int | float | str:
@@ -152,10 +177,21 @@ def describe(hint: Any) -> str:
     if origin is typing.Annotated:
         base, *limits = typing.get_args(hint)
         signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of"}
-        bounds = [f"{sign} {getattr(limit, name)}" for limit in limits for name, sign in signs.items() if hasattr(limit, name)]
+        bounds = [
+            f"{sign} {getattr(limit, name)}"
+            for limit in limits
+            for name, sign in signs.items()
+            if hasattr(limit, name)
+        ]
         return " ".join([describe(base), " and ".join(bounds)]).strip()
     if origin is typing.Literal:
         return "one of " + ", ".join(map(_format_value, typing.get_args(hint)))
     if args := typing.get_args(hint):
         return " or ".join(describe(arg) for arg in args)
-    return {bool: "true or false", int: "integer", float: "number", str: "text", type(None): "none"}.get(hint, str(hint))
+    return {
+        bool: "true or false",
+        int: "integer",
+        float: "number",
+        str: "text",
+        type(None): "none",
+    }.get(hint, str(hint))

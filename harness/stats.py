@@ -43,7 +43,9 @@ def fewer_errors(wrong_a: int, n_a: int, wrong_b: int, n_b: int) -> float:
     """
     pooled = (wrong_a + wrong_b) / (n_a + n_b)
     error = math.sqrt(pooled * (1 - pooled) * (1 / n_a + 1 / n_b))
-    return math.erfc((wrong_b / n_b - wrong_a / n_a) / error / math.sqrt(2)) / 2 if error else math.nan
+    return (
+        math.erfc((wrong_b / n_b - wrong_a / n_a) / error / math.sqrt(2)) / 2 if error else math.nan
+    )
 
 
 def sign_flip_test(difference: np.ndarray, *, alpha: float = 0.05) -> tuple[float, int | None]:
@@ -56,18 +58,29 @@ def sign_flip_test(difference: np.ndarray, *, alpha: float = 0.05) -> tuple[floa
 
     # Of how much is positive, from 0 to `total`. No summand is negative, so that small tails keep their digits.
     density = np.ones(1)
-    for size, count in zip(*np.unique(np.abs(difference[difference != 0]), return_counts=True), strict=True):
+    for size, count in zip(
+        *np.unique(np.abs(difference[difference != 0]), return_counts=True), strict=True
+    ):
         positive = np.arange(count + 1)
         binomial = np.zeros(size * count + 1)
-        binomial[::size] = np.exp(gammaln(count + 1) - gammaln(positive + 1) - gammaln(count - positive + 1) - count * math.log(2))
+        binomial[::size] = np.exp(
+            gammaln(count + 1)
+            - gammaln(positive + 1)
+            - gammaln(count - positive + 1)
+            - count * math.log(2)
+        )
         density = np.convolve(density, binomial)
     total, found = len(density) - 1, abs(int(difference.sum()))
     p_values = 2 * np.cumsum(density[::-1])[::-1]  # of the sum 2 h - total, by h
     shown = np.flatnonzero((p_values < alpha) & (density > 0))
-    return min(1.0, float(p_values[(total + found) // 2])), 2 * int(shown[0]) - total if len(shown) else None
+    return min(1.0, float(p_values[(total + found) // 2])), 2 * int(shown[0]) - total if len(
+        shown
+    ) else None
 
 
-def paired_bootstrap(difference: np.ndarray, *, resamples: int = 10_000, seed: int = 0) -> tuple[float, float]:
+def paired_bootstrap(
+    difference: np.ndarray, *, resamples: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
     """95 % percentile interval of the mean of `difference`, (n,): per image, wrongness of B minus wrongness of A.
 
     Resampling images with replacement is a multinomial draw of how often each distinct value of the difference occurs.
@@ -95,7 +108,9 @@ def bootstrap_within_classes(
     `paired_bootstrap(class_means(difference, labels))` resamples the classes.
     """
     rng = np.random.default_rng(seed)
-    parts = np.split(difference[np.argsort(labels, kind="stable")], np.cumsum(np.bincount(labels))[:-1])
+    parts = np.split(
+        difference[np.argsort(labels, kind="stable")], np.cumsum(np.bincount(labels))[:-1]
+    )
     parts = [part for part in parts if len(part)]
     means = np.zeros(resamples)
     for part in parts:

@@ -28,10 +28,12 @@ def may_mirror(train: Split, tune: Split | None, context: Context) -> bool:
         return True
     size, labels = SIDE * SIDE + 1, torch.from_numpy(train.labels)
     gram = torch.zeros(size, size, dtype=torch.float64, device=context.device)
-    moment = torch.zeros(size, train.classes, dtype=torch.float64, device=context.device)
+    moment = torch.zeros(size, train.num_classes, dtype=torch.float64, device=context.device)
     for batch in train.batches(BATCH, device=context.device):
         thumbnails = _thumbnails(batch).double()
-        targets = F.one_hot(labels[batch.index.cpu()], train.classes).to(context.device, torch.float64)
+        targets = F.one_hot(labels[batch.index.cpu()], train.num_classes).to(
+            context.device, torch.float64
+        )
         gram += thumbnails.T @ thumbnails
         moment += thumbnails.T @ targets
     context.sum(gram)
@@ -45,7 +47,7 @@ def may_mirror(train: Split, tune: Split | None, context: Context) -> bool:
         for mirrored in (0, 1):
             scores = _thumbnails(batch, mirrored=bool(mirrored)).double() @ weights
             right[mirrored] += (scores.argmax(1) == wanted).sum()
-    plain, mirror = (context.sum(right) / len(tune) - 1 / train.classes).tolist()
+    plain, mirror = (context.sum(right) / len(tune) - 1 / train.num_classes).tolist()
     return plain <= 0 or mirror >= KEEP * plain
 
 
@@ -54,7 +56,12 @@ def _thumbnails(batch: Batch, *, mirrored: bool = False) -> torch.Tensor:
     if isinstance(batch.images, torch.Tensor):
         small = F.adaptive_avg_pool2d(batch.images.float().mean(1, keepdim=True), SIDE)
     else:
-        small = torch.cat([F.adaptive_avg_pool2d(image[None].float().mean(1, keepdim=True), SIDE) for image in batch.images])
+        small = torch.cat(
+            [
+                F.adaptive_avg_pool2d(image[None].float().mean(1, keepdim=True), SIDE)
+                for image in batch.images
+            ]
+        )
     flat = (small.flip(3) if mirrored else small).flatten(1)
     flat = flat - flat.mean(1, keepdim=True)
     return F.pad(flat / (flat.norm(dim=1, keepdim=True) + 1), (0, 1), value=1.0)

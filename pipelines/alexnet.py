@@ -88,7 +88,9 @@ def build(
     from pipelines.learned.recipe import Changes
 
     alpha = {"paper": 1e-4, "code": 1e-4 / 5}[lrn_alpha]
-    norm = partial(LocalResponseNorm, alpha=alpha, columns=2 if columns == 2 else 1) if lrn else None
+    norm = (
+        partial(LocalResponseNorm, alpha=alpha, columns=2 if columns == 2 else 1) if lrn else None
+    )
     return NetworkPipeline(
         AlexNetDesign(
             make=partial(

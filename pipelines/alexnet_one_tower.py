@@ -38,14 +38,27 @@ def build(
 
     from pipelines.learned.classifier import NetworkPipeline, Sight
     from pipelines.learned.designs import AlexNetDesign
-    from pipelines.learned.networks.alexnet import ONE_TOWER, ONE_TOWER_STARTS, ONE_TOWER_THIRD, alexnet, small
+    from pipelines.learned.networks.alexnet import (
+        ONE_TOWER,
+        ONE_TOWER_STARTS,
+        ONE_TOWER_THIRD,
+        alexnet,
+        small,
+    )
     from pipelines.learned.normalization import LocalResponseNorm
     from pipelines.learned.recipe import RECIPE_ONE_TOWER, Changes
 
     norm = partial(LocalResponseNorm, alpha=1e-4 / 5) if lrn else None
     return NetworkPipeline(
         AlexNetDesign(
-            make=partial(alexnet, order="one-tower", columns=1, norm=norm, dropout=dropout, starts=ONE_TOWER_STARTS),
+            make=partial(
+                alexnet,
+                order="one-tower",
+                columns=1,
+                norm=norm,
+                dropout=dropout,
+                starts=ONE_TOWER_STARTS,
+            ),
             recipe_name=recipe,
             changes=Changes(epochs=epochs),
             later=("one-tower network (2014)",),

@@ -53,10 +53,14 @@ def build(
     from pipelines.handcrafted.descriptors.color import ColorStatistics
     from pipelines.handcrafted.descriptors.sift import DenseSift
 
-    sift = DenseSift(bins=(6,), step=4, scales=tuple(2 ** (-k / 2) for k in range(5)), smoothing=0.0, window=2.0)
+    sift = DenseSift(
+        bins=(6,), step=4, scales=tuple(2 ** (-k / 2) for k in range(5)), smoothing=0.0, window=2.0
+    )
     color = ColorStatistics(cells=(6, 12, 24), step=4)
     channels = [
-        BagOfDescriptors(kind, Fisher(components), dims=dims, xy=xy, grids=grids(pyramid), sides=(smallest, 480))
+        BagOfDescriptors(
+            kind, Fisher(components), dims=dims, xy=xy, grids=grids(pyramid), sides=(smallest, 480)
+        )
         for kind in (sift, color)
     ]
     return Chain(*channels, weigh=weigh, c=c, flip=flip, views=views)

@@ -47,7 +47,11 @@ def build(
     cropped = layers in ("13pct", "11pct")
     return NetworkPipeline(
         CudaConvnetDesign(
-            layers, activation, Changes(epochs=epochs, rate=rate, weight_decay=weight_decay, init=init, precision=precision)
+            layers,
+            activation,
+            Changes(
+                epochs=epochs, rate=rate, weight_decay=weight_decay, init=init, precision=precision
+            ),
         ),
         Sight(crops=cropped, flip=None if cropped else False, color=False, views=views),
     )

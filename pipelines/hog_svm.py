@@ -55,7 +55,15 @@ def build(
     def describe(working_size: int) -> Hog:
         side = cell or max(1, working_size // CELLS)
         if working_size < side * block:
-            raise UserError(f"hog-svm: size must be at least cell * block = {side * block} pixels, got {working_size}")
+            raise UserError(
+                f"hog-svm: size must be at least cell * block = {side * block} pixels, got {working_size}"
+            )
         return Hog(side, orientations, block, directions)
 
-    return Chain(WholeImage(describe, size, (32, 128)), learner=ExactSVM(standardize=True), c=c, flip=flip, views=views)
+    return Chain(
+        WholeImage(describe, size, (32, 128)),
+        learner=ExactSVM(standardize=True),
+        c=c,
+        flip=flip,
+        views=views,
+    )

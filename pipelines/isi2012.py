@@ -63,6 +63,11 @@ def build(
         LocalGist(cells=(8,), step=step),
         ColorSift(bins=(6,), step=step, scales=scales, smoothing=0.0, window=2.0),
     )
-    bags = [BagOfDescriptors(kind, Fisher(components), dims=dims, grids=grids(pyramid), sides=(smallest, 480)) for kind in kinds]
+    bags = [
+        BagOfDescriptors(
+            kind, Fisher(components), dims=dims, grids=grids(pyramid), sides=(smallest, 480)
+        )
+        for kind in kinds
+    ]
     learner = AveragedPassiveAggressive(one_vs_rest=one_vs_rest, epochs=epochs)
     return Chain(*bags, learner=learner, weigh=True, c=c, flip=flip, views=views)

@@ -53,5 +53,9 @@ def build(
     # The authors' C of 100, for the mean loss of 50,000 rows of mean squared length 4 k, is 12.8 here at k = 1600.
     grid = CGrid((3.0, 10.0, 30.0, 100.0, 300.0), 10.0)
     return Chain(
-        SingleLayer(k, patch, stride, size), learner=ExactSVM(standardize=True, own_grid=grid), c=c, flip=flip, views=views
+        SingleLayer(k, patch, stride, size),
+        learner=ExactSVM(standardize=True, own_grid=grid),
+        c=c,
+        flip=flip,
+        views=views,
     )

@@ -50,7 +50,15 @@ def build(
     def describe(working_size: int) -> LbpCells:
         side = cell or max(1, working_size // CELLS)
         if working_size < side:
-            raise UserError(f"lbp-svm: size must be at least cell = {side} pixels, got {working_size}")
+            raise UserError(
+                f"lbp-svm: size must be at least cell = {side} pixels, got {working_size}"
+            )
         return LbpCells(side, directed)
 
-    return Chain(WholeImage(describe, size, (32, 128)), learner=ExactSVM(standardize=True), c=c, flip=flip, views=views)
+    return Chain(
+        WholeImage(describe, size, (32, 128)),
+        learner=ExactSVM(standardize=True),
+        c=c,
+        flip=flip,
+        views=views,
+    )

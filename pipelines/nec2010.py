@@ -55,5 +55,10 @@ def build(
     from pipelines.handcrafted.descriptors.lbp import LocalPatterns
 
     kinds = LocalHog(cells=(4, 6, 8), step=step), LocalPatterns(cells=(4, 6, 8), step=step)
-    bags = [BagOfDescriptors(kind, SuperVectors(words), dims=dims, grids=grids(pyramid), sides=(smallest, 480)) for kind in kinds]
+    bags = [
+        BagOfDescriptors(
+            kind, SuperVectors(words), dims=dims, grids=grids(pyramid), sides=(smallest, 480)
+        )
+        for kind in kinds
+    ]
     return Chain(Joined(bags), learner=AveragedSGD(epochs=epochs), c=c, flip=flip, views=views)

@@ -38,4 +38,9 @@ def build(
     from pipelines.handcrafted.classifiers.learners import ExactSVM
     from pipelines.handcrafted.descriptors.pixels import Pixels
 
-    return Chain(WholeImage(lambda working_size: Pixels(), size, (8, 32)), learner=ExactSVM(standardize=True), c=c, flip=flip)
+    return Chain(
+        WholeImage(lambda working_size: Pixels(), size, (8, 32)),
+        learner=ExactSVM(standardize=True),
+        c=c,
+        flip=flip,
+    )

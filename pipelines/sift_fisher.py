@@ -53,5 +53,11 @@ def build(
     from pipelines.handcrafted.codings import Fisher
     from pipelines.handcrafted.descriptors.sift import RECOGNITION
 
-    bag = BagOfDescriptors(RECOGNITION, Fisher(components, from_rows=True, intra=intra), dims=dims, xy=xy, grids=grids(pyramid))
+    bag = BagOfDescriptors(
+        RECOGNITION,
+        Fisher(components, from_rows=True, intra=intra),
+        dims=dims,
+        xy=xy,
+        grids=grids(pyramid),
+    )
     return Chain(bag, c=c, flip=flip, views=views)

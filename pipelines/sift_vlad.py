@@ -47,5 +47,13 @@ def build(
     from pipelines.handcrafted.codings import Vlad
     from pipelines.handcrafted.descriptors.sift import RECOGNITION
 
-    bag = BagOfDescriptors(RECOGNITION, Vlad(words), dims=dims, whiten=0.01, renormalize=True, xy=xy, grids=grids(pyramid))
+    bag = BagOfDescriptors(
+        RECOGNITION,
+        Vlad(words),
+        dims=dims,
+        whiten=0.01,
+        renormalize=True,
+        xy=xy,
+        grids=grids(pyramid),
+    )
     return Chain(bag, c=c, flip=flip, views=views)

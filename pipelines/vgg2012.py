@@ -61,8 +61,21 @@ def build(
     from pipelines.handcrafted.descriptors.color import ColorStatistics
     from pipelines.handcrafted.descriptors.sift import DenseSift
 
-    sift = DenseSift(bins=(6,), step=step, scales=tuple(2 ** (-k / 2) for k in range(5)), smoothing=0.0, window=2.0)
+    sift = DenseSift(
+        bins=(6,),
+        step=step,
+        scales=tuple(2 ** (-k / 2) for k in range(5)),
+        smoothing=0.0,
+        window=2.0,
+    )
     color = ColorStatistics(cells=(6, 12, 24), step=step)
-    bags = [BagOfDescriptors(kind, Fisher(components), dims=dims, xy=True, sides=(smallest, 480)) for kind in (sift, color)]
-    learner = ExactSVM(loss=loss, quantize=quantize) if solver == "exact" else StreamedSVM(loss=loss, quantize=quantize)
+    bags = [
+        BagOfDescriptors(kind, Fisher(components), dims=dims, xy=True, sides=(smallest, 480))
+        for kind in (sift, color)
+    ]
+    learner = (
+        ExactSVM(loss=loss, quantize=quantize)
+        if solver == "exact"
+        else StreamedSVM(loss=loss, quantize=quantize)
+    )
     return Chain(Joined(bags), learner=learner, positive=positive, c=c, flip=flip, views=views)

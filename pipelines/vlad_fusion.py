@@ -62,7 +62,14 @@ def build(
     )
     bags = [
         BagOfDescriptors(
-            kind, Vlad(words), dims=kept, whiten=0.01, renormalize=True, xy=True, grids=grids(regions), sides=(smallest, 480)
+            kind,
+            Vlad(words),
+            dims=kept,
+            whiten=0.01,
+            renormalize=True,
+            xy=True,
+            grids=grids(regions),
+            sides=(smallest, 480),
         )
         for kind, kept, regions in kinds
     ]

@@ -25,7 +25,7 @@ class NearestMean:
         import torch
         labels, sums, counts = torch.from_numpy(train.labels).to(context.device), 0, 0
         for batch in train.batches(256, device=context.device):
-            mine = torch.nn.functional.one_hot(labels[batch.index], train.classes).float()
+            mine = torch.nn.functional.one_hot(labels[batch.index], train.num_classes).float()
             sums, counts = sums + mine.T @ batch.images.flatten(1).float(), counts + mine.sum(0)
         self.means = context.sum(sums) / context.sum(counts)[:, None]
     def scores(self, batch):
@@ -49,7 +49,14 @@ def session_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workdir(tmp_path: Path, session_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test works in its own empty folder, with one data root for all, and none of the user's settings."""
     monkeypatch.chdir(tmp_path)
-    for name in ("HARNESS_DATASET", "HARNESS_PLUGINS", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "WORLD_SIZE", "RANK"):
+    for name in (
+        "HARNESS_DATASET",
+        "HARNESS_PLUGINS",
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_EXPERIMENT_NAME",
+        "WORLD_SIZE",
+        "RANK",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HARNESS_DATA", str(session_data))
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -68,12 +75,16 @@ def plugin(workdir: Path) -> str:
 def pictures() -> Callable[..., Path]:
     """Makes class folders of random PNGs: `pictures(root, {"train/cat": 3}, size=(20, 30))`."""
 
-    def make(root: Path, counts: dict[str, int], size: tuple[int, int] = (20, 30), seed: int = 0) -> Path:
+    def make(
+        root: Path, counts: dict[str, int], size: tuple[int, int] = (20, 30), seed: int = 0
+    ) -> Path:
         rng = np.random.default_rng(seed)
         for folder, count in counts.items():
             (root / folder).mkdir(parents=True, exist_ok=True)
             for i in range(count):
-                Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(root / folder / f"{i}.png")
+                Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(
+                    root / folder / f"{i}.png"
+                )
         return root
 
     return make

@@ -55,7 +55,9 @@ def test_a_study_is_there(module: str) -> None:
 
 @pytest.fixture
 def shown(workdir: Path) -> str:
-    (text,) = [block for language, block in BLOCKS if language == "python" and "def build(" in block]
+    (text,) = [
+        block for language, block in BLOCKS if language == "python" and "def build(" in block
+    ]
     (workdir / "nearest_mean.py").write_text(text)
     return "nearest_mean.py"
 
@@ -66,9 +68,29 @@ def test_the_pipeline_shown_keeps_the_contract(shown: str) -> None:
 
 
 def test_the_pipeline_shown_learns_the_same_in_two_processes(shown: str) -> None:
-    run = ["-m", "harness", "run", "--plugins", shown, "--pipeline", "nearest-mean", "--device", "cpu"]  # there may be one GPU
-    alone = subprocess.run([sys.executable, *run], capture_output=True, text=True, check=True).stdout
-    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *run]
+    run = [
+        "-m",
+        "harness",
+        "run",
+        "--plugins",
+        shown,
+        "--pipeline",
+        "nearest-mean",
+        "--device",
+        "cpu",
+    ]  # there may be one GPU
+    alone = subprocess.run(
+        [sys.executable, *run], capture_output=True, text=True, check=True
+    ).stdout
+    two = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        *run,
+    ]
     together = subprocess.run(two, capture_output=True, text=True, check=True).stdout
     (error,) = re.findall(r"^top-1 .*", alone, re.M)
     assert error in together

@@ -40,13 +40,17 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from difflib import get_close_matches
 
             close = get_close_matches(args[0], COMMANDS, n=1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise click.UsageError(f"no command is called {args[0]!r}{hint}; there are: {', '.join(COMMANDS)}")
+            raise click.UsageError(
+                f"no command is called {args[0]!r}{hint}; there are: {', '.join(COMMANDS)}"
+            )
         return super().resolve_command(ctx, args)
 
 
@@ -59,7 +63,9 @@ def cli() -> None:
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 failure, 2 the user's mistake, 130 Ctrl-C."""
     try:
-        sys.exit(cli.main(prog_name="harness", standalone_mode=False))  # the value is None, or the code of click's Exit
+        sys.exit(
+            cli.main(prog_name="harness", standalone_mode=False)
+        )  # the value is None, or the code of click's Exit
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped", 130)
     except click.ClickException as error:

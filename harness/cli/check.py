@@ -17,6 +17,8 @@ def command(pipeline: str, plugins: tuple[str, ...]) -> None:
     failed = 0
     for name, why in conformance(pipeline, plugins=plugins):
         failed += why is not None
-        click.echo(f"{'ok    ' if why is None else 'FAILED'}  {name}{'' if why is None else f': {why}'}")
+        click.echo(
+            f"{'ok    ' if why is None else 'FAILED'}  {name}{'' if why is None else f': {why}'}"
+        )
     if failed:
         raise click.exceptions.Exit(1)

@@ -11,8 +11,18 @@ from harness.cli import options
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="A B [C]...", shell_complete=options.complete_pipeline_or_run)
-@click.option("--published", is_flag=True, help="Below the table: what others have published on that dataset, and how it differs.")
+@click.argument(
+    "runs",
+    nargs=-1,
+    required=True,
+    metavar="A B [C]...",
+    shell_complete=options.complete_pipeline_or_run,
+)
+@click.option(
+    "--published",
+    is_flag=True,
+    help="Below the table: what others have published on that dataset, and how it differs.",
+)
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @options.of_finished_runs
 def command(
@@ -60,4 +70,9 @@ def command(
         if comparison.runs_link:
             click.echo(f"side by side: {comparison.runs_link}")
     if as_json:
-        options.print_json({**comparison.to_dict(), **({"published": dataclasses.asdict(beside)} if beside else {})})
+        options.print_json(
+            {
+                **comparison.to_dict(),
+                **({"published": dataclasses.asdict(beside)} if beside else {}),
+            }
+        )

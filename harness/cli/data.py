@@ -65,14 +65,22 @@ def info(name: str, data_root: Path | None, as_json: bool) -> None:
         spec = format_spec("prepared", {"name": name, "train_percent": percent})
         splits = load_dataset(spec, data_root=data_root, tune=0)
         subsets[percent] = {"n": len(splits.train), "digest": splits.train.digest}
-        click.echo(f"{percent:>3} % train {len(splits.train):>9,} images, digest {splits.train.digest}")
+        click.echo(
+            f"{percent:>3} % train {len(splits.train):>9,} images, digest {splits.train.digest}"
+        )
     for what, images in (("undecodable", store.undecodable), ("noted", store.noted)):
         click.echo(f"{what:<11} {len(images)}")
         for part, image, why in images:
             click.echo(f"  {part}: {image}: {why}")
     if as_json:
         options.print_json(
-            {"name": name, **_brief(store), "subsets": subsets, "undecodable": store.undecodable, "noted": store.noted}
+            {
+                "name": name,
+                **_brief(store),
+                "subsets": subsets,
+                "undecodable": store.undecodable,
+                "noted": store.noted,
+            }
         )
 
 
@@ -95,7 +103,13 @@ def verify(names: tuple[str, ...], data_root: Path | None) -> None:
 
 @command.command()
 @click.argument("dataset", shell_complete=options.complete_dataset)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("audit.html"), show_default=True, help="The page to write.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("audit.html"),
+    show_default=True,
+    help="The page to write.",
+)
 @options.data_root
 @options.as_json
 def audit(dataset: str, out: Path, data_root: Path | None, as_json: bool) -> None:
@@ -117,10 +131,14 @@ def audit(dataset: str, out: Path, data_root: Path | None, as_json: bool) -> Non
     page = audit_page(found, remarks=splits.remarks, lists=lists)
     write_atomic(out, lambda file: file.write(page.encode()))
     for kind, counts in found.counts().items():
-        click.echo(f"{kind:<6} " + ", ".join(f"{where}: {count:,}" for where, count in counts.items()))
+        click.echo(
+            f"{kind:<6} " + ", ".join(f"{where}: {count:,}" for where, count in counts.items())
+        )
     click.echo(f"page   {out.resolve()}")
     if as_json:
-        options.print_json({"dataset": dataset, "page": str(out.resolve()), "pairs": found.counts()})
+        options.print_json(
+            {"dataset": dataset, "page": str(out.resolve()), "pairs": found.counts()}
+        )
 
 
 @command.command()
@@ -135,7 +153,9 @@ def rm(names: tuple[str, ...], yes: bool, data_root: Path | None) -> None:
     from harness.data.store import unfinished
 
     begun = [folder for folder in unfinished(default_data_root(data_root)) if folder.name in names]
-    stores = [_store(name, data_root) for name in names if name not in {folder.name for folder in begun}]
+    stores = [
+        _store(name, data_root) for name in names if name not in {folder.name for folder in begun}
+    ]
     if not yes:
         size = sum(store.bytes for store in stores) + sum(map(_bytes, begun))
         click.confirm(f"Remove {', '.join(names)} ({size / 1e6:,.1f} MB)?", abort=True)
@@ -191,4 +211,9 @@ def _store(name: str, root: Path | None) -> Store:
 
 def _brief(store: Store) -> dict[str, object]:
     facts = {key: store.facts[key] for key in ("layout", "source", "size", "codec", "preparation")}
-    return {**facts, "splits": {part: {"n": f["n"], "digest": f["digest"]} for part, f in store.facts["parts"].items()}}
+    return {
+        **facts,
+        "splits": {
+            part: {"n": f["n"], "digest": f["digest"]} for part, f in store.facts["parts"].items()
+        },
+    }

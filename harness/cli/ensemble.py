@@ -10,8 +10,12 @@ from harness.cli import options
 
 
 @click.command()
-@click.argument("runs", nargs=-1, metavar="RUN RUN ...", shell_complete=options.complete_pipeline_or_run)
-@click.option("--declared", metavar="NAME", help="The members of an ensemble in benchmarks/ensembles.toml.")
+@click.argument(
+    "runs", nargs=-1, metavar="RUN RUN ...", shell_complete=options.complete_pipeline_or_run
+)
+@click.option(
+    "--declared", metavar="NAME", help="The members of an ensemble in benchmarks/ensembles.toml."
+)
 @click.option(
     "--weights",
     type=click.Choice(["equal", "tune"]),
@@ -64,8 +68,21 @@ def command(
     )
     flags = as_flags(dataset=dataset, data_root=data_root, config=config, plugins=plugins)
     allowed = " --allow-different-train" if allow_different_train else ""
-    click.echo(f"next       harness compare {shlex.quote(members[0])} {result.run_id}{flags}{allowed}")
+    click.echo(
+        f"next       harness compare {shlex.quote(members[0])} {result.run_id}{flags}{allowed}"
+    )
     if as_json:
-        names = ("run_id", "pipeline", "dataset", "n_test", "top1_error", "top5_error", "mean_class_error", "tune_top1_error")
+        names = (
+            "run_id",
+            "pipeline",
+            "dataset",
+            "n_test",
+            "top1_error",
+            "top5_error",
+            "mean_class_error",
+            "tune_top1_error",
+        )
         values = dataclasses.asdict(result)
-        options.print_json({name: values[name] for name in (*names, "test_digest", "test_looks", "notes")})
+        options.print_json(
+            {name: values[name] for name in (*names, "test_digest", "test_looks", "notes")}
+        )

@@ -19,14 +19,26 @@ def command(check: bool, plugins: tuple[str, ...], as_json: bool) -> None:
     registry = Registry(plugins)
     pipelines = [registry.entries["pipeline"][name] for name in registry.names("pipeline")]
     datasets = [registry.entries["dataset"][name] for name in registry.names("dataset")]
-    broken = {entry: why for entry in [*pipelines, *datasets] if check and (why := _why_broken(entry))}
+    broken = {
+        entry: why for entry in [*pipelines, *datasets] if check and (why := _why_broken(entry))
+    }
 
     def last(entry: Entry) -> str:
         return f"BROKEN: {broken[entry]}" if entry in broken else entry.summary
 
-    click.echo(text_table(["pipeline", "family", "origin", ""], [[e.name, e.family, e.origin, last(e)] for e in pipelines], left=4))
+    click.echo(
+        text_table(
+            ["pipeline", "family", "origin", ""],
+            [[e.name, e.family, e.origin, last(e)] for e in pipelines],
+            left=4,
+        )
+    )
     click.echo("")
-    click.echo(text_table(["dataset", "origin", ""], [[e.name, e.origin, last(e)] for e in datasets], left=3))
+    click.echo(
+        text_table(
+            ["dataset", "origin", ""], [[e.name, e.origin, last(e)] for e in datasets], left=3
+        )
+    )
     if as_json:
         options.print_json(
             [

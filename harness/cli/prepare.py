@@ -13,14 +13,30 @@ from harness.cli import options
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--name", help="How to call the dataset.  [default: the source's name]")
 @click.option(
-    "--size", type=click.IntRange(8), default=256, show_default=True, help="Pixels of the shorter side; smaller images stay."
+    "--size",
+    type=click.IntRange(8),
+    default=256,
+    show_default=True,
+    help="Pixels of the shorter side; smaller images stay.",
 )
-@click.option("--workers", type=click.IntRange(1), help="Threads that decode.  [default: one a core]")
-@click.option("--plan", is_flag=True, help="Say what it will take, and ILSVRC-2012 at this rate; write nothing.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Threads that decode.  [default: one a core]"
+)
+@click.option(
+    "--plan",
+    is_flag=True,
+    help="Say what it will take, and ILSVRC-2012 at this rate; write nothing.",
+)
 @options.data_root
 @options.as_json
 def command(
-    source: Path, name: str | None, size: int, workers: int | None, plan: bool, data_root: Path | None, as_json: bool
+    source: Path,
+    name: str | None,
+    size: int,
+    workers: int | None,
+    plan: bool,
+    data_root: Path | None,
+    as_json: bool,
 ) -> None:
     """Make a dataset of SOURCE: ILSVRC-2012 or 2010 as downloaded, Kaggle's layout, imagenet-1k parquet, tar shards, Tiny-ImageNet-200,
     or class folders; a folder or an archive. What a killed preparation has done is kept.
@@ -39,9 +55,13 @@ def command(
         return
     name = _checked(source, name or source.expanduser().resolve().name.split(".")[0])
     opened = open_source(source)
-    click.echo(f"source     {source} ({opened.layout}, {len(opened.class_names)} classes, {len(opened):,} images)")
+    click.echo(
+        f"source     {source} ({opened.layout}, {len(opened.class_names)} classes, {len(opened):,} images)"
+    )
     store = prepare(opened, root, name=name, size=size, workers=workers, progress=progress)
-    click.echo(f"store      {store.folder} ({store.bytes / 1e6:,.1f} MB, {store.facts['preparation']})")
+    click.echo(
+        f"store      {store.folder} ({store.bytes / 1e6:,.1f} MB, {store.facts['preparation']})"
+    )
     splits = load_dataset(f"prepared,name={name}", data_root=root)
     parts = {"train": splits.train, "tune": splits.tune, "test": splits.test}
     for part, split in parts.items():
@@ -56,7 +76,11 @@ def command(
         )
     click.echo(f"next       harness run --pipeline baseline --dataset {name}{root_flag}")
     if as_json:
-        facts = {part: {"n": len(split), "digest": split.digest} for part, split in parts.items() if split is not None}
+        facts = {
+            part: {"n": len(split), "digest": split.digest}
+            for part, split in parts.items()
+            if split is not None
+        }
         options.print_json({"name": name, "splits": facts})
 
 
@@ -66,8 +90,15 @@ def _checked(source: Path, name: str) -> str:
     from harness.registry import Registry
 
     if str(source) in Registry().entries["dataset"] and not source.exists():
-        raise UserError(f"{source} needs no preparing: give it to --dataset (harness run --dataset {source})")
-    if name in Registry().entries["dataset"] or not name or name.startswith(("-", ".")) or not set(name).isdisjoint('/,="~ '):
+        raise UserError(
+            f"{source} needs no preparing: give it to --dataset (harness run --dataset {source})"
+        )
+    if (
+        name in Registry().entries["dataset"]
+        or not name
+        or name.startswith(("-", "."))
+        or not set(name).isdisjoint('/,="~ ')
+    ):
         raise UserError(
             f"a prepared dataset cannot be called {name!r}: choose with --name one that is no built-in dataset "
             f'({", ".join(Registry().names("dataset"))}) and has no blank and none of / , = " ~ in it'
@@ -84,5 +115,13 @@ def _plan(opened: object, root: Path, size: int, workers: int, as_json: bool) ->
     for line in plan_lines(made, source, root, size):
         click.echo(line)
     if as_json:
-        counts = {"source": (made.images, made.bytes), "ilsvrc2012": (ILSVRC_2012, made.ilsvrc_2012_bytes)}
-        options.print_json({what: {"images": n, "seconds": made.seconds(n), "bytes": size} for what, (n, size) in counts.items()})
+        counts = {
+            "source": (made.images, made.bytes),
+            "ilsvrc2012": (ILSVRC_2012, made.ilsvrc_2012_bytes),
+        }
+        options.print_json(
+            {
+                what: {"images": n, "seconds": made.seconds(n), "bytes": size}
+                for what, (n, size) in counts.items()
+            }
+        )

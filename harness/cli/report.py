@@ -10,7 +10,13 @@ from harness.cli import options
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="A B [C]...", shell_complete=options.complete_pipeline_or_run)
+@click.argument(
+    "runs",
+    nargs=-1,
+    required=True,
+    metavar="A B [C]...",
+    shell_complete=options.complete_pipeline_or_run,
+)
 @click.option(
     "-o",
     "--output",
@@ -20,10 +26,17 @@ from harness.cli import options
     help="Its ending says what is written: .html the page; .md, .csv or .tex its tables.",
 )
 @click.option(
-    "--neighbors", type=click.IntRange(0), metavar="N", help="Training images to look for neighbors in; 0: none. [default: 5000]"
+    "--neighbors",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Training images to look for neighbors in; 0: none. [default: 5000]",
 )
-@click.option("--no-pictures", is_flag=True, help="Leave out the test images, which need the dataset.")
-@click.option("--device", default="auto", show_default=True, help="Of the neighbors: auto, cpu, cuda, cuda:1.")
+@click.option(
+    "--no-pictures", is_flag=True, help="Leave out the test images, which need the dataset."
+)
+@click.option(
+    "--device", default="auto", show_default=True, help="Of the neighbors: auto, cpu, cuda, cuda:1."
+)
 @options.of_finished_runs
 def command(
     runs: tuple[str, ...],
@@ -48,7 +61,9 @@ def command(
 
     check_output(output)
     groups = with_missing_runs(
-        lambda: find_groups(*runs, dataset=dataset, config=config, data_root=data_root, plugins=plugins),
+        lambda: find_groups(
+            *runs, dataset=dataset, config=config, data_root=data_root, plugins=plugins
+        ),
         run_missing=run_missing,
         dataset=dataset,
         plugins=plugins,

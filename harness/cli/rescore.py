@@ -10,14 +10,26 @@ from harness.cli import options
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=options.complete_run)
-@click.option("--views", default=1, show_default=True, help="Crops of each test image whose scores are averaged.")
+@click.argument(
+    "runs", nargs=-1, required=True, metavar="RUN...", shell_complete=options.complete_run
+)
+@click.option(
+    "--views",
+    default=1,
+    show_default=True,
+    help="Crops of each test image whose scores are averaged.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
 @options.plugins
 @options.config
 @options.data_root
 def command(
-    runs: tuple[str, ...], views: int, device: str, plugins: tuple[str, ...], config: Path | None, data_root: Path | None
+    runs: tuple[str, ...],
+    views: int,
+    device: str,
+    plugins: tuple[str, ...],
+    config: Path | None,
+    data_root: Path | None,
 ) -> None:
     """Score finished runs again, without training: at one view of each test image, or at as many as --views says.
 
@@ -26,4 +38,12 @@ def command(
     from harness.rescoring import rescore
 
     for run in runs:
-        rescore(run, views, device=device, plugins=plugins, config=config, data_root=data_root, say=click.echo)
+        rescore(
+            run,
+            views,
+            device=device,
+            plugins=plugins,
+            config=config,
+            data_root=data_root,
+            say=click.echo,
+        )

@@ -20,9 +20,16 @@ T = TypeVar("T")
 
 
 @click.command()
-@click.option("--pipeline", metavar="SPEC", shell_complete=options.complete_pipeline, help="NAME[,KEY=VALUE]...; see harness list.")
+@click.option(
+    "--pipeline",
+    metavar="SPEC",
+    shell_complete=options.complete_pipeline,
+    help="NAME[,KEY=VALUE]...; see harness list.",
+)
 @options.dataset
-@click.option("--seed", type=click.IntRange(0), metavar="N", help="Of everything random.  [default: 0]")
+@click.option(
+    "--seed", type=click.IntRange(0), metavar="N", help="Of everything random.  [default: 0]"
+)
 @click.option(
     "--seeds",
     type=click.IntRange(1),
@@ -30,13 +37,30 @@ T = TypeVar("T")
     help="N runs, with the seeds 0 to N - 1; compare takes them together; --json: a line a run.",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), metavar="N", help="At most N labeled images, class-balanced; the test split stays."
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="At most N labeled images, class-balanced; the test split stays.",
 )
-@click.option("--limit-test", type=click.IntRange(1), metavar="N", help="At most N test images; the run is marked as limited.")
-@click.option("--tune", type=click.IntRange(0), metavar="N", help="Images a class held out for tuning; 0: none. [default: 10 %]")
-@click.option("--no-test", is_flag=True, help="Stop after the tune error; the run never enters compare.")
 @click.option(
-    "--budget", metavar="TIME", help="Such as 20m or 1h30m: as many epochs as fit, timed once beforehand and kept in the spec."
+    "--limit-test",
+    type=click.IntRange(1),
+    metavar="N",
+    help="At most N test images; the run is marked as limited.",
+)
+@click.option(
+    "--tune",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Images a class held out for tuning; 0: none. [default: 10 %]",
+)
+@click.option(
+    "--no-test", is_flag=True, help="Stop after the tune error; the run never enters compare."
+)
+@click.option(
+    "--budget",
+    metavar="TIME",
+    help="Such as 20m or 1h30m: as many epochs as fit, timed once beforehand and kept in the spec.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
 @click.option("--dry-run", is_flag=True, help="Stop after the resolved spec.")
@@ -89,7 +113,9 @@ def command(
 
         record = Runs(load_settings(config).runs).find(resume)
         if "members" in record.spec:
-            raise UserError(f"run {record.run_id} is an ensemble, which is made in one go: harness ensemble RUN RUN")
+            raise UserError(
+                f"run {record.run_id} is an ensemble, which is made in one go: harness ensemble RUN RUN"
+            )
         # What is given beside the run is held to what is on record, as it is where a pipeline is named.
         given = {
             "dataset": dataset,
@@ -99,7 +125,9 @@ def command(
             "tune": tune,
             "test": False if no_test else None,
         }
-        asked = {name: record.spec[name] for name in asked} | {name: value for name, value in given.items() if value is not None}
+        asked = {name: record.spec[name] for name in asked} | {
+            name: value for name, value in given.items() if value is not None
+        }
         asked["plugins"] = plugins_for(record, plugins)
     if asked["pipeline"] is None:
         from harness.registry import Registry
@@ -112,9 +140,14 @@ def command(
             raise UserError(
                 "--budget with --resume: an unfinished run keeps its number of epochs; resume it by its id (harness runs)"
             )
-        asked["pipeline"] = _within(budget, asked, config=config, data_root=data_root, device=device)
+        asked["pipeline"] = _within(
+            budget, asked, config=config, data_root=data_root, device=device
+        )
     if seeds and seeds > 1:
-        asked["above"] = {"run_id": new_run_id(f"{parse_spec(asked['pipeline'])[0]}-seeds"), "seeds": seeds}
+        asked["above"] = {
+            "run_id": new_run_id(f"{parse_spec(asked['pipeline'])[0]}-seeds"),
+            "seeds": seeds,
+        }
     results = [
         run_and_print({**asked, "seed": each}, config=config, data_root=data_root, device=device, dry_run=dry_run, resume=resume, as_json=as_json)
         for each in (range(seeds) if seeds else [asked["seed"]])
@@ -124,7 +157,9 @@ def command(
         click.echo(seeds_line(made))
 
 
-def _within(budget: str, asked: dict[str, Any], *, config: Path | None, data_root: Path | None, device: str) -> str:
+def _within(
+    budget: str, asked: dict[str, Any], *, config: Path | None, data_root: Path | None, device: str
+) -> str:
     """The pipeline spec with as many epochs as fit."""
     from harness.budget import seconds_of, within
     from harness.distributed import processes
@@ -135,7 +170,9 @@ def _within(budget: str, asked: dict[str, Any], *, config: Path | None, data_roo
     with processes(choose_device(device)) as group:
         spec = within(resolve(**asked, config=config, data_root=data_root), budget, group)
     if os.environ.get("RANK", "0") == "0":
-        click.echo(f"budget     {budget} is {spec.rpartition('epochs=')[2].partition(',')[0]} epochs here")
+        click.echo(
+            f"budget     {budget} is {spec.rpartition('epochs=')[2].partition(',')[0]} epochs here"
+        )
     return spec
 
 
@@ -168,7 +205,12 @@ def run_and_print(
     result = execute(request, device=device, resume=record, say=click.echo)
     if os.environ.get("RANK", "0") != "0":
         return None
-    flags = as_flags(dataset=asked.get("dataset"), data_root=data_root, config=config, plugins=asked.get("plugins", ()))
+    flags = as_flags(
+        dataset=asked.get("dataset"),
+        data_root=data_root,
+        config=config,
+        plugins=asked.get("plugins", ()),
+    )
     click.echo(f"next       {_next_command(result, asked['pipeline'], flags)}")
     if as_json:
         names = (
@@ -198,7 +240,11 @@ def with_missing_runs(
         except NoSuchRun as missing:
             if not run_missing:
                 raise
-            run_and_print({"pipeline": missing.spec, "dataset": dataset, "plugins": plugins}, config=config, data_root=data_root)
+            run_and_print(
+                {"pipeline": missing.spec, "dataset": dataset, "plugins": plugins},
+                config=config,
+                data_root=data_root,
+            )
             click.echo("")
 
 

@@ -48,13 +48,21 @@ def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
             ]
             for r in rows
         ]
-        click.echo(text_table(["run", "pipeline", "dataset", "seed", "status", "top-1 error", "age"], lines, left=5))
+        click.echo(
+            text_table(
+                ["run", "pipeline", "dataset", "seed", "status", "top-1 error", "age"],
+                lines,
+                left=5,
+            )
+        )
     if as_json:
         options.print_json(rows)
 
 
 @command.command("rm")
-@click.argument("run_ids", nargs=-1, required=True, metavar="RUN...", shell_complete=options.complete_run)
+@click.argument(
+    "run_ids", nargs=-1, required=True, metavar="RUN...", shell_complete=options.complete_run
+)
 @click.pass_obj
 def remove(config: Path | None, run_ids: tuple[str, ...]) -> None:
     """Delete runs from disk, scores and state with them. A run that still goes on is left alone."""
@@ -68,7 +76,9 @@ def remove(config: Path | None, run_ids: tuple[str, ...]) -> None:
     records = {record.folder: record for record in map(runs.find, run_ids)}.values()
     for record in records:
         if not record.finished and record.state == "running":
-            raise UserError(f"run {record.run_id} is still running (process {record.status.get('pid')}); stop it first")
+            raise UserError(
+                f"run {record.run_id} is still running (process {record.status.get('pid')}); stop it first"
+            )
     for record in records:
         shutil.rmtree(record.folder)
         click.echo(f"removed {record.run_id}")
@@ -89,8 +99,17 @@ def _row(record: Any) -> dict[str, Any]:
         row["status"] = record.state
         if record.finished:
             result = record.result
-            return row | {"pipeline": result.name, "dataset": result.title, "seed": result.seed, "top1_error": result.top1_error}
+            return row | {
+                "pipeline": result.name,
+                "dataset": result.title,
+                "seed": result.seed,
+                "top1_error": result.top1_error,
+            }
         spec = record.spec
-        return row | {"pipeline": spec["pipeline"].partition(",")[0], "dataset": spec["title"], "seed": spec["seed"]}
+        return row | {
+            "pipeline": spec["pipeline"].partition(",")[0],
+            "dataset": spec["title"],
+            "seed": spec["seed"],
+        }
     except (UserError, OSError, ValueError, KeyError):
         return row | {"status": "damaged"}

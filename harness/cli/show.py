@@ -17,11 +17,25 @@ BATCH = 128  # images
 
 @click.command()
 @click.argument("pipeline", metavar="SPEC", shell_complete=options.complete_pipeline)
-@click.option("--classes", type=click.IntRange(2), default=1000, show_default=True, help="Classes of the network's last layer.")
-@click.option("--image-size", type=click.IntRange(1), default=224, show_default=True, help="Side of the square image, in pixels.")
+@click.option(
+    "--classes",
+    type=click.IntRange(2),
+    default=1000,
+    show_default=True,
+    help="Classes of the network's last layer.",
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(1),
+    default=224,
+    show_default=True,
+    help="Side of the square image, in pixels.",
+)
 @options.plugins
 @options.as_json
-def command(pipeline: str, classes: int, image_size: int, plugins: tuple[str, ...], as_json: bool) -> None:
+def command(
+    pipeline: str, classes: int, image_size: int, plugins: tuple[str, ...], as_json: bool
+) -> None:
     """Parameters with their defaults and what is allowed; for a network the layers, their parameters, multiply-adds and memory."""
     from harness.registry import Registry
     from harness.report.text import text_table
@@ -30,21 +44,45 @@ def command(pipeline: str, classes: int, image_size: int, plugins: tuple[str, ..
     entry, build, values, spec = Registry(plugins).resolve("pipeline", pipeline)
     module_doc = inspect.cleandoc(entry.load().__doc__ or "")
     known = parameters(build)
-    click.echo(f"{spec}\n{entry.family}, {entry.origin}, source {entry.source_hash}\n\n{module_doc}\n")
+    click.echo(
+        f"{spec}\n{entry.family}, {entry.origin}, source {entry.source_hash}\n\n{module_doc}\n"
+    )
     rows = [
-        [name, str(values[name]), "-" if p.default is p.empty else str(p.default), describe(p.annotation)]
+        [
+            name,
+            str(values[name]),
+            "-" if p.default is p.empty else str(p.default),
+            describe(p.annotation),
+        ]
         for name, p in known.items()
     ]
-    click.echo(text_table(["parameter", "value", "default", "allowed"], rows, left=4) if rows else "no parameters")
+    click.echo(
+        text_table(["parameter", "value", "default", "allowed"], rows, left=4)
+        if rows
+        else "no parameters"
+    )
     layers = getattr(build(**values), "layers", None)
     table = layers(classes, (image_size, image_size)) if layers else []
     table = [{**layer, "output_bytes": VALUE * prod(layer["output"])} for layer in table]
-    totals = {key: sum(layer[key] for layer in table) for key in ("parameters", "multiply_adds", "output_bytes")} if table else {}
+    totals = (
+        {
+            key: sum(layer[key] for layer in table)
+            for key in ("parameters", "multiply_adds", "output_bytes")
+        }
+        if table
+        else {}
+    )
     if table:
-        click.echo(f"\n{classes} classes, images of {image_size} x {image_size}, one view of one image:\n")
+        click.echo(
+            f"\n{classes} classes, images of {image_size} x {image_size}, one view of one image:\n"
+        )
         lines = [[x["name"], " x ".join(map(str, x["output"])), *_costs(x)] for x in table]
         lines.append(["total", "", *_costs(totals)])
-        click.echo(text_table(["layer", "output", "parameters", "multiply-adds", "output MB"], lines, left=2))
+        click.echo(
+            text_table(
+                ["layer", "output", "parameters", "multiply-adds", "output MB"], lines, left=2
+            )
+        )
         click.echo(_memory(totals))
     if as_json:
         options.print_json(
@@ -53,7 +91,9 @@ def command(pipeline: str, classes: int, image_size: int, plugins: tuple[str, ..
                 "family": entry.family,
                 "origin": entry.origin,
                 "source_hash": entry.source_hash,
-                "defaults": {name: p.default for name, p in known.items() if p.default is not p.empty},
+                "defaults": {
+                    name: p.default for name, p in known.items() if p.default is not p.empty
+                },
                 "allowed": {name: describe(p.annotation) for name, p in known.items()},
                 "layers": table,
                 **totals,
@@ -62,7 +102,11 @@ def command(pipeline: str, classes: int, image_size: int, plugins: tuple[str, ..
 
 
 def _costs(layer: dict[str, int]) -> list[str]:
-    return [f"{layer['parameters']:,}", f"{layer['multiply_adds']:,}", f"{layer['output_bytes'] / MEGABYTE:.3f}"]
+    return [
+        f"{layer['parameters']:,}",
+        f"{layer['multiply_adds']:,}",
+        f"{layer['output_bytes'] / MEGABYTE:.3f}",
+    ]
 
 
 def _memory(totals: dict[str, int]) -> str:

@@ -25,7 +25,9 @@ def command(config: Path | None, as_json: bool) -> None:
         click.echo(f"left       {run_id}: {why}")
     for run_id, why in done.failed.items():
         click.echo(f"not sent   {run_id}: {why}")
-    click.echo(f"{len(done.sent)} sent, {len(done.there)} already there, {len(done.left)} left, {len(done.failed)} not sent")
+    click.echo(
+        f"{len(done.sent)} sent, {len(done.there)} already there, {len(done.left)} left, {len(done.failed)} not sent"
+    )
     if as_json:
         options.print_json(dataclasses.asdict(done))
     if done.failed:

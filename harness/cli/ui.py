@@ -29,9 +29,20 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 @click.command(name="ui")
-@click.option("--host", help="Address to listen on; 0.0.0.0 lets other machines in.  [default: mlflow.yaml, else 127.0.0.1]")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: mlflow.yaml, else 5000]")
-@click.option("--config", type=click.Path(path_type=Path), help="Settings file.  [default: the nearest mlflow.yaml upward]")
+@click.option(
+    "--host",
+    help="Address to listen on; 0.0.0.0 lets other machines in.  [default: mlflow.yaml, else 127.0.0.1]",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Port to listen on.  [default: mlflow.yaml, else 5000]",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Settings file.  [default: the nearest mlflow.yaml upward]",
+)
 def command(host: str | None, port: int | None, config: Path | None) -> None:
     """Open the MLflow UI on the table of results, until Ctrl-C."""
     settings = load_settings(config)
@@ -44,14 +55,21 @@ def command(host: str | None, port: int | None, config: Path | None) -> None:
     if settings.server.is_remote:
         click.echo(f"Runs are tracked on a server that already runs:\n  {pages}")
         return
-    for number in (signal.SIGINT, signal.SIGTERM):  # both, since a shell's background job starts with SIGINT ignored
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # both, since a shell's background job starts with SIGINT ignored
         signal.signal(number, _interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # the terminal is closed, and this was not started by nohup
+    if (
+        signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    ):  # the terminal is closed, and this was not started by nohup
         signal.signal(signal.SIGHUP, _interrupt)
     with suppress(KeyboardInterrupt), served(settings) as server:
         click.echo(f"Results, with seeds together, as charts:\n  {pages}\nPress Ctrl-C to stop.")
         server.wait()
-        raise UserError(f"the MLflow server has stopped by itself with exit code {server.returncode}; start `harness ui` again")
+        raise UserError(
+            f"the MLflow server has stopped by itself with exit code {server.returncode}; start `harness ui` again"
+        )
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
@@ -66,7 +84,9 @@ def served(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """
     _check_port(settings.ui)
     environment = {**_visitors(settings.ui), **os.environ}
-    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # eight processes that serve language models
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = (
+        "false"  # eight processes that serve language models
+    )
     if not settings.telemetry:
         environment["MLFLOW_DISABLE_TELEMETRY"] = "true"
     options = ["--backend-store-uri", settings.server.tracking_uri, "--workers", "1"]
@@ -97,18 +117,26 @@ def _visitors(ui: Ui) -> dict[str, str]:
         return {}
     found = [address for card in psutil.net_if_addrs().values() for address in card]
     numbers = [each.address for each in found if each.family == socket.AF_INET]
-    numbers += [f"[{each.address.partition('%')[0]}]" for each in found if each.family == socket.AF_INET6]
+    numbers += [
+        f"[{each.address.partition('%')[0]}]" for each in found if each.family == socket.AF_INET6
+    ]
     names = sorted({*LOOPBACK, ui.host, socket.gethostname(), socket.getfqdn(), *numbers})
     return {
-        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(each for name in names for each in (name, f"{name}:{ui.port}")),
-        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{name}:{ui.port}" for name in names),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(
+            each for name in names for each in (name, f"{name}:{ui.port}")
+        ),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
+            f"http://{name}:{ui.port}" for name in names
+        ),
     }
 
 
 def _check_port(ui: Ui) -> None:
     family, kind, protocol, _, address = _resolve(ui)
     with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just given back is free
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # a port that was just given back is free
         try:
             probe.bind(address)
         except OSError as error:
@@ -122,7 +150,9 @@ def _resolve(ui: Ui) -> tuple[int, int, int, str, tuple[object, ...]]:
     try:
         return socket.getaddrinfo(ui.host, ui.port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror as error:
-        raise UserError(f"--host {ui.host}: {error.strerror}; allowed: an address of this machine, such as 127.0.0.1") from error
+        raise UserError(
+            f"--host {ui.host}: {error.strerror}; allowed: an address of this machine, such as 127.0.0.1"
+        ) from error
 
 
 def _wait_until_healthy(server: subprocess.Popen[bytes], ui: Ui, output: IO[bytes]) -> None:
@@ -134,7 +164,11 @@ def _wait_until_healthy(server: subprocess.Popen[bytes], ui: Ui, output: IO[byte
         time.sleep(0.2)
     output.seek(0)
     last = output.read().decode(errors="replace").strip().splitlines()[-5:]
-    state = f"did not answer within {START_SECONDS} s" if server.poll() is None else f"stopped with exit code {server.returncode}"
+    state = (
+        f"did not answer within {START_SECONDS} s"
+        if server.poll() is None
+        else f"stopped with exit code {server.returncode}"
+    )
     raise UserError("\n  ".join([f"the MLflow server {state}; its last words:", *last]))
 
 

@@ -7,7 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from harness.comparison.compare import Comparison, Row
-from harness.comparison.published import METRICS, Figure, Metric, Pair, Published, PublishedSet, Split, gap, published
+from harness.comparison.published import (
+    METRICS,
+    Figure,
+    Metric,
+    Pair,
+    Published,
+    PublishedSet,
+    Split,
+    gap,
+    published,
+)
 from harness.errors import UserError
 from harness.spec import parse_spec
 
@@ -56,7 +66,9 @@ class PublishedComparison:
     before_after: tuple[BeforeAfter, ...]
 
 
-def beside_published(comparison: Comparison, figures: Published | None = None) -> PublishedComparison:
+def beside_published(
+    comparison: Comparison, figures: Published | None = None
+) -> PublishedComparison:
     """The figures on the comparison's dataset, the yardsticks of its rows first, and the before and after of 2012.
 
     The dataset is known by its name or by how its title begins, so that `cifar10-jpeg (folder)` is held against CIFAR-10.
@@ -65,9 +77,15 @@ def beside_published(comparison: Comparison, figures: Published | None = None) -
     source = _source(comparison.dataset)
     name = _published_name((source, comparison.title.lower()), figures.datasets)
     facts = figures.datasets[name] if name else None
-    copy = "" if name in (source, comparison.title) else f"images of {comparison.title}, not the original files"
+    copy = (
+        ""
+        if name in (source, comparison.title)
+        else f"images of {comparison.title}, not the original files"
+    )
     split, train = _split(facts, comparison.n_test), facts.train if facts else None
-    on_it = [figure for figure in figures.figures if figure.dataset == name and figure.mean_ap is None]
+    on_it = [
+        figure for figure in figures.figures if figure.dataset == name and figure.mean_ap is None
+    ]
     held = [
         _beside(figure, row, comparison, split, copy, train)
         for row in comparison.rows
@@ -75,7 +93,11 @@ def beside_published(comparison: Comparison, figures: Published | None = None) -
         if any(_is_of(row.pipeline, spec) for spec in figure.yardstick_of)
     ]
     taken = {id(line.figure) for line in held}
-    others = [_beside(figure, None, comparison, split, copy, train) for figure in on_it if id(figure) not in taken]
+    others = [
+        _beside(figure, None, comparison, split, copy, train)
+        for figure in on_it
+        if id(figure) not in taken
+    ]
     return PublishedComparison(
         name=name,
         facts=facts,
@@ -99,7 +121,12 @@ def _source(dataset: str) -> str:
 
 def _published_name(ours: Iterable[str], datasets: Iterable[str]) -> str | None:
     """The longest name with which one of ours begins, as a word: cifar100 is not cifar10."""
-    found = [name for name in datasets for text in ours if re.match(rf"{re.escape(name)}(?![a-z0-9])", text)]
+    found = [
+        name
+        for name in datasets
+        for text in ours
+        if re.match(rf"{re.escape(name)}(?![a-z0-9])", text)
+    ]
     return max(found, key=len, default=None)
 
 
@@ -117,7 +144,14 @@ def _is_of(pipeline: str, spec: str) -> bool:
     return ours == name and values.items() <= all_values.items()
 
 
-def _beside(figure: Figure, row: Row | None, comparison: Comparison, split: Split, copy: str, train: int | None) -> Beside:
+def _beside(
+    figure: Figure,
+    row: Row | None,
+    comparison: Comparison,
+    split: Split,
+    copy: str,
+    train: int | None,
+) -> Beside:
     differences = [copy] if copy else []
     if split != figure.split:
         names = {"val": "validation", "test": "test", "own": "a test split of our own"}
@@ -128,7 +162,9 @@ def _beside(figure: Figure, row: Row | None, comparison: Comparison, split: Spli
     per_class = round(fitted.n_labeled / fitted.classes)
     other_size = figure.train_per_class not in (None, per_class)
     if other_size:
-        differences.append(f"{per_class} training images a class, theirs {figure.train_per_class}: no delta")
+        differences.append(
+            f"{per_class} training images a class, theirs {figure.train_per_class}: no delta"
+        )
     if figure.n and figure.n != comparison.n_test:
         differences.append(f"{comparison.n_test:,} test images, theirs {figure.n:,}")
     if row is None:
@@ -136,13 +172,19 @@ def _beside(figure: Figure, row: Row | None, comparison: Comparison, split: Spli
     if row.n_fit != (train or row.n_labeled):
         differences.append(f"fitted on {row.n_fit:,} of {train or row.n_labeled:,} labeled images")
     ours, theirs = _row_protocol(row), _figure_protocol(figure)
-    differences += [f"{what} {ours[what]}, theirs {theirs[what]}" for what in ours if ours[what] != theirs[what]]
+    differences += [
+        f"{what} {ours[what]}, theirs {theirs[what]}" for what in ours if ours[what] != theirs[what]
+    ]
     deltas = _deltas(figure, row) if split == figure.split and not other_size else {}
     return Beside(figure, row, deltas, tuple(differences))
 
 
 def _deltas(figure: Figure, row: Row) -> dict[Metric, float]:
-    ours: dict[Metric, float | None] = {"top1": row.top1_error, "top5": row.top5_error, "mean_class": row.mean_class_error}
+    ours: dict[Metric, float | None] = {
+        "top1": row.top1_error,
+        "top5": row.top5_error,
+        "mean_class": row.mean_class_error,
+    }
     found: dict[Metric, float] = {}
     for metric in METRICS:
         error, theirs = ours[metric], figure.error(metric)
@@ -155,8 +197,17 @@ def _deltas(figure: Figure, row: Row) -> dict[Metric, float]:
 def _before_after(pair: Pair, figures: Published) -> BeforeAfter:
     before, after = figures.figure(pair.before), figures.figure(pair.after)
     old, new = _figure_protocol(before), _figure_protocol(after)
-    differences = tuple(f"{what} {old[what]} -> {new[what]}" for what in old if old[what] != new[what])
-    return BeforeAfter(pair, figures.datasets[after.dataset].title, before, after, *gap(before, after, pair.measure), differences)
+    differences = tuple(
+        f"{what} {old[what]} -> {new[what]}" for what in old if old[what] != new[what]
+    )
+    return BeforeAfter(
+        pair,
+        figures.datasets[after.dataset].title,
+        before,
+        after,
+        *gap(before, after, pair.measure),
+        differences,
+    )
 
 
 def _figure_protocol(figure: Figure) -> dict[str, str]:
@@ -165,10 +216,17 @@ def _figure_protocol(figure: Figure) -> dict[str, str]:
 
 def _row_protocol(row: Row) -> dict[str, str]:
     start = parse_spec(row.pipeline)[1].get("init_from", "none")
-    return _words(row.views, row.models, row.augmentation, "" if start == "none" else f"what run {start} learned from")
+    return _words(
+        row.views,
+        row.models,
+        row.augmentation,
+        "" if start == "none" else f"what run {start} learned from",
+    )
 
 
-def _words(views: int | None, models: int | None, augmentation: Iterable[str] | None, extra_data: str) -> dict[str, str]:
+def _words(
+    views: int | None, models: int | None, augmentation: Iterable[str] | None, extra_data: str
+) -> dict[str, str]:
     return {
         "views": str(views or NOT_SAID),
         "models": str(models or NOT_SAID),

@@ -68,7 +68,9 @@ class Row:
     n_fit: int
     n_labeled: int  # train and tune together
     classes: int
-    augmentation: tuple[str, ...] | None  # of the training images; None, here and in views: the record does not tell
+    augmentation: (
+        tuple[str, ...] | None
+    )  # of the training images; None, here and in views: the record does not tell
     views: int | None
     models: int
     test_looks: int
@@ -84,11 +86,15 @@ class Row:
     fit_seconds: float
     score_seconds: float
     cost: Cost = field(default_factory=Cost)
-    on_frontier: bool | None = None  # no other row of the table is as accurate and as cheap to fit, and better in one of the two
+    on_frontier: bool | None = (
+        None  # no other row of the table is as accurate and as cheap to fit, and better in one of the two
+    )
     top1_delta: float | None = None  # None in the reference row, as all below
     top1_delta_low: float | None = None
     top1_delta_high: float | None = None
-    top1_delta_seed_se: float | None = None  # standard error that the seeds of both rows leave; None where one has a single seed
+    top1_delta_seed_se: float | None = (
+        None  # standard error that the seeds of both rows leave; None where one has a single seed
+    )
     top1_delta_image_se: float | None = None
     top5_delta: float | None = None
     mean_class_delta: float | None = None
@@ -125,7 +131,10 @@ class Comparison:
         """One row a pipeline, as a pandas DataFrame."""
         import pandas as pd
 
-        flat = [{**asdict(row), **{f"cost.{name}": value for name, value in vars(row.cost).items()}} for row in self.rows]
+        flat = [
+            {**asdict(row), **{f"cost.{name}": value for name, value in vars(row.cost).items()}}
+            for row in self.rows
+        ]
         return pd.DataFrame(flat).drop(columns="cost")
 
     def __str__(self) -> str:
@@ -155,7 +164,9 @@ def compare(
     data_root  where prepared datasets are looked for by name
     Raises UserError when there is no such run, or when test splits (or, unless allowed, what was learned from) differ.
     """
-    groups = find_groups(*runs, dataset=dataset, config=config, data_root=data_root, plugins=plugins)
+    groups = find_groups(
+        *runs, dataset=dataset, config=config, data_root=data_root, plugins=plugins
+    )
     return compare_records(groups, allow_different_train=allow_different_train)
 
 
@@ -168,14 +179,24 @@ def find_groups(
 ) -> list[list[Record]]:
     """The records that `compare` compares: a group a row, one record a seed. Raises UserError for fewer than two, and where one is missing."""
     if len(runs) < 2:
-        raise UserError(f"give two or more pipelines or run ids, such as baseline alexnet, got {len(runs)}")
-    return [find_records(run, dataset=dataset, config=config, data_root=data_root, plugins=plugins) for run in runs]
+        raise UserError(
+            f"give two or more pipelines or run ids, such as baseline alexnet, got {len(runs)}"
+        )
+    return [
+        find_records(run, dataset=dataset, config=config, data_root=data_root, plugins=plugins)
+        for run in runs
+    ]
 
 
-def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train: bool = False) -> Comparison:
+def compare_records(
+    groups: Sequence[Sequence[Record]], *, allow_different_train: bool = False
+) -> Comparison:
     """As `compare`, of records already chosen: one group a row, one record a seed."""
     reference = groups[0][0].result
-    caveats = same_images([record for group in groups for record in group], allow_different_train=allow_different_train)
+    caveats = same_images(
+        [record for group in groups for record in group],
+        allow_different_train=allow_different_train,
+    )
     answers = [{record.result.seed: _answers(record) for record in group} for group in groups]
     labels = next(iter(answers[0].values())).labels
     wrongs = [{seed: answer.wrong for seed, answer in group.items()} for group in answers]
@@ -184,10 +205,18 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
     worth = frontier([(row.top1_error, row.fit_seconds) for row in rows])
     rows = [replace(row, on_frontier=on) for row, on in zip(rows, worth, strict=True)]
     compared = _holm(
-        [rows[0], *(_against(row, wrong, rows[0], wrongs[0], labels) for row, wrong in zip(rows[1:], wrongs[1:], strict=True))]
+        [
+            rows[0],
+            *(
+                _against(row, wrong, rows[0], wrongs[0], labels)
+                for row, wrong in zip(rows[1:], wrongs[1:], strict=True)
+            ),
+        ]
     )
     if len({row.n_fit for row in rows}) > 1:
-        caveats.append("labeled images fitted on: " + ", ".join(f"{row.label} {row.n_fit:,}" for row in rows))
+        caveats.append(
+            "labeled images fitted on: " + ", ".join(f"{row.label} {row.n_fit:,}" for row in rows)
+        )
     if len({(row.views, row.models) for row in rows}) > 1:
         averaged = ", ".join(f"{row.label} {averages(row.views, row.models)}" for row in rows)
         caveats.append(
@@ -197,11 +226,17 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
     caveats += [f"at one view and one model each: {why}" for why in missing]
     if reference.limit is not None:
         labeled = reference.n_train + reference.n_tune
-        caveats.append(f"limited to {labeled:,} labeled images: not all of the dataset's training images")
+        caveats.append(
+            f"limited to {labeled:,} labeled images: not all of the dataset's training images"
+        )
     if reference.limit_test is not None:
-        caveats.append(f"limited to {reference.n_test} test images: not the dataset's own test split")
+        caveats.append(
+            f"limited to {reference.n_test} test images: not the dataset's own test split"
+        )
     if any(len(row.seeds) > 1 for row in rows):
-        caveats.append("several seeds: means, deltas of means; p is of the exact sign-flip test, which for one seed is McNemar's")
+        caveats.append(
+            "several seeds: means, deltas of means; p is of the exact sign-flip test, which for one seed is McNemar's"
+        )
     machines = {_machine(record.result) for group in groups for record in group}
     return Comparison(
         title=reference.title,
@@ -211,9 +246,16 @@ def compare_records(groups: Sequence[Sequence[Record]], *, allow_different_train
         rows=tuple(compared),
         caveats=(*caveats, *reference.remarks),
         machines=tuple(sorted(machines)),
-        one_view=compare_records(single, allow_different_train=allow_different_train) if single else None,
-        link=next((link for group in groups for record in group if (link := record.links.get("table"))), None),
-        runs_link=compare_link([record.links.get("run", "") for group in groups for record in group]),
+        one_view=compare_records(single, allow_different_train=allow_different_train)
+        if single
+        else None,
+        link=next(
+            (link for group in groups for record in group if (link := record.links.get("table"))),
+            None,
+        ),
+        runs_link=compare_link(
+            [record.links.get("run", "") for group in groups for record in group]
+        ),
     )
 
 
@@ -232,7 +274,9 @@ def same_images(records: Sequence[Record], *, allow_different_train: bool) -> li
                 f"{result.run_id} and {reference.run_id} were scored on different test splits ({result.title}: {result.test_digest}, "
                 f"{reference.title}: {reference.test_digest}); take runs of one dataset with the same limits"
             )
-        if result.classes != reference.classes:  # one may have no test image, and so leave the test digest as it was
+        if (
+            result.classes != reference.classes
+        ):  # one may have no test image, and so leave the test digest as it was
             raise UserError(
                 f"{result.run_id} tells {result.classes} classes apart and {reference.run_id} {reference.classes} (of {result.title}); "
                 f"take runs of one state of the dataset"
@@ -249,7 +293,12 @@ def same_images(records: Sequence[Record], *, allow_different_train: bool) -> li
 
 
 def find_records(
-    run: str | Result, *, dataset: str | None, config: Path | None, data_root: Path | str | None, plugins: Sequence[str]
+    run: str | Result,
+    *,
+    dataset: str | None,
+    config: Path | None,
+    data_root: Path | str | None,
+    plugins: Sequence[str],
 ) -> list[Record]:
     """The finished records that an argument of `compare` names, one a seed. Raises UserError when there are none."""
     runs = Runs(load_settings(config).runs)
@@ -265,7 +314,11 @@ def find_records(
     registry = Registry(plugins)
     *_, pipeline = registry.resolve("pipeline", name)
     *_, data = registry.resolve("dataset", dataset_spec(dataset, registry, data_root))
-    whole = [r for r in runs.finished() if r.state == "finished" and r.result.limit is None and r.result.limit_test is None]
+    whole = [
+        r
+        for r in runs.finished()
+        if r.state == "finished" and r.result.limit is None and r.result.limit_test is None
+    ]
     here = [r for r in whole if registry.says(r.result.pipeline, "pipeline", pipeline)]
     here = [r for r in here if registry.says(r.result.dataset, "dataset", data)]
     if not here:
@@ -284,7 +337,9 @@ def _only_seed_differs(one: Result, other: Result) -> bool:
 def _usable(record: Record) -> Record:
     record.require_finished()
     if record.state == "tuned":
-        raise UserError(f"run {record.run_id} stopped after tune (--no-test) and has no test scores to compare")
+        raise UserError(
+            f"run {record.run_id} stopped after tune (--no-test) and has no test scores to compare"
+        )
     return record
 
 
@@ -294,9 +349,15 @@ def _no_run(run: str, pipeline: str, data: str, runs: Runs, flags: str) -> str:
         f"no finished, unlimited run of {run} on {data}; make one with: harness run --pipeline {shlex.quote(run)}{flags} "
         f"(or give --run-missing)"
     )
-    of_it = [r.result for r in runs.finished() if r.state == "finished" and r.result.pipeline == pipeline]
+    of_it = [
+        r.result for r in runs.finished() if r.state == "finished" and r.result.pipeline == pipeline
+    ]
     elsewhere = {result.title for result in of_it if result.dataset != data}
-    return message + (f"; there are runs of it on {', '.join(sorted(elsewhere))}: give --dataset" if elsewhere else "")
+    return message + (
+        f"; there are runs of it on {', '.join(sorted(elsewhere))}: give --dataset"
+        if elsewhere
+        else ""
+    )
 
 
 @dataclass(frozen=True)
@@ -355,10 +416,16 @@ def _row(records: Sequence[Record], wrong: dict[int, np.ndarray]) -> Row:
 
 
 def _against(
-    row: Row, wrong: dict[int, np.ndarray], reference: Row, reference_wrong: dict[int, np.ndarray], labels: np.ndarray
+    row: Row,
+    wrong: dict[int, np.ndarray],
+    reference: Row,
+    reference_wrong: dict[int, np.ndarray],
+    labels: np.ndarray,
 ) -> Row:
     """The row with its deltas to the reference: image by image, over the means of the seeds."""
-    difference = np.mean(list(wrong.values()), axis=0) - np.mean(list(reference_wrong.values()), axis=0)
+    difference = np.mean(list(wrong.values()), axis=0) - np.mean(
+        list(reference_wrong.values()), axis=0
+    )
     low, high = paired_bootstrap(difference)
     spreads = [each for each in (row, reference) if each.top1_error_sd is not None]
     seed_variance = sum((each.top1_error_sd or 0) ** 2 / len(each.seeds) for each in spreads)
@@ -375,14 +442,18 @@ def _against(
         top1_delta_high=100 * high,
         top1_delta_seed_se=math.sqrt(seed_variance) if len(spreads) == 2 else None,
         top1_delta_image_se=100 * sampling_spread(difference[None]),
-        top5_delta=None if row.top5_error is None or reference.top5_error is None else row.top5_error - reference.top5_error,
+        top5_delta=None
+        if row.top5_error is None or reference.top5_error is None
+        else row.top5_error - reference.top5_error,
         mean_class_delta=100 * float(by_class.mean()),
         mean_class_delta_low=100 * class_low,
         mean_class_delta_high=100 * class_high,
         mean_class_delta_over_classes_low=100 * over_low,
         mean_class_delta_over_classes_high=100 * over_high,
         p_value=p,
-        smallest_detectable=None if smallest is None else 100 * smallest / (seeds * len(difference)),
+        smallest_detectable=None
+        if smallest is None
+        else 100 * smallest / (seeds * len(difference)),
     )
 
 

@@ -16,12 +16,20 @@ def row_labels(rows: Sequence[Row]) -> list[str]:
 
     `none` goes without saying, as it does of a run that is older than the parameter.
     """
-    specs = [{key: value for key, value in parse_spec(row.pipeline)[1].items() if value != "none"} for row in rows]
+    specs = [
+        {key: value for key, value in parse_spec(row.pipeline)[1].items() if value != "none"}
+        for row in rows
+    ]
     labels = []
     for row, values in zip(rows, specs, strict=True):
         others = [spec for other, spec in zip(rows, specs, strict=True) if other.name == row.name]
-        different = {key: value for key, value in values.items() if any(spec.get(key) != value for spec in others)}
+        different = {
+            key: value
+            for key, value in values.items()
+            if any(spec.get(key) != value for spec in others)
+        }
         labels.append(format_spec(row.name, different))
     return [
-        f"{label} ({', '.join(row.run_ids)})" if labels.count(label) > 1 else label for label, row in zip(labels, rows, strict=True)
+        f"{label} ({', '.join(row.run_ids)})" if labels.count(label) > 1 else label
+        for label, row in zip(labels, rows, strict=True)
     ]

@@ -55,18 +55,27 @@ def fit_power_law(n: np.ndarray, errors: np.ndarray) -> PowerLaw:
     return PowerLaw(a.reshape(shape), (b * middle**best).reshape(shape), best.reshape(shape))
 
 
-def _linear_part(n: np.ndarray, errors: np.ndarray, c: np.ndarray, *, free: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _linear_part(
+    n: np.ndarray, errors: np.ndarray, c: np.ndarray, *, free: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(fits, exponents) each: a, b, and the sum of squared relative residuals, for exponents c (fits, exponents)."""
-    u = 1 / errors[:, None, :]  # the design matrix, a column for a and one for b, divided by the errors
+    u = (
+        1 / errors[:, None, :]
+    )  # the design matrix, a column for a and one for b, divided by the errors
     v = n ** -c[:, :, None] * u
     su, sv, suu, suv, svv = u.sum(-1), v.sum(-1), (u * u).sum(-1), (u * v).sum(-1), (v * v).sum(-1)
     candidates = [(np.zeros_like(sv), sv / svv)]  # a = 0
     if free:
         determinant = suu * svv - suv**2
-        alike = determinant <= 1e-12 * suu * svv  # so flat a law that b stands for a: the candidates below and above are as good
+        alike = (
+            determinant <= 1e-12 * suu * svv
+        )  # so flat a law that b stands for a: the candidates below and above are as good
         determinant = np.where(alike, 1.0, determinant)
         candidates += [
-            (np.where(alike, -1.0, (su * svv - sv * suv) / determinant), (sv * suu - su * suv) / determinant),
+            (
+                np.where(alike, -1.0, (su * svv - sv * suv) / determinant),
+                (sv * suu - su * suv) / determinant,
+            ),
             (np.broadcast_to(su / suu, sv.shape), np.zeros_like(sv)),  # b = 0
         ]
     a, b = (np.stack(values) for values in zip(*candidates, strict=True))
@@ -84,9 +93,13 @@ def crossing(before: PowerLaw, after: PowerLaw, smallest: float, largest: float)
     """
     n = sizes(smallest, largest)
     gap = after(n) - before(n)
-    last = np.where(gap >= 0, np.arange(len(n)), -1).max(axis=-1)  # the last size at which `after` is not better
+    last = np.where(gap >= 0, np.arange(len(n)), -1).max(
+        axis=-1
+    )  # the last size at which `after` is not better
     inside = np.clip(last, 0, len(n) - 2)
-    left, right = (np.take_along_axis(gap, (inside + step)[..., None], axis=-1)[..., 0] for step in (0, 1))
+    left, right = (
+        np.take_along_axis(gap, (inside + step)[..., None], axis=-1)[..., 0] for step in (0, 1)
+    )
     share = left / np.where(left == right, 1.0, left - right)
     found = n[inside] * (n[inside + 1] / n[inside]) ** np.clip(share, 0, 1)
     return np.where(last < 0, 0.0, np.where(last == len(n) - 1, np.inf, found))
@@ -109,7 +122,11 @@ def resampled_errors(points: Sequence[np.ndarray], *, resamples: int, seed: int 
     chunks = []
     for size in _chunks(resamples):
         draws = rng.integers(images, size=(size, images)) + images * np.arange(size)[:, None]
-        counts = np.bincount(draws.ravel(), minlength=size * images).reshape(size, images).astype(np.float32)
+        counts = (
+            np.bincount(draws.ravel(), minlength=size * images)
+            .reshape(size, images)
+            .astype(np.float32)
+        )
         chunks.append(np.stack([_mean_of_seeds(point, counts, rng) for point in points], axis=2))
     return np.concatenate(chunks)
 
@@ -117,7 +134,9 @@ def resampled_errors(points: Sequence[np.ndarray], *, resamples: int, seed: int 
 def _mean_of_seeds(wrong: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(resamples, pipelines): error rates of resampled images, averaged over resampled seeds."""
     pipelines, seeds, images = wrong.shape
-    rates = (counts @ wrong.reshape(-1, images).T.astype(np.float32) / images).reshape(-1, pipelines, seeds)
+    rates = (counts @ wrong.reshape(-1, images).T.astype(np.float32) / images).reshape(
+        -1, pipelines, seeds
+    )
     drawn = rng.integers(seeds, size=(len(counts), 1, seeds))
     return np.take_along_axis(rates, np.broadcast_to(drawn, rates.shape), axis=2).mean(axis=2)
 
@@ -171,7 +190,9 @@ class Crossing:
     missing: float
 
 
-def fit_curves(n: Sequence[int], points: Sequence[np.ndarray], *, resamples: int = 2_000, seed: int = 0) -> Curves:
+def fit_curves(
+    n: Sequence[int], points: Sequence[np.ndarray], *, resamples: int = 2_000, seed: int = 0
+) -> Curves:
     """Laws of several pipelines that were measured at the same sizes, with the same seeds and on the same test images.
 
     n       images of each point; points as for `resampled_errors`
@@ -181,7 +202,9 @@ def fit_curves(n: Sequence[int], points: Sequence[np.ndarray], *, resamples: int
     found = np.asarray(n, dtype=float)[order]
     points = [points[i] for i in order]
     least = 50 / points[0].shape[2]
-    errors = np.maximum(np.stack([100 * point.mean(axis=(1, 2)) for point in points], axis=1), least)
+    errors = np.maximum(
+        np.stack([100 * point.mean(axis=(1, 2)) for point in points], axis=1), least
+    )
     drawn = np.maximum(100 * resampled_errors(points, resamples=resamples, seed=seed), least)
     laws = tuple(fit_power_law(found, row) for row in errors)
     fitted = np.stack([law(found) for law in laws])

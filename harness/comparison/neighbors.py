@@ -14,9 +14,7 @@ from harness.progress import progress
 from harness.scoring import SCORE_BATCH
 
 NEAREST = 6  # of each test image, as in the paper
-SEARCHED = (
-    5000  # training images that are looked through unless told otherwise: seconds for a small network, minutes for AlexNet on a CPU
-)
+SEARCHED = 5000  # training images that are looked through unless told otherwise: seconds for a small network, minutes for AlexNet on a CPU
 
 
 @dataclass(frozen=True)
@@ -41,13 +39,19 @@ def nearest_images(
     readable = np.flatnonzero(train.rows >= 0)
     if len(readable) > searched:
         # fewer images than classes: as many of the classes as there is room for
-        chosen, _ = class_balanced(train.keys[readable], train.labels[readable], total=max(searched, train.classes))
+        chosen, _ = class_balanced(
+            train.keys[readable], train.labels[readable], total=max(searched, train.num_classes)
+        )
         readable = readable[chosen]
     part, wanted = train.take(readable), test.take(np.asarray(queries))
     with torch.inference_mode():
         targets = torch.cat([embed(batch) for batch in wanted.batches(SCORE_BATCH, device=device)])
         distances = torch.empty(len(targets), len(part))
-        batches = progress(part.batches(SCORE_BATCH, device=device), label="neighbors", total=-(-len(part) // SCORE_BATCH))
+        batches = progress(
+            part.batches(SCORE_BATCH, device=device),
+            label="neighbors",
+            total=-(-len(part) // SCORE_BATCH),
+        )
         for batch in batches:
             apart = torch.cdist(targets, embed(batch), compute_mode="donot_use_mm_for_euclid_dist")
             distances[:, batch.index.cpu()] = apart.cpu()

@@ -58,12 +58,21 @@ def _plain_runs(group: Sequence[Record]) -> list[Record]:
     alike, rescored = {}, {}
     for other in Runs(group[0].folder.parent).finished():
         result = other.result
-        same = (result.test_digest, result.train_digest) == (wanted.test_digest, wanted.train_digest)
-        if not (same and result.limit == wanted.limit and other.state == "finished" and _is_plain(other)):
+        same = (result.test_digest, result.train_digest) == (
+            wanted.test_digest,
+            wanted.train_digest,
+        )
+        if not (
+            same and result.limit == wanted.limit and other.state == "finished" and _is_plain(other)
+        ):
             continue
         if other.spec.get("weights_of") in weights:
             rescored[result.seed] = other
-        elif (result.pipeline, result.source_hash, result.tune) == (spec, wanted.source_hash, wanted.tune):
+        elif (result.pipeline, result.source_hash, result.tune) == (
+            spec,
+            wanted.source_hash,
+            wanted.tune,
+        ):
             alike[result.seed] = other
     found = alike | rescored
     return [found[seed] for seed in sorted(found)]

@@ -43,7 +43,9 @@ def protocol(record: Record) -> Protocol:
     # Ten views asked for may be five, where mirroring changes the class: only the pipeline knew.
     views = result.views if result.views is not None or asked != "1" else 1
     augmentation = result.augmentation
-    return Protocol(_augmentation(values, result.notes) if augmentation is None else augmentation, views)
+    return Protocol(
+        _augmentation(values, result.notes) if augmentation is None else augmentation, views
+    )
 
 
 def _augmentation(values: Mapping[str, str], notes: Iterable[str]) -> tuple[str, ...] | None:
@@ -51,8 +53,13 @@ def _augmentation(values: Mapping[str, str], notes: Iterable[str]) -> tuple[str,
     if not {"crops", "flip", "color"} & set(values):
         return None
     forbidden = any(note.startswith("no mirroring") for note in notes)
-    mirroring = {"true": "mirroring", "none": "" if forbidden else "mirroring by tune"}.get(values.get("flip", ""), "")
-    crops, color = ("crops" if values.get("crops") == "true" else ""), ("color" if values.get("color") == "true" else "")
+    mirroring = {"true": "mirroring", "none": "" if forbidden else "mirroring by tune"}.get(
+        values.get("flip", ""), ""
+    )
+    crops, color = (
+        ("crops" if values.get("crops") == "true" else ""),
+        ("color" if values.get("color") == "true" else ""),
+    )
     return tuple(word for word in (crops, mirroring, color) if word)
 
 

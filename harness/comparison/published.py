@@ -124,7 +124,9 @@ class Published:
         for figure in self.figures:
             if id and figure.id == id:
                 return figure
-        raise UserError(f"no published figure is called {id!r}; there are: {', '.join(f.id for f in self.figures if f.id)}")
+        raise UserError(
+            f"no published figure is called {id!r}; there are: {', '.join(f.id for f in self.figures if f.id)}"
+        )
 
 
 def gap(before: Figure, after: Figure, metric: Metric) -> tuple[float, float]:
@@ -140,7 +142,9 @@ def gap(before: Figure, after: Figure, metric: Metric) -> tuple[float, float]:
         )
     a, b = before.error(metric), after.error(metric)
     if a is None or b is None:
-        raise UserError(f"{(before if a is None else after).method} has no {METRIC_NAMES[metric]} figure")
+        raise UserError(
+            f"{(before if a is None else after).method} has no {METRIC_NAMES[metric]} figure"
+        )
     points = a[0] - b[0]
     return points, 100 * points / a[0]
 
@@ -155,16 +159,26 @@ def parse(text: str) -> Published:
     """A file of that form. Raises UserError naming the entry that is wrong and what is wrong with it."""
     raw = tomllib.loads(text)
     if unknown := set(raw) - {"dataset", "group", "pair", "effect"}:
-        raise UserError(f"published figures: unknown table {', '.join(sorted(unknown))}; allowed: dataset, group, pair, effect")
-    datasets = {name: _read(PublishedSet, facts, f"dataset {name}") for name, facts in raw.get("dataset", {}).items()}
+        raise UserError(
+            f"published figures: unknown table {', '.join(sorted(unknown))}; allowed: dataset, group, pair, effect"
+        )
+    datasets = {
+        name: _read(PublishedSet, facts, f"dataset {name}")
+        for name, facts in raw.get("dataset", {}).items()
+    }
     rows = [
         {**{key: value for key, value in group.items() if key != "rows"}, **row}
         for group in raw.get("group", [])
         for row in group.get("rows", [])
     ]
     figures = tuple(_read(Figure, row, f"{row.get('source')}: {row.get('method')}") for row in rows)
-    pairs = tuple(_read(Pair, pair, f"pair {pair.get('before')} -> {pair.get('after')}") for pair in raw.get("pair", []))
-    effects = tuple(_read(Effect, effect, f"effect {effect.get('change')}") for effect in raw.get("effect", []))
+    pairs = tuple(
+        _read(Pair, pair, f"pair {pair.get('before')} -> {pair.get('after')}")
+        for pair in raw.get("pair", [])
+    )
+    effects = tuple(
+        _read(Effect, effect, f"effect {effect.get('change')}") for effect in raw.get("effect", [])
+    )
     found = Published(datasets, figures, pairs, effects)
     _check(found)
     return found
@@ -175,14 +189,20 @@ def _check(found: Published) -> None:
     for figure in found.figures:
         name = f"{figure.source}: {figure.method}"
         if figure.dataset not in found.datasets:
-            raise UserError(f"{name}: unknown dataset {figure.dataset!r}; there are: {', '.join(found.datasets)}")
+            raise UserError(
+                f"{name}: unknown dataset {figure.dataset!r}; there are: {', '.join(found.datasets)}"
+            )
         if (figure.measure == "mAP") != (figure.mean_ap is not None):
-            raise UserError(f"{name}: mean_ap goes with measure mAP and with no other, given {figure.measure}")
+            raise UserError(
+                f"{name}: mean_ap goes with measure mAP and with no other, given {figure.measure}"
+            )
         if figure.mean_ap is None and all(figure.error(metric) is None for metric in METRICS):
             raise UserError(f"{name}: no figure; give one of {', '.join(METRICS)}")
         if figure.interval and not (figure.confidence and figure.n):
             raise UserError(f"{name}: an interval needs its confidence and n")
-    if twice := [id for id, count in Counter(f.id for f in found.figures if f.id).items() if count > 1]:
+    if twice := [
+        id for id, count in Counter(f.id for f in found.figures if f.id).items() if count > 1
+    ]:
         raise UserError(f"the id {twice[0]} is given to two figures")
     for pair in found.pairs:
         gap(found.figure(pair.before), found.figure(pair.after), pair.measure)
@@ -209,5 +229,7 @@ def _read(kind: type[T], raw: Mapping[str, Any], name: str) -> T:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         given = "" if first["type"] == "missing" else f", given {first['input']!r}"
-        raise UserError(f"published figures, {name}: {place}: {first['msg'][0].lower()}{first['msg'][1:]}{given}") from error
+        raise UserError(
+            f"published figures, {name}: {place}: {first['msg'][0].lower()}{first['msg'][1:]}{given}"
+        ) from error
     return read

@@ -22,9 +22,7 @@ CLASS_RESAMPLES = 2000
 NORMAL_QUARTILES = 1.349  # standard deviations between the quartiles of a normal variable
 LOG_PROBABILITIES = "probabilities, as the pipeline gives them"
 FITTED = "margins as probabilities: a softmax at the temperature that fits the tune labels best"
-UNFITTED = (
-    "a softmax of margins at a temperature of our own, as there are no tune scores to fit one to: an order more than a probability"
-)
+UNFITTED = "a softmax of margins at a temperature of our own, as there are no tune scores to fit one to: an order more than a probability"
 
 
 @dataclass(frozen=True)
@@ -97,21 +95,32 @@ def answers(record: Record) -> Answers:
     sharpness, meaning = _sharpness(record, scores)
     n, classes = scores.scores.shape
     k = min(TOP, classes)
-    top, probability, readable = np.empty((n, k), np.int32), np.empty((n, k), np.float32), np.empty(n, bool)
+    top, probability, readable = (
+        np.empty((n, k), np.int32),
+        np.empty((n, k), np.float32),
+        np.empty(n, bool),
+    )
     rank = ranks(scores.scores, scores.labels)
     tied = rank > 0
     for start in range(0, n, CHUNK):
         chunk = slice(start, start + CHUNK)
         rows = scores.scores[chunk]
         # The partition is over a copy of the positions alone; ties go to the lower class, as argmax has them.
-        best = np.argpartition(-rows, k - 1, axis=1)[:, :k] if k < classes else np.tile(np.arange(classes), (len(rows), 1))
+        best = (
+            np.argpartition(-rows, k - 1, axis=1)[:, :k]
+            if k < classes
+            else np.tile(np.arange(classes), (len(rows), 1))
+        )
         values = np.take_along_axis(rows, best, axis=1)
         order = np.lexsort((best, -values), axis=1)
         top[chunk] = np.take_along_axis(best, order, axis=1)
         readable[chunk] = np.isfinite(rows).any(axis=1)
         tied[chunk] &= rows[np.arange(len(rows)), scores.labels[chunk]] == rows.max(axis=1)
         with np.errstate(invalid="ignore"):  # a row of -inf has no probabilities
-            logs = np.take_along_axis(values, order, axis=1) * sharpness - logsumexp(rows * np.float32(sharpness))[:, None]
+            logs = (
+                np.take_along_axis(values, order, axis=1) * sharpness
+                - logsumexp(rows * np.float32(sharpness))[:, None]
+            )
         probability[chunk] = np.exp(np.where(readable[chunk, None], logs, -np.inf))
     order = np.argsort(scores.keys)
     return Answers(
@@ -123,7 +132,12 @@ def cells(a: Answers, b: Answers) -> Cells:
     def where(found: np.ndarray) -> np.ndarray:
         return np.flatnonzero(found)
 
-    return Cells(where(a.right & b.right), where(a.right & ~b.right), where(~a.right & b.right), where(~a.right & ~b.right))
+    return Cells(
+        where(a.right & b.right),
+        where(a.right & ~b.right),
+        where(~a.right & b.right),
+        where(~a.right & ~b.right),
+    )
 
 
 def class_deltas(a: Answers, b: Answers) -> list[ClassDelta]:
@@ -135,7 +149,9 @@ def class_deltas(a: Answers, b: Answers) -> list[ClassDelta]:
         difference = wrong_b.astype(float) - wrong_a
         low, high = paired_bootstrap(difference, resamples=CLASS_RESAMPLES)
         errors = (100 * float(wrong_a.mean()), 100 * float(wrong_b.mean()))
-        found.append(ClassDelta(label, int(of.sum()), *errors, errors[1] - errors[0], 100 * low, 100 * high))
+        found.append(
+            ClassDelta(label, int(of.sum()), *errors, errors[1] - errors[0], 100 * low, 100 * high)
+        )
     return sorted(found, key=lambda each: (each.delta, each.label))
 
 
@@ -145,7 +161,9 @@ def confusions(given: Answers) -> list[Confusion]:
     Ties in which the true class shares the first place, and images that could not be decoded, are errors but no confusion.
     """
     taken = ~given.right & given.readable & ~given.tied
-    pairs, counts = np.unique(np.stack([given.labels[taken], given.predicted[taken]]), axis=1, return_counts=True)
+    pairs, counts = np.unique(
+        np.stack([given.labels[taken], given.predicted[taken]]), axis=1, return_counts=True
+    )
     n = np.bincount(given.labels)
     found = [
         Confusion(label, predicted, count, int(n[label])) for (label, predicted), count in zip(pairs.T.tolist(), counts.tolist(), strict=True)
@@ -161,7 +179,9 @@ def confident_mistakes(given: Answers, most: int) -> np.ndarray:
 
 def examples(found: Cells, each: int) -> np.ndarray:
     """Positions of `each` images of every cell, the first by key; of a cell with fewer, all."""
-    return np.concatenate([cell[:each] for cell in (found.only_b, found.only_a, found.neither, found.both)])
+    return np.concatenate(
+        [cell[:each] for cell in (found.only_b, found.only_a, found.neither, found.both)]
+    )
 
 
 def _sharpness(record: Record, scores: Scores) -> tuple[float, str]:
@@ -171,10 +191,16 @@ def _sharpness(record: Record, scores: Scores) -> tuple[float, str]:
     if (record.folder / "tune_scores.npz").exists():
         tune = record.scores("tune_scores")
         chosen = np.argsort(tune.keys)[:TEMPERATURE_IMAGES]
-        return fitted_sharpness(Scores(tune.keys[chosen], tune.labels[chosen], tune.scores[chosen])), FITTED
+        return fitted_sharpness(
+            Scores(tune.keys[chosen], tune.labels[chosen], tune.scores[chosen])
+        ), FITTED
     finite = scores.scores[:CHUNK][np.isfinite(scores.scores[:CHUNK])]
     # By quartiles, in which a class without training images, whose margins are as low as can be, does not count.
-    spread = float(np.subtract(*np.percentile(finite, [75, 25]))) / NORMAL_QUARTILES if len(finite) else 0.0
+    spread = (
+        float(np.subtract(*np.percentile(finite, [75, 25]))) / NORMAL_QUARTILES
+        if len(finite)
+        else 0.0
+    )
     return 1 / (spread or 1.0), UNFITTED
 
 
@@ -182,4 +208,7 @@ def same_seed(groups: Sequence[Sequence[Record]]) -> list[Record]:
     """One run a row: of the lowest seed that all rows have, else each row's first."""
     common = set.intersection(*({record.result.seed for record in group} for group in groups))
     chosen = min(common, default=None)
-    return [next((record for record in group if record.result.seed == chosen), group[0]) for group in groups]
+    return [
+        next((record for record in group if record.result.seed == chosen), group[0])
+        for group in groups
+    ]

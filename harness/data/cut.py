@@ -17,7 +17,9 @@ MANY_CLASSES = 1000  # from here on tune is 50 images a class, as on ILSVRC, els
 LISTED = 5  # undecodable images that a remark names
 
 
-def dataset_of(store: Store, *, title: str, test_fraction: float, split_seed: int, train_percent: int = 100) -> Dataset:
+def dataset_of(
+    store: Store, *, title: str, test_fraction: float, split_seed: int, train_percent: int = 100
+) -> Dataset:
     """The part `test` (else `val`) is scored; without either, `test_fraction` of each class, drawn by `split_seed` and the images' content.
 
     Remarks say what was drawn or left out. Raises UserError where a class has too few images to be cut.
@@ -32,7 +34,9 @@ def dataset_of(store: Store, *, title: str, test_fraction: float, split_seed: in
         title=title,
         train=train,
         test=test,
-        tune_per_class=50 if train.classes >= MANY_CLASSES and np.bincount(train.labels).min() > 50 else None,
+        tune_per_class=50
+        if train.num_classes >= MANY_CLASSES and np.bincount(train.labels).min() > 50
+        else None,
         remarks=(*remarks, *store.facts["remarks"], *_undecodable(store.undecodable)),
     )
 
@@ -49,7 +53,14 @@ def _parts(store: Store, test_fraction: float, split_seed: int) -> tuple[Split, 
     (part,) = used
     train, test = drawn(store.split(part), test_fraction, split_seed)
     why = "no test part" if part == WHOLE or unused else f"only {part}/ found"
-    return train, test, [f"{why}: a class-balanced {test_fraction:.0%} (seed {split_seed}) is the test split", *unused]
+    return (
+        train,
+        test,
+        [
+            f"{why}: a class-balanced {test_fraction:.0%} (seed {split_seed}) is the test split",
+            *unused,
+        ],
+    )
 
 
 def _unknown_classes(train: Split, test: Split) -> list[str]:
@@ -63,7 +74,9 @@ def _unknown_classes(train: Split, test: Split) -> list[str]:
         raise UserError(
             f"all {count:,} test images are of classes {such}: give the folders of a class the same name in both parts, or take the test part away"
         )
-    return [f"{count:,} of {len(test):,} test images are of classes {such}: every pipeline errs on them"]
+    return [
+        f"{count:,} of {len(test):,} test images are of classes {such}: every pipeline errs on them"
+    ]
 
 
 def drawn(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:

@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485  # Pillow's own bound, above which it suspects a decompression bomb
+MAX_PIXELS = (
+    Image.MAX_IMAGE_PIXELS or 89_478_485
+)  # Pillow's own bound, above which it suspects a decompression bomb
 # Pixels: the JPEG library writes no longer sides, and a store of JPEG files is to hold what one of raw pixels does.
 MAX_SIDE = 65_500
 ORIENTATION = 0x0112  # the EXIF tag
@@ -20,7 +22,14 @@ FORMAT_OF = {
     ".png": "PNG", ".pnm": "PPM", ".ppm": "PPM", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
 }  # fmt: skip
 IMAGE_SUFFIXES = frozenset(FORMAT_OF)
-MODES = {"1": "black and white", "L": "grayscale", "LA": "grayscale", "P": "palette", "CMYK": "CMYK", "RGBA": "transparency"}
+MODES = {
+    "1": "black and white",
+    "L": "grayscale",
+    "LA": "grayscale",
+    "P": "palette",
+    "CMYK": "CMYK",
+    "RGBA": "transparency",
+}
 
 
 class Undecodable(Exception):
@@ -41,9 +50,13 @@ def decode_noted(data: bytes, name: str = "") -> tuple[torch.Tensor, list[str]]:
     image = _open(data)
     try:
         frames = getattr(image, "n_frames", 1)
-    except Exception:  # Pillow looks for frames to the end of a file that is cut off, and does not come back
+    except (
+        Exception
+    ):  # Pillow looks for frames to the end of a file that is cut off, and does not come back
         image, frames = _open(data), 1
-    notes = _notes(image, name, frames)  # first, since loading the pixels forgets how they were coded
+    notes = _notes(
+        image, name, frames
+    )  # first, since loading the pixels forgets how they were coded
     return _pixels(image), notes
 
 
@@ -58,17 +71,25 @@ def _open(data: bytes) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise Undecodable(f"decompression bomb: {error}") from error
     except Exception as error:  # Pillow's plugins raise whatever their format's parser trips over
-        raise Undecodable(f"{type(error).__name__}: {error}" if data else "the file is empty") from error
+        raise Undecodable(
+            f"{type(error).__name__}: {error}" if data else "the file is empty"
+        ) from error
     if image.width * image.height > MAX_PIXELS:
-        raise Undecodable(f"decompression bomb: {image.width} x {image.height} pixels, more than {MAX_PIXELS:,} in all")
+        raise Undecodable(
+            f"decompression bomb: {image.width} x {image.height} pixels, more than {MAX_PIXELS:,} in all"
+        )
     if max(image.size) > MAX_SIDE:
-        raise Undecodable(f"{image.width} x {image.height} pixels: a side is longer than {MAX_SIDE:,}")
+        raise Undecodable(
+            f"{image.width} x {image.height} pixels: a side is longer than {MAX_SIDE:,}"
+        )
     return image
 
 
 def _pixels(image: Image.Image) -> torch.Tensor:
     if image.mode == "F":
-        raise Undecodable("its pixels are floating-point numbers, and nothing tells which of them is white")
+        raise Undecodable(
+            "its pixels are floating-point numbers, and nothing tells which of them is white"
+        )
     try:
         if image.mode.startswith("I"):  # 16 bits of gray, which Pillow would clip at 255
             gray = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
@@ -86,7 +107,9 @@ def _notes(image: Image.Image, name: str, frames: int) -> list[str]:
     expected = FORMAT_OF.get(PurePosixPath(name).suffix.lower())
     if expected and image.format not in (expected, "MPO"):
         notes.append(f"{image.format} inside {PurePosixPath(name).suffix}")
-    if image.mode.startswith("I") or any("16" in _raw_mode(tile.args) for tile in getattr(image, "tile", ())):
+    if image.mode.startswith("I") or any(
+        "16" in _raw_mode(tile.args) for tile in getattr(image, "tile", ())
+    ):
         notes.append("16 bits a channel")
     elif image.mode in MODES:
         notes.append(MODES[image.mode])
@@ -96,7 +119,9 @@ def _notes(image: Image.Image, name: str, frames: int) -> list[str]:
     with suppress(Exception):  # damaged metadata around sound pixels
         orientation = image.getexif().get(ORIENTATION, 1)
     if orientation not in (0, 1):
-        notes.append(f"EXIF-rotated (orientation {orientation}): {'turned' if image.format == 'TIFF' else 'left as stored'}")
+        notes.append(
+            f"EXIF-rotated (orientation {orientation}): {'turned' if image.format == 'TIFF' else 'left as stored'}"
+        )
     return notes
 
 
@@ -108,7 +133,11 @@ def _raw_mode(args: object) -> str:
 def resized_shape(height: int, width: int, size: int) -> tuple[int, int]:
     """The shape with the shorter side brought down to `size`, aspect kept; smaller images stay as they are."""
     short = min(height, width)
-    return (height, width) if short <= size else (round(height * size / short), round(width * size / short))
+    return (
+        (height, width)
+        if short <= size
+        else (round(height * size / short), round(width * size / short))
+    )
 
 
 def shrink(image: torch.Tensor, size: int) -> torch.Tensor:
@@ -125,13 +154,17 @@ def resize(images: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
         return images
     # An image alone as a batch with the strides of channels-last, which `images[None]` would not have: no copy is then made.
     batch = images if images.ndim == 4 else images.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
-    return functional.interpolate(batch, shape, mode="bilinear", antialias=True).reshape(*images.shape[:-2], *shape)
+    return functional.interpolate(batch, shape, mode="bilinear", antialias=True).reshape(
+        *images.shape[:-2], *shape
+    )
 
 
 def encode_jpeg(image: torch.Tensor, quality: int) -> bytes:
     """(3, h, w) uint8 as a JPEG file, chroma at full resolution."""
     buffer = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(buffer, "JPEG", quality=quality, subsampling=0)
+    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(
+        buffer, "JPEG", quality=quality, subsampling=0
+    )
     return buffer.getvalue()
 
 

@@ -32,7 +32,9 @@ def thumbnails(split: Split) -> tuple[torch.Tensor, np.ndarray]:
     small = torch.zeros(len(split), 3, THUMBNAIL, THUMBNAIL, dtype=torch.uint8)
     shapes = np.zeros((len(split), 2), dtype=np.int64)
     chunks = [split.rows[start : start + READ] for start in range(0, len(split), READ)]
-    for nth, image in enumerate(image for images in read_batches(split.images, chunks) for image in images):
+    for nth, image in enumerate(
+        image for images in read_batches(split.images, chunks) for image in images
+    ):
         small[nth] = resize(image, (THUMBNAIL, THUMBNAIL))
         shapes[nth] = image.shape[1:]
     return small, shapes
@@ -41,7 +43,9 @@ def thumbnails(split: Split) -> tuple[torch.Tensor, np.ndarray]:
 def perceptual_hashes(small: torch.Tensor) -> np.ndarray:
     """(n,) uint64: the signs of the lowest 8 x 8 cosine coefficients of the gray thumbnail against their median (pHash, Zauner 2010)."""
     k = torch.arange(THUMBNAIL, dtype=torch.float32)
-    cosines = torch.cos(torch.pi / THUMBNAIL * (k[None] + 0.5) * k[1 : HASH_SIDE + 1, None])  # without the constant term
+    cosines = torch.cos(
+        torch.pi / THUMBNAIL * (k[None] + 0.5) * k[1 : HASH_SIDE + 1, None]
+    )  # without the constant term
     gray = small.float().mean(1)
     coefficients = (cosines @ gray @ cosines.T).flatten(1)
     bits = (coefficients > coefficients.median(1, keepdim=True).values).numpy()

@@ -12,14 +12,21 @@ CHUNK = 1 << 16  # keys made Python strings at once
 
 def image_keys(sources: Iterable[bytes], labels: np.ndarray) -> np.ndarray:
     """(n,) keys: the first 16 hex digits of each source's SHA-256; equal images numbered `-1`, `-2`, ... in order of label."""
-    return number_duplicates(np.array([hashlib.sha256(source).hexdigest()[:16] for source in sources], dtype="U16"), labels)
+    return number_duplicates(
+        np.array([hashlib.sha256(source).hexdigest()[:16] for source in sources], dtype="U16"),
+        labels,
+    )
 
 
 def number_duplicates(hashes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Make equal hashes distinct: the second in order of (hash, label) gets `-1`, the third `-2`."""
     order = np.lexsort((labels, hashes))
     ordered = hashes[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(ordered) else np.array([], dtype=int)
+    starts = (
+        np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        if len(ordered)
+        else np.array([], dtype=int)
+    )
     nth = np.arange(len(ordered)) - np.repeat(starts, np.diff(np.r_[starts, len(ordered)]))
     keys = hashes.astype("U24")
     for position in np.flatnonzero(nth):
@@ -38,7 +45,12 @@ def split_digest(preparation: str, keys: np.ndarray, labels: np.ndarray) -> str:
 
 
 def class_balanced(
-    keys: np.ndarray, labels: np.ndarray, *, fraction: float | None = None, per_class: int | None = None, total: int | None = None
+    keys: np.ndarray,
+    labels: np.ndarray,
+    *,
+    fraction: float | None = None,
+    per_class: int | None = None,
+    total: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions of a class-balanced part and of the rest, both in store order.
 

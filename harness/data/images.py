@@ -23,7 +23,11 @@ class ArrayImages:
     @classmethod
     def of(cls, images: np.ndarray | torch.Tensor) -> ArrayImages:
         """From (n, 3, h, w), (n, h, w, 3) or gray (n, h, w) uint8; raises UserError for anything else."""
-        pixels = images if isinstance(images, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(images))
+        pixels = (
+            images
+            if isinstance(images, torch.Tensor)
+            else torch.from_numpy(np.ascontiguousarray(images))
+        )
         if pixels.dtype != torch.uint8:
             raise UserError(f"images must be uint8 in 0..255, got {pixels.dtype}")
         if pixels.ndim == 3:
@@ -31,7 +35,9 @@ class ArrayImages:
         elif pixels.ndim == 4 and pixels.shape[1] != 3 and pixels.shape[3] == 3:
             pixels = pixels.permute(0, 3, 1, 2)
         if pixels.ndim != 4 or pixels.shape[1] != 3:
-            raise UserError(f"images must be (n, 3, h, w), (n, h, w, 3) or gray (n, h, w), got {tuple(images.shape)}")
+            raise UserError(
+                f"images must be (n, 3, h, w), (n, h, w, 3) or gray (n, h, w), got {tuple(images.shape)}"
+            )
         return cls(pixels.contiguous().cpu())
 
     def __len__(self) -> int:
@@ -62,6 +68,9 @@ class ConcatImages:
         rows = np.asarray(rows)
         in_first = rows < len(self.parts[0])
         places = np.concatenate([np.flatnonzero(in_first), np.flatnonzero(~in_first)])
-        images = [*self.parts[0].read(rows[in_first]), *self.parts[1].read(rows[~in_first] - len(self.parts[0]))]
+        images = [
+            *self.parts[0].read(rows[in_first]),
+            *self.parts[1].read(rows[~in_first] - len(self.parts[0])),
+        ]
         ordered = [images[i] for i in np.argsort(places)]
         return torch.stack(ordered) if self.image_size else ordered

@@ -81,7 +81,9 @@ def load_dataset(
     held_out: Split | None = None
     if tune != 0:
         per_class = tune if tune is not None else whole.tune_per_class
-        chosen, rest = class_balanced(train.keys, train.labels, per_class=per_class, fraction=None if per_class else 0.1)
+        chosen, rest = class_balanced(
+            train.keys, train.labels, per_class=per_class, fraction=None if per_class else 0.1
+        )
         if len(np.unique(train.labels[rest])) < len(np.unique(train.labels)):
             raise UserError(
                 f"the tune split takes {f'{per_class} images' if per_class else '10 % (at least one image)'} of each class, which leaves some "
@@ -92,7 +94,9 @@ def load_dataset(
 
 
 def load_whole(
-    dataset: str | tuple[Split, Split] | Dataset | None, root: Path | str | None, plugins: Sequence[str] = ()
+    dataset: str | tuple[Split, Split] | Dataset | None,
+    root: Path | str | None,
+    plugins: Sequence[str] = (),
 ) -> tuple[str, Dataset]:
     """(resolved spec, dataset), before anything is limited or held out. Raises UserError for an unknown dataset or a wrong parameter."""
     if isinstance(dataset, Dataset):
@@ -104,7 +108,9 @@ def load_whole(
     entry, build, values, spec = registry.resolve("dataset", dataset_spec(dataset, registry, root))
     loaded = build(default_data_root(root), **values)
     if not isinstance(loaded, Dataset):
-        raise UserError(f"dataset {entry.name!r} ({entry.origin}): build returned {type(loaded).__name__}, not a Dataset")
+        raise UserError(
+            f"dataset {entry.name!r} ({entry.origin}): build returned {type(loaded).__name__}, not a Dataset"
+        )
     return spec, _agreeing(spec, loaded)
 
 
@@ -118,12 +124,16 @@ def _agreeing(name: str, dataset: Dataset) -> Dataset:
             if place is None
             else f"class {place} is {train[place]!r} in the one, {test[place]!r} in the other"
         )
-        raise UserError(f"{name}: train and test have different classes ({said}); give both the same class names in the same order")
+        raise UserError(
+            f"{name}: train and test have different classes ({said}); give both the same class names in the same order"
+        )
     return dataset
 
 
 def _limited(split: Split, limit: int, flag: str) -> Split:
     classes = len(np.unique(split.labels))
     if limit < classes:
-        raise UserError(f"{flag} {limit} is less than one image for each of the {classes} classes; give at least {classes}")
+        raise UserError(
+            f"{flag} {limit} is less than one image for each of the {classes} classes; give at least {classes}"
+        )
     return split.take(class_balanced(split.keys, split.labels, total=limit)[0])

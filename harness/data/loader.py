@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 PIECE = 16  # images that a thread reads at once
 AHEAD = 2  # batches begun before the one that is asked for
 Pixels = torch.Tensor | list[torch.Tensor]
-Job = tuple[Sequence[Callable[[], Any]], Callable[[list[Any]], Pixels]]  # what threads do; what to make of their results
+Job = tuple[
+    Sequence[Callable[[], Any]], Callable[[list[Any]], Pixels]
+]  # what threads do; what to make of their results
 
 
 def read_batches(images: Images, chunks: Iterable[np.ndarray]) -> Iterator[Pixels]:
@@ -66,16 +68,37 @@ def shuffled(
     positions = (order[chunk] for chunk in chunks)
     if crop is None:
         whole = read_batches(split.images, (split.rows[order[chunk]] for chunk in chunks))
-        return zip(positions, (_mirror(images, mirrored[chunk]) for images, chunk in zip(whole, chunks, strict=True)), strict=True)
+        return zip(
+            positions,
+            (_mirror(images, mirrored[chunk]) for images, chunk in zip(whole, chunks, strict=True)),
+            strict=True,
+        )
     pinned = torch.device(device).type == "cuda"
     jobs = (
-        _cropping(split.images, split.rows[order[chunk]], places[chunk], mirrored[chunk], crop, pad, pinned) for chunk in chunks
+        _cropping(
+            split.images,
+            split.rows[order[chunk]],
+            places[chunk],
+            mirrored[chunk],
+            crop,
+            pad,
+            pinned,
+        )
+        for chunk in chunks
     )
     in_memory = getattr(split.images, "in_memory", False)
     return zip(positions, _in_turn(jobs) if in_memory else _in_threads(jobs), strict=True)
 
 
-def _cropping(images: Images, rows: np.ndarray, places: np.ndarray, mirrored: np.ndarray, crop: int, pad: int, pinned: bool) -> Job:
+def _cropping(
+    images: Images,
+    rows: np.ndarray,
+    places: np.ndarray,
+    mirrored: np.ndarray,
+    crop: int,
+    pad: int,
+    pinned: bool,
+) -> Job:
     batch = torch.empty(len(rows), 3, crop, crop, dtype=torch.uint8, pin_memory=pinned)
     out = batch.numpy()
     read_crops = getattr(images, "read_crops", None)
@@ -91,7 +114,9 @@ def _cropping(images: Images, rows: np.ndarray, places: np.ndarray, mirrored: np
     return [lambda piece=piece: fill(piece) for piece in pieces], lambda _: batch
 
 
-def cut_crops(images: Pixels, places: np.ndarray, mirrored: np.ndarray, pad: int, out: np.ndarray) -> None:
+def cut_crops(
+    images: Pixels, places: np.ndarray, mirrored: np.ndarray, pad: int, out: np.ndarray
+) -> None:
     """Fill `out`, uint8 (n, 3, side, side): of each image the crop at `places` (n, 2) in [0, 1), after `pad` zeros on every side.
 
     An image smaller than that is first scaled up until the crop just fits.
@@ -101,7 +126,9 @@ def cut_crops(images: Pixels, places: np.ndarray, mirrored: np.ndarray, pad: int
         arrays = list(_with_room(images, pad, side).numpy())
     else:
         arrays = [_with_room(image, pad, side).numpy() for image in images]
-    for image, (top, left), mirror, crop in zip(arrays, places.tolist(), mirrored.tolist(), out, strict=True):
+    for image, (top, left), mirror, crop in zip(
+        arrays, places.tolist(), mirrored.tolist(), out, strict=True
+    ):
         y, x = int(top * (image.shape[1] - side + 1)), int(left * (image.shape[2] - side + 1))
         view = image[:, y : y + side, x : x + side]
         crop[:] = view[:, :, ::-1] if mirror else view
@@ -121,8 +148,14 @@ def _with_room(images: torch.Tensor, pad: int, side: int) -> torch.Tensor:
 
 def _mirror(images: Pixels, mirrored: np.ndarray) -> Pixels:
     if isinstance(images, torch.Tensor):
-        return torch.where(torch.from_numpy(mirrored)[:, None, None, None], images.flip(3), images) if mirrored.any() else images
-    return [image.flip(2) if mirror else image for image, mirror in zip(images, mirrored, strict=True)]
+        return (
+            torch.where(torch.from_numpy(mirrored)[:, None, None, None], images.flip(3), images)
+            if mirrored.any()
+            else images
+        )
+    return [
+        image.flip(2) if mirror else image for image, mirror in zip(images, mirrored, strict=True)
+    ]
 
 
 def _in_turn(jobs: Iterable[Job]) -> Iterator[Pixels]:

@@ -10,7 +10,10 @@ from harness.data.decode import IMAGE_SUFFIXES
 def is_debris(name: str) -> bool:
     """Whether it is or lies in what a system left there (`__MACOSX`, `.ipynb_checkpoints`, `._1.jpg`), which shows no class."""
     left = ("__MACOSX", "Thumbs.db", "desktop.ini")
-    return any((part.startswith(".") and part not in (".", "..")) or part in left for part in name.split("/"))
+    return any(
+        (part.startswith(".") and part not in (".", "..")) or part in left
+        for part in name.split("/")
+    )
 
 
 def is_image(name: str) -> bool:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.data import prepare
-from harness.data.prepare import JPEG_QUALITY, SPACE_SAMPLE, Preparation, expected_bytes, first, one_torch_thread, read
+from harness.data.prepare import (
+    JPEG_QUALITY,
+    SPACE_SAMPLE,
+    Preparation,
+    expected_bytes,
+    first,
+    one_torch_thread,
+    read,
+)
 from harness.data.sources import Source
 
 ILSVRC_2012 = 1_281_167 + 50_000  # train and val

@@ -24,9 +24,24 @@ import numpy as np
 from PIL import Image
 
 from harness.data.cores import cores
-from harness.data.decode import Undecodable, decode_noted, encode_jpeg, image_shape, resized_shape, shrink
+from harness.data.decode import (
+    Undecodable,
+    decode_noted,
+    encode_jpeg,
+    image_shape,
+    resized_shape,
+    shrink,
+)
 from harness.data.identity import number_duplicates, split_digest
-from harness.data.shards import ROWS, Row, ShardFacts, ShardWriter, read_columns, read_facts, renamed
+from harness.data.shards import (
+    ROWS,
+    Row,
+    ShardFacts,
+    ShardWriter,
+    read_columns,
+    read_facts,
+    renamed,
+)
 from harness.data.sources import Source, SourceImage
 from harness.data.store import BUILDING, Store, store_folder
 from harness.data.val_table import check_val_labels
@@ -50,7 +65,9 @@ class Preparation:
         codec = "codec=raw quality=lossless" if self.raw else f"codec=jpeg quality={JPEG_QUALITY}"
         return f"size={self.size} resize=shorter-side-bilinear-antialias {codec}"
 
-    def row(self, image: SourceImage, data: bytes | Undecodable) -> tuple[SourceImage, Row, str, list[str]]:
+    def row(
+        self, image: SourceImage, data: bytes | Undecodable
+    ) -> tuple[SourceImage, Row, str, list[str]]:
         """(image, its row, why it cannot be decoded or "", what is unusual about it)."""
         key = hashlib.sha256(data if isinstance(data, bytes) else b"").hexdigest()[:16]
         try:
@@ -60,12 +77,27 @@ class Preparation:
         except Undecodable as error:
             return image, Row(key, image.label, image.name, 0, 0, b""), str(error), []
         pixels = shrink(pixels, self.size)
-        stored = pixels.permute(1, 2, 0).contiguous().numpy().tobytes() if self.raw else encode_jpeg(pixels, JPEG_QUALITY)
-        return image, Row(key, image.label, image.name, pixels.shape[1], pixels.shape[2], stored), "", notes
+        stored = (
+            pixels.permute(1, 2, 0).contiguous().numpy().tobytes()
+            if self.raw
+            else encode_jpeg(pixels, JPEG_QUALITY)
+        )
+        return (
+            image,
+            Row(key, image.label, image.name, pixels.shape[1], pixels.shape[2], stored),
+            "",
+            notes,
+        )
 
 
 def prepare(
-    source: Source, root: Path, *, progress: Progress, name: str | None = None, size: int = 256, workers: int | None = None
+    source: Source,
+    root: Path,
+    *,
+    progress: Progress,
+    name: str | None = None,
+    size: int = 256,
+    workers: int | None = None,
 ) -> Store:
     """The store of `source` below `root`, made now unless it is there already.
 
@@ -135,11 +167,15 @@ def _naming(folder: Path) -> Iterator[None]:
         raise OSError(error.errno, f"{os.strerror(error.errno)} ({kept})", str(folder)) from error
 
 
-def _build(source: Source, folder: Path, made_from: str, size: int, workers: int, progress: Progress) -> None:
+def _build(
+    source: Source, folder: Path, made_from: str, size: int, workers: int, progress: Progress
+) -> None:
     plan, finished = folder / "build.json", folder / "store.json"
     if _begun_from(finished) != made_from:
         if _begun_from(plan) != made_from:
-            shutil.rmtree(folder, ignore_errors=True)  # of another source of this name, or killed before its plan was made
+            shutil.rmtree(
+                folder, ignore_errors=True
+            )  # of another source of this name, or killed before its plan was made
             folder.mkdir()
             check_val_labels(source)
             write_json(plan, {"identity": made_from, "raw": _fits_raw(source, size, progress)})
@@ -150,7 +186,9 @@ def _build(source: Source, folder: Path, made_from: str, size: int, workers: int
         _finish(source, folder, preparation, made_from)
     parts = json.loads(finished.read_text())["parts"]
     kept = {finished.name, *(name for part in parts.values() for name in part["files"])}
-    for file in folder.iterdir():  # plan, facts, and what a kill left between writing a file and giving it its name
+    for file in (
+        folder.iterdir()
+    ):  # plan, facts, and what a kill left between writing a file and giving it its name
         if file.name not in kept:
             file.unlink()
 
@@ -173,8 +211,13 @@ def _fits_raw(source: Source, size: int, progress: Progress) -> bool:
 
 def _check_space(source: Source, folder: Path, preparation: Preparation) -> None:
     """Raises UserError when the rest of the store will not fit, judged by the first images."""
-    sizes = [len(row.image) for _, row, _, _ in (preparation.row(i, read(i)) for i in first(source, SPACE_SAMPLE))]
-    needed = expected_bytes(sizes, len(source)) - sum(file.stat().st_size for file in folder.glob("*.arrow"))
+    sizes = [
+        len(row.image)
+        for _, row, _, _ in (preparation.row(i, read(i)) for i in first(source, SPACE_SAMPLE))
+    ]
+    needed = expected_bytes(sizes, len(source)) - sum(
+        file.stat().st_size for file in folder.glob("*.arrow")
+    )
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
@@ -204,7 +247,12 @@ def read(image: SourceImage) -> bytes | Undecodable:
 
 
 def _write_shards(
-    source: Source, folder: Path, preparation: Preparation, pool: ThreadPoolExecutor, depth: int, progress: Progress
+    source: Source,
+    folder: Path,
+    preparation: Preparation,
+    pool: ThreadPoolExecutor,
+    depth: int,
+    progress: Progress,
 ) -> None:
     """Every shard that is not there yet. Rows of a part stand in the source's order, ROWS a shard."""
     seen: dict[str, int] = {}
@@ -222,7 +270,9 @@ def _write_shards(
     finished = sum(facts.rows for file in folder.glob("*.arrow") if (facts := read_facts(file)))
     jobs = ((shard, pool.submit(preparation.row, image, read(image))) for shard, image in wanted())
     writers: dict[str, ShardWriter] = {}
-    finishing: list[Future[ShardFacts]] = []  # in the pool: bringing a shard to the disk would keep this thread from reading on
+    finishing: list[
+        Future[ShardFacts]
+    ] = []  # in the pool: bringing a shard to the disk would keep this thread from reading on
 
     def finish(writers: Iterable[ShardWriter]) -> None:
         """What went wrong with earlier ones is raised here."""
@@ -231,13 +281,17 @@ def _write_shards(
         finishing[:] = [pool.submit(writer.finish) for writer in writers]
 
     with ExitStack() as stack:
-        for shard, future in progress(_ahead(jobs, depth), label="preparing", total=len(source) - finished, unit="image"):
+        for shard, future in progress(
+            _ahead(jobs, depth), label="preparing", total=len(source) - finished, unit="image"
+        ):
             image, row, why, notes = future.result()
             writer = writers.get(image.part)
             if writer is None or writer.path != shard:
                 if writer is not None:
                     finish([writer])
-                writer = writers[image.part] = stack.enter_context(ShardWriter(shard, str(preparation)))
+                writer = writers[image.part] = stack.enter_context(
+                    ShardWriter(shard, str(preparation))
+                )
             writer.add(row)
             if why:
                 writer.undecodable.append((image.name, why))
@@ -246,7 +300,9 @@ def _write_shards(
         finish([])
 
 
-def _ahead(jobs: Iterable[tuple[Path, Future[Any]]], depth: int) -> Iterator[tuple[Path, Future[Any]]]:
+def _ahead(
+    jobs: Iterable[tuple[Path, Future[Any]]], depth: int
+) -> Iterator[tuple[Path, Future[Any]]]:
     """The jobs in their order, of which `depth` are begun before the first is asked for: more would fill the memory."""
     begun: deque[tuple[Path, Future[Any]]] = deque()
     for job in jobs:
@@ -277,23 +333,33 @@ def _finish(source: Source, folder: Path, preparation: Preparation, made_from: s
     for part in sorted({file.stem.rpartition("-")[0] for file in folder.glob("*.arrow")}):
         shards = sorted(folder.glob(f"{part}-*.arrow"))
         columns = [read_columns(shard, ["key", "label", "name", "height"]) for shard in shards]
-        hashes = np.concatenate([np.array([key[:16] for key in table["key"].to_pylist()]) for table in columns])
+        hashes = np.concatenate(
+            [np.array([key[:16] for key in table["key"].to_pylist()]) for table in columns]
+        )
         labels = np.concatenate([table["label"].to_numpy() for table in columns])
         readable = np.concatenate([table["height"].to_numpy() for table in columns]) > 0
         keys = number_duplicates(hashes, labels)
         ends = np.cumsum([len(table) for table in columns])
-        facts = [renamed(shard, chunk) for shard, chunk in zip(shards, np.split(keys, ends[:-1]), strict=True)]
+        facts = [
+            renamed(shard, chunk)
+            for shard, chunk in zip(shards, np.split(keys, ends[:-1]), strict=True)
+        ]
         kept = readable if part == "train" else np.ones(len(keys), dtype=bool)
         parts[part] = {
             "n": int(kept.sum()),
             "digest": split_digest(str(preparation), keys[kept], labels[kept]),
             "undecodable": [pair for fact in facts for pair in fact.undecodable],
             "noted": [pair for fact in facts for pair in fact.noted],
-            "files": {shard.name: {"rows": fact.rows, "sha256": fact.sha256} for shard, fact in zip(shards, facts, strict=True)},
+            "files": {
+                shard.name: {"rows": fact.rows, "sha256": fact.sha256}
+                for shard, fact in zip(shards, facts, strict=True)
+            },
         }
         if not readable.any():
             name, why = parts[part]["undecodable"][0]
-            raise UserError(f"none of the {len(keys)} images of {part} in {source.path} can be decoded; the first, {name}: {why}")
+            raise UserError(
+                f"none of the {len(keys)} images of {part} in {source.path} can be decoded; the first, {name}: {why}"
+            )
     facts_of_store = {
         "identity": made_from,
         "source": str(source.path.resolve()),

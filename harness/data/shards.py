@@ -19,7 +19,9 @@ import numpy as np
 from harness.files import write_json
 
 ROWS = 1024  # images a file: about 50 MB of JPEG
-BATCH_BYTES = 2**26  # after which a batch is full with fewer: large images, and offsets within it have 32 bits
+BATCH_BYTES = (
+    2**26
+)  # after which a batch is full with fewer: large images, and offsets within it have 32 bits
 ROWS_A_BATCH = 64  # images a record batch, which is what writing holds in memory: at most 17 MB of raw 256-pixel images
 
 
@@ -95,8 +97,13 @@ class ShardWriter(AbstractContextManager["ShardWriter"]):
 
         if self._waiting:
             *columns, images = zip(*self._waiting, strict=True)
-            arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=False)]
-            self._writer.write_batch(pa.record_batch([*arrays, _binary(images)], schema=self._schema))
+            arrays = [
+                pa.array(column, field.type)
+                for column, field in zip(columns, self._schema, strict=False)
+            ]
+            self._writer.write_batch(
+                pa.record_batch([*arrays, _binary(images)], schema=self._schema)
+            )
             self._waiting.clear()
             self._waiting_bytes = 0
 
@@ -110,7 +117,9 @@ def _binary(values: Sequence[bytes]) -> Any:
     import pyarrow as pa
 
     ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
-    return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))])
+    return pa.Array.from_buffers(
+        pa.binary(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))]
+    )
 
 
 def checksum(path: Path) -> str:
@@ -164,4 +173,7 @@ def renamed(shard: Path, keys: np.ndarray) -> ShardFacts:
 
 def _rows(table: Any) -> Iterator[Row]:
     for batch in table.to_batches(max_chunksize=ROWS_A_BATCH):
-        yield from (Row(*values) for values in zip(*(column.to_pylist() for column in batch.columns), strict=True))
+        yield from (
+            Row(*values)
+            for values in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        )

@@ -58,12 +58,20 @@ class Store:
     @property
     def undecodable(self) -> list[tuple[str, str, str]]:
         """(part, name, why), in every part."""
-        return [(part, name, why) for part, facts in self.facts["parts"].items() for name, why in facts["undecodable"]]
+        return [
+            (part, name, why)
+            for part, facts in self.facts["parts"].items()
+            for name, why in facts["undecodable"]
+        ]
 
     @property
     def noted(self) -> list[tuple[str, str, str]]:
         """(part, name, what is unusual), in every part."""
-        return [(part, name, what) for part, facts in self.facts["parts"].items() for name, what in facts["noted"]]
+        return [
+            (part, name, what)
+            for part, facts in self.facts["parts"].items()
+            for name, what in facts["noted"]
+        ]
 
     @property
     def bytes(self) -> int:
@@ -81,7 +89,13 @@ class Store:
         table = self._columns(files)
         heights, widths = (table[name].to_numpy() for name in ("height", "width"))
         raw = self.facts["codec"] == "raw"
-        images = StoreImages([self.folder / name for name in files], [f["rows"] for f in files.values()], heights, widths, raw=raw)
+        images = StoreImages(
+            [self.folder / name for name in files],
+            [f["rows"] for f in files.values()],
+            heights,
+            widths,
+            raw=raw,
+        )
         rows = np.where(heights > 0, np.arange(len(table)), -1)
         split = Split(
             keys=np.array(table["key"].to_pylist(), dtype="U24"),
@@ -105,7 +119,9 @@ class Store:
                 elif checksum(path) != file["sha256"]:
                     wrong.append(f"{name} has changed since it was written")
             if not wrong and self.split(part).digest != facts["digest"]:
-                wrong.append(f"the digest of {part} is not that of its rows: store.json has changed")
+                wrong.append(
+                    f"the digest of {part} is not that of its rows: store.json has changed"
+                )
         return wrong
 
     def _columns(self, files: Iterable[str]) -> Any:
@@ -114,7 +130,10 @@ class Store:
 
         try:
             return pa.concat_tables(
-                [read_columns(self.folder / name, ["key", "label", "name", "height", "width"]) for name in files]
+                [
+                    read_columns(self.folder / name, ["key", "label", "name", "height", "width"])
+                    for name in files
+                ]
             )
         except (pa.ArrowInvalid, FileNotFoundError) as error:
             raise UserError(

@@ -26,13 +26,23 @@ class StoreImages:
     heights, widths  of all images, in pixels; height 0 for one that could not be decoded
     """
 
-    def __init__(self, shards: Sequence[Path], rows: Sequence[int], heights: np.ndarray, widths: np.ndarray, *, raw: bool) -> None:
+    def __init__(
+        self,
+        shards: Sequence[Path],
+        rows: Sequence[int],
+        heights: np.ndarray,
+        widths: np.ndarray,
+        *,
+        raw: bool,
+    ) -> None:
         self.raw, self.heights, self.widths = raw, heights, widths
         self._shards, self._ends = list(shards), list(accumulate(rows))
         self._mapped: dict[int, Any] = {}
         readable = heights > 0
         sizes = np.unique(np.stack([heights[readable], widths[readable]]), axis=1)
-        self.image_size: tuple[int, int] | None = (int(sizes[0, 0]), int(sizes[1, 0])) if sizes.shape[1] == 1 else None
+        self.image_size: tuple[int, int] | None = (
+            (int(sizes[0, 0]), int(sizes[1, 0])) if sizes.shape[1] == 1 else None
+        )
 
     def __len__(self) -> int:
         return len(self.heights)
@@ -41,7 +51,9 @@ class StoreImages:
         images = [self._image(int(row)) for row in rows]
         return torch.stack(images) if self.image_size and images else images
 
-    def read_crops(self, rows: np.ndarray, places: np.ndarray, mirrored: np.ndarray, out: np.ndarray) -> None:
+    def read_crops(
+        self, rows: np.ndarray, places: np.ndarray, mirrored: np.ndarray, out: np.ndarray
+    ) -> None:
         """Fill `out`, uint8 (n, 3, side, side), with crops of the images at `rows`; `places` (n, 2) in [0, 1) choose (top, left).
 
         An image smaller than the crop is first scaled up until it just fits. Raises UserError for a damaged store.
@@ -61,7 +73,9 @@ class StoreImages:
         import pyarrow as pa
 
         shard = bisect_right(self._ends, row)
-        if shard not in self._mapped:  # two threads may both map it, and one mapping is let go again
+        if (
+            shard not in self._mapped
+        ):  # two threads may both map it, and one mapping is let go again
             try:
                 self._mapped[shard] = read_table(self._shards[shard])["image"]
             except (pa.ArrowInvalid, FileNotFoundError) as error:
@@ -77,11 +91,15 @@ class StoreImages:
             raise self._damage(row, error) from error
 
     def _raw(self, row: int) -> np.ndarray:
-        return np.frombuffer(self.stored(row), dtype=np.uint8).reshape(self.heights[row], self.widths[row], 3)
+        return np.frombuffer(self.stored(row), dtype=np.uint8).reshape(
+            self.heights[row], self.widths[row], 3
+        )
 
     def _damage(self, row: int, error: Exception) -> UserError:
         name = self._shards[0].parent.name
-        return UserError(f"the store {name} is damaged at row {row} ({error}); see harness data verify {name}")
+        return UserError(
+            f"the store {name} is damaged at row {row} ({error}); see harness data verify {name}"
+        )
 
 
 class LoadedImages:

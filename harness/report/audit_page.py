@@ -22,10 +22,17 @@ KINDS = {
 }
 
 
-def audit_page(found: Audit, *, remarks: Sequence[str] = (), lists: Sequence[tuple[str, Sequence[Sequence[str]]]] = ()) -> str:
+def audit_page(
+    found: Audit,
+    *,
+    remarks: Sequence[str] = (),
+    lists: Sequence[tuple[str, Sequence[Sequence[str]]]] = (),
+) -> str:
     """The HTML page. `lists` are (heading, rows) to add, such as the undecodable images."""
     title = f"Audit of {found.title}"
-    body = [f"<p>{len(found.train):,} training and {len(found.test):,} test images in {found.train.classes} classes</p>"]
+    body = [
+        f"<p>{len(found.train):,} training and {len(found.test):,} test images in {found.train.num_classes} classes</p>"
+    ]
     body += [f"<p class=faint>{escape(sentence(remark))}</p>" for remark in remarks]
     body += ["<h2>Copies</h2>", _copies(found)]
     for kind, pairs in (("exact", found.exact), ("near", found.near)):
@@ -36,19 +43,39 @@ def audit_page(found: Audit, *, remarks: Sequence[str] = (), lists: Sequence[tup
             _pairs(found, pairs),
         ]
     for heading, rows in lists:
-        body += [f"<h2>{escape(heading)}: {len(rows):,}</h2>", table([], rows[:SHOWN], caption=heading), _more(len(rows))]
+        body += [
+            f"<h2>{escape(heading)}: {len(rows):,}</h2>",
+            table([], rows[:SHOWN], caption=heading),
+            _more(len(rows)),
+        ]
     body += ["<h2>Sizes</h2>", _sizes(found.shapes), "<h2>Classes</h2>", _classes(found)]
     content = "\n".join(filter(None, body))
-    return document(title, f'<header>\n<h1>{escape(title)}</h1>\n</header>\n<main id="main" tabindex="-1">\n{content}\n</main>')
+    return document(
+        title,
+        f'<header>\n<h1>{escape(title)}</h1>\n</header>\n<main id="main" tabindex="-1">\n{content}\n</main>',
+    )
 
 
 def _copies(found: Audit) -> str:
     counts = found.counts()
-    rows = [[f"in {where}", *(f"{counts[kind][where]:,}" for kind in KINDS)] for where in ("train", "test", CROSSING)]
+    rows = [
+        [f"in {where}", *(f"{counts[kind][where]:,}" for kind in KINDS)]
+        for where in ("train", "test", CROSSING)
+    ]
     shares = [counts[kind]["test images with a copy in train"] for kind in KINDS]
     of_test = max(1, len(found.test))
-    rows.append(["test images with a copy in train", *(f"{n:,} ({100 * n / of_test:.2f} %)" for n in shares)])
-    return table(["pairs", *(heading for heading, _ in KINDS.values())], rows, caption="Copies by where they are", numbers=(1, 2))
+    rows.append(
+        [
+            "test images with a copy in train",
+            *(f"{n:,} ({100 * n / of_test:.2f} %)" for n in shares),
+        ]
+    )
+    return table(
+        ["pairs", *(heading for heading, _ in KINDS.values())],
+        rows,
+        caption="Copies by where they are",
+        numbers=(1, 2),
+    )
 
 
 def _pairs(found: Audit, pairs: Sequence[tuple[int, int]]) -> str:
@@ -74,21 +101,37 @@ def _pair(found: Audit, pair: tuple[int, int]) -> str:
 def _sizes(shapes: np.ndarray) -> str:
     rows = [
         [side, *(f"{value:.0f}" for value in np.percentile(values, [0, 5, 50, 95, 100]))]
-        for side, values in (("height", shapes[:, 0]), ("width", shapes[:, 1]), ("shorter side", shapes.min(1)))
+        for side, values in (
+            ("height", shapes[:, 0]),
+            ("width", shapes[:, 1]),
+            ("shorter side", shapes.min(1)),
+        )
     ]
     head = ["pixels, as stored", "smallest", "5 %", "median", "95 %", "largest"]
     return table(head, rows, caption="Sizes of the images", numbers=range(1, 6))
 
 
 def _classes(found: Audit) -> str:
-    counts = [np.bincount(split.labels, minlength=split.classes) for split in (found.train, found.test)]
+    counts = [
+        np.bincount(split.labels, minlength=split.num_classes) for split in (found.train, found.test)
+    ]
     widest = max(1, int(counts[0].max()))
     rows = [
-        [name, f"{a:,}", f"{b:,}", Html(f'<i class="bar" style="width:{8 * a / widest:.2f}em"></i>')]
+        [
+            name,
+            f"{a:,}",
+            f"{b:,}",
+            Html(f'<i class="bar" style="width:{8 * a / widest:.2f}em"></i>'),
+        ]
         for name, a, b in zip(found.train.class_names, *counts, strict=True)
     ]
-    listed = table(["class", "train", "test", ""], rows, caption="Images of each class", numbers=(1, 2))
-    spread = "; ".join(f"{part}: {_range(n)} images a class" for part, n in zip(("train", "test"), counts, strict=True))
+    listed = table(
+        ["class", "train", "test", ""], rows, caption="Images of each class", numbers=(1, 2)
+    )
+    spread = "; ".join(
+        f"{part}: {_range(n)} images a class"
+        for part, n in zip(("train", "test"), counts, strict=True)
+    )
     if len(rows) <= OPEN_CLASSES:
         return f"<p>{spread}</p>{listed}"
     return f"<p>{spread}</p>{folded(f'All {len(rows):,} classes', listed)}"

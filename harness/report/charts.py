@@ -53,7 +53,11 @@ class Axis:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        low, high, at = (math.log10(v) for v in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
+        low, high, at = (
+            (math.log10(v) for v in (self.low, self.high, value))
+            if self.log
+            else (self.low, self.high, value)
+        )
         return self.start + (at - low) / (high - low) * (self.end - self.start)
 
 
@@ -65,7 +69,10 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Round numbers, at most so many and one more, from `low` to `high`."""
     step = 10 ** math.floor(math.log10((high - low) / most))
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (step * factor) <= most)
-    return [round(i * step, 10) for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    return [
+        round(i * step, 10)
+        for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ]
 
 
 def curves(title: str, series: Sequence[Curve], *, x: str, y: str) -> Html:
@@ -77,7 +84,12 @@ def curves(title: str, series: Sequence[Curve], *, x: str, y: str) -> Html:
     across, up = Axis(1, max(last, 2), 34, WIDTH - 8), Axis(0, top, height - 30, 8)
     parts = [
         *_y_axis(up, across, y),
-        *_x_axis(across, [(t, f"{t:g}") for t in ticks(across.low, across.high) if t == int(t)], x, height),
+        *_x_axis(
+            across,
+            [(t, f"{t:g}") for t in ticks(across.low, across.high) if t == int(t)],
+            x,
+            height,
+        ),
     ]
     for curve in series:
         known = [p for p in curve.points if math.isfinite(p[1])]
@@ -93,14 +105,21 @@ def curves(title: str, series: Sequence[Curve], *, x: str, y: str) -> Html:
     return _chart(title, f"{y} by {x}: {said}", parts, height + LINE * len(series) + 8, above=ABOVE)
 
 
-def frontier(title: str, dots: Sequence[Dot], *, x: str, y: str, x_ticks: Sequence[tuple[float, str]]) -> Html:
+def frontier(
+    title: str, dots: Sequence[Dot], *, x: str, y: str, x_ticks: Sequence[tuple[float, str]]
+) -> Html:
     """Cost to the right on a log axis, error upwards, both better the smaller; a dashed line joins what nothing beats in both."""
     low, high = min(d.x for d in dots) / 2, max(d.x for d in dots) * 2
     height = 240
-    across, up = Axis(low, high, 34, WIDTH - 8, log=True), Axis(0, max(d.high for d in dots) * 1.08 or 1, height - 30, 8)
+    across, up = (
+        Axis(low, high, 34, WIDTH - 8, log=True),
+        Axis(0, max(d.high for d in dots) * 1.08 or 1, height - 30, 8),
+    )
     marks: list[tuple[float, str]] = []
     for mark in x_ticks:
-        if low <= mark[0] <= high and (not marks or across(mark[0]) - across(marks[-1][0]) >= APART):
+        if low <= mark[0] <= high and (
+            not marks or across(mark[0]) - across(marks[-1][0]) >= APART
+        ):
             marks.append(mark)
     parts = [*_y_axis(up, across, y), *_x_axis(across, marks, x, height)]
     best = sorted((d for d in dots if d.frontier), key=lambda d: d.x)
@@ -109,16 +128,23 @@ def frontier(title: str, dots: Sequence[Dot], *, x: str, y: str, x_ticks: Sequen
         steps += "".join(f"H{across(d.x):.1f}V{up(d.y):.1f}" for d in best[1:])
         parts.append(f'<path class="frontier" d="{steps}H{across.end:.1f}"/>')
     centers = [(across(dot.x), up(dot.y)) for dot in dots]
-    for dot, (cx, cy), (start, base) in zip(dots, centers, _label_places([dot.label for dot in dots], centers), strict=True):
+    for dot, (cx, cy), (start, base) in zip(
+        dots, centers, _label_places([dot.label for dot in dots], centers), strict=True
+    ):
         parts.append(
             f'<g class="{color(dot.row)}"><path class="whisker" d="M{cx:.1f} {up(dot.low):.1f}V{up(dot.high):.1f}"/>'
             f'{_marker(dot.row, cx, cy)}</g><text x="{start:.1f}" y="{base:.1f}"{"" if start > cx else " class=end"}>{escaped(dot.label)}</text>'
         )
-    said = "; ".join(f"{d.label} {d.y:.2f} %{', on the frontier' if d.frontier else ''}" for d in sorted(dots, key=lambda d: d.x))
+    said = "; ".join(
+        f"{d.label} {d.y:.2f} %{', on the frontier' if d.frontier else ''}"
+        for d in sorted(dots, key=lambda d: d.x)
+    )
     return _chart(title, f"{y} against {x}, the cheapest first: {said}", parts, height, above=ABOVE)
 
 
-def _label_places(labels: Sequence[str], centers: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _label_places(
+    labels: Sequence[str], centers: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
     """Where each label's text goes, an x beside the dot (left of it: the text ends there) and a baseline: the first place of eight,
     the nearest ones first, that covers neither a dot nor an earlier label, else the first.
     """
@@ -127,10 +153,21 @@ def _label_places(labels: Sequence[str], centers: Sequence[tuple[float, float]])
     for label, (x, y) in zip(labels, centers, strict=True):
         length = LETTER * len(label)
         sides = (8, -8) if x < WIDTH * 0.6 else (-8, 8)
-        options = [(x + side, y + down) for near in ((-6, 15), (-20, 29)) for side in sides for down in near]
-        boxes = [(at - length * (at < x), base - 11, at + length * (at > x), base + 2) for at, base in options]
+        options = [
+            (x + side, y + down)
+            for near in ((-6, 15), (-20, 29))
+            for side in sides
+            for down in near
+        ]
+        boxes = [
+            (at - length * (at < x), base - 11, at + length * (at > x), base + 2)
+            for at, base in options
+        ]
         inside = [box[0] >= 0 and box[2] <= WIDTH for box in boxes]
-        free = [fits and not any(_overlap(box, other) for other in taken) for box, fits in zip(boxes, inside, strict=True)]
+        free = [
+            fits and not any(_overlap(box, other) for other in taken)
+            for box, fits in zip(boxes, inside, strict=True)
+        ]
         chosen = free.index(True) if True in free else 0
         places.append(options[chosen])
         taken.append(boxes[chosen])
@@ -166,9 +203,13 @@ def bars(title: str, values: Sequence[tuple[str, float]], *, x: str) -> Html:
     names = [_short(label) for label, _ in values]
     start = LETTER * max(map(len, names)) + 12
     # Room for the numbers at the ends of the bars, which stand outside of them.
-    across = Axis(low, high if high > low else 1, start + (32 if low else 4), WIDTH - (34 if high else 8))
+    across = Axis(
+        low, high if high > low else 1, start + (32 if low else 4), WIDTH - (34 if high else 8)
+    )
     zero = across(0)
-    parts = _x_axis(across, [(t, f"{t:+g}" if t else "0") for t in ticks(across.low, across.high, 5)], x, height)
+    parts = _x_axis(
+        across, [(t, f"{t:+g}" if t else "0") for t in ticks(across.low, across.high, 5)], x, height
+    )
     for place, (name, (_, value)) in enumerate(zip(names, values, strict=True)):
         top, end = 19 * place + 3, across(value)
         number = f"{value:+.1f}" if value else "0"
@@ -200,23 +241,34 @@ def _y_axis(up: Axis, across: Axis, name: str) -> list[str]:
     for value in ticks(up.low, up.high, 5):
         at = up(value)
         parts.append(f'<path class="grid" d="M{across.start} {at:.1f}H{across.end}"/>')
-        parts.append(f'<text class="axis end" x="{across.start - 5}" y="{at + 4:.1f}">{value:g}</text>')
+        parts.append(
+            f'<text class="axis end" x="{across.start - 5}" y="{at + 4:.1f}">{value:g}</text>'
+        )
     return [*parts, f'<text class="axis" x="0" y="-6">{escaped(name)}</text>']
 
 
-def _x_axis(across: Axis, marks: Sequence[tuple[float, str]], name: str, height: float) -> list[str]:
+def _x_axis(
+    across: Axis, marks: Sequence[tuple[float, str]], name: str, height: float
+) -> list[str]:
     parts = [f'<path class="grid" d="M{across.start} {height - 30}H{across.end}"/>']
     for value, text in marks:
         parts.append(f'<path class="grid" d="M{across(value):.1f} 4V{height - 26}"/>')
-        parts.append(f'<text class="axis middle" x="{across(value):.1f}" y="{height - 15}">{escaped(text)}</text>')
-    return [*parts, f'<text class="axis end" x="{across.end}" y="{height - 1}">{escaped(name)}</text>']
+        parts.append(
+            f'<text class="axis middle" x="{across(value):.1f}" y="{height - 15}">{escaped(text)}</text>'
+        )
+    return [
+        *parts,
+        f'<text class="axis end" x="{across.end}" y="{height - 1}">{escaped(name)}</text>',
+    ]
 
 
 def _short(label: str, most: int = 15) -> str:
     return label if len(label) <= most else f"{label[: most - 1]}…"
 
 
-def _chart(title: str, description: str, parts: Sequence[str], height: float, *, above: int = 0) -> Html:
+def _chart(
+    title: str, description: str, parts: Sequence[str], height: float, *, above: int = 0
+) -> Html:
     """A figure: its title in words above, and within the drawing for who does not see it. `above`: units drawn over 0."""
     name = f"chart{next(_ids)}"
     return Html(

@@ -26,7 +26,15 @@ def cost_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """(column names, cells by row), a figure that no row has left out."""
     chosen = [name for name in COLUMNS if any(getattr(row.cost, name) is not None for row in rows)]
     head = ["cost", "fit", *(COLUMNS[name][0] for name in chosen), "frontier"]
-    return head, [[row.label, duration(row.fit_seconds), *_cells(row, chosen), "yes" if row.on_frontier else "-"] for row in rows]
+    return head, [
+        [
+            row.label,
+            duration(row.fit_seconds),
+            *_cells(row, chosen),
+            "yes" if row.on_frontier else "-",
+        ]
+        for row in rows
+    ]
 
 
 def _cells(row: Row, chosen: Sequence[str]) -> list[str]:

@@ -21,7 +21,11 @@ FIGURE_4 = "Figure 4 of Krizhevsky et al. 2012"
 
 def differences(evidence: Evidence) -> list[tuple[str, str, Html]]:
     """(id, heading, content) of each section."""
-    pictures = Pictures(evidence.test, evidence.class_names, list(zip(evidence.labels, evidence.answers, strict=True)))
+    pictures = Pictures(
+        evidence.test,
+        evidence.class_names,
+        list(zip(evidence.labels, evidence.answers, strict=True)),
+    )
     return [
         ("images", "Image by image", _images(evidence, pictures)),
         ("classes", "Class by class", _classes(evidence)),
@@ -45,7 +49,13 @@ def _images(evidence: Evidence, pictures: Pictures) -> Html:
         b, found = evidence.labels[row], cells(evidence.answers[0], evidence.answers[row])
         if len(_pairs(evidence)) > 1:
             parts.append(f"<h3>{escaped(b)} against {escaped(a)}</h3>")
-        parts.append(_paired_table(a, b, [len(cell) for cell in (found.both, found.only_a, found.only_b, found.neither)]))
+        parts.append(
+            _paired_table(
+                a,
+                b,
+                [len(cell) for cell in (found.both, found.only_a, found.only_b, found.neither)],
+            )
+        )
         if pictures.split is None:
             continue
         parts.append(legend(pictures, [0, row]))
@@ -58,14 +68,22 @@ def _images(evidence: Evidence, pictures: Pictures) -> Html:
         ):
             chosen = cell[:shown]
             count = f"{len(cell):,} image{'' if len(cell) == 1 else 's'}"
-            some = f"; the first {len(chosen)} by key, which is as good as drawn at random" if len(chosen) < len(cell) else ""
-            parts.append(f'<{level}>{escaped(heading)} <span class="faint">({count}{some})</span></{level}>')
+            some = (
+                f"; the first {len(chosen)} by key, which is as good as drawn at random"
+                if len(chosen) < len(cell)
+                else ""
+            )
+            parts.append(
+                f'<{level}>{escaped(heading)} <span class="faint">({count}{some})</span></{level}>'
+            )
             parts.append(gallery(pictures, chosen.tolist(), [0, row]) if len(chosen) else "")
     return Html("\n".join(filter(None, parts)))
 
 
 def _paired_table(a: str, b: str, counts: Sequence[int]) -> Html:
-    both, only_a, only_b, neither = (f"<b>{count:,}</b>{100 * count / sum(counts):.1f} %" for count in counts)
+    both, only_a, only_b, neither = (
+        f"<b>{count:,}</b>{100 * count / sum(counts):.1f} %" for count in counts
+    )
     return Html(
         f'<div class="wide"><table class="paired"><caption>Test images by who is right</caption>'
         f"<thead><tr><td class=empty></td><th scope=col>{escaped(b)} right</th><th scope=col>{escaped(b)} wrong</th></tr></thead><tbody>"
@@ -83,7 +101,9 @@ def _classes(evidence: Evidence) -> Html:
         values = [(evidence.class_names[each.label], each.delta) for each in _at_the_ends(deltas)]
         chart = bars(title, values, x="points of top-1 error; to the left, fewer")
         if len(deltas) > BARS:
-            chart = Html(f"{chart}<p class=faint>The {BARS // 2} classes at each end, of {len(deltas):,}.</p>")
+            chart = Html(
+                f"{chart}<p class=faint>The {BARS // 2} classes at each end, of {len(deltas):,}.</p>"
+            )
         told = table(
             ["class", "test images", a, b, "delta", "95 % interval"],
             [
@@ -100,7 +120,12 @@ def _classes(evidence: Evidence) -> Html:
             caption=f"Top-1 error by class, {a} and {b}",
             numbers=range(1, 6),
         )
-        parts.append(beside(chart, told if len(deltas) <= LISTED else folded(f"All {len(deltas):,} classes", told)))
+        parts.append(
+            beside(
+                chart,
+                told if len(deltas) <= LISTED else folded(f"All {len(deltas):,} classes", told),
+            )
+        )
     parts.append(
         "<p class=faint>Paired bootstrap intervals, each for its class alone: one in twenty excludes 0 by chance, and of few test images "
         "they are rough.</p>"
@@ -128,8 +153,12 @@ def _confusions(evidence: Evidence) -> Html:
         ]
         head = ["class → taken for", label, *(evidence.labels[i] for i in others)]
         heading = f"<h3>{chip(place)}{escaped(label)}</h3>"
-        listed = table(head, rows, caption=f"Most frequent confusions of {label}", numbers=range(1, len(head)))
-        parts.append(f"{heading}{listed if rows else '<p>It takes no image for another class.</p>'}")
+        listed = table(
+            head, rows, caption=f"Most frequent confusions of {label}", numbers=range(1, len(head))
+        )
+        parts.append(
+            f"{heading}{listed if rows else '<p>It takes no image for another class.</p>'}"
+        )
     return beside(*parts)
 
 
@@ -142,8 +171,16 @@ def _mistakes(evidence: Evidence, pictures: Pictures) -> Html:
     for row, label in enumerate(evidence.labels):
         chosen = confident_mistakes(evidence.answers[row], MISTAKES)
         parts.append(f"<h3>{chip(row)}{escaped(label)}</h3>")
-        others = [i for i in range(len(evidence.labels)) if i != row][:1] if len(evidence.labels) == 2 else []
-        parts.append(gallery(pictures, chosen.tolist(), [row, *others], chance=True) if len(chosen) else "<p>It makes none.</p>")
+        others = (
+            [i for i in range(len(evidence.labels)) if i != row][:1]
+            if len(evidence.labels) == 2
+            else []
+        )
+        parts.append(
+            gallery(pictures, chosen.tolist(), [row, *others], chance=True)
+            if len(chosen)
+            else "<p>It makes none.</p>"
+        )
     return Html("\n".join([*parts, _meanings(evidence)]))
 
 
@@ -172,13 +209,19 @@ def _neighbors(evidence: Evidence, pictures: Pictures) -> Html:
         )
         parts.append(neighbors_of(pictures, evidence.test, evidence.train, found))
     if missing:
-        reasons = " ".join(f"Not shown for {', '.join(labels)}: {reason}." for reason, labels in missing.items())
+        reasons = " ".join(
+            f"Not shown for {', '.join(labels)}: {reason}." for reason, labels in missing.items()
+        )
         parts.append(f"<p class=faint>{escaped(reasons)}</p>")
     return Html("\n".join(parts))
 
 
 def _no_pictures(evidence: Evidence) -> str:
-    return f"<p class=faint>Without pictures: {escaped(evidence.no_pictures)}.</p>" if evidence.no_pictures else ""
+    return (
+        f"<p class=faint>Without pictures: {escaped(evidence.no_pictures)}.</p>"
+        if evidence.no_pictures
+        else ""
+    )
 
 
 def _of_one_seed(evidence: Evidence) -> str:
@@ -194,5 +237,9 @@ def _meanings(evidence: Evidence) -> str:
     for label, given in zip(evidence.labels, evidence.answers, strict=True):
         together.setdefault(given.meaning, []).append(label)
     return (
-        "<p class=faint>" + escaped("; ".join(f"{', '.join(labels)}: {meaning}" for meaning, labels in together.items())) + ".</p>"
+        "<p class=faint>"
+        + escaped(
+            "; ".join(f"{', '.join(labels)}: {meaning}" for meaning, labels in together.items())
+        )
+        + ".</p>"
     )

@@ -70,7 +70,9 @@ def gather(
     given = [answers(run) for run in runs]
     first = runs[0].result
     shown = [int(position) for position in examples(cells(given[0], given[-1]), EXAMPLES)]
-    splits: Splits | str = _splits(runs[0], data_root, plugins) if pictures else "left out, as asked"
+    splits: Splits | str = (
+        _splits(runs[0], data_root, plugins) if pictures else "left out, as asked"
+    )
     if isinstance(splits, str):
         neighbors: list[Neighbors | str] = [splits] * len(runs)
     else:
@@ -105,7 +107,12 @@ def _splits(record: Record, data_root: Path | str | None, plugins: Sequence[str]
         known = parse_spec(result.dataset)[0] in Registry(plugins).entries["dataset"]
         wanted = [*plugins, *(() if known else record.spec.get("plugins", ()))]
         splits = load_dataset(
-            result.dataset, tune=result.tune, limit=result.limit, limit_test=result.limit_test, data_root=data_root, plugins=wanted
+            result.dataset,
+            tune=result.tune,
+            limit=result.limit,
+            limit_test=result.limit_test,
+            data_root=data_root,
+            plugins=wanted,
         )
     except (UserError, OSError) as error:
         return f"the dataset {result.dataset} cannot be opened: {error}"
@@ -115,7 +122,12 @@ def _splits(record: Record, data_root: Path | str | None, plugins: Sequence[str]
 
 
 def _neighbors(
-    record: Record, splits: Splits, keys: Sequence[str], searched: int | None, device: str, plugins: Sequence[str]
+    record: Record,
+    splits: Splits,
+    keys: Sequence[str],
+    searched: int | None,
+    device: str,
+    plugins: Sequence[str],
 ) -> Neighbors | str:
     if searched == 0:
         return "left out, as asked"
@@ -134,6 +146,8 @@ def _neighbors(
         if not hasattr(new_pipeline(record, plugins), "embed"):
             return "no last hidden layer to look at (the pipeline has no method embed)"
         embed = getattr(load_pipeline(record, target, plugins), "embed")  # noqa: B009 (an optional method, which Pipeline does not name)
-        return nearest_images(embed, splits.test, splits.train, queries, target, searched=searched or SEARCHED)
+        return nearest_images(
+            embed, splits.test, splits.train, queries, target, searched=searched or SEARCHED
+        )
     except Exception as error:  # a pipeline's source may be gone or may no longer load this state; the rest of the report stands
         return f"its state cannot be loaded: {error}"

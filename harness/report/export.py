@@ -24,7 +24,9 @@ COSTS = ("fit", "score", "augmentation")
 
 def report_markdown(comparison: Comparison) -> str:
     """The verdicts, then the tables and notes of `compare --markdown`."""
-    return "\n".join([*(f"**{line}**\n" for line in verdicts(comparison)), comparison_markdown(comparison), ""])
+    return "\n".join(
+        [*(f"**{line}**\n" for line in verdicts(comparison)), comparison_markdown(comparison), ""]
+    )
 
 
 def report_csv(comparison: Comparison) -> str:
@@ -40,9 +42,19 @@ def report_csv(comparison: Comparison) -> str:
 def _flat(comparison: Comparison, row: dict[str, Any]) -> dict[str, Any]:
     cost = row.pop("cost")
     cost.pop("absent")
-    facts = {"dataset": comparison.title, "n_test": comparison.n_test, "test_digest": comparison.test_digest}
-    lists = {key: "; ".join(map(str, value)) for key, value in row.items() if isinstance(value, (tuple, list))}
-    numbers = {key: f"{value:.10g}" for key, value in {**row, **cost}.items() if isinstance(value, float)}
+    facts = {
+        "dataset": comparison.title,
+        "n_test": comparison.n_test,
+        "test_digest": comparison.test_digest,
+    }
+    lists = {
+        key: "; ".join(map(str, value))
+        for key, value in row.items()
+        if isinstance(value, (tuple, list))
+    }
+    numbers = {
+        key: f"{value:.10g}" for key, value in {**row, **cost}.items() if isinstance(value, float)
+    }
     return {**facts, **row, **lists, **cost, **numbers}
 
 
@@ -54,14 +66,32 @@ def report_latex(comparison: Comparison) -> str:
     tables = [_latex_table(*_results(comparison), caption=caption, label="results", notes=notes)]
     if comparison.one_view:
         single = comparison.one_view
-        tables.append(_latex_table(*_results(single), caption=f"The same {ONE_VIEW}.", label="one-view", notes=_notes(single)))
-    tables.append(_latex_table(*_costs(comparison), caption="How each row was made, and what it cost.", label="cost"))
-    return "% needs \\usepackage{booktabs,graphicx}; test digest " + comparison.test_digest + "\n" + "\n".join(tables)
+        tables.append(
+            _latex_table(
+                *_results(single),
+                caption=f"The same {ONE_VIEW}.",
+                label="one-view",
+                notes=_notes(single),
+            )
+        )
+    tables.append(
+        _latex_table(
+            *_costs(comparison), caption="How each row was made, and what it cost.", label="cost"
+        )
+    )
+    return (
+        "% needs \\usepackage{booktabs,graphicx}; test digest "
+        + comparison.test_digest
+        + "\n"
+        + "\n".join(tables)
+    )
 
 
 def _results(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     chosen = [(head, cell) for head, cell in columns(comparison) if head not in COSTS]
-    return [head for head, _ in chosen], [[cell(row) for _, cell in chosen] for row in comparison.rows]
+    return [head for head, _ in chosen], [
+        [cell(row) for _, cell in chosen] for row in comparison.rows
+    ]
 
 
 def _notes(comparison: Comparison) -> list[str]:
@@ -72,11 +102,19 @@ def _costs(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     (_, fit, *head), rows = cost_table(comparison.rows)
     moved = [(name, cell) for name, cell in columns(comparison) if name in COSTS and name != fit]
     return ["pipeline", fit, *head, *(name for name, _ in moved)], [
-        [*cells, *(cell(row) for _, cell in moved)] for cells, row in zip(rows, comparison.rows, strict=True)
+        [*cells, *(cell(row) for _, cell in moved)]
+        for cells, row in zip(rows, comparison.rows, strict=True)
     ]
 
 
-def _latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, label: str, notes: Sequence[str] = ()) -> str:
+def _latex_table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    caption: str,
+    label: str,
+    notes: Sequence[str] = (),
+) -> str:
     def line(cells: Sequence[str]) -> str:
         return " & ".join(map(latex, cells)) + r" \\"
 
@@ -94,7 +132,10 @@ def _latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption:
             *(f"    {line(row)}" for row in rows),
             r"    \bottomrule",
             r"  \end{tabular}}",
-            *(rf"  \par\smallskip{{\footnotesize\raggedright {latex(note)}\par}}" for note in notes),
+            *(
+                rf"  \par\smallskip{{\footnotesize\raggedright {latex(note)}\par}}"
+                for note in notes
+            ),
             r"\end{table}",
             "",
         ]
@@ -104,6 +145,8 @@ def _latex_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption:
 def latex(text: str) -> str:
     """Text as LaTeX sets it: special characters escaped, a minus before a number, powers of ten."""
     escaped = "".join(LATEX.get(character, character) for character in text)
-    numbers = re.sub(r"(?<![\w.-])-(?=\d)", "$-$", escaped)  # before the powers, whose minus signs are in formulas already
+    numbers = re.sub(
+        r"(?<![\w.-])-(?=\d)", "$-$", escaped
+    )  # before the powers, whose minus signs are in formulas already
     powers = re.sub(r"\b1e-0?(\d+)\b", r"$10^{-\1}$", numbers)
     return re.sub(r"\b(\d)e-0?(\d+)\b", r"$\1 \\times 10^{-\2}$", powers)

@@ -47,7 +47,9 @@ class Pictures:
         return f"{name}, tied with others" if given.tied[position] else name
 
     def alt(self, position: int) -> str:
-        answers = ", ".join(f"{label} says {self.said(row, position)}" for row, (label, _) in enumerate(self.rows))
+        answers = ", ".join(
+            f"{label} says {self.said(row, position)}" for row, (label, _) in enumerate(self.rows)
+        )
         return f"{self.true(position)}; {answers}"
 
     def image(self, position: int) -> Html:
@@ -60,18 +62,24 @@ class Pictures:
         return picture(self.split, found, self.alt(position), SIDE)
 
 
-def gallery(pictures: Pictures, positions: Sequence[int], rows: Sequence[int], *, chance: bool = False) -> Html:
+def gallery(
+    pictures: Pictures, positions: Sequence[int], rows: Sequence[int], *, chance: bool = False
+) -> Html:
     """One figure an image: its class, and below what each of `rows` says; `chance`: with the probability of the first row's answer."""
     items = []
     for position in map(int, positions):
         lines = [f"<b>{escaped(pictures.true(position))}</b>"]
         for place, row in enumerate(rows):
             given = pictures.rows[row][1]
-            share = f" {100 * given.probability[position, 0]:.1f} %" if chance and place == 0 else ""
+            share = (
+                f" {100 * given.probability[position, 0]:.1f} %" if chance and place == 0 else ""
+            )
             right = '<b class="good">✓</b>' if given.right[position] else '<b class="bad">✗</b>'
             lines.append(f"{chip(row)}{right} {escaped(pictures.said(row, position) + share)}")
         caption = "".join(f"<span>{line}</span>" for line in lines)
-        items.append(f"<li><figure>{pictures.image(position)}<figcaption>{caption}</figcaption></figure></li>")
+        items.append(
+            f"<li><figure>{pictures.image(position)}<figcaption>{caption}</figcaption></figure></li>"
+        )
     return Html('<ul class="gallery">\n' + "\n".join(items) + "\n</ul>")
 
 
@@ -90,14 +98,18 @@ def likely(pictures: Pictures, positions: Sequence[int]) -> Html:
         lists = []
         for row, (label, given) in enumerate(pictures.rows):
             bars = []
-            for index, share in zip(given.top[position].tolist(), given.probability[position].tolist(), strict=True):
+            for index, share in zip(
+                given.top[position].tolist(), given.probability[position].tolist(), strict=True
+            ):
                 true = index == pictures.labels[position]
                 name = escaped(pictures.class_names[index])
                 mark = ' <span class="unseen">(the right one)</span>' if true else ""
                 bars.append(
                     f'<li{" class=true" if true else ""} style="--share:{100 * share:.1f}%"><span>{"✓ " if true else ""}{name}{mark}</span><span>{100 * share:.1f} %</span></li>'
                 )
-            lists.append(f'<h4>{chip(row)}{escaped(label)}</h4><ol class="likely {color(row)}">{"".join(bars)}</ol>')
+            lists.append(
+                f'<h4>{chip(row)}{escaped(label)}</h4><ol class="likely {color(row)}">{"".join(bars)}</ol>'
+            )
         head = f'<div class="top">{pictures.image(position)}<h3>{escaped(pictures.true(position))}</h3></div>'
         cards.append(f'<li><div class="card">{head}{"".join(lists)}</div></li>')
     return Html('<ul class="cards">\n' + "\n".join(cards) + "\n</ul>")
@@ -108,18 +120,24 @@ def neighbors_of(pictures: Pictures, test: Split, train: Split, found: Neighbors
     lines = []
     for query, nearest in zip(found.queries.tolist(), found.nearest.tolist(), strict=True):
         name = test.class_names[int(test.labels[query])]
-        items = [f"<li>{_captioned(picture(test, query, f'test image: {name}', SIDE), name, '')}</li>"]
+        items = [
+            f"<li>{_captioned(picture(test, query, f'test image: {name}', SIDE), name, '')}</li>"
+        ]
         for position in nearest:
             other = train.class_names[int(train.labels[position])]
             same = "good" if other == name else "bad"
-            items.append(f"<li>{_captioned(picture(train, position, f'training image: {other}', SIDE), other, same)}</li>")
+            items.append(
+                f"<li>{_captioned(picture(train, position, f'training image: {other}', SIDE), other, same)}</li>"
+            )
         lines.append(f'<ul class="gallery strip">{"".join(items)}</ul>')
     return Html("\n".join(lines))
 
 
 def _captioned(image: Html, name: str, kind: str) -> Html:
     sign = {"good": "✓ ", "bad": "✗ "}.get(kind, "")
-    return Html(f'<figure>{image}<figcaption class="{kind}">{sign}{escaped(name)}</figcaption></figure>')
+    return Html(
+        f'<figure>{image}<figcaption class="{kind}">{sign}{escaped(name)}</figcaption></figure>'
+    )
 
 
 def _position(split: Split, key: str) -> int:

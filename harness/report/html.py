@@ -34,7 +34,9 @@ def sentence(text: str) -> str:
 
 def chip(row: int) -> Html:
     """The sign of a row of the table: its letter, A for the reference, on its color."""
-    return Html(f'<i class="chip r{row % COLORS}">{ascii_uppercase[row % len(ascii_uppercase)]}</i>')
+    return Html(
+        f'<i class="chip r{row % COLORS}">{ascii_uppercase[row % len(ascii_uppercase)]}</i>'
+    )
 
 
 def document(title: str, body: str) -> str:
@@ -77,19 +79,32 @@ def table(
     """
 
     def cell(tag: str, index: int, text: str) -> str:
-        return f"<{tag}{' class=n' if index in numbers else ''}>{_unbroken(text)}</{tag.split()[0]}>"
+        return (
+            f"<{tag}{' class=n' if index in numbers else ''}>{_unbroken(text)}</{tag.split()[0]}>"
+        )
 
     heads = "".join(cell("th scope=col" if text else "td", i, text) for i, text in enumerate(head))
-    lines = ["<tr>" + "".join(cell("td" if i else "th scope=row", i, text) for i, text in enumerate(row)) + "</tr>" for row in rows]
+    lines = [
+        "<tr>"
+        + "".join(cell("td" if i else "th scope=row", i, text) for i, text in enumerate(row))
+        + "</tr>"
+        for row in rows
+    ]
     return Html(
         f'<div class="wide" role="region" aria-label="{escaped(caption)}" tabindex="0"><table><caption class=unseen>{escaped(caption)}</caption>'
-        f"{f'<thead><tr>{heads}</tr></thead>' if head else ''}\n<tbody>\n" + "\n".join(lines) + "\n</tbody></table></div>"
+        f"{f'<thead><tr>{heads}</tr></thead>' if head else ''}\n<tbody>\n"
+        + "\n".join(lines)
+        + "\n</tbody></table></div>"
     )
 
 
 def _unbroken(text: str) -> str:
     """Short words with hyphens, such as top-1 and hog-svm, are not broken where a column is narrow."""
-    return text if isinstance(text, Html) else re.sub(r"(?<!\S)\w[\w.]*(-\w+)+(?!\S)", _whole, escaped(text))
+    return (
+        text
+        if isinstance(text, Html)
+        else re.sub(r"(?<!\S)\w[\w.]*(-\w+)+(?!\S)", _whole, escaped(text))
+    )
 
 
 def _whole(word: re.Match[str]) -> str:
@@ -103,7 +118,9 @@ def folded(summary: str, body: str) -> Html:
 
 def beside(*parts: str) -> Html:
     """Next to each other where there is room."""
-    return Html('<div class="beside">\n' + "\n".join(f"<div>{part}</div>" for part in parts) + "\n</div>")
+    return Html(
+        '<div class="beside">\n' + "\n".join(f"<div>{part}</div>" for part in parts) + "\n</div>"
+    )
 
 
 def bullets(lines: Sequence[str]) -> Html:
@@ -123,4 +140,6 @@ def picture(split: Split, position: int, alt: str, side: int) -> Html:
     data = base64.b64encode(buffer.getvalue()).decode()
     size = f'width="{image.width}" height="{image.height}"'
     kind = "png" if small else "jpeg"
-    return Html(f'<img{" class=small" if small else ""} {size} src="data:image/{kind};base64,{data}" alt="{escaped(alt)}">')
+    return Html(
+        f'<img{" class=small" if small else ""} {size} src="data:image/{kind};base64,{data}" alt="{escaped(alt)}">'
+    )

@@ -16,7 +16,17 @@ from harness.report.charts import Curve, Dot, curves, frontier, intervals
 from harness.report.cost_table import cost_notes, cost_table
 from harness.report.differences import differences
 from harness.report.evidence import Evidence
-from harness.report.html import Html, beside, bullets, chip, document, escaped, folded, sentence, table
+from harness.report.html import (
+    Html,
+    beside,
+    bullets,
+    chip,
+    document,
+    escaped,
+    folded,
+    sentence,
+    table,
+)
 from harness.report.published import published_html
 from harness.report.tables import ONE_VIEW, augmentation, columns, footnotes
 from harness.report.text import as_flags
@@ -34,7 +44,11 @@ def report_page(evidence: Evidence) -> str:
     """The page. Its sections have ids, so that a link can point at one."""
     comparison = evidence.comparison
     first, *others = evidence.labels
-    title = f"{others[0]} against {first}" if len(others) == 1 else f"{', '.join(others)} against {first}"
+    title = (
+        f"{others[0]} against {first}"
+        if len(others) == 1
+        else f"{', '.join(others)} against {first}"
+    )
     title += f" on {comparison.title}"
     sections = [
         ("result", "The result", _result(evidence)),
@@ -45,7 +59,9 @@ def report_page(evidence: Evidence) -> str:
         ("protocol", "Protocol and caveats", _protocol(evidence)),
         ("reproduce", "Do it again", _reproduce(evidence)),
     ]
-    links = "\n".join(f'<li><a href="#{name}">{escaped(heading)}</a></li>' for name, heading, _ in sections)
+    links = "\n".join(
+        f'<li><a href="#{name}">{escaped(heading)}</a></li>' for name, heading, _ in sections
+    )
     parts = "\n".join(
         f'<section id="{name}" aria-labelledby="{name}-heading">\n<h2 id="{name}-heading">{escaped(heading)}</h2>\n{content}\n</section>'
         for name, heading, content in sections
@@ -78,7 +94,11 @@ def _result(evidence: Evidence) -> Html:
     parts = [*said, _rows(comparison, "Before and after"), beside(chart, _row_notes(comparison))]
     if comparison.one_view:
         single = comparison.one_view
-        parts += [f"<h3>{ONE_VIEW[0].upper()}{ONE_VIEW[1:]}</h3>", _rows(single, ONE_VIEW), _row_notes(single)]
+        parts += [
+            f"<h3>{ONE_VIEW[0].upper()}{ONE_VIEW[1:]}</h3>",
+            _rows(single, ONE_VIEW),
+            _row_notes(single),
+        ]
     return Html("\n".join(parts))
 
 
@@ -112,16 +132,26 @@ def _cost(evidence: Evidence) -> Html:
         )
         for place, (label, row) in enumerate(zip(evidence.labels, rows, strict=True))
     ]
-    chart = frontier("Error against the time to fit", dots, x="seconds to fit, log scale", y="top-1 error, %", x_ticks=SECONDS)
+    chart = frontier(
+        "Error against the time to fit",
+        dots,
+        x="seconds to fit, log scale",
+        y="top-1 error, %",
+        x_ticks=SECONDS,
+    )
     head, cells = cost_table(rows)
-    listed = table(["pipeline", *head[1:]], cells, caption="Cost of each row", numbers=range(1, len(head) - 1))
+    listed = table(
+        ["pipeline", *head[1:]], cells, caption="Cost of each row", numbers=range(1, len(head) - 1)
+    )
     return Html(f"{beside(chart, _small(cost_notes(rows)))}\n{listed}")
 
 
 def _curves(evidence: Evidence) -> Html:
     learning: list[Curve] = []
     fitted: list[Curve] = []  # lines across: what has no epochs
-    for place, (label, result) in enumerate(zip(evidence.labels, (run.result for run in evidence.runs), strict=True)):
+    for place, (label, result) in enumerate(
+        zip(evidence.labels, (run.result for run in evidence.runs), strict=True)
+    ):
         tune = f"{label} on tune ({result.n_tune:,} images)"
         if TRAIN in result.curves:
             learning += [
@@ -129,7 +159,9 @@ def _curves(evidence: Evidence) -> Html:
                 Curve(f"{label} on train as augmented", place, _by_epoch(result, TRAIN), "dotted"),
             ]
         elif result.tune_top1_error is not None:
-            fitted.append(Curve(f"{tune}, when fitted", place, [(1, result.tune_top1_error)], "dashed"))
+            fitted.append(
+                Curve(f"{tune}, when fitted", place, [(1, result.tune_top1_error)], "dashed")
+            )
     learning = [curve for curve in learning if len(curve.points) > 1]
     if not learning:
         return Html("<p>None of these runs learned by epoch.</p>")
@@ -137,11 +169,21 @@ def _curves(evidence: Evidence) -> Html:
     chart = curves("Top-1 error by epoch", series, x="epoch", y="top-1 error, %")
     known = [dict(curve.points) for curve in learning]
     epochs = sorted({int(epoch) for points in known for epoch in points})
-    rows = [[str(epoch), *(f"{points[epoch]:.2f}" if epoch in points else "" for points in known)] for epoch in epochs]
+    rows = [
+        [str(epoch), *(f"{points[epoch]:.2f}" if epoch in points else "" for points in known)]
+        for epoch in epochs
+    ]
     listed = table(
-        ["epoch", *(curve.label for curve in learning)], rows, caption="Top-1 error by epoch, %", numbers=range(1, len(known) + 1)
+        ["epoch", *(curve.label for curve in learning)],
+        rows,
+        caption="Top-1 error by epoch, %",
+        numbers=range(1, len(known) + 1),
     )
-    lines = bullets([f"{curve.label}: {curve.points[0][1]:.2f} %" for curve in fitted]) if fitted else ""
+    lines = (
+        bullets([f"{curve.label}: {curve.points[0][1]:.2f} %" for curve in fitted])
+        if fitted
+        else ""
+    )
     return Html(f"{chart}\n{folded('The numbers', f'{listed}{lines}')}")
 
 
@@ -159,8 +201,12 @@ def _protocol(evidence: Evidence) -> Html:
         "seeds": lambda row: ", ".join(map(str, row.seeds)),
         "notes": lambda row: "; ".join(row.notes) or "-",
     }
-    rows = [[name, *(fact(row) for row in evidence.comparison.rows)] for name, fact in facts.items()]
-    return Html(f"{table(['', *evidence.labels], rows, caption='Protocol of each row')}\n{bullets(_caveats(evidence.comparison))}")
+    rows = [
+        [name, *(fact(row) for row in evidence.comparison.rows)] for name, fact in facts.items()
+    ]
+    return Html(
+        f"{table(['', *evidence.labels], rows, caption='Protocol of each row')}\n{bullets(_caveats(evidence.comparison))}"
+    )
 
 
 def _caveats(comparison: Comparison) -> list[str]:
@@ -179,7 +225,9 @@ def _run_ids(rows: Sequence[Row]) -> list[str]:
 
 def _reproduce(evidence: Evidence) -> Html:
     records = [record for group in evidence.groups for record in group]
-    commands = "\n".join([*dict.fromkeys(record.result.command for record in records), _report_again(evidence)])
+    commands = "\n".join(
+        [*dict.fromkeys(record.result.command for record in records), _report_again(evidence)]
+    )
     facts = [
         [
             result.run_id,
@@ -195,7 +243,9 @@ def _reproduce(evidence: Evidence) -> Html:
         f"train + tune: {', '.join(dict.fromkeys(record.result.train_digest for record in records))}",
         f"test: {evidence.comparison.test_digest}",
     ]
-    listed = table(["run", "seed", "source", "finished", "machine", "versions"], facts, caption="The runs")
+    listed = table(
+        ["run", "seed", "source", "finished", "machine", "versions"], facts, caption="The runs"
+    )
     return Html(
         f"<p>Equal digests mean equal images, labels and preparation; the source is a hash of the pipeline's files.</p>\n{bullets(digests)}\n"
         f'<pre tabindex="0">{html.escape(commands)}</pre>\n{listed}'
@@ -208,17 +258,24 @@ def _report_again(evidence: Evidence) -> str:
     pipelines = Counter(group[0].result.pipeline for group in evidence.groups)
     rows = [
         [record.run_id for record in group]
-        if pipelines[group[0].result.pipeline] > 1 or not all(_found_by_spec(record, dataset) for record in group)
+        if pipelines[group[0].result.pipeline] > 1
+        or not all(_found_by_spec(record, dataset) for record in group)
         else [group[0].result.pipeline]
         for group in evidence.groups
     ]
     records = [record for group in evidence.groups for record in group]
     flags = as_flags(
         dataset=None if dataset.startswith("object:") else dataset,
-        plugins=list(dict.fromkeys(plugin for record in records for plugin in record.spec.get("plugins", ()))),
+        plugins=list(
+            dict.fromkeys(plugin for record in records for plugin in record.spec.get("plugins", ()))
+        ),
     )
     other_train = len({record.result.train_digest for record in records}) > 1
-    return shlex.join(["harness", "report", *chain(*rows)]) + flags + (" --allow-different-train" if other_train else "")
+    return (
+        shlex.join(["harness", "report", *chain(*rows)])
+        + flags
+        + (" --allow-different-train" if other_train else "")
+    )
 
 
 def _found_by_spec(record: Record, dataset: str) -> bool:

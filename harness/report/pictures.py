@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 Filters = Callable[[], Mapping[str, Any]]
 DOTS_PER_INCH = 110
-CLASSES_SHOWN = 100  # more would be less than a few pixels each: then the most confused pairs are shown instead
+CLASSES_SHOWN = (
+    100  # more would be less than a few pixels each: then the most confused pairs are shown instead
+)
 CLASSES_NAMED = 25  # more names do not fit an axis
 CLASSES_COUNTED = 12  # more numbers do not fit their cells
 PAIRS = 30
@@ -36,12 +38,18 @@ def draw_pictures(record: Record, filters: Filters = dict) -> None:
     """
     folder = record.folder / PICTURES
     folder.mkdir(exist_ok=True)
-    figures = {"filters": draw_filters(filters()), "curves": draw_curves(record.result), "confusion": draw_confusion(record)}
+    figures = {
+        "filters": draw_filters(filters()),
+        "curves": draw_curves(record.result),
+        "confusion": draw_confusion(record),
+    }
     for name, figure in figures.items():
         if figure:
             picture = BytesIO()
             figure.savefig(picture, dpi=DOTS_PER_INCH, format="png")
-            write_atomic(folder / f"{name}.png", lambda file, picture=picture: file.write(picture.getvalue()))  # type: ignore[misc]
+            write_atomic(
+                folder / f"{name}.png", lambda file, picture=picture: file.write(picture.getvalue())
+            )  # type: ignore[misc]
 
 
 def draw_filters(filters: Mapping[str, Any]) -> Figure | None:
@@ -51,14 +59,19 @@ def draw_filters(filters: Mapping[str, Any]) -> Figure | None:
         return None
     from matplotlib.figure import Figure
 
-    panels = {name: tiled(np.asarray(weights, dtype=np.float32)) for name, weights in filters.items()}
+    panels = {
+        name: tiled(np.asarray(weights, dtype=np.float32)) for name, weights in filters.items()
+    }
     heights = [len(panel) for panel in panels.values()]
     width = max(panel.shape[1] for panel in panels.values())
     figure = Figure(figsize=(7, 0.4 * len(panels) + 7 * sum(heights) / width), layout="constrained")
     all_axes = np.atleast_1d(figure.subplots(len(panels), 1, height_ratios=heights))
     for axes, (name, panel) in zip(all_axes, panels.items(), strict=True):
         axes.imshow(panel, interpolation="nearest")
-        axes.set_title(f"{name}: {len(filters[name])} filters, each scaled by its largest weight", fontsize="small")
+        axes.set_title(
+            f"{name}: {len(filters[name])} filters, each scaled by its largest weight",
+            fontsize="small",
+        )
         axes.axis("off")
     return figure
 
@@ -69,7 +82,11 @@ def tiled(weights: np.ndarray) -> np.ndarray:
     columns = min(n, FILTERS_A_ROW)
     rows = -(-n // columns)
     largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
-    colors = np.rint(127.5 + 127.5 * weights / np.where(largest > 0, largest, 1)).astype(np.uint8).transpose(0, 2, 3, 1)
+    colors = (
+        np.rint(127.5 + 127.5 * weights / np.where(largest > 0, largest, 1))
+        .astype(np.uint8)
+        .transpose(0, 2, 3, 1)
+    )
     picture = np.full((rows * (height + 1), columns * (width + 1), 3), 255, dtype=np.uint8)
     for i, filter_ in enumerate(colors):
         top, left = i // columns * (height + 1), i % columns * (width + 1)
@@ -86,7 +103,9 @@ def draw_curves(result: Result) -> Figure | None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 3 + 2 * len(panels)), layout="constrained")
-    first, *others = figure.subplots(1 + len(panels), 1, sharex=True, height_ratios=[3, *[2] * len(panels)])
+    first, *others = figure.subplots(
+        1 + len(panels), 1, sharex=True, height_ratios=[3, *[2] * len(panels)]
+    )
     plot_errors(first, [result])
     for axes, (name, label, scale) in zip(others, panels, strict=True):
         steps, values = zip(*result.curves[name], strict=True)
@@ -106,10 +125,21 @@ def plot_errors(axes: Axes, results: Sequence[Result]) -> None:
                 if curve in result.curves:
                     steps, errors = zip(*result.curves[curve], strict=True)
                     where = "train (augmented, running)" if style == ":" else "tune, one view"
-                    axes.plot([step + 1 for step in steps], errors, style, color=color, label=f"{label}: {where}")
+                    axes.plot(
+                        [step + 1 for step in steps],
+                        errors,
+                        style,
+                        color=color,
+                        label=f"{label}: {where}",
+                    )
         elif result.tune_top1_error is not None:
-            axes.axhline(result.tune_top1_error, linestyle="--", color=color, label=f"{label}: tune")
-    axes.set(ylabel="top-1 error, %", title=f"{results[0].title}, tune split of {results[0].n_tune:,} images")
+            axes.axhline(
+                result.tune_top1_error, linestyle="--", color=color, label=f"{label}: tune"
+            )
+    axes.set(
+        ylabel="top-1 error, %",
+        title=f"{results[0].title}, tune split of {results[0].n_tune:,} images",
+    )
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()
@@ -122,7 +152,10 @@ def draw_confusion(record: Record) -> Figure | None:
     given, names = answers(record), record.spec["class_names"]
     taken = confusions(given)
     if len(names) > CLASSES_SHOWN:
-        return _draw_pairs(record.result, [(names[c.label], names[c.predicted], c.count, c.n) for c in taken[:PAIRS]])
+        return _draw_pairs(
+            record.result,
+            [(names[c.label], names[c.predicted], c.count, c.n) for c in taken[:PAIRS]],
+        )
     counts = np.zeros((len(names), len(names)))
     for confusion in taken:
         counts[confusion.label, confusion.predicted] = confusion.count
@@ -131,7 +164,9 @@ def draw_confusion(record: Record) -> Figure | None:
     return _draw_matrix(record.result, counts, 100 * counts / np.maximum(sizes, 1)[:, None], names)
 
 
-def _draw_matrix(result: Result, counts: np.ndarray, percent: np.ndarray, names: Sequence[str]) -> Figure:
+def _draw_matrix(
+    result: Result, counts: np.ndarray, percent: np.ndarray, names: Sequence[str]
+) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 6), layout="constrained")
@@ -139,7 +174,9 @@ def _draw_matrix(result: Result, counts: np.ndarray, percent: np.ndarray, names:
     axes = figure.add_subplot(xlabel="taken for", ylabel="true class")
     # The root, so that a handful of confusions is seen beside a diagonal of nearly 100 %.
     image = axes.imshow(np.sqrt(percent), cmap="Blues", vmin=0, vmax=10)
-    bar = figure.colorbar(image, ticks=np.sqrt([0, 1, 5, 20, 50, 100]), label="% of the class's test images")
+    bar = figure.colorbar(
+        image, ticks=np.sqrt([0, 1, 5, 20, 50, 100]), label="% of the class's test images"
+    )
     bar.ax.set_yticklabels(["0", "1", "5", "20", "50", "100"])
     if len(names) <= CLASSES_NAMED:
         axes.set_xticks(range(len(names)), [_short(name) for name in names], rotation=90)
@@ -147,7 +184,15 @@ def _draw_matrix(result: Result, counts: np.ndarray, percent: np.ndarray, names:
     if len(names) <= CLASSES_COUNTED:
         for row, column in zip(*np.nonzero(counts), strict=True):
             color = "white" if percent[row, column] > 40 else "black"
-            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=color, fontsize="small")
+            axes.text(
+                column,
+                row,
+                f"{counts[row, column]:.0f}",
+                ha="center",
+                va="center",
+                color=color,
+                fontsize="small",
+            )
     return figure
 
 
@@ -159,7 +204,9 @@ def _draw_pairs(result: Result, pairs: Sequence[tuple[str, str, int, int]]) -> F
     axes = figure.add_subplot(xlabel="% of the class's test images")
     labels = [f"{_short(label)} taken for {_short(predicted)}" for label, predicted, *_ in pairs]
     bars = axes.barh(range(len(pairs)), [100 * count / n for *_, count, n in pairs])
-    axes.bar_label(bars, [f"{count} of {n}" for *_, count, n in pairs], fontsize="x-small", padding=2)
+    axes.bar_label(
+        bars, [f"{count} of {n}" for *_, count, n in pairs], fontsize="x-small", padding=2
+    )
     axes.set_yticks(range(len(pairs)), labels, fontsize="small")
     axes.margins(x=0.12, y=0.01)
     axes.invert_yaxis()

@@ -61,18 +61,28 @@ def _table(lines: Sequence[Beside]) -> tuple[list[str], list[list[str]]]:
 def _small_print(line: Beside) -> str:
     """Source, what else its protocol says, and how ours differs."""
     figure = line.figure
-    interval = f"{figure.confidence:g} % interval [{figure.interval[0]:.2f}, {figure.interval[1]:.2f}]" if figure.interval else ""
+    interval = (
+        f"{figure.confidence:g} % interval [{figure.interval[0]:.2f}, {figure.interval[1]:.2f}]"
+        if figure.interval
+        else ""
+    )
     extra = f"extra data: {figure.extra_data}" if figure.extra_data else ""
     mean = "mean of the classes, held against ours" if "mean_class" in line.deltas else ""
     nothing = "ours differs in nothing that is on file" if line.row else ""
     ours = "ours differs: " + "; ".join(line.differences) if line.differences else nothing
-    return "; ".join(part for part in (figure.source, figure.protocol, mean, interval, extra, ours) if part)
+    return "; ".join(
+        part for part in (figure.source, figure.protocol, mean, interval, extra, ours) if part
+    )
 
 
 def _head(found: PublishedComparison) -> str:
     if found.facts is None:
         return f"published: nothing on this dataset; there are figures on {', '.join(found.known)}"
-    splits = {"val": "the official validation split", "test": "the test split", "own": "a test split of our own"}
+    splits = {
+        "val": "the official validation split",
+        "test": "the test split",
+        "own": "a test split of our own",
+    }
     copy = f"; ours are {found.copy}" if found.copy else ""
     return f"published on {found.facts.title}; ours is {splits[found.split]}, {found.n_test:,} images{copy}"
 
@@ -80,7 +90,10 @@ def _head(found: PublishedComparison) -> str:
 def _told(pair: BeforeAfter) -> str:
     """One before and after: what it is, its gap, and what else differs between the two."""
     kind = f"quoted ({pair.pair.quoted})" if pair.pair.quoted else "like for like"
-    (before, _), (after, _) = pair.before.error(pair.pair.measure) or (0, 0), pair.after.error(pair.pair.measure) or (0, 0)
+    (before, _), (after, _) = (
+        pair.before.error(pair.pair.measure) or (0, 0),
+        pair.after.error(pair.pair.measure) or (0, 0),
+    )
     differs = f"; differs: {'; '.join(pair.differences)}" if pair.differences else ""
     return (
         f"{kind}: {METRIC_NAMES[pair.pair.measure]} {_figure(before)} % {pair.before.method} -> {_figure(after)} % {pair.after.method}, "
@@ -97,14 +110,22 @@ def published_text(found: PublishedComparison) -> str:
     if found.lines:
         head, rows = _table(found.lines)
         top, rule, *lines = text_table(head, rows).splitlines()
-        noted = [f"{line}\n{_wrapped('(' + _small_print(each) + ')', '  ')}" for line, each in zip(lines, found.lines, strict=True)]
+        noted = [
+            f"{line}\n{_wrapped('(' + _small_print(each) + ')', '  ')}"
+            for line, each in zip(lines, found.lines, strict=True)
+        ]
         parts += ["", top, rule, *noted, "", _wrapped(MARKS)]
     return "\n".join([*parts, "", TOLD, *(_wrapped(_told(pair)) for pair in found.before_after)])
 
 
 def _wrapped(text: str, indent: str = "") -> str:
     return textwrap.fill(
-        text, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ", break_long_words=False, break_on_hyphens=False
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 
@@ -113,10 +134,17 @@ def published_markdown(found: PublishedComparison) -> str:
     if found.lines:
         head, rows = _table(found.lines)
         told = [
-            [f"{markdown(row[0])}<br><small>{markdown(_small_print(line))}</small>", *map(markdown, row[1:])]
+            [
+                f"{markdown(row[0])}<br><small>{markdown(_small_print(line))}</small>",
+                *map(markdown, row[1:]),
+            ]
             for row, line in zip(rows, found.lines, strict=True)
         ]
-        parts += ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *told)] + ["", MARKS, ""]
+        parts += ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *told)] + [
+            "",
+            MARKS,
+            "",
+        ]
     return "\n".join([*parts, f"{TOLD}:", "", *(f"- {_told(pair)}" for pair in found.before_after)])
 
 
@@ -142,5 +170,9 @@ def _html_table(lines: Sequence[Beside], caption: str) -> Html:
         [Html(f"{escaped(row[0])}<br><small>{escaped(_small_print(line))}</small>"), *row[1:]]
         for row, line in zip(rows, lines, strict=True)
     ]
-    numbers = [place for place, name in enumerate(head) if "error" in name or "delta" in name or name == "train a class"]
+    numbers = [
+        place
+        for place, name in enumerate(head)
+        if "error" in name or "delta" in name or name == "train a class"
+    ]
     return table(head, told, caption=caption, numbers=numbers)

@@ -26,7 +26,7 @@ def request_lines(request: Request, *, fitted: bool = False) -> list[str]:
     lines = [
         f"dataset   {splits.spec}",
         f"pipeline   {request.pipeline}",
-        f"images     train {len(splits.train):,}, tune {n_tune:,}, test {len(splits.test):,}; {splits.train.classes} classes",
+        f"images     train {len(splits.train):,}, tune {n_tune:,}, test {len(splits.test):,}; {splits.train.num_classes} classes",
         f"digests    train + tune {splits.fit_digest}, test {splits.test.digest}",
     ]
     lines += [f"remark     {remark}" for remark in splits.remarks]
@@ -40,21 +40,39 @@ def result_lines(result: Result) -> list[str]:
     lines = []
     if result.top1_error is not None:
         low_high = interval(result.top1_error_ci_low, result.top1_error_ci_high)
-        lines.append(f"top-1      {percent(result.top1_error)} error, 95 % interval {low_high}, n = {result.n_test:,}")
+        lines.append(
+            f"top-1      {percent(result.top1_error)} error, 95 % interval {low_high}, n = {result.n_test:,}"
+        )
         top5 = f"{percent(result.top5_error)} error, 95 % interval {interval(result.top5_error_ci_low, result.top5_error_ci_high)}"
-        lines.append(f"top-5      {top5 if result.top5_error is not None else result.absent['top5_error']}")
+        lines.append(
+            f"top-5      {top5 if result.top5_error is not None else result.absent['top5_error']}"
+        )
         lines.append(
             f"per class  {percent(result.mean_class_error)} mean error; look {result.test_looks} of this pipeline at this test split"
         )
     if result.tune_top1_error is not None:
-        lines.append(f"tune       {percent(result.tune_top1_error)} top-1 error, n = {result.n_tune:,}")
-    cached = f", {duration(result.cached_seconds)} of it spared by the cache" if result.cached_seconds >= 0.1 else ""
+        lines.append(
+            f"tune       {percent(result.tune_top1_error)} top-1 error, n = {result.n_tune:,}"
+        )
+    cached = (
+        f", {duration(result.cached_seconds)} of it spared by the cache"
+        if result.cached_seconds >= 0.1
+        else ""
+    )
     refitted = " (train + tune, settings chosen on tune)" if result.refitted else ""
-    lines.append(f"fit        {duration(result.fit_seconds)}{cached}; {result.n_fit:,} labeled images{refitted}")
+    lines.append(
+        f"fit        {duration(result.fit_seconds)}{cached}; {result.n_fit:,} labeled images{refitted}"
+    )
     if result.score_seconds is not None:
-        lines.append(f"score      {duration(result.score_seconds)}, {result.images_per_second:,.0f} images/s")
+        lines.append(
+            f"score      {duration(result.score_seconds)}, {result.images_per_second:,.0f} images/s"
+        )
     if result.fit_cpu_seconds is not None:
-        scoring = f", {duration(result.score_cpu_seconds)} in score" if result.score_cpu_seconds is not None else ""
+        scoring = (
+            f", {duration(result.score_cpu_seconds)} in score"
+            if result.score_cpu_seconds is not None
+            else ""
+        )
         lines.append(f"CPU        {duration(result.fit_cpu_seconds)} in fit{scoring}")
     model = f"; model {size(result.model_bytes)}" if result.model_bytes is not None else ""
     lines.append(f"memory     {result.peak_memory_mb:,.0f} MB at most{model}")
@@ -79,12 +97,16 @@ def _expected(request: Request, fitted: bool) -> str:
     """As the last run of this spec took, scaled by the number of images; else as long as one on file. No number without one."""
     results = [r.result for r in Runs(request.settings.runs).finished() if r.state == "finished"]
     known = [
-        r for r in results if (r.pipeline, r.title) == (request.pipeline, request.splits.title) and r.score_seconds is not None
+        r
+        for r in results
+        if (r.pipeline, r.title) == (request.pipeline, request.splits.title)
+        and r.score_seconds is not None
     ]
     if not known:
         return (
-            None if fitted else _on_file(request)
-        ) or "no earlier run of this pipeline on this dataset to judge the time by; progress shows the time left"
+            (None if fitted else _on_file(request))
+            or "no earlier run of this pipeline on this dataset to judge the time by; progress shows the time left"
+        )
     last = known[-1]
     fit = 0.0 if fitted else last.fit_seconds * len(request.splits.train) / last.n_train
     return f"about {duration(fit + (last.score_seconds or 0) * len(request.splits.test) / last.n_test)}, as {last.run_id} took"
@@ -92,10 +114,14 @@ def _expected(request: Request, fitted: bool) -> str:
 
 def _on_file(request: Request) -> str | None:
     """A time of this pipeline on this dataset, measured elsewhere and kept with the machine that it was measured on."""
-    times = tomllib.loads((files("benchmarks") / "reference_times.toml").read_text()).get("time", [])
+    times = tomllib.loads((files("benchmarks") / "reference_times.toml").read_text()).get(
+        "time", []
+    )
     registry = Registry(request.plugins)
     for time in times:
-        known = time["title"] == request.splits.title and registry.says(time["pipeline"], "pipeline", request.pipeline)
+        known = time["title"] == request.splits.title and registry.says(
+            time["pipeline"], "pipeline", request.pipeline
+        )
         if known and request.limit is None:
             return f"{duration(time['seconds'])} on {time['machine']} ({time['date']}); this machine may differ"
     return None

@@ -27,7 +27,9 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    return "-" if p is None else f"{p:.3f}" if p >= 0.001 else f"{p:.0e}" if p > 1e-99 else "< 1e-99"
+    return (
+        "-" if p is None else f"{p:.3f}" if p >= 0.001 else f"{p:.0e}" if p > 1e-99 else "< 1e-99"
+    )
 
 
 def augmentation(kinds: Sequence[str] | None) -> str:
@@ -42,13 +44,22 @@ Column = tuple[str, Callable[[Row], str]]
 
 COLUMNS: tuple[Column, ...] = (
     ("pipeline", lambda r: r.label),
-    ("top-1 error", lambda r: percent(r.top1_error) + (f" ± {r.top1_error_sd:.2f}" if r.top1_error_sd is not None else "")),
+    (
+        "top-1 error",
+        lambda r: (
+            percent(r.top1_error)
+            + (f" ± {r.top1_error_sd:.2f}" if r.top1_error_sd is not None else "")
+        ),
+    ),
     ("95 % interval", lambda r: interval(r.top1_error_ci_low, r.top1_error_ci_high)),
     ("top-5 error", lambda r: percent(r.top5_error)),
     ("delta top-1", lambda r: "reference" if r.top1_delta is None else f"{r.top1_delta:+.2f}"),
     ("95 % interval", lambda r: interval(r.top1_delta_low, r.top1_delta_high) or "-"),
     ("McNemar p", lambda r: p_value(r.p_value)),
-    ("smallest", lambda r: "-" if r.smallest_detectable is None else f"{r.smallest_detectable:.2f}"),
+    (
+        "smallest",
+        lambda r: "-" if r.smallest_detectable is None else f"{r.smallest_detectable:.2f}",
+    ),
     ("fit", lambda r: duration(r.fit_seconds)),
     ("score", lambda r: duration(r.score_seconds)),
     ("views x models", lambda r: averages(r.views, r.models)),
@@ -90,7 +101,9 @@ def footnotes(comparison: Comparison) -> list[str]:
     single = comparison.one_view.rows if comparison.one_view else ()
     listed = {row.run_ids for row in comparison.rows}
     for row in [*comparison.rows, *(row for row in single if row.run_ids not in listed)]:
-        for run_id, seed, source, finished in zip(row.run_ids, row.seeds, row.source_hashes, row.finished, strict=True):
+        for run_id, seed, source, finished in zip(
+            row.run_ids, row.seeds, row.source_hashes, row.finished, strict=True
+        ):
             lines.append(
                 f"{run_id}: {row.pipeline}, seed {seed}, source {source}, {age(finished)} old, looks at test {row.test_looks}"
             )
@@ -106,10 +119,15 @@ def _caveats_of_one_view(comparison: Comparison) -> list[str]:
 def _statistics(comparison: Comparison) -> list[str]:
     """What the columns have no room for: exact intervals, deltas by class, and where the errors of several seeds vary from."""
     rows = comparison.rows
-    exact = ", ".join(f"{row.label} {interval(row.top1_error_exact_low, row.top1_error_exact_high)}" for row in rows)
+    exact = ", ".join(
+        f"{row.label} {interval(row.top1_error_exact_low, row.top1_error_exact_high)}"
+        for row in rows
+    )
     lines = [f"exact 95 % intervals (Clopper-Pearson): {exact}"]
     for row in rows[1:]:
-        over_classes = interval(row.mean_class_delta_over_classes_low, row.mean_class_delta_over_classes_high)
+        over_classes = interval(
+            row.mean_class_delta_over_classes_low, row.mean_class_delta_over_classes_high
+        )
         lines.append(
             f"{row.label} against {rows[0].label}, mean of the classes: {row.mean_class_delta:+.2f}, 95 % interval "
             f"{interval(row.mean_class_delta_low, row.mean_class_delta_high)} with other images of these classes, {over_classes} with other classes"
@@ -126,7 +144,9 @@ def _statistics(comparison: Comparison) -> list[str]:
                 f"{row.top1_delta_image_se:.2f} from test images, which alone the intervals are of"
             )
     if len(rows) > 2:
-        lines.append(f"Holm p: that p, adjusted for {len(rows) - 1} pipelines tested against {rows[0].label}")
+        lines.append(
+            f"Holm p: that p, adjusted for {len(rows) - 1} pipelines tested against {rows[0].label}"
+        )
     return lines
 
 
@@ -135,7 +155,10 @@ def _text_rows(comparison: Comparison) -> str:
     head, rule, *lines = text_table(
         [head for head, _ in chosen], [[cell(row) for _, cell in chosen] for row in comparison.rows]
     ).splitlines()
-    noted = [f"{line}\n  {row_notes(row)}" if row.notes else line for line, row in zip(lines, comparison.rows, strict=True)]
+    noted = [
+        f"{line}\n  {row_notes(row)}" if row.notes else line
+        for line, row in zip(lines, comparison.rows, strict=True)
+    ]
     return "\n".join([head, rule, *noted])
 
 
@@ -146,7 +169,9 @@ def comparison_text(comparison: Comparison) -> str:
         table += f"\n\n{ONE_VIEW}\n\n{_text_rows(comparison.one_view)}"
     table += f"\n\n{text_table(*cost_table(comparison.rows))}"
     notes = [
-        textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        textwrap.fill(
+            line, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
         for line in footnotes(comparison)
     ]
     return "\n".join([table, "", *notes])
@@ -167,7 +192,10 @@ def markdown(text: str) -> str:
 
 def _markdown_rows(comparison: Comparison) -> list[str]:
     chosen = columns(comparison)
-    return _markdown_table([head for head, _ in chosen], [_rich_cells(row, chosen, markdown) for row in comparison.rows])
+    return _markdown_table(
+        [head for head, _ in chosen],
+        [_rich_cells(row, chosen, markdown) for row in comparison.rows],
+    )
 
 
 def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -209,7 +237,8 @@ RESULT_COLUMNS: tuple[tuple[str, Callable[[Result], str]], ...] = (
 
 def results_html(results: Sequence[Result]) -> str:
     return _html_table(
-        [head for head, _ in RESULT_COLUMNS], [[html.escape(cell(r)) for _, cell in RESULT_COLUMNS] for r in results]
+        [head for head, _ in RESULT_COLUMNS],
+        [[html.escape(cell(r)) for _, cell in RESULT_COLUMNS] for r in results],
     )
 
 

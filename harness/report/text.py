@@ -9,7 +9,13 @@ from pathlib import Path
 
 def size(count: float) -> str:
     """Bytes, in powers of ten."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
+    return (
+        f"{count / 1e9:.1f} GB"
+        if count >= 1e9
+        else f"{count / 1e6:.1f} MB"
+        if count >= 1e6
+        else f"{count / 1e3:.1f} kB"
+    )
 
 
 def as_flags(**given: Path | str | Sequence[str] | None) -> str:
@@ -17,7 +23,9 @@ def as_flags(**given: Path | str | Sequence[str] | None) -> str:
     flags = []
     for name, value in given.items():
         values = [value] if isinstance(value, (str, Path)) else value or []
-        flags += [f" --{name.replace('_', '-')} {shlex.quote(str(each))}" for each in values if each]
+        flags += [
+            f" --{name.replace('_', '-')} {shlex.quote(str(each))}" for each in values if each
+        ]
     return "".join(flags)
 
 
@@ -27,6 +35,11 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int 
     widths = [max(len(row[i]) for row in table) for i in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
-        return "  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        return "  ".join(
+            c.ljust(w) if i < left else c.rjust(w)
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
 
-    return "\n".join([line(table[0]), "  ".join("-" * width for width in widths), *map(line, table[1:])])
+    return "\n".join(
+        [line(table[0]), "  ".join("-" * width for width in widths), *map(line, table[1:])]
+    )

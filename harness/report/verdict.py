@@ -31,7 +31,11 @@ def verdict(row: Row, reference: Row, n: int) -> str:
     errors = f"{percent(row.top1_error)} top-1 error against {percent(reference.top1_error)}"
     several = len(row.seeds) + len(reference.seeds) > 2
     tests = f"95 % interval {_span(row)}; {_tests(row, 'sign-flip' if several else 'McNemar')}"
-    seeds = f"; means over seeds, {len(row.seeds)} of {name} and {len(reference.seeds)} of {reference_name}" if several else ""
+    seeds = (
+        f"; means over seeds, {len(row.seeds)} of {name} and {len(reference.seeds)} of {reference_name}"
+        if several
+        else ""
+    )
     if found != "open":
         verb = "errs less than" if found == "better" else "errs more than"
         return f"{name} {verb} {reference_name}: {errors} on {n:,} test images, {_points(row.top1_delta or 0)} ({tests}{seeds})."
@@ -45,7 +49,9 @@ def verdict(row: Row, reference: Row, n: int) -> str:
 
 
 def _points(delta: float) -> str:
-    return f"{abs(delta):.2f} points {'fewer' if delta < 0 else 'more'}" if delta else "no difference"
+    return (
+        f"{abs(delta):.2f} points {'fewer' if delta < 0 else 'more'}" if delta else "no difference"
+    )
 
 
 def _span(row: Row) -> str:
@@ -65,5 +71,7 @@ def _tests(row: Row, test: str) -> str:
 
     alone = f"exact {test} p {equals(row.p_value)}"
     return (
-        alone if row.p_holm is None or row.p_holm == row.p_value else f"{alone}, {equals(row.p_holm)} adjusted for all rows (Holm)"
+        alone
+        if row.p_holm is None or row.p_holm == row.p_value
+        else f"{alone}, {equals(row.p_holm)} adjusted for all rows (Holm)"
     )

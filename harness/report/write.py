@@ -26,7 +26,13 @@ def check_output(file: Path) -> None:
         raise UserError(f"--output {file} must be a file in a folder that is there")
 
 
-def write_report(file: Path, groups: Sequence[Sequence[Record]], *, allow_different_train: bool = False, **page: Any) -> Comparison:
+def write_report(
+    file: Path,
+    groups: Sequence[Sequence[Record]],
+    *,
+    allow_different_train: bool = False,
+    **page: Any,
+) -> Comparison:
     """Write the report of these records, as `compare_records` takes them; its comparison. `page`: arguments of `gather`, for the page alone.
 
     Raises UserError where the records cannot be compared, and as `check_output` does.

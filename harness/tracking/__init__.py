@@ -16,4 +16,14 @@ from harness.tracking.send import track, track_failure
 from harness.tracking.store import Unreachable
 from harness.tracking.synchronize import Synced, sync
 
-__all__ = ["Links", "Synced", "Unreachable", "attach", "compare_link", "links", "sync", "track", "track_failure"]
+__all__ = [
+    "Links",
+    "Synced",
+    "Unreachable",
+    "attach",
+    "compare_link",
+    "links",
+    "sync",
+    "track",
+    "track_failure",
+]

@@ -61,9 +61,14 @@ def known(client: Any, settings: Settings, run_ids: Sequence[str]) -> tuple[str,
 def addresses(settings: Settings, experiment: str, runs: Mapping[str, str]) -> Links:
     """`runs`: our id -> MLflow's."""
     # A name and a password in it are the sender's, not for those who follow the link.
-    base = re.sub("//[^/]*@", "//", settings.server.tracking_uri).rstrip("/") if settings.server.is_remote else settings.ui.address
+    base = (
+        re.sub("//[^/]*@", "//", settings.server.tracking_uri).rstrip("/")
+        if settings.server.is_remote
+        else settings.ui.address
+    )
     table, seeds, charts = (
-        f"{base}/#/experiments/{experiment}/runs?viewStateShareKey={VIEW}{which}&{MODE}" for which in ("", "-seeds", "-charts")
+        f"{base}/#/experiments/{experiment}/runs?viewStateShareKey={VIEW}{which}&{MODE}"
+        for which in ("", "-seeds", "-charts")
     )
     return Links(
         table=table,

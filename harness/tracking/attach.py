@@ -28,5 +28,7 @@ def attach(run_ids: Sequence[str], file: Path, settings: Settings) -> Links:
 def _folder(run_ids: Sequence[str]) -> str:
     joined = "_".join(run_ids)
     return (
-        joined if len(joined) <= NAME_LENGTH else f"{run_ids[0]}_and_{len(run_ids) - 1}_{sha256(joined.encode()).hexdigest()[:8]}"
+        joined
+        if len(joined) <= NAME_LENGTH
+        else f"{run_ids[0]}_and_{len(run_ids) - 1}_{sha256(joined.encode()).hexdigest()[:8]}"
     )

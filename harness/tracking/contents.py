@@ -14,7 +14,14 @@ from harness.spec import parse_spec
 from harness.tracking.store import allowed, milliseconds
 
 WIDTH = 80  # characters of a command in a line
-PERCENT = ("top1_error", "top1_error_ci_low", "top1_error_ci_high", "top5_error", "mean_class_error", "tune_top1_error")
+PERCENT = (
+    "top1_error",
+    "top1_error_ci_low",
+    "top1_error_ci_high",
+    "top5_error",
+    "mean_class_error",
+    "tune_top1_error",
+)
 COST = (
     "fit_seconds", "score_seconds", "cached_seconds", "fit_cpu_seconds", "score_cpu_seconds", "cached_cpu_seconds", "fit_device_seconds",
     "score_device_seconds", "images_per_second", "peak_memory_mb", "params_millions", "gflops_per_image", "model_bytes",
@@ -25,10 +32,23 @@ def params(result: Result) -> dict[str, str]:
     params: dict[str, Any] = {"pipeline": result.pipeline, "dataset": result.dataset}
     for owner in ("pipeline", "dataset"):
         params |= {f"{owner}.{key}": value for key, value in parse_spec(params[owner])[1].items()}
-    names = ("seed", "tune", "limit", "limit_test", "classes", "n_train", "n_tune", "n_test", "n_fit", "refitted")
+    names = (
+        "seed",
+        "tune",
+        "limit",
+        "limit_test",
+        "classes",
+        "n_train",
+        "n_tune",
+        "n_test",
+        "n_fit",
+        "refitted",
+    )
     params |= {name: getattr(result, name) for name in names}
     return {
-        name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in params.items() if value is not None
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in params.items()
+        if value is not None
     }
 
 
@@ -90,13 +110,18 @@ def describe(result: Result, members: Mapping[str, str | None]) -> str:
     """
     interval = ""
     if result.top1_error_ci_low is not None:
-        interval = f" (95 % interval {result.top1_error_ci_low:.2f} to {result.top1_error_ci_high:.2f})"
+        interval = (
+            f" (95 % interval {result.top1_error_ci_low:.2f} to {result.top1_error_ci_high:.2f})"
+        )
     rows = [
         ("top-1 error", _figure(result, "top1_error", "{:.2f} %") + interval),
         ("top-5 error", _figure(result, "top5_error", "{:.2f} %")),
         ("mean class error", _figure(result, "mean_class_error", "{:.2f} %")),
         ("top-1 error on tune", _figure(result, "tune_top1_error", "{:.2f} %")),
-        ("fit, tuning included", f"{result.fit_seconds:.1f} s, of which {result.cached_seconds:.1f} s came from the cache"),
+        (
+            "fit, tuning included",
+            f"{result.fit_seconds:.1f} s, of which {result.cached_seconds:.1f} s came from the cache",
+        ),
         ("processor in fit", _figure(result, "fit_cpu_seconds", "{:.1f} s")),
         ("accelerators in fit", _figure(result, "fit_device_seconds", "{:.1f} s")),
         ("score", _figure(result, "score_seconds", "{:.1f} s")),
@@ -129,10 +154,14 @@ def describe(result: Result, members: Mapping[str, str | None]) -> str:
 
 def _in_short(result: Result, interval: str) -> str:
     """All that fits above the fold of the run's page, which shows three lines of a description."""
-    error = _figure(result, "top1_error", "top-1 error {:.2f} %" + f"{interval} on {result.n_test} images")
+    error = _figure(
+        result, "top1_error", "top-1 error {:.2f} %" + f"{interval} on {result.n_test} images"
+    )
     top5 = f"; top-5 error {result.top5_error:.2f} %" if result.top5_error is not None else ""
     refitted = " (train + tune, after tuning)" if result.refitted else ""
-    scored = f", scored in {duration(result.score_seconds)}" if result.score_seconds is not None else ""
+    scored = (
+        f", scored in {duration(result.score_seconds)}" if result.score_seconds is not None else ""
+    )
     return (
         f"**{result.name}** ({result.family}) on {result.title}: {error}{top5}. Fitted on {result.n_fit} labeled images{refitted} in "
         f"{duration(result.fit_seconds)}, tuning included{scored}; {result.peak_memory_mb:.0f} MB of memory at most."
@@ -150,9 +179,20 @@ def folded(command: str) -> str:
 
 
 def _linked(what: str, runs: Mapping[str, str | None]) -> list[str]:
-    return [f"{what}: {', '.join(f'[{run_id}]({page})' if page else run_id for run_id, page in runs.items())}", ""] if runs else []
+    return (
+        [
+            f"{what}: {', '.join(f'[{run_id}]({page})' if page else run_id for run_id, page in runs.items())}",
+            "",
+        ]
+        if runs
+        else []
+    )
 
 
 def _figure(result: Result, name: str, form: str) -> str:
     value = getattr(result, name)
-    return f"not available: {result.absent.get(name, 'no reason given')}" if value is None else form.format(value)
+    return (
+        f"not available: {result.absent.get(name, 'no reason given')}"
+        if value is None
+        else form.format(value)
+    )

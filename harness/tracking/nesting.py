@@ -29,14 +29,23 @@ def update_parent(client: Any, experiment: str, parent: str, folder: Path) -> No
     from mlflow.entities import Metric
 
     spec = Record(folder).spec
-    below = [record for record in Runs(folder.parent).readable() if record.spec.get("above") == spec["above"]]
+    below = [
+        record
+        for record in Runs(folder.parent).readable()
+        if record.spec.get("above") == spec["above"]
+    ]
     results = [record.result for record in below if record.finished]
-    params = {"pipeline": spec["pipeline"], "dataset": spec["dataset"], "seeds": str(spec["above"]["seeds"])}
+    params = {
+        "pipeline": spec["pipeline"],
+        "dataset": spec["dataset"],
+        "seeds": str(spec["above"]["seeds"]),
+    }
     pages = {record.run_id: _page(client, experiment, record.run_id) for record in below}
     tags = {
         "pipeline": parse_spec(spec["pipeline"])[0],
         "dataset": spec["title"],
-        "notes": f"mean of {len(results)} seeds" + "".join(f"; {note}" for note in (results[0].notes if results else ())),
+        "notes": f"mean of {len(results)} seeds"
+        + "".join(f"; {note}" for note in (results[0].notes if results else ())),
         "mlflow.note.content": _describe(spec, results, pages),
     }
     moment = milliseconds(results[-1].finished) if results else 0
@@ -46,7 +55,10 @@ def update_parent(client: Any, experiment: str, parent: str, folder: Path) -> No
         client.set_terminated(parent, "FINISHED", moment)
     else:
         client.update_run(
-            parent, "RUNNING" if all(record.state in ("finished", "tuned", "running") for record in below) else "FAILED"
+            parent,
+            "RUNNING"
+            if all(record.state in ("finished", "tuned", "running") for record in below)
+            else "FAILED",
         )
 
 
@@ -58,24 +70,36 @@ def _page(client: Any, experiment: str, run_id: str) -> str | None:
 def _means(results: Sequence[Result]) -> dict[str, float]:
     """Of the figures that every run has, and the standard deviation of the top-1 error over seeds. An interval has no mean."""
     found = [figures(result) for result in results]
-    names = [name for name in (found[0] if found else ()) if "_ci_" not in name and all(name in each for each in found)]
+    names = [
+        name
+        for name in (found[0] if found else ())
+        if "_ci_" not in name and all(name in each for each in found)
+    ]
     means = {name: float(f"{statistics.mean(each[name] for each in found):.4g}") for name in names}
     if len(results) > 1 and "top1_error" in means:
         means["top1_error_sd"] = round(statistics.stdev(each["top1_error"] for each in found), 2)
     return means
 
 
-def _describe(spec: Mapping[str, Any], results: Sequence[Result], pages: Mapping[str, str | None]) -> str:
+def _describe(
+    spec: Mapping[str, Any], results: Sequence[Result], pages: Mapping[str, str | None]
+) -> str:
     means = _means(results)
     name, wanted = parse_spec(spec["pipeline"])[0], spec["above"]["seeds"]
     error = f"top-1 error {means['top1_error']:.2f} %" if "top1_error" in means else "no test error"
-    spread = f", standard deviation {means['top1_error_sd']:.2f} over trainings" if "top1_error_sd" in means else ""
+    spread = (
+        f", standard deviation {means['top1_error_sd']:.2f} over trainings"
+        if "top1_error_sd" in means
+        else ""
+    )
     head = f"**{name}** on {spec['title']}, {len(results)} of {wanted} seeds: {error}{spread}."
     rows = [
         f"| [{result.run_id}]({pages[result.run_id]}) | {result.seed} | {_percent(result.top1_error)} | {_percent(result.tune_top1_error)} |"
         for result in results
     ]
-    return "\n".join([head, "", "| run | seed | top-1 error | top-1 error on tune |", "|---|---|---|---|", *rows])
+    return "\n".join(
+        [head, "", "| run | seed | top-1 error | top-1 error on tune |", "|---|---|---|---|", *rows]
+    )
 
 
 def _percent(value: float | None) -> str:

@@ -17,7 +17,12 @@ VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 # Widths in pixels, such that the errors and times show at 1600 pixels beside the panel that MLflow opens on a first visit.
 # The first two columns are always there; the first shows our run id, the second whether it finished.
 FIXED = {"attributes.`Run Name`": 146, "runDateAndNestInfo": 44}
-WIDTHS = {"pipeline": 120, "dataset": 110, "top1_error": 124, "notes": 300}  # top1_error has the arrow of the sorting
+WIDTHS = {
+    "pipeline": 120,
+    "dataset": 110,
+    "top1_error": 124,
+    "notes": 300,
+}  # top1_error has the arrow of the sorting
 HEADER, CHARACTER = 30, 7
 
 CHARTS = "before-after"  # the section of the charts
@@ -52,7 +57,9 @@ def views(columns: Sequence[str]) -> dict[str, str]:
     """Experiment tag -> value, for each saved view: the best run first; the newest first with seeds below their run; charts."""
     return {
         VIEW_TAG: _view("Before / after", _table(columns)),
-        f"{VIEW_TAG}-seeds": _view("Newest first, seeds together", {**_table(columns), **_by_date()}),
+        f"{VIEW_TAG}-seeds": _view(
+            "Newest first, seeds together", {**_table(columns), **_by_date()}
+        ),
         f"{VIEW_TAG}-charts": _view("Charts", {**_table(columns), **_charts()}),
     }
 
@@ -60,14 +67,19 @@ def views(columns: Sequence[str]) -> dict[str, str]:
 def _view(title: str, state: dict[str, Any]) -> str:
     """The state is JSON text inside JSON."""
     now = round(time.time() * 1000)
-    return json.dumps({"name": title, "createdAt": now, "updatedAt": now, "state": json.dumps(state)})
+    return json.dumps(
+        {"name": title, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
+    )
 
 
 def _table(columns: Sequence[str]) -> dict[str, Any]:
     """These columns, best run first."""
     parts = [column.partition(".") for column in columns]
     keys = [f"{kind}.`{name}`" for kind, _, name in parts]
-    widths = FIXED | {key: WIDTHS.get(name, HEADER + CHARACTER * len(name)) for key, (_, _, name) in zip(keys, parts, strict=True)}
+    widths = FIXED | {
+        key: WIDTHS.get(name, HEADER + CHARACTER * len(name))
+        for key, (_, _, name) in zip(keys, parts, strict=True)
+    }
     return {
         "searchFilter": "metrics.top1_error >= 0",  # hides runs that did not finish
         "orderByKey": "metrics.`top1_error`",
@@ -87,7 +99,11 @@ def _table(columns: Sequence[str]) -> dict[str, Any]:
         "hideEmptyCharts": True,
         "groupBy": None,
         "groupsExpanded": {},
-        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+        "globalLineChartConfig": {
+            "xAxisKey": "step",
+            "lineSmoothness": 0,
+            "selectedXAxisMetricKey": "",
+        },
     }
 
 
@@ -116,7 +132,11 @@ def _charts() -> dict[str, Any]:
         "deleted": False,
         "isGenerated": False,
     }
-    return {"compareRunCharts": cards, "compareRunSections": [section], "isAccordionReordered": True}
+    return {
+        "compareRunCharts": cards,
+        "compareRunSections": [section],
+        "isAccordionReordered": True,
+    }
 
 
 def same_view(old: str | None, new: str) -> bool:

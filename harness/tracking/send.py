@@ -16,7 +16,16 @@ from harness.spec import parse_spec
 from harness.tracking.addresses import Links, addresses, page
 from harness.tracking.contents import dataset_inputs, describe, metrics, params, tags
 from harness.tracking.nesting import PARENT_TAG, parent_of, update_parent
-from harness.tracking.store import connection, experiment_id, find, find_or_create, log, milliseconds, sending, upload
+from harness.tracking.store import (
+    connection,
+    experiment_id,
+    find,
+    find_or_create,
+    log,
+    milliseconds,
+    sending,
+    upload,
+)
 
 ARTIFACTS = ("result.json", "spec.json", "log.txt", "scores.npz")
 ARTIFACT_BYTES = 50 * 2**20  # larger files stay in the run folder
@@ -37,7 +46,11 @@ def send(client: Any, settings: Settings, result: Result, folder: Path) -> Links
     run = find_or_create(client, settings, result.run_id, result.started)
     try:
         members = _members(client, experiment, folder)
-        shown = {**settings.run.tags, **tags(result), "mlflow.note.content": describe(result, members)}
+        shown = {
+            **settings.run.tags,
+            **tags(result),
+            "mlflow.note.content": describe(result, members),
+        }
         if members:
             shown["members"] = " ".join(members)
         parent = parent_of(client, settings, folder, result.started)
@@ -62,11 +75,18 @@ def send(client: Any, settings: Settings, result: Result, folder: Path) -> Links
 
 def _members(client: Any, experiment: str, folder: Path) -> Mapping[str, str | None]:
     """Of an ensemble: each member's id -> its page; None where it is not in the store."""
-    found = {run_id: find(client, experiment, run_id) for run_id in Record(folder).spec.get("members", ())}
-    return {run_id: page(experiment, run.info.run_id) if run else None for run_id, run in found.items()}
+    found = {
+        run_id: find(client, experiment, run_id)
+        for run_id in Record(folder).spec.get("members", ())
+    }
+    return {
+        run_id: page(experiment, run.info.run_id) if run else None for run_id, run in found.items()
+    }
 
 
-def track_failure(record: Record, settings: Settings, *, reason: str, killed: bool = False) -> Links:
+def track_failure(
+    record: Record, settings: Settings, *, reason: str, killed: bool = False
+) -> Links:
     """Write a run that did not finish: FAILED, or KILLED by Ctrl-C. It gets no metrics, so no table of results shows it.
 
     reason  one line, such as the error's message
@@ -76,7 +96,9 @@ def track_failure(record: Record, settings: Settings, *, reason: str, killed: bo
         return send_failure(client, settings, record, reason=reason, killed=killed)
 
 
-def send_failure(client: Any, settings: Settings, record: Record, *, reason: str, killed: bool) -> Links:
+def send_failure(
+    client: Any, settings: Settings, record: Record, *, reason: str, killed: bool
+) -> Links:
     """As `track_failure`; the status, again, is said last."""
     spec = record.spec
     name = parse_spec(spec["pipeline"])[0]
@@ -91,7 +113,12 @@ def send_failure(client: Any, settings: Settings, record: Record, *, reason: str
     run = find_or_create(client, settings, record.run_id, started)
     if parent := parent_of(client, settings, record.folder, started):
         shown[PARENT_TAG] = parent
-    log(client, run, params={key: str(spec[key]) for key in ("pipeline", "dataset", "seed")}, tags={**settings.run.tags, **shown})
+    log(
+        client,
+        run,
+        params={key: str(spec[key]) for key in ("pipeline", "dataset", "seed")},
+        tags={**settings.run.tags, **shown},
+    )
     if (record.folder / "log.txt").is_file():
         upload(client, run, record.folder / "log.txt")
     if parent:

@@ -44,10 +44,14 @@ def connection(settings: Settings) -> Iterator[Any]:
                     if file := settings.server.database_file:
                         _check_writable(file)
                     client = MlflowClient(tracking_uri=settings.server.tracking_uri)
-                    client.search_experiments(max_results=1)  # the first question creates or upgrades the tables
+                    client.search_experiments(
+                        max_results=1
+                    )  # the first question creates or upgrades the tables
                 yield client
         except Timeout as error:
-            raise UserError(f"{store(settings)}: another process has held {error.lock_file} for {LOCK_SECONDS} s") from error
+            raise UserError(
+                f"{store(settings)}: another process has held {error.lock_file} for {LOCK_SECONDS} s"
+            ) from error
         except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
             raise _explained(error, settings) from error
 
@@ -124,7 +128,11 @@ def _explained(error: Exception, settings: Settings) -> UserError:
     """In one sentence: which store, what is wrong with it, what to do."""
     from mlflow.exceptions import RestException
 
-    said = [line for line in str(error).splitlines() if line.strip() and not line.startswith("(raised as a result of")]
+    said = [
+        line
+        for line in str(error).splitlines()
+        if line.strip() and not line.startswith("(raised as a result of")
+    ]
     reason = without_password((said or [type(error).__name__])[0].strip())
     if settings.server.is_remote and not isinstance(error, RestException):
         return Unreachable(
@@ -144,7 +152,9 @@ def experiment_id(client: Any, settings: Settings) -> str:
     with _store_lock(settings):
         experiment = client.get_experiment_by_name(wanted.name)
         if experiment is None:
-            identifier = client.create_experiment(wanted.name, artifact_location=settings.server.artifact_location)
+            identifier = client.create_experiment(
+                wanted.name, artifact_location=settings.server.artifact_location
+            )
             experiment = client.get_experiment(identifier)
         if experiment.lifecycle_stage != "active":
             raise UserError(
@@ -152,7 +162,11 @@ def experiment_id(client: Any, settings: Settings) -> str:
                 f"`mlflow experiments restore --experiment-id {experiment.experiment_id}` or give another experiment.name"
             )
         tags = {"mlflow.note.content": wanted.description, **wanted.tags}
-        tags |= {tag: view for tag, view in views(settings.views.table).items() if not same_view(experiment.tags.get(tag), view)}
+        tags |= {
+            tag: view
+            for tag, view in views(settings.views.table).items()
+            if not same_view(experiment.tags.get(tag), view)
+        }
         for key, value in tags.items():
             if experiment.tags.get(key) != value:
                 client.set_experiment_tag(experiment.experiment_id, key, value)
@@ -165,7 +179,9 @@ def find_or_create(client: Any, settings: Settings, run_id: str, started: str) -
     with _store_lock(settings):
         if found := find(client, experiment, run_id):
             return str(found.info.run_id)
-        run = client.create_run(experiment, start_time=milliseconds(started), run_name=run_id, tags={"run_id": run_id})
+        run = client.create_run(
+            experiment, start_time=milliseconds(started), run_name=run_id, tags={"run_id": run_id}
+        )
     return str(run.info.run_id)
 
 
@@ -181,16 +197,27 @@ def everything(client: Any, experiment: str) -> dict[str, Any]:
 
     found, token = {}, None
     while True:
-        page = client.search_runs([experiment], run_view_type=ViewType.ALL, max_results=PAGE, page_token=token)
+        page = client.search_runs(
+            [experiment], run_view_type=ViewType.ALL, max_results=PAGE, page_token=token
+        )
         for run in page:
             # Where one was deleted and sent again, the one that is shown counts.
-            if (key := run.data.tags.get("run_id")) and (key not in found or run.info.lifecycle_stage == "active"):
+            if (key := run.data.tags.get("run_id")) and (
+                key not in found or run.info.lifecycle_stage == "active"
+            ):
                 found[key] = run
         if not (token := page.token):
             return found
 
 
-def log(client: Any, run: str, *, params: Mapping[str, str], tags: Mapping[str, str], metrics: Sequence[Any] = ()) -> None:
+def log(
+    client: Any,
+    run: str,
+    *,
+    params: Mapping[str, str],
+    tags: Mapping[str, str],
+    metrics: Sequence[Any] = (),
+) -> None:
     """Everything in requests of the allowed size. Logging the same again changes nothing."""
     from mlflow.entities import Param, RunTag
 

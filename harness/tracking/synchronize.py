@@ -70,7 +70,9 @@ def _passed_over(record: Record, run: Any | None) -> str:
 
 def _complete(record: Record, run: Any | None) -> bool:
     """Whether the store has all of it: its status is written last."""
-    return run is not None and run.info.status in ({"FINISHED"} if record.finished else {"FAILED", "KILLED"})
+    return run is not None and run.info.status in (
+        {"FINISHED"} if record.finished else {"FAILED", "KILLED"}
+    )
 
 
 def _send(record: Record, settings: Settings) -> bool:

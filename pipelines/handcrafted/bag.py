@@ -90,7 +90,9 @@ class BagOfDescriptors:
     def _encode(self, images: Tensor, learned: State) -> Tensor:
         patches = self._patches(images)
         values = self._project(patches.values, patches.positions, learned)
-        return self.coding.encode(values, pyramid(patches.positions, self.grids), part_of(learned, "coding"))
+        return self.coding.encode(
+            values, pyramid(patches.positions, self.grids), part_of(learned, "coding")
+        )
 
     def _patches(self, images: Tensor) -> Patches:
         return self.descriptor(within(images, *self.sides))
@@ -115,16 +117,29 @@ class BagOfDescriptors:
         if not parts:
             dot = torch.zeros(0, self.descriptor.length, device=context.device)
             return dot, dot.new_zeros(0, 2)
-        turns = torch.cat([torch.arange(len(values)) for values, _ in parts]).argsort(stable=True).to(context.device)
-        return torch.cat([values for values, _ in parts])[turns], torch.cat([positions for _, positions in parts])[turns]
+        turns = (
+            torch.cat([torch.arange(len(values)) for values, _ in parts])
+            .argsort(stable=True)
+            .to(context.device)
+        )
+        return torch.cat([values for values, _ in parts])[turns], torch.cat(
+            [positions for _, positions in parts]
+        )[turns]
 
-    def _sample_images(self, images: Split, each: int, context: Context) -> Iterator[tuple[Tensor, Tensor]]:
+    def _sample_images(
+        self, images: Split, each: int, context: Context
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         batches = images.batches(16, device=context.device)
-        share = len(range(context.rank, len(images), context.world))
+        share = len(range(context.rank, len(images), context.world_size))
         for batch in context.progress(batches, label="sample descriptors", total=-(-share // 16)):
             places, same = stacks(batch.images)
-            numbers = [[_number(batch.keys[place], context.seed) for place in part.tolist()] for part in places]
-            drawn = chain.from_iterable(over_chunks(lambda images, of: self._drawn(images, of, each), same, numbers))
+            numbers = [
+                [_number(batch.keys[place], context.seed) for place in part.tolist()]
+                for part in places
+            ]
+            drawn = chain.from_iterable(
+                over_chunks(lambda images, of: self._drawn(images, of, each), same, numbers)
+            )
             by_place = dict(zip(torch.cat(places).tolist(), drawn, strict=True))
             yield from (by_place[place] for place in range(len(batch)))
 
@@ -133,7 +148,9 @@ class BagOfDescriptors:
         patches = self._patches(images)
         drawn = []
         for values, number in zip(patches.values, numbers, strict=True):
-            order = torch.randperm(len(patches.positions), generator=torch.Generator().manual_seed(number))
+            order = torch.randperm(
+                len(patches.positions), generator=torch.Generator().manual_seed(number)
+            )
             places = order[:count].to(images.device)
             drawn.append((values[places], patches.positions[places]))
         return drawn

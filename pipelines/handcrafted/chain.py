@@ -61,7 +61,9 @@ class Chain:
         self.weigh = weigh
         self.c, self.positive = c, positive
         self.flip = flip
-        self.mirrored = flip is not False  # in training and in views; where `flip` leaves it open, `fit` finds out
+        self.mirrored = (
+            flip is not False
+        )  # in training and in views; where `flip` leaves it open, `fit` finds out
         self.asked_views = views
         self.learned: State = {}
 
@@ -76,19 +78,33 @@ class Chain:
             if not self.mirrored:
                 context.note("no mirroring: on tune it changes the class")
         flips = (False, True) if self.mirrored else (False,)
-        fits = [ChannelFit(channel, self.learner, train, tune, flips, self.views, context) for channel in self.channels]
+        fits = [
+            ChannelFit(channel, self.learner, train, tune, flips, self.views, context)
+            for channel in self.channels
+        ]
         weights = torch.full((len(fits),), 1 / len(fits), device=context.device)
         if tune is None:
-            self._learn(fits, [Setting(self.c or self.learner.grid.default, self.positive or 1.0)] * len(fits), weights)
+            self._learn(
+                fits,
+                [Setting(self.c or self.learner.grid.default, self.positive or 1.0)] * len(fits),
+                weights,
+            )
             return
         names = [f"_of_channel_{place}" for place in range(len(fits))] if len(fits) > 1 else [""]
-        chosen = [self._choose(fit, name, len(tune), context) for fit, name in zip(fits, names, strict=True)]
+        chosen = [
+            self._choose(fit, name, len(tune), context)
+            for fit, name in zip(fits, names, strict=True)
+        ]
         if self.weigh and len(fits) > 1:
-            margins = torch.stack([fit.tune_margins(setting) for fit, setting in zip(fits, chosen, strict=True)])
+            margins = torch.stack(
+                [fit.tune_margins(setting) for fit, setting in zip(fits, chosen, strict=True)]
+            )
             weights = fusion_weights(margins, fits[0].tune_labels, context)
-            context.note("weights from tune: " + ", ".join(f"{weight:.2f}" for weight in weights.tolist()))
+            context.note(
+                "weights from tune: " + ", ".join(f"{weight:.2f}" for weight in weights.tolist())
+            )
         self._learn(fits, chosen, weights)
-        context.refit(self)
+        context.score_tune(self)
         self._learn([fit.with_tune() for fit in fits], chosen, weights)
 
     def scores(self, batch: Batch) -> Tensor:
@@ -108,19 +124,32 @@ class Chain:
         self.learned = {name: array for name, array in state.items() if name != "mirrored"}
         self.mirrored = bool(state["mirrored"])
 
-    def _learn(self, fits: Sequence[ChannelFit], chosen: Sequence[Setting], weights: Tensor) -> None:
+    def _learn(
+        self, fits: Sequence[ChannelFit], chosen: Sequence[Setting], weights: Tensor
+    ) -> None:
         models = [fit.model(setting) for fit, setting in zip(fits, chosen, strict=True)]
-        self.learned = {"fusion": weights, **join_states({str(place): model for place, model in enumerate(models)})}
+        self.learned = {
+            "fusion": weights,
+            **join_states({str(place): model for place, model in enumerate(models)}),
+        }
 
     def _choose(self, fit: ChannelFit, name: str, tune_size: int, context: Context) -> Setting:
         """The C and then the weight of positives for this tune split; `name` ends those of the curves."""
         usual = self.positive or 1.0
-        found = Grid("c", (self.c,) if self.c else self.learner.grid.values, self.c or self.learner.grid.default, name)
+        found = Grid(
+            "c",
+            (self.c,) if self.c else self.learner.grid.values,
+            self.c or self.learner.grid.default,
+            name,
+        )
         c = found.choose(lambda c: fit.tune_wrong(Setting(c, usual)), tune_size, context)
         if self.positive is not None:
             return Setting(c, usual)
         found = Grid("positive", POSITIVES, usual, name)
-        return Setting(c, found.choose(lambda positive: fit.tune_wrong(Setting(c, positive)), tune_size, context))
+        return Setting(
+            c,
+            found.choose(lambda positive: fit.tune_wrong(Setting(c, positive)), tune_size, context),
+        )
 
 
 @dataclass(frozen=True)
@@ -143,7 +172,9 @@ class Grid:
             context.log(f"{curve}{self.suffix}", 100 * float(errors) / tune_size, step)
             if step >= WORSE and not as_good(torch.stack(found), context)[-WORSE:].any():
                 break
-        return self.values[nearest_as_good(torch.stack(found), self.values[: len(found)], self.default, context)]
+        return self.values[
+            nearest_as_good(torch.stack(found), self.values[: len(found)], self.default, context)
+        ]
 
 
 class ChannelFit:
@@ -162,9 +193,11 @@ class ChannelFit:
         views: int,
         context: Context,
     ) -> None:
-        self.learner, self.context, self.classes = learner, context, train.classes
+        self.learner, self.context, self.classes = learner, context, train.num_classes
         self.learned = channel.learn(train, context)
-        quantizer = learn_quantizer(channel, self.learned, train, context) if learner.quantize else None
+        quantizer = (
+            learn_quantizer(channel, self.learned, train, context) if learner.quantize else None
+        )
 
         def features(split: Split) -> Features | list[State]:
             if learner.streams:
@@ -174,7 +207,9 @@ class ChannelFit:
 
         self.train = features(train)
         self.tune = features(tune) if tune else []
-        self.plain = len(self.tune) // len(flips)  # chunks of tune that are not mirrored; they come first
+        self.plain = len(self.tune) // len(
+            flips
+        )  # chunks of tune that are not mirrored; they come first
         self.tune_views = min(views, len(flips))  # shifted ones would have to be described
         self.solver = learner.solver([self.train], self.classes, context)
         self.models: dict[Setting, State] = {}
@@ -190,7 +225,9 @@ class ChannelFit:
         """(n, classes) for this process's tune images, means over their views."""
         model = self.model(setting)
         chunks = (self.tune[place]["features"] for place in range(self.tune_views * self.plain))
-        margins = torch.cat([linear(features, model["weights"], model["biases"]) for features in chunks])
+        margins = torch.cat(
+            [linear(features, model["weights"], model["biases"]) for features in chunks]
+        )
         return margins.unflatten(0, (self.tune_views, len(margins) // self.tune_views)).mean(0)
 
     def tune_wrong(self, setting: Setting) -> Tensor:
@@ -216,7 +253,9 @@ def mistaken(scores: Tensor, labels: Tensor) -> Tensor:
 
 def nearest_as_good(wrong: Tensor, grid: Sequence[float], default: float, context: Context) -> int:
     """The position in `grid` nearest to `default` (in ratio) of those that are `as_good` as the best one. wrong (settings, n) bool."""
-    distances = torch.tensor([abs(math.log(value / default)) for value in grid], dtype=torch.float64)
+    distances = torch.tensor(
+        [abs(math.log(value / default)) for value in grid], dtype=torch.float64
+    )
     return int(distances.masked_fill(~as_good(wrong, context).cpu(), math.inf).argmin())
 
 

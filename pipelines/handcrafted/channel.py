@@ -53,12 +53,21 @@ class WholeImage:
     @property
     def key(self) -> dict[str, Any]:
         # At two sizes: what follows from the working size, which is not known yet, is told from what was asked for.
-        made = [self.make(size) for size in ((self.size,) if self.size else (self.sizes[1], 2 * self.sizes[1]))]
-        return {"descriptor": type(made[0]).__name__, "made": [asdict(each) for each in made], "size": self.size}
+        made = [
+            self.make(size)
+            for size in ((self.size,) if self.size else (self.sizes[1], 2 * self.sizes[1]))
+        ]
+        return {
+            "descriptor": type(made[0]).__name__,
+            "made": [asdict(each) for each in made],
+            "size": self.size,
+        }
 
     def learn(self, train: Split, context: Context) -> State:
         """The working size."""
-        size = self.size or working_size(train.image_size, multiple=8, smallest=self.sizes[0], largest=self.sizes[1])
+        size = self.size or working_size(
+            train.image_size, multiple=8, smallest=self.sizes[0], largest=self.sizes[1]
+        )
         return {"size": torch.tensor(size)}
 
     def describe(self, images: Tensor | list[Tensor], learned: State) -> Tensor:
@@ -77,30 +86,48 @@ class Joined:
         return {"joined": [channel.key for channel in self.channels]}
 
     def learn(self, train: Split, context: Context) -> State:
-        return join_states({str(place): channel.learn(train, context) for place, channel in enumerate(self.channels)})
+        return join_states(
+            {
+                str(place): channel.learn(train, context)
+                for place, channel in enumerate(self.channels)
+            }
+        )
 
     def describe(self, images: Tensor | list[Tensor], learned: State) -> Tensor:
-        parts = [channel.describe(images, part_of(learned, str(place))) for place, channel in enumerate(self.channels)]
+        parts = [
+            channel.describe(images, part_of(learned, str(place)))
+            for place, channel in enumerate(self.channels)
+        ]
         return torch.cat(parts, dim=1)
 
 
-def learned_once(key: Mapping[str, Any], train: Split, context: Context, learn: Callable[[], State]) -> State:
+def learned_once(
+    key: Mapping[str, Any], train: Split, context: Context, learn: Callable[[], State]
+) -> State:
     """What `learn` returns for these settings, this training split and this seed: from the cache when one process runs alone.
 
     Several meet in sums while they learn: one that found its copy in the cache would leave the others waiting.
     """
-    if context.world > 1:
+    if context.world_size > 1:
         return learn()
-    return context.cache({"stage": "codebook", **key, "train": train.digest, "seed": context.seed}, learn)
+    return context.cache(
+        {"stage": "codebook", **key, "train": train.digest, "seed": context.seed}, learn
+    )
 
 
 def join_states(states: Mapping[str, State]) -> State:
     """Several states as one; `part_of` takes one of them out again."""
-    return {f"{part}.{name}": array for part, state in states.items() for name, array in state.items()}
+    return {
+        f"{part}.{name}": array for part, state in states.items() for name, array in state.items()
+    }
 
 
 def part_of(state: State, part: str) -> State:
-    return {name.removeprefix(f"{part}."): array for name, array in state.items() if name.startswith(f"{part}.")}
+    return {
+        name.removeprefix(f"{part}."): array
+        for name, array in state.items()
+        if name.startswith(f"{part}.")
+    }
 
 
 def stage_state(stage: Any) -> State:

@@ -16,7 +16,9 @@ from pipelines.handcrafted.images import mirrored
 
 CHUNK = 512  # images, over all processes: what a kill can lose, and what is in memory at a time when rows are streamed
 BATCH = 64  # images described at a time
-KEPT_BYTES = 2**24  # of chunks that a split's features keep: a small set does without the cache, a large one takes no more memory
+KEPT_BYTES = (
+    2**24
+)  # of chunks that a split's features keep: a small set does without the cache, a large one takes no more memory
 
 
 class Features:
@@ -35,12 +37,25 @@ class Features:
         context: Context,
         quantizer: ProductQuantizer | None = None,
     ) -> None:
-        self.channel, self.learned, self.split, self.context, self.quantizer = channel, learned, split, context, quantizer
+        self.channel, self.learned, self.split, self.context, self.quantizer = (
+            channel,
+            learned,
+            split,
+            context,
+            quantizer,
+        )
         # Chunks are the same however many processes share each of them.
-        chunks = [np.arange(len(split))[start : start + CHUNK] for start in range(0, len(split), CHUNK)]
+        chunks = [
+            np.arange(len(split))[start : start + CHUNK] for start in range(0, len(split), CHUNK)
+        ]
         self.parts = [(flip, chunk) for flip in flips for chunk in chunks]
         codes = _content_hash(stage_state(quantizer)) if quantizer else None
-        self._key = {**channel.key, "learned": _content_hash(learned), "dtype": "float32", "quantizer": codes}
+        self._key = {
+            **channel.key,
+            "learned": _content_hash(learned),
+            "dtype": "float32",
+            "quantizer": codes,
+        }
         self._kept: dict[int, State] = {}
 
     def __len__(self) -> int:
@@ -60,18 +75,25 @@ class Features:
     def __iter__(self) -> Iterator[State]:
         """One chunk after the other."""
         label = f"describe {len(self.split):,} images"
-        for place in self.context.progress(range(len(self)), label=label, total=len(self), unit="chunk"):
+        for place in self.context.progress(
+            range(len(self)), label=label, total=len(self), unit="chunk"
+        ):
             yield self[place]
 
     def _chunk(self, place: int) -> State:
         if place in self._kept:
             return self._kept[place]
         flip, positions = self.parts[place]
-        own = positions[self.context.rank :: self.context.world]
+        own = positions[self.context.rank :: self.context.world_size]
         # Kept in order of the images' keys: a digest does not tell another, and rows of several channels are set against each other.
         by_key = np.argsort(self.split.keys[own])
         part = self.split.take(own[by_key]).sharded(0, 1)
-        key = {"stage": "features in order of key", **self._key, "mirrored": flip, "split": part.digest}
+        key = {
+            "stage": "features in order of key",
+            **self._key,
+            "mirrored": flip,
+            "split": part.digest,
+        }
         chunk = self.context.cache(key, lambda: self._describe(part, flip))
         chunk = {name: array[torch.from_numpy(np.argsort(by_key))] for name, array in chunk.items()}
         if sum(map(_bytes, (*self._kept.values(), chunk))) <= KEPT_BYTES:
@@ -87,19 +109,27 @@ class Features:
             rows[done : done + len(batch)] = self.channel.describe(images, self.learned)
             done += len(batch)
         labels = torch.from_numpy(part.labels).to(device)
-        return {"features": rows, "labels": labels} if quantizer is None else {"codes": quantizer.encode(rows), "labels": labels}
+        return (
+            {"features": rows, "labels": labels}
+            if quantizer is None
+            else {"codes": quantizer.encode(rows), "labels": labels}
+        )
 
     def _length(self) -> int:
         dot = torch.zeros(1, 3, 1, 1, dtype=torch.uint8, device=self.context.device)
         return self.channel.describe(dot, self.learned).shape[1]
 
 
-def learn_quantizer(channel: Channel, learned: State, train: Split, context: Context) -> ProductQuantizer:
+def learn_quantizer(
+    channel: Channel, learned: State, train: Split, context: Context
+) -> ProductQuantizer:
     """Centers for a channel's rows, from those of the SAMPLE images whose keys come first."""
     chosen = train.take(np.argsort(train.keys, kind="stable")[:SAMPLE])
 
     def learn() -> State:
-        rows = [chunk["features"] for chunk in Features(channel, learned, chosen, (False,), context)]
+        rows = [
+            chunk["features"] for chunk in Features(channel, learned, chosen, (False,), context)
+        ]
         return stage_state(fit_quantizer(torch.cat(rows), context))
 
     key = {**channel.key, "learned": _content_hash(learned), "stage of": "quantizer"}
@@ -109,8 +139,8 @@ def learn_quantizer(channel: Channel, learned: State, train: Split, context: Con
 def gathered(own: Tensor, wanted: Tensor, context: Context) -> Tensor:
     """The rows `wanted` of all, of which this process has every `world`-th from `rank` on, in `own`."""
     rows = own.new_zeros(len(wanted), own.shape[1])
-    mine = wanted % context.world == context.rank
-    rows[mine.to(own.device)] = own[(wanted[mine] // context.world).to(own.device)]
+    mine = wanted % context.world_size == context.rank
+    rows[mine.to(own.device)] = own[(wanted[mine] // context.world_size).to(own.device)]
     return context.sum(rows)
 
 

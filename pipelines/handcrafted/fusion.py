@@ -20,13 +20,19 @@ def fusion_weights(scores: Tensor, labels: Tensor, context: Context) -> Tensor:
     """
     free = torch.zeros(len(scores), dtype=torch.float64, device=scores.device, requires_grad=True)
     seen = scores[scores > NEVER / 2].double()  # not the margins of classes without training images
-    squares, count = context.sum(torch.stack([seen.square().sum(), free.new_tensor(float(seen.numel()))]))
-    scaled = scores.double() / (squares / count).sqrt()  # so that weights near 1 are the right order of magnitude to start from
+    squares, count = context.sum(
+        torch.stack([seen.square().sum(), free.new_tensor(float(seen.numel()))])
+    )
+    scaled = (
+        scores.double() / (squares / count).sqrt()
+    )  # so that weights near 1 are the right order of magnitude to start from
     optimizer = torch.optim.LBFGS([free], max_iter=STEPS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        own = cross_entropy(torch.einsum("k,knc->nc", softplus(free), scaled), labels, reduction="sum")
+        own = cross_entropy(
+            torch.einsum("k,knc->nc", softplus(free), scaled), labels, reduction="sum"
+        )
         own.backward()
         total = context.sum(torch.stack([own.detach(), own.new_tensor(float(len(labels)))]))
         assert free.grad is not None

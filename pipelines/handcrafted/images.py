@@ -15,10 +15,14 @@ from pipelines.handcrafted.chunks import at_once, over_chunks
 # two threads mostly wait for each other's turn at the interpreter.
 PIXELS = 2**18
 MOST_SHRUNK = 32  # beyond some 90 in both directions a GPU has no room for the kernel that `interpolate` widens
-SHIFT = 1 / 16  # of each side, between a view and the image: as between the middle and a corner of 224 pixels in 256
+SHIFT = (
+    1 / 16
+)  # of each side, between a view and the image: as between the middle and a corner of 224 pixels in 256
 
 
-def working_size(image_size: tuple[int, int] | None, *, multiple: int, smallest: int, largest: int) -> int:
+def working_size(
+    image_size: tuple[int, int] | None, *, multiple: int, smallest: int, largest: int
+) -> int:
     """The side in pixels at which images are described when none was asked for.
 
     The longer side of the images, rounded up to a multiple of `multiple`, between `smallest` and `largest`; `largest` where the
@@ -43,7 +47,10 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 def coarser(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """Means of blocks of pixels where a side is twice MOST_SHRUNK times as long as wanted or more; then it is less than that."""
-    factors = [max(1, side // (MOST_SHRUNK * wanted)) for side, wanted in zip(pixels.shape[-2:], size, strict=True)]
+    factors = [
+        max(1, side // (MOST_SHRUNK * wanted))
+        for side, wanted in zip(pixels.shape[-2:], size, strict=True)
+    ]
     return pixels if max(factors) == 1 else avg_pool2d(pixels, factors)
 
 
@@ -88,7 +95,9 @@ def squares(images: Tensor | list[Tensor], side: int) -> Tensor:
     return by_size(images, lambda same: resized(same, (side, side)))
 
 
-def views(images: Tensor | list[Tensor], count: int, mirrored_too: bool) -> Iterator[Tensor | list[Tensor]]:
+def views(
+    images: Tensor | list[Tensor], count: int, mirrored_too: bool
+) -> Iterator[Tensor | list[Tensor]]:
     """1: the images. 10: these, shifted towards none and towards each of the four corners, each followed by its mirror image if wanted.
 
     Krizhevsky et al. 2012, section 4.1, cut the corners out. A network that is trained on such cuts knows them; here training sees
@@ -99,7 +108,9 @@ def views(images: Tensor | list[Tensor], count: int, mirrored_too: bool) -> Iter
         return
     for down, right in [(0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]:
         moved: Tensor | list[Tensor] = (
-            shifted(images, down, right) if isinstance(images, Tensor) else [shifted(image, down, right) for image in images]
+            shifted(images, down, right)
+            if isinstance(images, Tensor)
+            else [shifted(image, down, right) for image in images]
         )
         yield moved
         if mirrored_too:

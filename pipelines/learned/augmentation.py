@@ -47,7 +47,11 @@ class PixelStatistics:
         return self.mean.shape[-1]
 
     def state(self) -> State:
-        return {"pixels.mean": self.mean, "pixels.directions": self.directions, "pixels.variances": self.variances}
+        return {
+            "pixels.mean": self.mean,
+            "pixels.directions": self.directions,
+            "pixels.variances": self.variances,
+        }
 
     @classmethod
     def load(cls, state: State) -> PixelStatistics:
@@ -62,7 +66,9 @@ def pixel_sums(batches: Iterable[torch.Tensor], side: int, device: torch.device)
     total = torch.zeros(3 * side * side + 9, dtype=torch.float64, device=device)
     for images in batches:
         pixels = images.transpose(0, 1).flatten(1).double()
-        total += torch.cat([images.sum(0, dtype=torch.int64).flatten(), (pixels @ pixels.T).flatten()])
+        total += torch.cat(
+            [images.sum(0, dtype=torch.int64).flatten(), (pixels @ pixels.T).flatten()]
+        )
     return total
 
 
@@ -109,7 +115,9 @@ class RandomCrop:
         rows = noise.integers(height - self.size + 1, 1) + along
         columns = noise.integers(width - self.size + 1, 1) + along
         image = torch.arange(n, device=images.device)
-        return images[image[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        return images[image[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(
+            0, 3, 1, 2
+        )
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,9 @@ def view_offsets(side: int, size: int) -> list[tuple[int, int]]:
     return [(middle, middle), (0, 0), (0, far), (far, 0), (far, far)]
 
 
-def views(images: torch.Tensor, size: int, *, corners: bool, mirrored: bool) -> Iterable[torch.Tensor]:
+def views(
+    images: torch.Tensor, size: int, *, corners: bool, mirrored: bool
+) -> Iterable[torch.Tensor]:
     """The crops (N, 3, size, size) of each image that are scored at test time, each followed by its mirror image if asked (section 4.1)."""
     offsets = view_offsets(images.shape[2], size)
     for top, left in offsets if corners else offsets[:1]:

@@ -53,7 +53,9 @@ class Sight:
 class NetworkPipeline:
     """The contract's four methods, and what it leaves open: `layers`, `views`, `embed`, `epochs` and `probe`."""
 
-    def __init__(self, design: Design, sight: Sight, *, init_from: str | None = None, parallel: Mode = "data") -> None:
+    def __init__(
+        self, design: Design, sight: Sight, *, init_from: str | None = None, parallel: Mode = "data"
+    ) -> None:
         """`init_from` is the run whose layers the network starts from where they fit; None: from random weights. `parallel` is how
         several processes share the training.
         """
@@ -61,7 +63,9 @@ class NetworkPipeline:
         self.network: Network
         self.pixels: PixelStatistics
         self.pixel_scale = 1.0
-        self.mirrored = sight.flip is not False  # in training and at test; where `flip` leaves it open, `fit` finds out
+        self.mirrored = (
+            sight.flip is not False
+        )  # in training and at test; where `flip` leaves it open, `fit` finds out
 
     @property
     def views(self) -> int:
@@ -85,7 +89,11 @@ class NetworkPipeline:
     def epochs(self, images: int, image_size: tuple[int, int] | None) -> float:
         """Passes over so many training images of (height, width) pixels, or None for several sizes, that `fit` does at most."""
         recipe = self.design.recipe(images, self.design.side(image_size))
-        return recipe.updates / (images // min(recipe.batch, images)) if recipe.updates else recipe.epochs
+        return (
+            recipe.updates / (images // min(recipe.batch, images))
+            if recipe.updates
+            else recipe.epochs
+        )
 
     def probe(self, train: Split, tune: Split | None, context: Context) -> Probe:
         """Prepares, and times updates, on some of the images as a fit of all would; the rest takes as long an image. Scoring an image of
@@ -96,13 +104,19 @@ class NetworkPipeline:
         started = time.perf_counter()
         sizes = len(train), len(tune) if tune else 0
         sample = self._looked_at(_sample(train), tune and _sample(tune), context, of=sizes)
-        preparation = (time.perf_counter() - started) * sum(sizes) / sum(map(len, filter(None, sample)))
+        preparation = (
+            (time.perf_counter() - started) * sum(sizes) / sum(map(len, filter(None, sample)))
+        )
         trainer = self._trainer(*sample, recipe, context)
         updates = sizes[0] // trainer.batch + sizes[1] / trainer.batch / 3
         unseen = sum(
-            resident_bytes(n, self.pixels.side) * (n - len(part)) // n for n, part in zip(sizes, sample, strict=True) if part
+            resident_bytes(n, self.pixels.side) * (n - len(part)) // n
+            for n, part in zip(sizes, sample, strict=True)
+            if part
         )
-        return Probe(preparation, updates * trainer.seconds_an_update(), trainer.checkpoint_bytes, unseen)
+        return Probe(
+            preparation, updates * trainer.seconds_an_update(), trainer.checkpoint_bytes, unseen
+        )
 
     def _recipe(self, train: Split, tune: Split | None) -> Recipe:
         recipe = self.design.recipe(len(train), self.design.side(train.image_size))
@@ -113,7 +127,12 @@ class NetworkPipeline:
         return recipe
 
     def _looked_at(
-        self, train: Split, tune: Split | None, context: Context, *, of: tuple[int, int] | None = None
+        self,
+        train: Split,
+        tune: Split | None,
+        context: Context,
+        *,
+        of: tuple[int, int] | None = None,
     ) -> tuple[Split, Split | None]:
         """Squares of both, after a look at what their pixels are like. `of`: they are samples of so many images of train and of tune."""
         side = self.design.side(train.image_size)
@@ -122,24 +141,34 @@ class NetworkPipeline:
         of_train, of_tune = of or (len(train), len(tune or ()))
         train_squares = squares(train, side, context.device, of=of_train)
         self.pixels = self._statistics(train_squares, context)
-        return train_squares, None if tune is None else squares(tune, side, context.device, of=of_tune)
+        return train_squares, None if tune is None else squares(
+            tune, side, context.device, of=of_tune
+        )
 
     def _start(self, train: Split, recipe: Recipe, context: Context) -> None:
         """The network before its first update. What is wrong with `init_from` and `parallel` is told before the images are looked at."""
         self.pixel_scale = recipe.pixel_scale
-        self.network = self.design.network(train.classes, self.design.side(train.image_size))
+        self.network = self.design.network(train.num_classes, self.design.side(train.image_size))
         part_of(self.network, self.parallel, Exchange(context), min(recipe.batch, len(train)))
         self.network.initialize(recipe.init, torch.Generator().manual_seed(context.seed))
         if self.init_from:
-            learned = context.learned(self.init_from)
-            new = start_from(self.network, learned, class_names=train.class_names, pixel_scale=self.pixel_scale)
-            context.note(f"pre-trained on {learned.dataset} ({learned.run_id}); new layers: {', '.join(new) or 'none'}")
+            learned = context.load_run(self.init_from)
+            new = start_from(
+                self.network, learned, class_names=train.class_names, pixel_scale=self.pixel_scale
+            )
+            context.note(
+                f"pre-trained on {learned.dataset} ({learned.run_id}); new layers: {', '.join(new) or 'none'}"
+            )
         self.network.to(context.device)
 
-    def _trainer(self, train: Split, tune: Split | None, recipe: Recipe, context: Context) -> Trainer:
+    def _trainer(
+        self, train: Split, tune: Split | None, recipe: Recipe, context: Context
+    ) -> Trainer:
         """Of squares that were looked at."""
         self._note(recipe, self.pixels.side, len(train), context)
-        task = Task(train=train, tune=tune, augment=self._augmentation(), predict=self._center_logits)
+        task = Task(
+            train=train, tune=tune, augment=self._augmentation(), predict=self._center_logits
+        )
         return Trainer(self.network, task, recipe, context, self.parallel)
 
     @torch.inference_mode()
@@ -148,7 +177,10 @@ class NetworkPipeline:
         images = self._input(square(batch.images, self.pixels.side).to(batch.index.device))
         chosen = self.sight
         crops = views(
-            images, self.network.crop, corners=chosen.crops and chosen.views > 1, mirrored=self.mirrored and chosen.views > 1
+            images,
+            self.network.crop,
+            corners=chosen.crops and chosen.views > 1,
+            mirrored=self.mirrored and chosen.views > 1,
         )
         logs = torch.stack([self.network(crop).log_softmax(1) for crop in crops])
         return logs.logsumexp(0) - math.log(len(logs))
@@ -161,7 +193,9 @@ class NetworkPipeline:
 
     def filters(self) -> dict[str, np.ndarray]:
         """Name -> (n, 3, height, width) weights of the first layer, by column."""
-        return {name: weights.float().cpu().numpy() for name, weights in self.network.filters().items()}
+        return {
+            name: weights.float().cpu().numpy() for name, weights in self.network.filters().items()
+        }
 
     def state(self) -> State:
         network = {f"network.{name}": array for name, array in self.network.state_dict().items()}
@@ -177,8 +211,14 @@ class NetworkPipeline:
         self.pixels = PixelStatistics.load(state)
         self.pixel_scale = float(state["pixel_scale"])
         self.mirrored = bool(state["mirrored"])
-        network = {name.removeprefix("network."): array for name, array in state.items() if name.startswith("network.")}
-        self.network = self.design.network(int(state["classes"]), self.pixels.side).to(self.pixels.mean.device)
+        network = {
+            name.removeprefix("network."): array
+            for name, array in state.items()
+            if name.startswith("network.")
+        }
+        self.network = self.design.network(int(state["classes"]), self.pixels.side).to(
+            self.pixels.mean.device
+        )
         self.network.load_state_dict(network)
 
     def layers(self, classes: int, image_size: tuple[int, int] | None) -> list[dict[str, Any]]:
@@ -195,12 +235,17 @@ class NetworkPipeline:
             batches = (batch.images for batch in train.batches(256, device=context.device))
             return {"sums": pixel_sums(batches, side, context.device)}  # type: ignore[arg-type]
 
-        sums = context.cache({"stage": "pixel sums", "split": train.digest, "side": side}, gather)["sums"]
+        sums = context.cache({"stage": "pixel sums", "split": train.digest, "side": side}, gather)[
+            "sums"
+        ]
         return PixelStatistics.of(context.sum(sums.to(context.device)), len(train))
 
     def _augmentation(self) -> Sequence[Augmentation]:
         chosen, size = self.sight, self.network.crop
-        steps: list[Augmentation] = [Center(self.pixels.mean), RandomCrop(size) if chosen.crops else CenterCrop(size)]
+        steps: list[Augmentation] = [
+            Center(self.pixels.mean),
+            RandomCrop(size) if chosen.crops else CenterCrop(size),
+        ]
         if self.mirrored:
             steps.append(RandomFlip())
         if chosen.color:
@@ -219,7 +264,9 @@ class NetworkPipeline:
             millions = sum(p.numel() for p in self.network.parameters()) / 1e6
             context.note(f"{side} px variant, {millions:.1f} M params")
         epochs = f"{recipe.epochs} epochs of {n // min(recipe.batch, n)} updates"
-        context.note(f"recipe {recipe.name}: {f'{recipe.updates:,} updates' if recipe.updates else epochs}")
+        context.note(
+            f"recipe {recipe.name}: {f'{recipe.updates:,} updates' if recipe.updates else epochs}"
+        )
         if self.sight.flip is None and not self.mirrored:
             context.note("no mirroring: on tune it changes the class")
         if mixes(context.device, recipe.precision):

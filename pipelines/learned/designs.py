@@ -80,7 +80,9 @@ class AlexNetDesign:
         return network
 
     def recipe(self, n: int, side: int) -> Recipe:
-        published = self.recipe_name == self.published.name or (self.recipe_name == "auto" and not self.variant(side))
+        published = self.recipe_name == self.published.name or (
+            self.recipe_name == "auto" and not self.variant(side)
+        )
         return changed(self.published if published else short(n, side), self.changes, n)
 
 

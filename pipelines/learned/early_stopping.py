@@ -9,7 +9,9 @@ import torch
 from harness.contract import State
 from pipelines.learned.networks.network import Network
 
-PATIENCE = 1 / 2  # share of all updates: a rate that is still high may hide for long what its fall will bring
+PATIENCE = (
+    1 / 2
+)  # share of all updates: a rate that is still high may hide for long what its fall will bring
 
 
 class EarlyStopping:
@@ -27,7 +29,9 @@ class EarlyStopping:
         """After so many updates the network errs on `error` percent of tune."""
         if error <= self.error:
             self.error, self.updates = error, updates
-            self.weights = {name: array.detach().clone() for name, array in network.state_dict().items()}
+            self.weights = {
+                name: array.detach().clone() for name, array in network.state_dict().items()
+            }
 
     def hopeless(self, updates: int) -> bool:
         """Whether PATIENCE of all updates have gone by without an error as low as the lowest."""
@@ -44,4 +48,8 @@ class EarlyStopping:
 
     def load(self, saved: State) -> None:
         self.error, self.updates = float(saved["best"][0]), int(saved["best"][1])
-        self.weights = {name.removeprefix("best."): array for name, array in saved.items() if name.startswith("best.")}
+        self.weights = {
+            name.removeprefix("best."): array
+            for name, array in saved.items()
+            if name.startswith("best.")
+        }

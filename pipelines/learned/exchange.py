@@ -24,13 +24,13 @@ class Exchange:
     """
 
     def __init__(self, context: Context) -> None:
-        self.rank, self.world = context.rank, context.world
+        self.rank, self.world_size = context.rank, context.world_size
         self.clock = Clock(context.device)
         self._context = context
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """Over all processes, in place."""
-        if self.world == 1:
+        if self.world_size == 1:
             return tensor
         with self.clock.running():
             return self._context.sum(tensor)
@@ -64,7 +64,7 @@ class _Units:
         return whole.contiguous(memory_format=torch.channels_last) if whole.ndim == 4 else whole
 
     def own(self, whole: torch.Tensor, exchange: Exchange) -> torch.Tensor:
-        return whole.chunk(exchange.world, dim=1)[exchange.rank]
+        return whole.chunk(exchange.world_size, dim=1)[exchange.rank]
 
 
 class _Images:
@@ -74,20 +74,22 @@ class _Images:
         self.n = n
 
     def whole(self, part: torch.Tensor, exchange: Exchange) -> torch.Tensor:
-        rows = -(-self.n // exchange.world)
+        rows = -(-self.n // exchange.world_size)
         if len(part) < rows:
             part = torch.cat([part, part.new_zeros(rows - len(part), *part.shape[1:])])
         return exchange.gather(part).transpose(0, 1).flatten(0, 1)[: self.n]
 
     def own(self, whole: torch.Tensor, exchange: Exchange) -> torch.Tensor:
-        return whole[exchange.rank :: exchange.world]
+        return whole[exchange.rank :: exchange.world_size]
 
 
 class _Whole(torch.autograd.Function):
     """From everybody's parts to the whole, on every process."""
 
     @staticmethod
-    def forward(ctx: Any, part: torch.Tensor, exchange: Exchange, cut: _Units | _Images) -> torch.Tensor:
+    def forward(
+        ctx: Any, part: torch.Tensor, exchange: Exchange, cut: _Units | _Images
+    ) -> torch.Tensor:
         ctx.exchange, ctx.cut = exchange, cut
         return cut.whole(part, exchange)
 

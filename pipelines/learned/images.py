@@ -28,7 +28,9 @@ def square(images: torch.Tensor | list[torch.Tensor], side: int) -> torch.Tensor
     height, width = images.shape[2:]
     scale = side / min(height, width)
     size = [max(side, round(height * scale)), max(side, round(width * scale))]
-    return tv.center_crop(tv.resize(images, size, tv.InterpolationMode.BILINEAR, antialias=True), [side, side])
+    return tv.center_crop(
+        tv.resize(images, size, tv.InterpolationMode.BILINEAR, antialias=True), [side, side]
+    )
 
 
 def resident_bytes(n: int, side: int) -> int:
@@ -76,7 +78,9 @@ class Resident:
         return len(self._pixels)
 
     def read(self, rows: np.ndarray) -> torch.Tensor:
-        return self._pixels[torch.from_numpy(rows).to(self._pixels.device, non_blocking=True)]  # the host waits for no step before
+        return self._pixels[
+            torch.from_numpy(rows).to(self._pixels.device, non_blocking=True)
+        ]  # the host waits for no step before
 
 
 def _with_images(split: Split, images: Images) -> Split:

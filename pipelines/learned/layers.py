@@ -53,6 +53,8 @@ class Local2d(nn.Module):
         self.bias = nn.Parameter(torch.empty(maps, side, side))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        windows = F.unfold(images, self.kernel, padding=self.kernel // 2)  # (N, channels * kernel^2, positions)
+        windows = F.unfold(
+            images, self.kernel, padding=self.kernel // 2
+        )  # (N, channels * kernel^2, positions)
         out = torch.bmm(windows.permute(2, 0, 1), self.weight)  # (positions, N, maps)
         return out.permute(1, 2, 0).unflatten(2, (self.side, self.side)) + self.bias

@@ -12,8 +12,10 @@ class BatchNoise:
     (rank, rank + world, ...), so that N processes train the network that one process would.
     """
 
-    def __init__(self, generator: torch.Generator, batch: int, *, rank: int = 0, world: int = 1) -> None:
-        self.generator, self.batch, self.rank, self.world = generator, batch, rank, world
+    def __init__(
+        self, generator: torch.Generator, batch: int, *, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.generator, self.batch, self.rank, self.world_size = generator, batch, rank, world
 
     @property
     def whole(self) -> BatchNoise:
@@ -22,15 +24,23 @@ class BatchNoise:
 
     def uniform(self, *shape: int) -> torch.Tensor:
         """(rows, *shape) in [0, 1)."""
-        return self._own(torch.rand(self.batch, *shape, generator=self.generator, device=self.generator.device))
+        return self._own(
+            torch.rand(self.batch, *shape, generator=self.generator, device=self.generator.device)
+        )
 
     def normal(self, *shape: int) -> torch.Tensor:
         """(rows, *shape) from N(0, 1)."""
-        return self._own(torch.randn(self.batch, *shape, generator=self.generator, device=self.generator.device))
+        return self._own(
+            torch.randn(self.batch, *shape, generator=self.generator, device=self.generator.device)
+        )
 
     def integers(self, high: int, *shape: int) -> torch.Tensor:
         """(rows, *shape) int64 in [0, high)."""
-        return self._own(torch.randint(high, (self.batch, *shape), generator=self.generator, device=self.generator.device))
+        return self._own(
+            torch.randint(
+                high, (self.batch, *shape), generator=self.generator, device=self.generator.device
+            )
+        )
 
     def _own(self, numbers: torch.Tensor) -> torch.Tensor:
-        return numbers[self.rank :: self.world]
+        return numbers[self.rank :: self.world_size]

@@ -25,13 +25,23 @@ class LocalResponseNorm(nn.Module):
     column, as it does where each column has a GPU of its own. Krizhevsky et al. 2012, section 3.3.
     """
 
-    def __init__(self, *, k: float = 2.0, n: int = 5, alpha: float = 1e-4, beta: float = 0.75, columns: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        k: float = 2.0,
+        n: int = 5,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        columns: int = 1,
+    ) -> None:
         super().__init__()
         self.k, self.n, self.alpha, self.beta, self.columns = k, n, alpha, beta, columns
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         n, channels, height, width = images.shape
-        rows = images.permute(0, 2, 3, 1).reshape(-1, channels // self.columns)  # a view where the images are channels-last
+        rows = images.permute(0, 2, 3, 1).reshape(
+            -1, channels // self.columns
+        )  # a view where the images are channels-last
         normed: torch.Tensor = _LocalResponse.apply(rows, self.k, self.n, self.alpha, self.beta)
         return normed.view(n, height, width, channels).permute(0, 3, 1, 2)
 
@@ -45,14 +55,18 @@ class _LocalResponse(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, a: torch.Tensor, k: float, n: int, alpha: float, beta: float) -> torch.Tensor:
+    def forward(
+        ctx: Any, a: torch.Tensor, k: float, n: int, alpha: float, beta: float
+    ) -> torch.Tensor:
         b, roots = torch.empty_like(a), torch.empty_like(a)
         block = _Block(a, n)
         for a_part, b_part, root_part in _cached(a, b, roots):
             values = block.wide(a_part, block.values)
             root = block.root(values, k, alpha, out=block.room(root_part, block.second))
             root_part.copy_(root)
-            b_part.copy_(torch.mul(block.power(root, beta), values, out=block.room(b_part, block.values)))
+            b_part.copy_(
+                torch.mul(block.power(root, beta), values, out=block.room(b_part, block.values))
+            )
         ctx.save_for_backward(a, roots)
         ctx.n, ctx.alpha, ctx.beta = n, alpha, beta
         return b
@@ -68,9 +82,19 @@ class _LocalResponse(torch.autograd.Function):
             values, root = block.wide(a_part, block.values), block.wide(root_part, block.second)
             power = block.power(root, ctx.beta)
             gp_part = torch.mul(power, block.wide(g_part, gp), out=gp[: len(a_part)])
-            torch.mul(torch.square(root, out=power).mul_(gp_part), values, out=block.inside(len(a_part)))
+            torch.mul(
+                torch.square(root, out=power).mul_(gp_part), values, out=block.inside(len(a_part))
+            )
             sums = block.sums(len(a_part))
-            out_part.copy_(torch.addcmul(gp_part, values, sums, value=-2 * ctx.alpha * ctx.beta, out=block.room(out_part, gp)))
+            out_part.copy_(
+                torch.addcmul(
+                    gp_part,
+                    values,
+                    sums,
+                    value=-2 * ctx.alpha * ctx.beta,
+                    out=block.room(out_part, gp),
+                )
+            )
         return out, None, None, None, None
 
 
@@ -87,8 +111,13 @@ class _Block:
         length = min(len(rows), _block(rows))
         self.padded = wide(rows.new_zeros(length, self.channels + n - 1))
         self.values = self.padded.new_empty(length, self.channels)
-        self.flat = self.padded.new_empty(self.padded.numel()), self.padded.new_empty(self.padded.numel())
-        self.first, self.second = (flat[: self.values.numel()].view_as(self.values) for flat in self.flat)
+        self.flat = (
+            self.padded.new_empty(self.padded.numel()),
+            self.padded.new_empty(self.padded.numel()),
+        )
+        self.first, self.second = (
+            flat[: self.values.numel()].view_as(self.values) for flat in self.flat
+        )
 
     @staticmethod
     def room(part: torch.Tensor, spare: torch.Tensor) -> torch.Tensor:
@@ -108,18 +137,28 @@ class _Block:
         along = _sliding_sums(self.padded[:rows].view(-1), self.n, *self.flat)
         return along.as_strided((rows, self.channels), (self.padded.shape[1], 1))
 
-    def root(self, values: torch.Tensor, k: float, alpha: float, *, out: torch.Tensor) -> torch.Tensor:
+    def root(
+        self, values: torch.Tensor, k: float, alpha: float, *, out: torch.Tensor
+    ) -> torch.Tensor:
         """s^-1/2, s = k + alpha * window sums of the squares of values (rows, channels)."""
         torch.mul(values, values, out=self.inside(len(values)))
-        return torch.add(values.new_full((), k), self.sums(len(values)), alpha=alpha, out=out).rsqrt_()
+        return torch.add(
+            values.new_full((), k), self.sums(len(values)), alpha=alpha, out=out
+        ).rsqrt_()
 
     def power(self, root: torch.Tensor, beta: float) -> torch.Tensor:
         """s^-beta; two roots take a fraction of the time of a power."""
         out = self.first[: len(root)]
-        return torch.div(root, torch.rsqrt(root, out=out), out=out) if beta == 0.75 else torch.pow(root, 2 * beta, out=out)
+        return (
+            torch.div(root, torch.rsqrt(root, out=out), out=out)
+            if beta == 0.75
+            else torch.pow(root, 2 * beta, out=out)
+        )
 
 
-def _sliding_sums(values: torch.Tensor, n: int, into: torch.Tensor, spare: torch.Tensor) -> torch.Tensor:
+def _sliding_sums(
+    values: torch.Tensor, n: int, into: torch.Tensor, spare: torch.Tensor
+) -> torch.Tensor:
     """(len(values) - n + 1,): sums of n neighbors, from sums of n // 2 of them, which lie in `spare`."""
     if n == 1:
         return values
@@ -135,7 +174,11 @@ def _cached(*arrays: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
 
 def _block(rows: torch.Tensor) -> int:
     """Rows that a CPU's cache holds; all of them on a device, which gains nothing from blocks."""
-    return max(1, torch.get_num_threads() * CACHED_VALUES // rows.shape[1]) if rows.device.type == "cpu" else max(1, len(rows))
+    return (
+        max(1, torch.get_num_threads() * CACHED_VALUES // rows.shape[1])
+        if rows.device.type == "cpu"
+        else max(1, len(rows))
+    )
 
 
 class SameMapNorm(nn.Module):
@@ -160,7 +203,10 @@ class BatchNorm(nn.Module):
     def __init__(self, features: int, *, epsilon: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()
         self.epsilon, self.momentum = epsilon, momentum
-        self.weight, self.bias = nn.Parameter(torch.ones(features)), nn.Parameter(torch.zeros(features))
+        self.weight, self.bias = (
+            nn.Parameter(torch.ones(features)),
+            nn.Parameter(torch.zeros(features)),
+        )
         self.mean: torch.Tensor
         self.variance: torch.Tensor
         self.register_buffer("mean", torch.zeros(features))
@@ -169,4 +215,13 @@ class BatchNorm(nn.Module):
     def forward(self, inputs: torch.Tensor, noise: BatchNoise | None) -> torch.Tensor:
         """`noise` given: training; None: test."""
         training = noise is not None
-        return F.batch_norm(inputs, self.mean, self.variance, self.weight, self.bias, training, self.momentum, self.epsilon)
+        return F.batch_norm(
+            inputs,
+            self.mean,
+            self.variance,
+            self.weight,
+            self.bias,
+            training,
+            self.momentum,
+            self.epsilon,
+        )

@@ -11,7 +11,9 @@ from harness.contract import State
 from pipelines.learned.networks.network import Network
 from pipelines.learned.recipe import Recipe
 
-CACHED_VALUES = 1 << 18  # weights moved at a time on a CPU, so that the passes over them stay in the processor's cache
+CACHED_VALUES = (
+    1 << 18
+)  # weights moved at a time on a CPU, so that the passes over them stay in the processor's cache
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # of Adam
 
 
@@ -65,7 +67,12 @@ def adamw(w: torch.Tensor, g: torch.Tensor, slots: Slots, move: Move) -> None:
     adam(w, g, slots, Move(move.rate, 0.0, move.momentum, move.updates))
 
 
-RULES: dict[str, tuple[Rule, int]] = {"paper-sgd": (paper_sgd, 1), "sgd": (sgd, 1), "adam": (adam, 2), "adamw": (adamw, 2)}
+RULES: dict[str, tuple[Rule, int]] = {
+    "paper-sgd": (paper_sgd, 1),
+    "sgd": (sgd, 1),
+    "adam": (adam, 2),
+    "adamw": (adamw, 2),
+}
 """Each rule and how many slots it needs."""
 
 
@@ -88,9 +95,13 @@ class Optimizer:
         self.updates = 0
         bucket = self.weights.new_zeros(len(self.weights) + extras)
         self.gradient = bucket[: len(self.weights)]
-        self.shared = bucket[sum(p.numel() for group in self.groups if not group.shared for p in group.parameters) :]
+        self.shared = bucket[
+            sum(p.numel() for group in self.groups if not group.shared for p in group.parameters) :
+        ]
         sizes = [p.numel() for p in parameters]
-        for p, w, g in zip(parameters, self.weights.split(sizes), self.gradient.split(sizes), strict=True):
+        for p, w, g in zip(
+            parameters, self.weights.split(sizes), self.gradient.split(sizes), strict=True
+        ):
             p.data, p.grad = w.view_as(p), g.view_as(p)
 
     @torch.no_grad()
@@ -98,11 +109,23 @@ class Optimizer:
         """One update from `gradient`, which is then zero again."""
         self.updates += 1
         sizes = [sum(p.numel() for p in group.parameters) for group in self.groups]
-        parts = zip(self.weights.split(sizes), self.gradient.split(sizes), self.slots.split(sizes, dim=1), strict=True)
+        parts = zip(
+            self.weights.split(sizes),
+            self.gradient.split(sizes),
+            self.slots.split(sizes, dim=1),
+            strict=True,
+        )
         for group, (weights, gradient, slots) in zip(self.groups, parts, strict=True):
-            move = Move(rate * group.rate, self.recipe.weight_decay * group.decay, self.recipe.momentum, self.updates)
+            move = Move(
+                rate * group.rate,
+                self.recipe.weight_decay * group.decay,
+                self.recipe.momentum,
+                self.updates,
+            )
             block = CACHED_VALUES if weights.device.type == "cpu" else max(1, len(weights))
-            for w, g, s in zip(weights.split(block), gradient.split(block), slots.split(block, dim=1), strict=True):
+            for w, g, s in zip(
+                weights.split(block), gradient.split(block), slots.split(block, dim=1), strict=True
+            ):
                 self.rule(w, g, s.unbind(), move)
                 g.zero_()
 
@@ -121,5 +144,7 @@ class Optimizer:
         return {
             f"slot{number}.{name}": part.view_as(parameter)
             for number, slot in enumerate(self.slots)
-            for (name, parameter), part in zip(self.parameters.items(), slot.split(sizes), strict=True)
+            for (name, parameter), part in zip(
+                self.parameters.items(), slot.split(sizes), strict=True
+            )
         }

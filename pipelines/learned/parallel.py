@@ -40,20 +40,24 @@ def part_of(network: Network, mode: Mode, exchange: Exchange, batch: int) -> Net
     """
     norms = any(isinstance(layer, BatchNorm) for layer in network.children())
     if norms and batch < 2:
-        raise UserError("batch_norm=true needs batches of two images or more, and there is one training image")
-    if exchange.world == 1:
+        raise UserError(
+            "batch_norm=true needs batches of two images or more, and there is one training image"
+        )
+    if exchange.world_size == 1:
         return network
-    if batch < exchange.world:
-        raise UserError(f"{exchange.world} processes cannot share batches of {batch} images: start at most {batch} processes")
+    if batch < exchange.world_size:
+        raise UserError(
+            f"{exchange.world_size} processes cannot share batches of {batch} images: start at most {batch} processes"
+        )
     if mode != "model" and norms:
         raise UserError(
             "batch_norm=true needs whole batches in one process; start it without torchrun, with one process, or with parallel=model"
         )
     if mode == "data":
         return network
-    if mode == "model" and exchange.world != COLUMNS:
+    if mode == "model" and exchange.world_size != COLUMNS:
         raise UserError(
-            f"parallel=model puts one column on each of {COLUMNS} processes, and there are {exchange.world}; start {COLUMNS}, or take parallel=hybrid"
+            f"parallel=model puts one column on each of {COLUMNS} processes, and there are {exchange.world_size}; start {COLUMNS}, or take parallel=hybrid"
         )
     return (_Columns if mode == "model" else _Hybrid)(network, exchange, batch).part()
 
@@ -63,7 +67,7 @@ def own(arrays: Mapping[str, torch.Tensor], cuts: Mapping[str, int], exchange: E
     found = {}
     for name, array in arrays.items():
         dim = cuts.get(name.partition(".")[2])
-        found[name] = array if dim is None else array.chunk(exchange.world, dim)[exchange.rank]
+        found[name] = array if dim is None else array.chunk(exchange.world_size, dim)[exchange.rank]
     return found
 
 
@@ -95,10 +99,21 @@ class _Cutter(ABC):
             else:
                 self._before_connected(name, layer)
         network = self.network
-        part = Network(self.layers, crop=network.crop, outputs=network.outputs, starts=network.starts, cuts=self.cuts)
+        part = Network(
+            self.layers,
+            crop=network.crop,
+            outputs=network.outputs,
+            starts=network.starts,
+            cuts=self.cuts,
+        )
         part.to(next(network.parameters()))  # its device and type
         state = {f"network.{name}": array for name, array in network.state_dict().items()}
-        part.load_state_dict({name.removeprefix("network."): array for name, array in own(state, self.cuts, self.exchange).items()})
+        part.load_state_dict(
+            {
+                name.removeprefix("network."): array
+                for name, array in own(state, self.cuts, self.exchange).items()
+            }
+        )
         return part
 
     @abstractmethod
@@ -116,17 +131,23 @@ class _Cutter(ABC):
     def _connected(self, name: str, layer: nn.Linear) -> None:
         """From all units to this process's."""
         self._gather_units(name)
-        self._cut(name, nn.Linear(layer.in_features, self._share(name, layer.out_features)), 0, "weight", "bias")
+        self._cut(
+            name,
+            nn.Linear(layer.in_features, self._share(name, layer.out_features)),
+            0,
+            "weight",
+            "bias",
+        )
         self.parted = True
 
     def _last(self, name: str, layer: nn.Linear) -> None:
         """From this process's units to terms of all classes: whatever their number is, and less to exchange than units."""
-        self._cut(name, SharedLogits(layer.in_features // self.exchange.world, layer.out_features, self.exchange, self.batch), 1, "weight")  # fmt: skip
+        self._cut(name, SharedLogits(layer.in_features // self.exchange.world_size, layer.out_features, self.exchange, self.batch), 1, "weight")  # fmt: skip
 
     def _share(self, name: str, size: int) -> int:
-        if size % self.exchange.world:
-            raise UserError(f"the {size} units of {name} cannot be shared out evenly over {self.exchange.world} processes; start another number of them")  # fmt: skip
-        return size // self.exchange.world
+        if size % self.exchange.world_size:
+            raise UserError(f"the {size} units of {name} cannot be shared out evenly over {self.exchange.world_size} processes; start another number of them")  # fmt: skip
+        return size // self.exchange.world_size
 
 
 class _Columns(_Cutter):
@@ -134,9 +155,13 @@ class _Columns(_Cutter):
         if isinstance(layer, CeilConv2d):
             self._convolution(name, layer)
         elif isinstance(layer, LocalResponseNorm):
-            if layer.columns != self.exchange.world:
-                raise UserError("parallel=model needs columns=2: only then does each process have maps that need no others")
-            self.layers[name] = LocalResponseNorm(k=layer.k, n=layer.n, alpha=layer.alpha, beta=layer.beta)
+            if layer.columns != self.exchange.world_size:
+                raise UserError(
+                    "parallel=model needs columns=2: only then does each process have maps that need no others"
+                )
+            self.layers[name] = LocalResponseNorm(
+                k=layer.k, n=layer.n, alpha=layer.alpha, beta=layer.beta
+            )
         elif isinstance(layer, BatchNorm):
             features = self._share(name, len(layer.mean))
             norm = BatchNorm(features, epsilon=layer.epsilon, momentum=layer.momentum)
@@ -147,8 +172,8 @@ class _Columns(_Cutter):
     def _convolution(self, name: str, layer: CeilConv2d) -> None:
         """A layer of two groups has one on each process; any other but the first needs both processes' maps."""
         channels = layer.in_channels
-        if layer.groups == self.exchange.world:
-            channels //= self.exchange.world
+        if layer.groups == self.exchange.world_size:
+            channels //= self.exchange.world_size
         else:
             self._gather_units(name)
         maps = self._share(name, layer.out_channels)
@@ -195,7 +220,10 @@ class SharedLogits(nn.Module):
     def __init__(self, units: int, classes: int, exchange: Exchange, batch: int) -> None:
         super().__init__()
         self.exchange, self.batch = exchange, batch
-        self.weight, self.bias = nn.Parameter(torch.empty(classes, units)), nn.Parameter(torch.empty(classes))
+        self.weight, self.bias = (
+            nn.Parameter(torch.empty(classes, units)),
+            nn.Parameter(torch.empty(classes)),
+        )
 
     def forward(self, units: torch.Tensor) -> torch.Tensor:
         return self.exchange.own_images(F.linear(units, self.weight), self.batch) + self.bias
@@ -212,5 +240,5 @@ class PartDropout(Dropout):
         assert noise is not None  # a part is for training
         if self.p == 0:
             return units
-        numbers = noise.whole.uniform(units.shape[1] * self.exchange.world)
-        return units * (numbers.chunk(self.exchange.world, dim=1)[self.exchange.rank] >= self.p)
+        numbers = noise.whole.uniform(units.shape[1] * self.exchange.world_size)
+        return units * (numbers.chunk(self.exchange.world_size, dim=1)[self.exchange.rank] >= self.p)

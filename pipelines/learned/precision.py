@@ -19,12 +19,16 @@ def mixes(device: torch.device, precision: Precision) -> bool:
     if device.type == "cuda":
         with torch.cuda.device(device):  # else it speaks of the current one
             return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return device.type == "cpu" and any(
+        torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16")
+    )
 
 
 def mixed_precision(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """Within it, convolutions and matrix products are in bfloat16 where the device `mixes`."""
-    return torch.autocast(device.type, torch.bfloat16) if mixes(device, precision) else nullcontext()
+    return (
+        torch.autocast(device.type, torch.bfloat16) if mixes(device, precision) else nullcontext()
+    )
 
 
 def wide(values: torch.Tensor) -> torch.Tensor:

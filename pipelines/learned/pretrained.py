@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import torch
 
-from harness.contract import Learned, UserError
+from harness.contract import TrainedRun, UserError
 from pipelines.learned.networks.network import Network
 
 
 @torch.no_grad()
-def start_from(network: Network, learned: Learned, *, class_names: Sequence[str], pixel_scale: float) -> list[str]:
+def start_from(
+    network: Network, learned: TrainedRun, *, class_names: Sequence[str], pixel_scale: float
+) -> list[str]:
     """Take over the layers whose arrays all have the same shapes, the last only where the classes are the same. Returns the names of those
     that stay as they are.
 
@@ -23,10 +25,16 @@ def start_from(network: Network, learned: Learned, *, class_names: Sequence[str]
     new, taken = [], []
     for name, layer in network.named_children():
         own = layer.state_dict()
-        theirs = {key: array for key in own if (array := learned.state.get(f"network.{name}.{key}")) is not None}
+        theirs = {
+            key: array
+            for key in own
+            if (array := learned.state.get(f"network.{name}.{key}")) is not None
+        }
         if not own:
             continue
-        fits = {key: array.shape for key, array in theirs.items()} == {key: array.shape for key, array in own.items()}
+        fits = {key: array.shape for key, array in theirs.items()} == {
+            key: array.shape for key, array in own.items()
+        }
         if not fits or (name == last and tuple(class_names) != learned.class_names):
             new.append(name)
             continue

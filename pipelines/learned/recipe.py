@@ -35,19 +35,37 @@ class Recipe:
     weight_decay: float = 0.0005  # share of the weight, times the learning rate, taken off a step
     drops: int = 3  # plateau: how often the rate is divided by 10
     patience: int = 4  # plateau: epochs without a lower tune error before a drop
-    milestones: tuple[float, ...] = (1 / 4, 1 / 2, 3 / 4)  # step: shares of all steps after which the rate is divided ...
+    milestones: tuple[float, ...] = (
+        1 / 4,
+        1 / 2,
+        3 / 4,
+    )  # step: shares of all steps after which the rate is divided ...
     factor: float = 10.0  # ... by this
     warm_up: float = 0.2  # onecycle: share of all steps over which the rate rises from 0
-    updates: int | None = None  # steps in all, where that is given: the weights that err least on tune are then kept
-    precision: Precision = "auto"  # of products in training; auto: bfloat16 on a device that has it in hardware
+    updates: int | None = (
+        None  # steps in all, where that is given: the weights that err least on tune are then kept
+    )
+    precision: Precision = (
+        "auto"  # of products in training; auto: bfloat16 on a device that has it in hardware
+    )
 
     @property
     def later(self) -> tuple[str, ...]:
         """What of it is younger than 2012."""
-        return tuple(YOUNGER[part] for part in (self.optimizer, self.schedule, self.init) if part in YOUNGER)
+        return tuple(
+            YOUNGER[part] for part in (self.optimizer, self.schedule, self.init) if part in YOUNGER
+        )
 
 
-RECIPE_2012 = Recipe(name="2012", epochs=90, batch=128, rate=0.01, schedule="plateau", init="published", pixel_scale=1.0)
+RECIPE_2012 = Recipe(
+    name="2012",
+    epochs=90,
+    batch=128,
+    rate=0.01,
+    schedule="plateau",
+    init="published",
+    pixel_scale=1.0,
+)
 """Krizhevsky et al. 2012, section 5. The authors judged plateaus by eye; `patience` stands in for that."""
 
 RECIPE_ONE_TOWER = replace(RECIPE_2012, name="2014", schedule="step", factor=250 ** (1 / 3))
@@ -122,7 +140,9 @@ class Changes:
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.updates is not None:
-            raise UserError(f"epochs={self.epochs} and updates={self.updates} both say how long to train: give one of the two")
+            raise UserError(
+                f"epochs={self.epochs} and updates={self.updates} both say how long to train: give one of the two"
+            )
 
 
 def changed(recipe: Recipe, changes: Changes, n: int) -> Recipe:
@@ -130,7 +150,9 @@ def changed(recipe: Recipe, changes: Changes, n: int) -> Recipe:
     their papers have it, and AdamW a weight decay of 0.01.
     """
     given = {name: value for name, value in vars(changes).items() if value is not None}
-    words = [f"{name}={value}" for name, value in given.items() if name not in ("epochs", "updates")]
+    words = [
+        f"{name}={value}" for name, value in given.items() if name not in ("epochs", "updates")
+    ]
     own: dict[str, float] = {}
     if changes.optimizer in ("adam", "adamw"):
         own["rate"] = 0.001
@@ -138,4 +160,8 @@ def changed(recipe: Recipe, changes: Changes, n: int) -> Recipe:
         own["weight_decay"] = 0.01
     if changes.updates is not None:
         own["epochs"] = math.ceil(changes.updates / (n // min(recipe.batch, n)))
-    return replace(recipe, **{**own, **given}, name=" with ".join([recipe.name, *([", ".join(words)] if words else [])]))
+    return replace(
+        recipe,
+        **{**own, **given},
+        name=" with ".join([recipe.name, *([", ".join(words)] if words else [])]),
+    )

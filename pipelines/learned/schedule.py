@@ -66,7 +66,9 @@ class Planned:
 class Step(Planned):
     """The rate divided by `factor` at each of `milestones`, shares of all `steps`."""
 
-    def __init__(self, rate: float, *, steps: int, milestones: tuple[float, ...], factor: float) -> None:
+    def __init__(
+        self, rate: float, *, steps: int, milestones: tuple[float, ...], factor: float
+    ) -> None:
         self.start, self.factor = rate, factor
         self.drops = [round(share * steps) for share in milestones]
 
@@ -92,7 +94,9 @@ class OneCycle(Planned):
         self.top = max(1.0, warm_up * steps)
 
     def rate(self, step: int) -> float:
-        return self.peak * min((step + 1) / self.top, (self.steps - step) / max(1.0, self.steps - self.top))
+        return self.peak * min(
+            (step + 1) / self.top, (self.steps - step) / max(1.0, self.steps - self.top)
+        )
 
 
 def make_schedule(recipe: Recipe, steps: int) -> Schedule:

@@ -26,9 +26,13 @@ from pipelines.learned.recipe import Recipe
 from pipelines.learned.schedule import make_schedule
 
 log = logging.getLogger(__name__)
-STALLED = 0.98  # share of ln(classes) above which the mean loss of an epoch is that of equal guesses
+STALLED = (
+    0.98  # share of ln(classes) above which the mean loss of an epoch is that of equal guesses
+)
 STALL_STEPS = 400  # updates in which a network should have moved
-DUE_STEPS = 20  # updates between two questions whether a checkpoint is due, where asking takes an exchange
+DUE_STEPS = (
+    20  # updates between two questions whether a checkpoint is due, where asking takes an exchange
+)
 PROBE_SECONDS = 15.0  # of updates that are timed to know what one takes
 
 
@@ -51,10 +55,14 @@ class Trainer:
     Of several processes each trains its `part` by `mode`; `network` is the whole, put together again for tune, checkpoints and the end.
     """
 
-    def __init__(self, network: Network, task: Task, recipe: Recipe, context: Context, mode: Mode = "data") -> None:
+    def __init__(
+        self, network: Network, task: Task, recipe: Recipe, context: Context, mode: Mode = "data"
+    ) -> None:
         self.network, self.task, self.recipe, self.context = network, task, recipe, context
         self.batch = min(recipe.batch, len(task.train))
-        self.sees_all = mode == "model" and context.world > 1  # every image of a batch, not this process's share
+        self.sees_all = (
+            mode == "model" and context.world_size > 1
+        )  # every image of a batch, not this process's share
         self.train = task.train.sharded(0, 1) if self.sees_all else task.train
         self.exchange, self.waiting = Exchange(context), Clock(context.device)
         self.part = part_of(network, mode, self.exchange, self.batch)
@@ -63,12 +71,18 @@ class Trainer:
         self.optimizer = Optimizer(self.part, recipe, extras=2)
         self.total = recipe.updates or recipe.epochs * self.steps
         self.schedule = make_schedule(recipe, self.steps)
-        self.stopping = EarlyStopping(self.total) if recipe.updates and task.tune is not None else None
-        self.order, noise = torch.randint(2**62, (2,), generator=torch.Generator().manual_seed(context.seed)).tolist()
+        self.stopping = (
+            EarlyStopping(self.total) if recipe.updates and task.tune is not None else None
+        )
+        self.order, noise = torch.randint(
+            2**62, (2,), generator=torch.Generator().manual_seed(context.seed)
+        ).tolist()
         self.noise = torch.Generator(context.device).manual_seed(noise)
         self.epoch, self.step, self.stalled, self.warned = 0, 0, 0, False
         self.labels = torch.from_numpy(task.train.labels).to(context.device)
-        self.sums = torch.zeros(self.steps, 2, device=context.device)  # loss and wrong images of each step of this epoch
+        self.sums = torch.zeros(
+            self.steps, 2, device=context.device
+        )  # loss and wrong images of each step of this epoch
 
     @property
     def updates(self) -> int:
@@ -102,7 +116,11 @@ class Trainer:
     @property
     def checkpoint_bytes(self) -> int:
         """Of one once an epoch is over, when there are best weights."""
-        best = self.network.state_dict().values() if self.stopping and not self.stopping.weights else ()
+        best = (
+            self.network.state_dict().values()
+            if self.stopping and not self.stopping.weights
+            else ()
+        )
         return sum(array.nbytes for array in (*self._progress().values(), *best))
 
     def _timed(self, updates: int) -> float:
@@ -120,7 +138,9 @@ class Trainer:
         label = f"epoch {self.epoch + 1}/{self.recipe.epochs}"
         self.waiting.take(), self.exchange.clock.take()
         started = time.perf_counter()
-        for batch in self.context.progress(self.waiting.items(islice(self._batches(), left)), label=label, total=left):
+        for batch in self.context.progress(
+            self.waiting.items(islice(self._batches(), left)), label=label, total=left
+        ):
             self._update(batch)
             self.step += 1
             if self.step % STALL_STEPS == 0:
@@ -138,26 +158,44 @@ class Trainer:
             return self.context.checkpoint.due()
         if self.step % DUE_STEPS:
             return False
-        return bool(self.exchange.sum(torch.tensor(float(self.context.checkpoint.due()), device=self.context.device)))
+        return bool(
+            self.exchange.sum(
+                torch.tensor(float(self.context.checkpoint.due()), device=self.context.device)
+            )
+        )
 
     def _log_times(self, seconds: float) -> None:
         """Shares of an epoch: waiting for images, exchanging with other processes (and waiting for them), and the rest. On GPUs the host may
         wait for images while the device waits for others: what both did at once leaves no more for the rest than nothing.
         """
         data, exchange = self.waiting.take() / seconds, self.exchange.clock.take() / seconds
-        for name, share in {"data": data, "exchange": exchange, "compute": max(0.0, 1 - data - exchange)}.items():
+        for name, share in {
+            "data": data,
+            "exchange": exchange,
+            "compute": max(0.0, 1 - data - exchange),
+        }.items():
             self.context.log(f"time/{name}", share, self.epoch)
 
     def _batches(self) -> Iterator[Batch]:
         """What is left of this epoch, and an incomplete batch."""
-        return self.train.shuffled(self.batch, seed=self.order, epoch=self.epoch, start=self.step, device=self.context.device)
+        return self.train.shuffled(
+            self.batch,
+            seed=self.order,
+            epoch=self.epoch,
+            start=self.step,
+            device=self.context.device,
+        )
 
     def _update(self, batch: Batch) -> None:
         """One step on this process's share of a batch. The host waits for nothing here."""
         assert isinstance(batch.images, torch.Tensor)  # squares are all of one size
-        rank, world = self.context.rank, self.context.world
+        rank, world = self.context.rank, self.context.world_size
         labels = self.labels[batch.index[rank::world] if self.sees_all else batch.index]
-        noise = BatchNoise(self.noise, self.batch) if self.sees_all else BatchNoise(self.noise, self.batch, rank=rank, world=world)
+        noise = (
+            BatchNoise(self.noise, self.batch)
+            if self.sees_all
+            else BatchNoise(self.noise, self.batch, rank=rank, world_size=world)
+        )
         inputs = batch.images
         for step in self.task.augment:
             inputs = step(inputs, noise)
@@ -210,7 +248,7 @@ class Trainer:
 
     def _guessing(self, loss: float) -> bool:
         """Whether the loss is that of equal guesses; of one class there is nothing to guess."""
-        return self.task.train.classes > 1 and loss >= STALLED * math.log(self.task.train.classes)
+        return self.task.train.num_classes > 1 and loss >= STALLED * math.log(self.task.train.num_classes)
 
     def _warn(self, loss: float) -> None:
         """Once, of a stalled start, with what to do."""
@@ -219,7 +257,7 @@ class Trainer:
             log.warning(
                 "after %d updates the loss is %.3f, no better than equal guesses, ln(%d) = %.3f. Such a start can take long or last for ever: "
                 "if it does not end, try another seed, activation=relu, another rate, or He init (alexnet: recipe=short; cuda-convnet: init=he)",
-                self.updates, loss, self.task.train.classes, math.log(self.task.train.classes),
+                self.updates, loss, self.task.train.num_classes, math.log(self.task.train.num_classes),
             )  # fmt: skip
 
     def _require_numbers(self) -> None:
@@ -267,7 +305,9 @@ class Trainer:
         saved: State | None = self.context.checkpoint.load()
         if saved is None:
             return
-        if saved["noise"].shape != self.noise.get_state().shape:  # a generator's state is of one kind of device
+        if (
+            saved["noise"].shape != self.noise.get_state().shape
+        ):  # a generator's state is of one kind of device
             raise UserError(
                 f"this run did not begin on a {self.context.device.type}; resume it on the kind of device that it began on (--device)"
             )
@@ -288,4 +328,6 @@ def _named(network: Network) -> State:
 
 
 def _load(network: Network, arrays: State) -> None:
-    network.load_state_dict({name.removeprefix("network."): array for name, array in arrays.items()})
+    network.load_state_dict(
+        {name.removeprefix("network."): array for name, array in arrays.items()}
+    )

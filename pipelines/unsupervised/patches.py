@@ -39,11 +39,18 @@ def sample_patches(split: Split, size: int, patch: int, count: int, context: Con
     order = np.argsort(split.keys)[:count]
     each = min(PER_IMAGE, -(-count // len(order)))
     generator = torch.Generator().manual_seed(context.seed)
-    places = torch.randint((size - patch + 1) ** 2, (len(order), each), generator=generator)[context.rank :: context.world]
-    rows, columns = (part.to(context.device) for part in (places // (size - patch + 1), places % (size - patch + 1)))
+    places = torch.randint((size - patch + 1) ** 2, (len(order), each), generator=generator)[
+        context.rank :: context.world_size
+    ]
+    rows, columns = (
+        part.to(context.device)
+        for part in (places // (size - patch + 1), places % (size - patch + 1))
+    )
     drawn = [torch.empty(0, 3 * patch * patch, device=context.device)]
     done = 0
-    for batch in context.progress(split.batches(BATCH, order=order, device=context.device), label="sample patches"):
+    for batch in context.progress(
+        split.batches(BATCH, order=order, device=context.device), label="sample patches"
+    ):
         own = slice(done, done + len(batch))
         image = torch.arange(len(batch), device=context.device)[:, None]
         chosen = windows(squares(batch.images, size), patch, 1)[image, rows[own], columns[own]]

@@ -41,10 +41,16 @@ class SingleLayer:
 
     def learn(self, train: Split, context: Context) -> State:
         """The working size, the whitening and the centroids."""
-        size = self.size or working_size(train.image_size, multiple=8, smallest=SIZES[0], largest=SIZES[1])
+        size = self.size or working_size(
+            train.image_size, multiple=8, smallest=SIZES[0], largest=SIZES[1]
+        )
         if size < self.patch:
-            raise UserError(f"kmeans-triangle: size must be at least patch = {self.patch} pixels, got {size}")
-        learned = learned_once({**self.key, "size": size}, train, context, lambda: self._learn(train, size, context))
+            raise UserError(
+                f"kmeans-triangle: size must be at least patch = {self.patch} pixels, got {size}"
+            )
+        learned = learned_once(
+            {**self.key, "size": size}, train, context, lambda: self._learn(train, size, context)
+        )
         if len(learned["centroids"]) < self.k:
             context.note(f"{len(learned['centroids'])} centroids, {PER_CENTROID} patches each")
         return {**learned, "size": torch.tensor(size)}
@@ -52,11 +58,22 @@ class SingleLayer:
     def _learn(self, train: Split, size: int, context: Context) -> State:
         sample = sample_patches(train, size, self.patch, SAMPLE, context)
         whitening = fit_whitening(sample, context)
-        total = int(context.sum(torch.tensor(float(len(sample)), dtype=torch.float64, device=context.device)))
-        codebook = fit_kmeans(whitening(sample), min(self.k, max(1, total // PER_CENTROID)), context)
+        total = int(
+            context.sum(
+                torch.tensor(float(len(sample)), dtype=torch.float64, device=context.device)
+            )
+        )
+        codebook = fit_kmeans(
+            whitening(sample), min(self.k, max(1, total // PER_CENTROID)), context
+        )
         return {**join_states({"whitening": stage_state(whitening)}), "centroids": codebook.centers}
 
     def describe(self, images: Tensor | list[Tensor], learned: State) -> Tensor:
         size = int(learned["size"])
-        triangle = Triangle(Whitening(**part_of(learned, "whitening")), learned["centroids"], self.patch, self.stride)
+        triangle = Triangle(
+            Whitening(**part_of(learned, "whitening")),
+            learned["centroids"],
+            self.patch,
+            self.stride,
+        )
         return triangle(squares(images, size))

@@ -39,13 +39,20 @@ class Triangle:
         """(n, channels, height, width) in 0..255 to (n, `length`)."""
         patches = windows(images, self.patch, self.stride)
         values = at_once(CHUNK_VALUES, images.device)
-        chunks = patches.split(max(1, values // (patches.shape[1] * patches.shape[2] * len(self.centroids))))
-        return torch.cat(over_chunks(lambda chunk: quadrant_means(self.responses(chunk.flatten(3))), chunks))
+        chunks = patches.split(
+            max(1, values // (patches.shape[1] * patches.shape[2] * len(self.centroids)))
+        )
+        return torch.cat(
+            over_chunks(lambda chunk: quadrant_means(self.responses(chunk.flatten(3))), chunks)
+        )
 
     def responses(self, patches: Tensor) -> Tensor:
         """(..., channels * patch * patch) to (..., k). Passes over so many numbers are the cost: all but the first are in place."""
         points = self.whitening(normalized(patches))
-        lifted = torch.cat([points, points.square().sum(-1, keepdim=True), torch.ones_like(points[..., :1])], dim=-1)
+        lifted = torch.cat(
+            [points, points.square().sum(-1, keepdim=True), torch.ones_like(points[..., :1])],
+            dim=-1,
+        )
         distances = (lifted @ self._lifted_centroids).clamp_(min=0).sqrt_()
         return torch.sub(distances.mean(-1, keepdim=True), distances, out=distances).clamp_(min=0)
 

@@ -15,7 +15,9 @@ def test_records_are_comparable_and_the_command_is_measured(workdir: Path) -> No
     runs = Runs(workdir / "runs")
     table = compare_records([[runs.find(run_id)] for run_id in LEADS])
     before, after = table.rows
-    assert after.top1_error < before.top1_error < 50  # the larger lead errs less, and both know more than chance
+    assert (
+        after.top1_error < before.top1_error < 50
+    )  # the larger lead errs less, and both know more than chance
     assert after.p_value is not None
     assert after.p_value < 0.05
     seconds, megabytes, printed = measure(workdir, list(LEADS))

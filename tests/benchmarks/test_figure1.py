@@ -19,7 +19,9 @@ from harness.errors import UserError
 from harness.files import load_arrays
 from pipelines.learned.networks.cuda_convnet import cuda_convnet
 
-NONE = Images(torch.zeros(0), torch.zeros(0), torch.zeros(0), 0)  # curves made by hand look at no image
+NONE = Images(
+    torch.zeros(0), torch.zeros(0), torch.zeros(0), 0
+)  # curves made by hand look at no image
 EPOCHS = {  # until 25 %, by activation and rate
     ("relu", 0.001): 6, ("relu", 0.003): 4, ("relu", 0.0003): 20, ("relu", 0.01): math.inf,
     ("tanh", 0.001): 12, ("tanh", 0.003): 16, ("tanh", 0.0003): 10, ("tanh", 0.01): 30,
@@ -34,28 +36,39 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def errors(curve: Curve, images: Images, kept: Path) -> Iterator[float]:
         begun.append(curve.name)
         epochs = EPOCHS[curve.activation, curve.rate] + curve.seed
-        return iter(()) if math.isinf(epochs) else (100 - 75 * done / epochs for done in itertools.count(len(curve.errors) + 1))
+        return (
+            iter(())
+            if math.isinf(epochs)
+            else (100 - 75 * done / epochs for done in itertools.count(len(curve.errors) + 1))
+        )
 
     monkeypatch.setattr(figure1, "training_errors", errors)
     return begun
 
 
 def study(path: Path, **options: float) -> Study:
-    return Study(path / "figure1.json", {"title": "by hand"}, **{"hours": 1, "epochs": 60, **options})  # type: ignore[arg-type]
+    return Study(
+        path / "figure1.json", {"title": "by hand"}, **{"hours": 1, "epochs": 60, **options}
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("errors", "epochs"), [([80, 50, 30, 20], 3.5), ([20], 1), ([60, 25, 10], 2), ([60, 40], math.inf), ([], math.inf)]
+    ("errors", "epochs"),
+    [([80, 50, 30, 20], 3.5), ([20], 1), ([60, 25, 10], 2), ([60, 40], math.inf), ([], math.inf)],
 )
 def test_epochs_until_a_quarter_is_wrong(errors: list[float], epochs: float) -> None:
     assert Curve("relu", 0.001, 0, tuple(errors)).epochs == epochs
 
 
-def test_the_rates_of_an_arm_take_turns_until_one_is_left(workdir: Path, by_hand: list[str]) -> None:
+def test_the_rates_of_an_arm_take_turns_until_one_is_left(
+    workdir: Path, by_hand: list[str]
+) -> None:
     """ReLU's best is there before any rate is slower for long enough; the one of tanh that is left after five epochs is the other seeds'."""
     whole = study(workdir)
     whole.run(2, NONE)
-    ended = {(c.activation, c.rate, c.seed): (c.ended, len(c.errors)) for c in whole.curves.values()}
+    ended = {
+        (c.activation, c.rate, c.seed): (c.ended, len(c.errors)) for c in whole.curves.values()
+    }
     assert ended == {
         ("relu", 0.001, 0): ("slower", 4), ("relu", 0.003, 0): ("reached", 4), ("relu", 0.0003, 0): ("slower", 4), ("relu", 0.01, 0): ("diverged", 0),
         ("tanh", 0.001, 0): ("slower", 5), ("tanh", 0.003, 0): ("slower", 5), ("tanh", 0.0003, 0): ("reached", 10), ("tanh", 0.01, 0): ("slower", 5),
@@ -78,7 +91,9 @@ def test_a_rate_is_dropped_once_slower_for_five_epochs(workdir: Path) -> None:
         0.0003: (95.0, 90.0, 85.0, 80.0),
     }
     whole = study(workdir)
-    whole.curves = {curve.arm: curve for curve in (Curve("tanh", rate, 0, errors[rate]) for rate in errors)}
+    whole.curves = {
+        curve.arm: curve for curve in (Curve("tanh", rate, 0, errors[rate]) for rate in errors)
+    }
     ended = {rate: whole.ended(whole.curves["tanh", rate, 0]) for rate in errors}
     assert ended == {0.001: "under way", 0.003: "slower", 0.01: "slower", 0.0003: "under way"}
     whole.curves["tanh", 0.001, 0] = Curve("tanh", 0.001, 0, (90.0, 60.0, 55.0, 50.0, 51.0, 40.0))
@@ -88,21 +103,31 @@ def test_a_rate_is_dropped_once_slower_for_five_epochs(workdir: Path) -> None:
 def test_the_other_seeds_begin_when_one_rate_is_left(workdir: Path) -> None:
     whole = study(workdir)
     errors = {0.0003: (80.0,) * 5, 0.001: (70.0,) * 5, 0.003: (60.0,) * 5, 0.01: (50.0,) * 4}
-    whole.curves = {curve.arm: curve for curve in (Curve("tanh", rate, 0, errors[rate]) for rate in errors)}
-    tanh = lambda: [(curve.rate, curve.seed) for curve in whole._due(3) if curve.activation == "tanh"]  # noqa: E731
+    whole.curves = {
+        curve.arm: curve for curve in (Curve("tanh", rate, 0, errors[rate]) for rate in errors)
+    }
+    tanh = lambda: [
+        (curve.rate, curve.seed) for curve in whole._due(3) if curve.activation == "tanh"
+    ]
     assert tanh() == [(0.01, 0), (0.003, 0)]
     whole.curves["tanh", 0.01, 0] = Curve("tanh", 0.01, 0, (50.0,) * 5)
     assert tanh() == [(0.01, 1), (0.01, 2), (0.01, 0)]
 
 
-def test_trainings_side_by_side_tell_what_one_alone_tells(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trainings_side_by_side_tell_what_one_alone_tells(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(figure1, "RATES", (0.0001, 0.0003))
-    alone, beside = (Study(workdir / f"{workers}.json", {}, hours=1, epochs=2) for workers in (1, 2))
+    alone, beside = (
+        Study(workdir / f"{workers}.json", {}, hours=1, epochs=2) for workers in (1, 2)
+    )
     alone.run(1, few_images(), workers=1)
     beside.run(1, few_images(), workers=2)
     assert len(alone.curves) == 4
     assert not list((workdir / "1").iterdir())  # all have ended: nothing is left to go on from
-    assert {arm: curve.errors for arm, curve in alone.curves.items()} == {arm: curve.errors for arm, curve in beside.curves.items()}
+    assert {arm: curve.errors for arm, curve in alone.curves.items()} == {
+        arm: curve.errors for arm, curve in beside.curves.items()
+    }
 
 
 def test_it_goes_on_where_it_was_killed(workdir: Path, by_hand: list[str]) -> None:
@@ -117,10 +142,17 @@ def test_it_goes_on_where_it_was_killed(workdir: Path, by_hand: list[str]) -> No
     (workdir / "figure1.json").write_text(json.dumps(kept))
     by_hand.clear()
     again = study(workdir)
-    assert "not run    tanh at 0.0003, tanh at 0.001, tanh at 0.003, tanh at 0.01, seed 0" in "\n".join(findings(again, 1))
+    assert (
+        "not run    tanh at 0.0003, tanh at 0.001, tanh at 0.003, tanh at 0.01, seed 0"
+        in "\n".join(findings(again, 1))
+    )
     again.run(1, NONE)
-    assert sorted(by_hand) == [f"tanh, rate {rate:g}, seed 0" for rate in (0.0003, 0.001, 0.003, 0.01)]
-    assert again.curves["tanh", 0.0003, 0].errors == tuple(100 - 7.5 * done for done in range(1, 11))
+    assert sorted(by_hand) == [
+        f"tanh, rate {rate:g}, seed 0" for rate in (0.0003, 0.001, 0.003, 0.01)
+    ]
+    assert again.curves["tanh", 0.0003, 0].errors == tuple(
+        100 - 7.5 * done for done in range(1, 11)
+    )
     assert "ratio 2.50" in "\n".join(findings(again, 1))
 
 
@@ -147,14 +179,18 @@ def test_the_end_of_its_time(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert cut.seconds == study(workdir).seconds == 52 * 60
     told = "\n".join(findings(cut, 3))
     assert "seed 0     not measured" in told
-    assert "not run    relu at 0.0003, relu at 0.001, relu at 0.003, relu at 0.01, tanh at 0.0003" in told
+    assert (
+        "not run    relu at 0.0003, relu at 0.001, relu at 0.003, relu at 0.01, tanh at 0.0003"
+        in told
+    )
 
 
 def test_an_arm_that_has_not_arrived_bounds_the_ratio(workdir: Path, by_hand: list[str]) -> None:
     short = study(workdir, epochs=8)
     short.run(1, NONE)
-    assert "seed 0     tanh has not arrived in 8 epochs at the rates tried: ratio above 2.00, so far" in "\n".join(
-        findings(short, 1)
+    assert (
+        "seed 0     tanh has not arrived in 8 epochs at the rates tried: ratio above 2.00, so far"
+        in "\n".join(findings(short, 1))
     )
 
 
@@ -169,7 +205,10 @@ def test_more_epochs_are_given_to_those_that_lacked_them(workdir: Path, by_hand:
 
 def test_a_file_of_another_study_is_refused(workdir: Path, by_hand: list[str]) -> None:
     study(workdir).run(1, NONE)
-    with pytest.raises(UserError, match=r"is of another study \(title: by hand there, digits now\); give another -o"):
+    with pytest.raises(
+        UserError,
+        match=r"is of another study \(title: by hand there, digits now\); give another -o",
+    ):
         Study(workdir / "figure1.json", {"title": "digits"}, hours=1, epochs=1)
     (workdir / "figure1.json").write_text("{")
     with pytest.raises(UserError, match=r"figure1.json cannot be read"):
@@ -177,7 +216,10 @@ def test_a_file_of_another_study_is_refused(workdir: Path, by_hand: list[str]) -
 
 
 def test_the_network_has_nothing_that_regularizes() -> None:
-    kinds = {type(layer).__name__ for layer in cuda_convnet("19pct", classes=10, activation="tanh").children()}
+    kinds = {
+        type(layer).__name__
+        for layer in cuda_convnet("19pct", classes=10, activation="tanh").children()
+    }
     assert kinds == {"CeilConv2d", "MaxPool2d", "AvgPool2d", "Tanh", "Flatten", "Linear"}
 
 
@@ -186,8 +228,13 @@ def few_images(n: int = 48) -> Images:
     rng = np.random.default_rng(0)
     labels = np.arange(n) % 2
     wave = 128 + 80 * np.sin(np.arange(32) * 0.8 + rng.uniform(0, 6, (n, 1)))
-    across, down = np.broadcast_to(wave[:, None, :], (n, 32, 32)), np.broadcast_to(wave[:, :, None], (n, 32, 32))
-    pixels = np.where((labels == 0)[:, None, None], across, down)[:, None] + rng.normal(0, 10, (n, 3, 32, 32))
+    across, down = (
+        np.broadcast_to(wave[:, None, :], (n, 32, 32)),
+        np.broadcast_to(wave[:, :, None], (n, 32, 32)),
+    )
+    pixels = np.where((labels == 0)[:, None, None], across, down)[:, None] + rng.normal(
+        0, 10, (n, 3, 32, 32)
+    )
     images = torch.from_numpy(pixels.clip(0, 255).astype(np.uint8))
     return Images(images, torch.from_numpy(labels), images.float().mean(0), 2)
 
@@ -219,10 +266,15 @@ def test_a_training_goes_on_from_what_it_kept(told: int, quick: None, workdir: P
     whole = learned(curve, workdir / "whole", 6)
     learned(curve, workdir / "kept", 3)
     known = replace(curve, errors=tuple(whole[:told]))
-    assert learned(known, workdir / "kept", 6 - told) == whole[told:] == learned(known, workdir / "none", 6 - told)
+    assert (
+        learned(known, workdir / "kept", 6 - told)
+        == whole[told:]
+        == learned(known, workdir / "none", 6 - told)
+    )
     assert load_arrays(workdir / "kept")[0].keys() == load_arrays(workdir / "whole")[0].keys()
     assert all(
-        torch.equal(array, load_arrays(workdir / "whole")[0][name]) for name, array in load_arrays(workdir / "kept")[0].items()
+        torch.equal(array, load_arrays(workdir / "whole")[0][name])
+        for name, array in load_arrays(workdir / "kept")[0].items()
     )
 
 
@@ -235,7 +287,9 @@ def test_the_error_is_of_all_images_in_a_full_pass(monkeypatch: pytest.MonkeyPat
     assert training_error(always_first(), few_images()) == 50
 
 
-def test_an_estimate_stands_for_the_full_pass_while_it_is_far(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_estimate_stands_for_the_full_pass_while_it_is_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(figure1, "ESTIMATED_FROM", 16)  # every third of the 48
     images = few_images()
     images.labels[:] = 0
@@ -254,7 +308,17 @@ def always_first() -> torch.nn.Module:
 
 
 def test_the_command(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["digits", "--limit", "40", "--epochs", "1", "--seeds", "2", "-o", str(workdir / "f.png")]
+    arguments = [
+        "digits",
+        "--limit",
+        "40",
+        "--epochs",
+        "1",
+        "--seeds",
+        "2",
+        "-o",
+        str(workdir / "f.png"),
+    ]
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert out.count("epoch 1, training error") == 8
@@ -262,7 +326,10 @@ def test_the_command(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (workdir / "f.png").stat().st_size > 5_000
     assert main(arguments) == 0
     assert "epoch 1, training error" not in capsys.readouterr().out
-    for wrong, said in (["digits", "--seeds", "0"], "all must be above 0"), (["digit"], "no dataset is called 'digit'"):
+    for wrong, said in (
+        (["digits", "--seeds", "0"], "all must be above 0"),
+        (["digit"], "no dataset is called 'digit'"),
+    ):
         with pytest.raises(SystemExit):
             main(wrong)
         assert said in capsys.readouterr().err

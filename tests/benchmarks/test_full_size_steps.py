@@ -10,7 +10,9 @@ from harness.contract import Split
 
 
 def test_every_batch_is_the_same_and_the_epoch_goes_on_where_it_was() -> None:
-    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 3, 8, 8), dtype=np.uint8))
+    images = torch.from_numpy(
+        np.random.default_rng(0).integers(0, 256, (6, 3, 8, 8), dtype=np.uint8)
+    )
     split = OneBatch(Split.from_arrays(images, np.array([0, 1, 2, 0, 1, 2])), steps=4)
     batches = list(split.shuffled(6, seed=1, epoch=0))
     assert len(split) // 6 == len(batches) == 4

@@ -17,9 +17,13 @@ RNG = np.random.default_rng(0)
 def test_a_jpeg_loses_detail_and_moves_nothing() -> None:
     """A ramp stays within a few gray levels of itself; noise, most of all that of color, does not."""
     ramp = np.broadcast_to(np.linspace(40, 200, 32), (3, 32, 32)).astype(np.uint8)
-    assert np.abs(after_jpeg(ramp, 75)[:, :, 6:-6].astype(int) - ramp[:, :, 6:-6]).mean() < 3  # the seam lies outside
+    assert (
+        np.abs(after_jpeg(ramp, 75)[:, :, 6:-6].astype(int) - ramp[:, :, 6:-6]).mean() < 3
+    )  # the seam lies outside
     noise = RNG.integers(0, 256, (3, 32, 32), dtype=np.uint8)
-    lost = [np.abs(after_jpeg(noise, quality).astype(int) - noise).mean() for quality in (95, 75, 20)]
+    lost = [
+        np.abs(after_jpeg(noise, quality).astype(int) - noise).mean() for quality in (95, 75, 20)
+    ]
     assert 10 < lost[0] < lost[1] < lost[2]
 
 

@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from benchmarks import learning_curve
-from benchmarks.learning_curve import Family, Study, counts_updates, crossing_text, main, names, updates_within, with_updates
+from benchmarks.learning_curve import (
+    Family,
+    Study,
+    counts_updates,
+    crossing_text,
+    main,
+    names,
+    updates_within,
+    with_updates,
+)
 from harness.comparison.learning_curves import Crossing, Curves
 from harness.contract import Result
 from harness.record import Runs
@@ -27,7 +36,10 @@ def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that are kept but not logged to MLflow, which takes longer than they do."""
     from harness.runner import execute
 
-    monkeypatch.setattr("benchmarks.runs.execute", lambda request, **options: execute(request, track=False, **options))
+    monkeypatch.setattr(
+        "benchmarks.runs.execute",
+        lambda request, **options: execute(request, track=False, **options),
+    )
 
 
 def results(folder: Path) -> dict[str, Result]:
@@ -49,11 +61,17 @@ def test_a_study_is_made_shown_and_gone_on_with(
         for percent, seed, n in (("5.0", 0, 63), ("5.0", 1, 63), ("20.0", 0, 260))
     }
     assert len({r.test_digest for r in made.values()}) == 1
-    errors = [r.top1_error or 0.0 for r in made.values() if (r.name, r.n_train + r.n_tune) == ("hog-svm", 63)]
+    errors = [
+        r.top1_error or 0.0
+        for r in made.values()
+        if (r.name, r.n_train + r.n_tune) == ("hog-svm", 63)
+    ]
     row = next(line for line in whole.splitlines() if line.startswith("63 "))
     assert f"{np.mean(errors):.2f} %" in row
     assert f"{np.std(errors, ddof=1):.2f}" in row
-    assert "law        hog-svm: error = 0.00 + " in whole  # two sizes hold no level that the error falls to
+    assert (
+        "law        hog-svm: error = 0.00 + " in whole
+    )  # two sizes hold no level that the error falls to
     assert re.search(r"crossing +(below the range: )?hog-svm errs less than raw-linear", whole)
     assert "nothing is left to check these by" in whole
     assert "reach      at 1,040 images" in whole
@@ -62,14 +80,23 @@ def test_a_study_is_made_shown_and_gone_on_with(
 
     lost = next(run_id for run_id, r in made.items() if r.name == "hog-svm" and r.seed == 1)
     shutil.rmtree(workdir / "runs" / lost)
-    other = workdir / "runs" / next(run_id for run_id, r in made.items() if r.name == "raw-linear" and r.seed == 1)
+    other = (
+        workdir
+        / "runs"
+        / next(run_id for run_id, r in made.items() if r.name == "raw-linear" and r.seed == 1)
+    )
     for name in ("spec.json", "result.json"):  # as if its pipeline had been written otherwise then
-        (other / name).write_text((other / name).read_text().replace(made[other.name].source_hash, "0123456789abcdef"))
+        (other / name).write_text(
+            (other / name).read_text().replace(made[other.name].source_hash, "0123456789abcdef")
+        )
     capsys.readouterr()
     run_study(monkeypatch, *asked, "--finished")
     assert len(results(workdir)) == 5
     shown = capsys.readouterr().out
-    assert re.search(r"spec +raw-linear \(its points are of 2 states of its source: 0123456789abcdef, \w+\)", shown)
+    assert re.search(
+        r"spec +raw-linear \(its points are of 2 states of its source: 0123456789abcdef, \w+\)",
+        shown,
+    )
     shutil.rmtree(other)
     run_study(monkeypatch, *asked)
     assert len(results(workdir)) == 6  # the lost ones alone were made again
@@ -120,9 +147,15 @@ def test_a_point_that_cannot_be_run_is_told_and_left_out(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("raw-linear", "hog-svm", "--fractions", "0,10"), "--fractions 0,10: give different percentages above 0"),
+        (
+            ("raw-linear", "hog-svm", "--fractions", "0,10"),
+            "--fractions 0,10: give different percentages above 0",
+        ),
         (("raw-linear", "hog-svm", "--fractions", "ten"), "--fractions ten: not a list of numbers"),
-        (("raw-linear", "hog-svm", "--fractions", "10,20", "--seeds", "1,2,3"), "one for each of the 2 fractions"),
+        (
+            ("raw-linear", "hog-svm", "--fractions", "10,20", "--seeds", "1,2,3"),
+            "one for each of the 2 fractions",
+        ),
         (("hog-svm",), "two or more different pipelines"),
         (("hog-svm", "alexnet"), "say how long to train alexnet"),
         (("hog-svm", "alexnets", "--updates", "5"), "no pipeline is called 'alexnets'"),
@@ -131,7 +164,10 @@ def test_a_point_that_cannot_be_run_is_told_and_left_out(
     ],
 )
 def test_bad_arguments_are_told(
-    arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
         run_study(monkeypatch, *arguments)
@@ -146,15 +182,22 @@ def test_what_is_said_of_a_crossing() -> None:
     def said(*numbers: float) -> str:
         return crossing_text("alexnet", "baseline", Crossing(*numbers), curves)
 
-    assert said(3_456, 2_345, 4_567, 0) == "alexnet errs less than baseline from 3,500 images on; 95 % interval [2,300, 4,600]"
+    assert (
+        said(3_456, 2_345, 4_567, 0)
+        == "alexnet errs less than baseline from 3,500 images on; 95 % interval [2,300, 4,600]"
+    )
     assert said(math.inf, 90_000, math.inf, 0.8) == (
         "none in range: alexnet does not come below baseline for good from 1,000 to 200,000 images; "
         "95 % interval [90,000, none in range], 80% of the resamples without a crossing in range"
     )
-    assert said(0, 0, 1_500, 0).startswith("below the range: alexnet errs less than baseline all the way from 1,000")
+    assert said(0, 0, 1_500, 0).startswith(
+        "below the range: alexnet errs less than baseline all the way from 1,000"
+    )
 
 
-def test_a_stopped_study_shows_what_is_finished(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stopped_study_shows_what_is_finished(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def stop(request: object) -> None:
         raise KeyboardInterrupt
 
@@ -164,6 +207,9 @@ def test_a_stopped_study_shows_what_is_finished(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_two_variants_of_one_pipeline_are_told_apart() -> None:
-    found = [Family(pipeline, {}, {}) for pipeline in ("baseline", "alexnet,updates=9", "alexnet,lrn=false,updates=9")]
+    found = [
+        Family(pipeline, {}, {})
+        for pipeline in ("baseline", "alexnet,updates=9", "alexnet,lrn=false,updates=9")
+    ]
     assert names(found) == ["baseline", "alexnet,updates=9", "alexnet,lrn=false,updates=9"]
     assert names(found[:2]) == ["baseline", "alexnet"]

@@ -19,7 +19,9 @@ def test_every_stage_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--images", "0"], ["--share", "2"], ["--device", "tpu"]])
-def test_what_cannot_be_timed_is_said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_timed_is_said(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         main(arguments)
     assert f"{arguments[0]} {arguments[1]}" in capsys.readouterr().err

@@ -13,7 +13,9 @@ from harness.record import Record, Runs
 
 
 def recorded() -> Record:
-    run_id = harness.run("raw-linear,size=8,c=1.0,flip=false", "digits", limit=100, limit_test=100, track=False).run_id
+    run_id = harness.run(
+        "raw-linear,size=8,c=1.0,flip=false", "digits", limit=100, limit_test=100, track=False
+    ).run_id
     return Runs(Path("runs")).find(run_id)
 
 
@@ -24,5 +26,7 @@ def test_a_repetition_is_equal_and_one_changed_bit_is_found(workdir: Path) -> No
     scores.scores[0, 0] = np.nextafter(scores.scores[0, 0], np.float32(np.inf))
     other.save_scores(scores)
     result = json.loads((other.folder / "result.json").read_text())
-    (other.folder / "result.json").write_text(json.dumps({**result, "fit_seconds": 1e6}))  # a time is no difference
+    (other.folder / "result.json").write_text(
+        json.dumps({**result, "fit_seconds": 1e6})
+    )  # a time is no difference
     assert {name for name, value in facts(other).items() if value != one[name]} == {"scores scores"}

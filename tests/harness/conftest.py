@@ -76,7 +76,9 @@ def make_result() -> Callable[..., Result]:
 def make_run(make_result: Callable[..., Result]) -> Callable[..., tuple[Result, Path]]:
     """The same, and its run folder below `root`; `spec`: more of what was asked for."""
 
-    def make(root: Path, *, spec: dict[str, Any] | None = None, **fields: Any) -> tuple[Result, Path]:
+    def make(
+        root: Path, *, spec: dict[str, Any] | None = None, **fields: Any
+    ) -> tuple[Result, Path]:
         result = make_result(**fields)
         folder = root / "runs" / result.run_id
         folder.mkdir(parents=True)

@@ -30,7 +30,9 @@ def imports(file: Path) -> set[str]:
 
 @pytest.mark.parametrize("file", sorted((ROOT / "pipelines").rglob("*.py")), ids=lambda f: f.stem)
 def test_pipelines_know_the_contract_and_nothing_else_of_the_harness(file: Path) -> None:
-    assert {name for name in imports(file) if name.split(".")[0] == "harness"} <= {"harness.contract"}
+    assert {name for name in imports(file) if name.split(".")[0] == "harness"} <= {
+        "harness.contract"
+    }
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "harness").rglob("*.py")), ids=lambda f: f.stem)
@@ -59,13 +61,24 @@ def recorded_pair(make_run: Callable[..., Any], workdir: Path) -> None:
     """Runs `a` and `b` of 40 images, enough for a table."""
     for name, shift in ("a", 0), ("b", 1):
         machine = {"cpu": "two cores", "cores": 2, "memory_gb": 24, "device": "cpu"}
-        _, folder = make_run(workdir, run_id=name, pipeline=name, name=name, n_test=40, machine=machine)
+        _, folder = make_run(
+            workdir, run_id=name, pipeline=name, name=name, n_test=40, machine=machine
+        )
         labels = np.arange(40) % 10
         scores = np.eye(10, dtype=np.float32)[(labels + shift * (np.arange(40) < 8)) % 10]
-        np.savez(folder / "scores.npz", keys=np.array([f"{i:016x}" for i in range(40)]), labels=labels, scores=scores)
+        np.savez(
+            folder / "scores.npz",
+            keys=np.array([f"{i:016x}" for i in range(40)]),
+            labels=labels,
+            scores=scores,
+        )
 
 
-@pytest.mark.parametrize("arguments", [*COMMANDS, ["compare", "a", "b"], ["compare", "a", "b", "--published"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [*COMMANDS, ["compare", "a", "b"], ["compare", "a", "b", "--published"]],
+    ids=" ".join,
+)
 def test_light_commands_import_nothing_heavy(arguments: list[str], recorded_pair: None) -> None:
     code = (
         "import sys; sys.argv = ['harness', *sys.argv[1:]]\n"
@@ -73,7 +86,9 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], recorded_pair
         "try: main()\n"
         f"finally: print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
     assert "HEAVY []" in done.stdout, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert "McNemar" in done.stdout or arguments[:2] != ["compare", "a"]
@@ -89,7 +104,9 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], recorded_pair
         ("harness data info --data-root elsewhere p", "plain,pets"),
     ],
 )
-def test_completion_knows_the_names_and_imports_nothing_heavy(words: str, completed: str, workdir: Path) -> None:
+def test_completion_knows_the_names_and_imports_nothing_heavy(
+    words: str, completed: str, workdir: Path
+) -> None:
     (workdir / "elsewhere/stores/pets").mkdir(parents=True)
     (workdir / "elsewhere/stores/pets/store.json").write_text("{}")
     code = (

@@ -14,7 +14,7 @@ from harness.contract import Probe
 
 class Timed:
     def probe(self, train, tune, context):
-        return Probe(preparation_seconds=5.0, seconds_an_epoch=10.0, checkpoint_bytes=0, unseen_bytes=0)
+        return Probe(preparation_seconds=5.0, seconds_per_epoch=10.0, checkpoint_bytes=0, unseen_bytes=0)
     fit = scores = state = load = None
 
 def build(*, a: int = 1, epochs: int | None = None, name: str = "x,y"):
@@ -29,7 +29,9 @@ def timed(workdir):
     return str(path)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("20m", 1200), ("1.5h", 5400), ("1h30m", 5400)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("20m", 1200), ("1.5h", 5400), ("1h30m", 5400)]
+)
 def test_times(text, seconds):
     assert seconds_of(text) == seconds
 

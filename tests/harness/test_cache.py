@@ -43,11 +43,15 @@ def test_processor_time_is_kept_apart_from_waiting(workdir: Path) -> None:
     assert waited.saved.cpu_seconds < 0.03 < waited.saved.seconds
 
 
-def test_what_was_kept_before_processor_time_was_counted_makes_it_unknown_and_not_nothing(workdir: Path) -> None:
+def test_what_was_kept_before_processor_time_was_counted_makes_it_unknown_and_not_nothing(
+    workdir: Path,
+) -> None:
     Cache(workdir, "source")({"stage": "hog"}, make)
     (file,) = workdir.glob("*.safetensors")
     arrays, facts = load_arrays(file)
-    save_arrays(file, arrays, {name: value for name, value in facts.items() if name != "cpu_seconds"})
+    save_arrays(
+        file, arrays, {name: value for name, value in facts.items() if name != "cpu_seconds"}
+    )
     cache = Cache(workdir, "source")
     cache({"stage": "hog"}, refuse)
     assert cache.saved.seconds > 0
@@ -65,8 +69,12 @@ def test_time_is_saved_once_and_not_by_what_was_made_here(workdir: Path) -> None
     assert 0 < second.saved.seconds <= 0.1
 
 
-@pytest.mark.parametrize(("source", "key"), [("changed", {"stage": "hog"}), ("source", {"stage": "hog", "cell": 4})])
-def test_another_source_or_key_is_a_miss(workdir: Path, source: str, key: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("source", "key"), [("changed", {"stage": "hog"}), ("source", {"stage": "hog", "cell": 4})]
+)
+def test_another_source_or_key_is_a_miss(
+    workdir: Path, source: str, key: dict[str, object]
+) -> None:
     Cache(workdir, "source")({"stage": "hog"}, make)
     with pytest.raises(AssertionError, match="made again"):
         Cache(workdir, source)(key, refuse)

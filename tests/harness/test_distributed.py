@@ -29,9 +29,19 @@ for meeting in range(2):
 def test_processes_meet_again_whoever_comes_first(workdir: Path) -> None:
     """As `harness run --seeds` and `--budget` have it. The first waited for ever where the other came late."""
     (workdir / "meetings.py").write_text(MEETINGS)
-    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "meetings.py"]
+    two = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "meetings.py",
+    ]
     done = subprocess.run(two, capture_output=True, text=True, check=False, timeout=150)
-    assert sorted(done.stdout.splitlines()) == [f"{meeting} 3.0" for meeting in (0, 0, 1, 1)], done.stderr
+    assert sorted(done.stdout.splitlines()) == [f"{meeting} 3.0" for meeting in (0, 0, 1, 1)], (
+        done.stderr
+    )
 
 
 def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +49,9 @@ def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match="there are 1 here; start at most 1"), processes(choose_device("auto")):
+    with (
+        pytest.raises(UserError, match="there are 1 here; start at most 1"),
+        processes(choose_device("auto")),
+    ):
         pass
     assert not torch.backends.cudnn.allow_tf32

@@ -30,7 +30,9 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 def logits(seed: int, strength: float = 1.5) -> np.ndarray:
     """Right more often than not."""
-    return np.random.default_rng(seed).normal(size=(N, CLASSES)) + strength * np.eye(CLASSES)[LABELS]
+    return (
+        np.random.default_rng(seed).normal(size=(N, CLASSES)) + strength * np.eye(CLASSES)[LABELS]
+    )
 
 
 @pytest.fixture
@@ -38,11 +40,15 @@ def member(make_result: Callable[..., Result]) -> Callable[..., Record]:
     """A finished run with these scores, kept in an order of its own; the tune scores are of a split like it."""
 
     def make(name: str, scores: np.ndarray, tune: np.ndarray | None, **fields: Any) -> Record:
-        record = Runs(Path("runs")).create(name, {"dataset": "digits", "title": "digits", "seed": 0, "class_names": list("abcdef")})
+        record = Runs(Path("runs")).create(
+            name, {"dataset": "digits", "title": "digits", "seed": 0, "class_names": list("abcdef")}
+        )
         order = np.random.default_rng(len(name)).permutation(N)
         record.save_scores(Scores(KEYS[order], LABELS[order], scores[order].astype(np.float32)))
         if tune is not None:
-            record.save_scores(Scores(KEYS[order], LABELS[order], tune[order].astype(np.float32)), "tune_scores")
+            record.save_scores(
+                Scores(KEYS[order], LABELS[order], tune[order].astype(np.float32)), "tune_scores"
+            )
         machine = {"cpu": "x", "cores": 2, "memory_gb": 24, "device": "cpu"}
         given = {"run_id": record.run_id, "name": name, "n_test": N, "n_tune": 0 if tune is None else N, "machine": machine, "notes": (f"recipe of {name}",)}  # fmt: skip
         record.finish(make_result(**{**given, **fields}))
@@ -65,7 +71,11 @@ def test_log_probabilities_are_averaged_as_probabilities(member: Callable[..., R
     np.testing.assert_allclose(scores.scores, expected, rtol=1e-5, atol=1e-6)
     assert result.top1_error == pytest.approx(100 * (expected.argmax(1) != LABELS).mean())
     assert result.tune_top1_error == result.top1_error
-    assert (result.fit_seconds, result.score_seconds, result.peak_memory_mb) == (pytest.approx(2 * 123.456), 3.0, 812.3)
+    assert (result.fit_seconds, result.score_seconds, result.peak_memory_mb) == (
+        pytest.approx(2 * 123.456),
+        3.0,
+        812.3,
+    )
     assert result.images_per_second == N / 3
     assert result.params_millions is None
     assert result.absent["params_millions"]
@@ -82,14 +92,22 @@ def test_an_image_that_cannot_be_decoded_stays_wrong(member: Callable[..., Recor
     assert not np.isnan(scores).any()
 
 
-def test_margins_count_by_what_they_are_worth_not_by_their_size(member: Callable[..., Record]) -> None:
+def test_margins_count_by_what_they_are_worth_not_by_their_size(
+    member: Callable[..., Record],
+) -> None:
     """A thousand times larger margins of the same run change nothing; so do log-probabilities beside them stay as they are."""
     network, margins = log_softmax(logits(0)), logits(1)
     small, first = made(member("one", network, network), member("another", margins, margins))
-    _, second = made(member("one", network, network), member("another", 1000 * margins, 1000 * margins))
+    _, second = made(
+        member("one", network, network), member("another", 1000 * margins, 1000 * margins)
+    )
     np.testing.assert_allclose(first.scores().scores, second.scores().scores, rtol=1e-3, atol=1e-4)
-    assert small.notes[1].startswith("margins made probabilities at temperatures from tune: another")
-    assert "one" not in small.notes[1].removeprefix("margins made probabilities").replace("another", "")
+    assert small.notes[1].startswith(
+        "margins made probabilities at temperatures from tune: another"
+    )
+    assert "one" not in small.notes[1].removeprefix("margins made probabilities").replace(
+        "another", ""
+    )
 
 
 def test_sharpness_is_the_likeliest() -> None:
@@ -104,24 +122,35 @@ def test_sharpness_is_the_likeliest() -> None:
 def test_sharpness_stays_finite_where_every_label_is_right() -> None:
     margins = np.eye(CLASSES, dtype=np.float32)[LABELS]
     assert 1 < fitted_sharpness(Scores(KEYS, LABELS, margins)) < 20
-    assert np.isfinite(fitted_sharpness(Scores(KEYS, LABELS, np.zeros((N, CLASSES), dtype=np.float32))))
+    assert np.isfinite(
+        fitted_sharpness(Scores(KEYS, LABELS, np.zeros((N, CLASSES), dtype=np.float32)))
+    )
 
 
 def test_sharpness_does_not_hang_on_a_class_without_images() -> None:
     margins = np.random.default_rng(0).normal(size=(N, CLASSES)).astype(np.float32)
     never = np.full((N, 1), -1e6, dtype=np.float32)
-    alone, beside = (fitted_sharpness(Scores(KEYS, LABELS, m)) for m in (margins, np.hstack([margins, never])))
+    alone, beside = (
+        fitted_sharpness(Scores(KEYS, LABELS, m)) for m in (margins, np.hstack([margins, never]))
+    )
     assert beside == pytest.approx(alone)
 
 
 def test_mixture_weights_are_the_likeliest() -> None:
-    logs = np.stack([log_softmax(logits(seed, strength))[np.arange(N), LABELS] for seed, strength in enumerate((2.0, 1.5, 0.0))])
+    logs = np.stack(
+        [
+            log_softmax(logits(seed, strength))[np.arange(N), LABELS]
+            for seed, strength in enumerate((2.0, 1.5, 0.0))
+        ]
+    )
 
     def loss(free: np.ndarray) -> float:
         weights = np.exp(free) / np.exp(free).sum()
         return -float(np.log(weights @ np.exp(logs)).sum())
 
-    best = minimize(loss, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9}).x
+    best = minimize(
+        loss, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9}
+    ).x
     np.testing.assert_allclose(mixture_weights(logs), np.exp(best) / np.exp(best).sum(), atol=2e-3)
 
 
@@ -151,7 +180,9 @@ def test_what_cannot_be_averaged(member: Callable[..., Record]) -> None:
         ensemble(one.run_id, one.run_id)
     with pytest.raises(UserError, match=r"margins.*--tune 0"):
         ensemble(one.run_id, margins.run_id)
-    rescored = member("rescored", logits(1), None, n_tune=N)  # of a run that was fitted on its tune images
+    rescored = member(
+        "rescored", logits(1), None, n_tune=N
+    )  # of a run that was fitted on its tune images
     with pytest.raises(UserError, match=r"margins.*refitted"):
         ensemble(one.run_id, rescored.run_id)
     also = member("also", log_softmax(logits(2)), None)
@@ -186,7 +217,10 @@ def test_ensembles_of_ensembles_count_models(member: Callable[..., Record]) -> N
 
 def test_real_runs_are_put_together_and_compared(plugin: str) -> None:
     options: dict[str, Any] = {"plugins": [plugin], "track": False}
-    runs = [harness.run("nearest-mean", "digits", **options), harness.run("raw-linear,c=0.01", "digits", **options)]
+    runs = [
+        harness.run("nearest-mean", "digits", **options),
+        harness.run("raw-linear,c=0.01", "digits", **options),
+    ]
     result = harness.ensemble("nearest-mean", runs[1], dataset="digits", weights="tune", **options)
     table = compare(runs[0], result)
     assert table.rows[1].name == "ensemble"
@@ -196,8 +230,10 @@ def test_real_runs_are_put_together_and_compared(plugin: str) -> None:
     record = Runs(Path("runs")).find(result.run_id)
     assert "2 models" in (record.folder / "log.txt").read_text()
     with pytest.raises(UserError, match="keeps no state"):
-        record.learned()
-    assert json.loads((record.folder / "spec.json").read_text())["members"] == [run.run_id for run in runs]
+        record.trained_run()
+    assert json.loads((record.folder / "spec.json").read_text())["members"] == [
+        run.run_id for run in runs
+    ]
 
 
 def test_declared_ensembles() -> None:
@@ -217,4 +253,7 @@ def test_declared_ensembles() -> None:
         declared("7-cnns")
     with pytest.raises(UserError, match=r"no ensemble is called '5-cnn' \(did you mean '5-cnns'"):
         declared("5-cnn")
-    assert [len(declarations()[name]["member"]) for name in ("5-cnns", "7-cnns")] == [5, 2]  # the seven include the five
+    assert [len(declarations()[name]["member"]) for name in ("5-cnns", "7-cnns")] == [
+        5,
+        2,
+    ]  # the seven include the five

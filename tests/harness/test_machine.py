@@ -34,7 +34,9 @@ def test_a_device_that_cannot_be_used_is_said(monkeypatch: pytest.MonkeyPatch) -
     assert choose_device("auto").type == "cpu"
     with pytest.raises(UserError, match="--device mps: Apple's GPUs have no float64"):
         choose_device("mps")
-    with pytest.raises(UserError, match="--device cuda:7: not on this machine; there are: auto, cpu"):
+    with pytest.raises(
+        UserError, match="--device cuda:7: not on this machine; there are: auto, cpu"
+    ):
         choose_device("cuda:7")
 
 

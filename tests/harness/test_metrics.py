@@ -31,7 +31,11 @@ def test_errors_agree_with_scikit_learn() -> None:
 def test_constant_scores_are_all_wrong() -> None:
     scores = some_scores()
     constant = Scores(scores.keys, scores.labels, np.zeros_like(scores.scores))
-    assert dict(metrics(constant)) == {"top1_error": 100.0, "top5_error": 100.0, "mean_class_error": 100.0}
+    assert dict(metrics(constant)) == {
+        "top1_error": 100.0,
+        "top5_error": 100.0,
+        "mean_class_error": 100.0,
+    }
 
 
 def test_ties_count_against_the_pipeline() -> None:

@@ -26,7 +26,10 @@ CELLS = (
 
 def test_a_notebook(workdir: Path, plugin: str) -> None:
     notebook = nbformat.v4.new_notebook()
-    notebook.cells = [nbformat.v4.new_code_cell(cell.replace("{plugin}", Path(plugin).read_text())) for cell in CELLS]
+    notebook.cells = [
+        nbformat.v4.new_code_cell(cell.replace("{plugin}", Path(plugin).read_text()))
+        for cell in CELLS
+    ]
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(workdir)}}).execute()
     shown = notebook.cells[2].outputs[-1]["data"]["text/html"]
     assert "<table>" in shown

@@ -32,7 +32,7 @@ class Slow:
         return self.given or images // 100
     def probe(self, train, tune, context):
         self.weight = torch.zeros(250)
-        return Probe(preparation_seconds=5.0, seconds_an_epoch=10.0, checkpoint_bytes=3000, unseen_bytes=10**9)
+        return Probe(preparation_seconds=5.0, seconds_per_epoch=10.0, checkpoint_bytes=3000, unseen_bytes=10**9)
     def scores(self, batch):
         return torch.zeros(len(batch), 10)
     def state(self):
@@ -61,7 +61,9 @@ def test_a_plan_adds_up(slow):
     assert plan.running == plan.kept + 2 * 3000
     assert plan.memory > 10**9
     assert "10 ms an image" not in plan.throughput
-    assert f"{1000 * 10 / (1167 + 130 / 3):.3g} ms an image in training, timed here" in plan.throughput
+    assert (
+        f"{1000 * 10 / (1167 + 130 / 3):.3g} ms an image in training, timed here" in plan.throughput
+    )
     lines = "\n".join(plan_lines(plan))
     assert "fit        about 1 min 55 s: 11 epochs of 1,167 images" in lines
     assert "not known" not in lines
@@ -77,7 +79,9 @@ def network(spec):
 
 
 def test_the_papers_training_on_the_papers_hardware_takes_five_to_six_days():
-    plan = plan_on("2x-gtx-580", *network("alexnet"), images=1_200_000, classes=1000, image_size=(256, 256))
+    plan = plan_on(
+        "2x-gtx-580", *network("alexnet"), images=1_200_000, classes=1000, image_size=(256, 256)
+    )
     assert [seconds / 86400 for seconds in plan.fit] == pytest.approx([5, 6])
     assert "about 120 h 00 min to 14" in plan_lines(plan)[1]
     assert (plan.score, plan.running, plan.kept, plan.memory) == (None, None, None, None)
@@ -92,7 +96,10 @@ def test_published_throughputs_are_of_our_networks(name):
     low, high = entry["seconds_an_image"]
     assert 0 < low <= high < 0.01
     pipeline, _ = network(entry["pipeline"])
-    assert sum(layer["multiply_adds"] for layer in pipeline.layers(1000, (256, 256))) == entry["multiply_adds"]
+    assert (
+        sum(layer["multiply_adds"] for layer in pipeline.layers(1000, (256, 256)))
+        == entry["multiply_adds"]
+    )
 
 
 def test_one_weird_trick_scales_as_published():
@@ -100,7 +107,9 @@ def test_one_weird_trick_scales_as_published():
     images = 1_281_167
 
     def hours(name):
-        plan = plan_on(name, *network("alexnet-one-tower"), images=images, classes=1000, image_size=None)
+        plan = plan_on(
+            name, *network("alexnet-one-tower"), images=images, classes=1000, image_size=None
+        )
         return plan.fit[0] / 3600 * 90 / plan.epochs
 
     assert hours("k20") == pytest.approx(98.05, rel=0.005)
@@ -130,7 +139,12 @@ def test_what_cannot_be_probed():
 
 def test_an_imagined_data_set_takes_no_place():
     whole = imagined(1_000_000, 1000, 100, 32)
-    assert (len(whole.train), len(whole.test), whole.train.classes, whole.train.image_size) == (1_000_000, 1000, 100, (32, 32))
+    assert (len(whole.train), len(whole.test), whole.train.num_classes, whole.train.image_size) == (
+        1_000_000,
+        1000,
+        100,
+        (32, 32),
+    )
     assert len({*whole.train.keys, *whole.test.keys}) == 1_001_000
     batch = next(whole.train.batches(4, order=np.array([0, 1, 256, 999_999])))
     assert batch.images.shape == (4, 3, 32, 32)
@@ -157,6 +171,8 @@ def test_the_command_probes_a_network(monkeypatch):
     assert (plan["epochs"], plan["images"]) == (7, 45_000)
     assert plan["fit"][0] > 7 * 351 * 0.001  # updates of a millisecond at the very least
     assert plan["kept"] > 4 * 900_000 + 10_000 * 10 * 4  # the weights and the scores
-    assert plan["running"] > plan["kept"] + 2 * 2 * 4 * 900_000  # two checkpoints of weights and velocities
+    assert (
+        plan["running"] > plan["kept"] + 2 * 2 * 4 * 900_000
+    )  # two checkpoints of weights and velocities
     assert "remark     random pixels in memory" in output
     assert harness("plan", *spec, "--images", "50000", "--dataset", "digits")[0] == 2

@@ -48,7 +48,9 @@ def test_scores_are_those_of_the_same_weights_at_one_view(before: Result) -> Non
     splits = load_dataset("digits", limit=200, limit_test=60)
     for split, name in ((splits.test, "scores"), (splits.tune, "tune_scores")):
         expected = torch.cat([pipeline.scores(batch) for batch in split.batches(128)]).numpy()
-        assert np.allclose(record.scores(name).scores, expected, atol=1e-5)  # a GPU's, where there is one, against a CPU's
+        assert np.allclose(
+            record.scores(name).scores, expected, atol=1e-5
+        )  # a GPU's, where there is one, against a CPU's
         assert not np.array_equal(expected, runs.find(before.run_id).scores(name).scores)
     assert result.pipeline == before.pipeline.replace("views=10", "views=1")
     assert (before.views, result.views) == (10, 1)
@@ -81,8 +83,14 @@ def test_what_was_fitted_on_tune_has_no_tune_error_at_other_views(before: Result
         ("raw-linear,c=1", 1, "raw-linear has no parameter views"),
     ],
 )
-def test_what_cannot_be_rescored_says_why(before: Result, pipeline: str, views: int, message: str) -> None:
-    run = before if pipeline == NETWORK else harness.run(pipeline, "digits", limit=200, limit_test=60, track=False)
+def test_what_cannot_be_rescored_says_why(
+    before: Result, pipeline: str, views: int, message: str
+) -> None:
+    run = (
+        before
+        if pipeline == NETWORK
+        else harness.run(pipeline, "digits", limit=200, limit_test=60, track=False)
+    )
     runs = len(Runs(Path("runs")).all())
     with pytest.raises(UserError, match=message):
         harness.rescore(run, views, track=False)
@@ -101,7 +109,9 @@ def test_a_rescoring_cut_off_before_it_had_the_weights_learns_none_of_its_own(
     (cut_off,) = [record for record in Runs(Path("runs")).all() if not record.finished]
     cut_off.set_status("stopped")
     done = CliRunner().invoke(cli, ["run", "--resume", cut_off.run_id])
-    assert f"score those again: harness rescore {before.run_id}" in str(done.exception or done.output)
+    assert f"score those again: harness rescore {before.run_id}" in str(
+        done.exception or done.output
+    )
     assert not cut_off.state_file.exists()
     shutil.rmtree(cut_off.folder)
 

@@ -43,8 +43,12 @@ class Means:
             context.checkpoint.save({"step": torch.tensor(epoch + 1)})
             if self.misbehave == "interrupt" and epoch == 1 and not saved:
                 raise KeyboardInterrupt
-        pixels = torch.cat([batch.images.flatten(1).float() for batch in train.batches(256, device=context.device)])
-        self.means = torch.stack([pixels[torch.from_numpy(train.labels == c)].mean(0) for c in range(train.classes)])
+        pixels = torch.cat(
+            [batch.images.flatten(1).float() for batch in train.batches(256, device=context.device)]
+        )
+        self.means = torch.stack(
+            [pixels[torch.from_numpy(train.labels == c)].mean(0) for c in range(train.num_classes)]
+        )
         random.random(), np.random.random(), torch.rand(1)
 
     def scores(self, batch: Any) -> torch.Tensor:
@@ -53,7 +57,13 @@ class Means:
         scores = -torch.cdist(batch.images.flatten(1).float(), self.means)
         if self.misbehave == "nan":
             scores[0, 0] = torch.nan
-        return torch.zeros_like(scores) if self.misbehave == "constant" else scores[:, :5] if self.misbehave == "shape" else scores
+        return (
+            torch.zeros_like(scores)
+            if self.misbehave == "constant"
+            else scores[:, :5]
+            if self.misbehave == "shape"
+            else scores
+        )
 
     def state(self) -> dict[str, torch.Tensor]:
         return {"means": self.means}
@@ -94,7 +104,13 @@ def test_a_record_made_before_costs_were_kept_is_read_and_its_model_measured() -
     result = harness.run(Means(), "digits", track=False)
     path = record_of(result).folder / "result.json"
     kept = json.loads(path.read_text())
-    for name in ("fit_cpu_seconds", "score_cpu_seconds", "cached_cpu_seconds", "fit_device_seconds", "model_bytes"):
+    for name in (
+        "fit_cpu_seconds",
+        "score_cpu_seconds",
+        "cached_cpu_seconds",
+        "fit_device_seconds",
+        "model_bytes",
+    ):
         del kept[name]
     path.write_text(json.dumps(kept))
     old = record_of(result).result
@@ -112,9 +128,19 @@ def test_looks_at_the_test_split_are_counted() -> None:
 
 def test_no_global_state_is_left_changed() -> None:
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), torch.get_num_threads())
+    before = (
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+        torch.get_rng_state().tolist(),
+        torch.get_num_threads(),
+    )
     harness.run(Means(), "digits", track=False, seed=7)
-    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), torch.get_num_threads())
+    assert before == (
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+        torch.get_rng_state().tolist(),
+        torch.get_num_threads(),
+    )
 
 
 def test_no_test_stops_after_tune() -> None:
@@ -131,8 +157,13 @@ def test_without_tune_there_is_no_tune_error() -> None:
     assert (result.n_tune, result.tune_top1_error, result.n_fit) == (0, None, 1297)
 
 
-@pytest.mark.parametrize(("misbehave", "words"), [("nan", "NaN scores for"), ("shape", r"scores are \(128, 5\) for 128 images")])
-def test_scores_that_are_none_are_an_error_and_the_run_is_failed(misbehave: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("misbehave", "words"),
+    [("nan", "NaN scores for"), ("shape", r"scores are \(128, 5\) for 128 images")],
+)
+def test_scores_that_are_none_are_an_error_and_the_run_is_failed(
+    misbehave: str, words: str
+) -> None:
     with pytest.raises(UserError, match=words):
         harness.run(Means(misbehave), "digits", track=False, tune=0)
     (record,) = Runs(Path("runs")).all()
@@ -204,7 +235,12 @@ def test_a_dead_run_is_told_from_a_running_one() -> None:
     record = Runs(Path("runs")).create("means", {"pipeline": "x"})
     assert record.state == "running"
     gone = 2**22 + 1
-    for other in {"pid_started": "another boot 1"}, {"pid": os.getppid()}, {"pid": gone}, {"pid": gone, "pid_started": None}:
+    for other in (
+        {"pid_started": "another boot 1"},
+        {"pid": os.getppid()},
+        {"pid": gone},
+        {"pid": gone, "pid_started": None},
+    ):
         (record.folder / "status.json").write_text(json.dumps({**record.status, **other}))
         assert record.state == "dead"
         record.set_status("running")
@@ -241,9 +277,13 @@ def test_a_checkpoint_that_is_loaded_again_brings_the_facts_of_the_part_before_o
 def test_a_run_cut_off_before_its_spec_was_written_is_not_on_record() -> None:
     runs = Runs(Path("runs"))
     with pytest.raises(TypeError):
-        runs.create("mean-brightness", {"pipeline": object()})  # json gives up where a kill may fall
+        runs.create(
+            "mean-brightness", {"pipeline": object()}
+        )  # json gives up where a kill may fall
     assert runs.all() == []
-    assert runs.create("mean-brightness", {"pipeline": "mean-brightness"}).spec == {"pipeline": "mean-brightness"}
+    assert runs.create("mean-brightness", {"pipeline": "mean-brightness"}).spec == {
+        "pipeline": "mean-brightness"
+    }
     assert len(runs.all()) == 1
 
 
@@ -253,7 +293,9 @@ def test_parameters_that_do_not_go_together_leave_no_run_behind(workdir: Path) -
     assert not (workdir / "runs").exists()
 
 
-def test_a_run_of_another_machine_is_dead_when_its_heart_has_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_another_machine_is_dead_when_its_heart_has_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     record = Runs(Path("runs")).create("means", {"pipeline": "x"})
     status = record.folder / "status.json"
     status.write_text(json.dumps({**record.status, "host": "another", "pid": 1}))
@@ -289,7 +331,9 @@ def test_runs_are_in_the_order_in_which_they_finished() -> None:
     """Whatever is written to their folders later."""
     first, second = (harness.run(Means(), "digits", seed=seed, track=False) for seed in (0, 1))
     record = record_of(first)
-    finished = dataclasses.asdict(record_of(second).result) | {"finished": "2999-01-01T00:00:00+00:00"}
+    finished = dataclasses.asdict(record_of(second).result) | {
+        "finished": "2999-01-01T00:00:00+00:00"
+    }
     (record_of(second).folder / "result.json").write_text(json.dumps(finished))
     record.save_links("table", "run")
     assert [r.run_id for r in Runs(Path("runs")).finished()] == [first.run_id, second.run_id]

@@ -39,7 +39,10 @@ def test_the_nearest_file_upward_is_read_and_its_paths_are_relative_to_it(here, 
     inner = here / "project"
     deep = inner / "a" / "b"
     deep.mkdir(parents=True)
-    write(inner, "server: {tracking_uri: 'sqlite:///store/m.db', artifact_location: ../files}\nexperiment: {name: inner}\n")
+    write(
+        inner,
+        "server: {tracking_uri: 'sqlite:///store/m.db', artifact_location: ../files}\nexperiment: {name: inner}\n",
+    )
     monkeypatch.chdir(deep)
     settings = load_settings()
     assert settings.experiment.name == "inner"
@@ -74,7 +77,12 @@ def test_a_server_elsewhere_keeps_its_own_artifact_folder_but_takes_a_url(here, 
     assert settings.server.is_remote
     assert settings.server.database_file is None
     assert settings.server.artifact_location is None
-    assert load_settings(write(here, "server: {artifact_location: 's3://bucket/x'}")).server.artifact_location == "s3://bucket/x"
+    assert (
+        load_settings(
+            write(here, "server: {artifact_location: 's3://bucket/x'}")
+        ).server.artifact_location
+        == "s3://bucket/x"
+    )
 
 
 def test_sections_that_are_empty_or_all_comments_are_defaults(here):
@@ -93,7 +101,10 @@ def test_the_file_of_the_repository_spells_out_the_defaults(here):
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("server: {tracking_url: x}", ["server.tracking_url", "unknown key", "allowed: tracking_uri, artifact_location"]),
+        (
+            "server: {tracking_url: x}",
+            ["server.tracking_url", "unknown key", "allowed: tracking_uri, artifact_location"],
+        ),
         ("servers: {}", ["'servers'", "allowed: server, experiment, run, views, ui, telemetry"]),
         ("ui: {port: many}", ["ui.port", "'many'", "integer"]),
         ("ui: {port: 70000}", ["ui.port", "70000", "65535"]),
@@ -101,14 +112,28 @@ def test_the_file_of_the_repository_spells_out_the_defaults(here):
         ("- a list", ["top level", "a list", "server, experiment"]),
         ("experiment: {name: ''}", ["experiment.name", "at least 1 character"]),
         ("run: {tags: {a: [1]}}", ["run.tags.a", "[1]", "string"]),
-        ("views: {table: [top1_error]}", ["views.table", "'top1_error'", "metrics.NAME, params.NAME, tags.NAME"]),
+        (
+            "views: {table: [top1_error]}",
+            ["views.table", "'top1_error'", "metrics.NAME, params.NAME, tags.NAME"],
+        ),
         ("ui:\n  host: 'open\n  port: 1\n", ["line ", "not valid YAML"]),
         (
             "server: {tracking_uri: ./mlruns}",
-            ["server.tracking_uri", "'./mlruns'", "mlflow migrate-filestore", "sqlite:///mlflow.db"],
+            [
+                "server.tracking_uri",
+                "'./mlruns'",
+                "mlflow migrate-filestore",
+                "sqlite:///mlflow.db",
+            ],
         ),
-        ("server: {tracking_uri: 'file:///mlruns'}", ["server.tracking_uri", "mlflow migrate-filestore"]),
-        ("server: {tracking_uri: 'htp://host'}", ["server.tracking_uri", "'htp://host'", "sqlite://", "http://"]),
+        (
+            "server: {tracking_uri: 'file:///mlruns'}",
+            ["server.tracking_uri", "mlflow migrate-filestore"],
+        ),
+        (
+            "server: {tracking_uri: 'htp://host'}",
+            ["server.tracking_uri", "'htp://host'", "sqlite://", "http://"],
+        ),
         ("server: {tracking_uri: 'sqlite://'}", ["server.tracking_uri", "sqlite:///FILE"]),
     ],
 )
@@ -133,5 +158,7 @@ def test_a_missing_config_says_so(here):
 
 def test_importing_settings_tracking_and_the_command_loads_nothing_slow():
     code = "import sys, harness.settings, harness.tracking, harness.cli.ui; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not {"mlflow", "torch", "pydantic", "yaml", "sqlalchemy", "pandas"} & set(loaded)

@@ -30,14 +30,20 @@ def build(
         ("alexnet,lrn=false,dropout=0.3", "alexnet", {"lrn": "false", "dropout": "0.3"}),
         ('folder,path="a,b",size=3', "folder", {"path": "a,b", "size": "3"}),
         ("folder,path=/a=b", "folder", {"path": "/a=b"}),
-        ('subset,of="folder,path=""a,b"",size=3",seed=1', "subset", {"of": 'folder,path="a,b",size=3', "seed": "1"}),
+        (
+            'subset,of="folder,path=""a,b"",size=3",seed=1',
+            "subset",
+            {"of": 'folder,path="a,b",size=3', "seed": "1"},
+        ),
     ],
 )
 def test_parse(text: str, name: str, values: dict[str, str]) -> None:
     assert parse_spec(text) == (name, values)
 
 
-@pytest.mark.parametrize("text", ["", ",a=1", "a,", "a,b", "a,b=1,b=2", "a,=1", 'a,b="c', "a,b=1,b =2"])
+@pytest.mark.parametrize(
+    "text", ["", ",a=1", "a,", "a,b", "a,b=1,b=2", "a,=1", 'a,b="c', "a,b=1,b =2"]
+)
 def test_parse_refuses(text: str) -> None:
     with pytest.raises(UserError):
         parse_spec(text)
@@ -53,14 +59,27 @@ def test_format_is_the_inverse_of_parse() -> None:
 
 
 def test_bind_reads_values_through_the_hints() -> None:
-    bound = bind("net", build, {"lrn": "false", "dropout": "1e-1", "recipe": "short", "c": "2", "path": "007"})
+    bound = bind(
+        "net",
+        build,
+        {"lrn": "false", "dropout": "1e-1", "recipe": "short", "c": "2", "path": "007"},
+    )
     defaults = {"flip": None, "columns": 2, "epochs": None}
-    assert bound == {"lrn": False, "dropout": 0.1, "recipe": "short", "c": 2.0, "path": "007", **defaults}
+    assert bound == {
+        "lrn": False,
+        "dropout": 0.1,
+        "recipe": "short",
+        "c": 2.0,
+        "path": "007",
+        **defaults,
+    }
     assert bind("net", build, {"c": "none"})["c"] is None
     assert bind("net", build, {"recipe": "2012"})["recipe"] == "2012"
     more = bind("net", build, {"flip": "True", "columns": "1", "epochs": "010", "path": "yes"})
     assert (more["flip"], more["columns"], more["epochs"], more["path"]) == (True, 1, 10, "yes")
-    assert bind("net", build, {"columns": "half", "flip": "none"}) | {"c": None} == bind("net", build, {"columns": "half"})
+    assert bind("net", build, {"columns": "half", "flip": "none"}) | {"c": None} == bind(
+        "net", build, {"columns": "half"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,7 +97,9 @@ def test_bind_reads_values_through_the_hints() -> None:
         ({"c": "much"}, ["c=much", "number or none"]),
     ],
 )
-def test_bind_refuses_naming_owner_given_and_allowed(given: dict[str, str], words: list[str]) -> None:
+def test_bind_refuses_naming_owner_given_and_allowed(
+    given: dict[str, str], words: list[str]
+) -> None:
     with pytest.raises(UserError) as error:
         bind("net", build, given)
     assert all(word in str(error.value) for word in words)
@@ -88,13 +109,23 @@ def test_a_parameter_without_a_hint_has_the_type_of_its_default() -> None:
     def plain(*, k=3, on=False, word="x", rate=1e-5, empty="", any=None) -> None: ...
 
     given = {"k": "5", "on": "true", "word": "2012", "rate": "1e-4", "empty": "", "any": "on"}
-    assert bind("plain", plain, given) == {"k": 5, "on": True, "word": "2012", "rate": 1e-4, "empty": "", "any": "on"}
+    assert bind("plain", plain, given) == {
+        "k": 5,
+        "on": True,
+        "word": "2012",
+        "rate": 1e-4,
+        "empty": "",
+        "any": "on",
+    }
     assert bind("plain", plain, {"k": "0.5"})["k"] == 0.5
     with pytest.raises(UserError, match="k=five is not allowed"):
         bind("plain", plain, {"k": "five"})
 
 
-@pytest.mark.parametrize("value", [3, 0.5, 1e-5, 1e22, -2, True, False, None, "2012", "010", "1:30", "on", "", "x y", "a,b"])
+@pytest.mark.parametrize(
+    "value",
+    [3, 0.5, 1e-5, 1e22, -2, True, False, None, "2012", "010", "1:30", "on", "", "x y", "a,b"],
+)
 def test_a_default_without_a_hint_survives_being_written_down(value: Any) -> None:
     def plain(*, a) -> None: ...
 
@@ -105,7 +136,16 @@ def test_a_default_without_a_hint_survives_being_written_down(value: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("7", 7), ("-1", -1), ("1e-4", 1e-4), (".5", 0.5), ("TRUE", True), ("none", None), ("x1", "x1")]
+    ("text", "value"),
+    [
+        ("7", 7),
+        ("-1", -1),
+        ("1e-4", 1e-4),
+        (".5", 0.5),
+        ("TRUE", True),
+        ("none", None),
+        ("x1", "x1"),
+    ],
 )
 def test_a_parameter_of_which_nothing_is_known_is_what_it_looks_like(text: str, value: Any) -> None:
     def plain(*, a) -> None: ...

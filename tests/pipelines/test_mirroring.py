@@ -32,7 +32,10 @@ def test_it_is_left_and_right_that_count(transpose: bool) -> None:
     """Bars turned to columns: the mirror moves the first to where the last was."""
     train, tune = symmetric(200), symmetric(80)
     if transpose:
-        train, tune = (Split.from_arrays(s.images.pixels.transpose(2, 3).contiguous(), s.labels) for s in (train, tune))  # type: ignore[attr-defined]
+        train, tune = (
+            Split.from_arrays(s.images.pixels.transpose(2, 3).contiguous(), s.labels)
+            for s in (train, tune)
+        )  # type: ignore[attr-defined]
     assert may_mirror(train, tune, RunContext()) is not transpose
 
 

@@ -40,7 +40,10 @@ def build(
     from harness.progress import progress
 
     store = prepare(
-        open_source(_find(Path(path).expanduser() if path else root / "caltech101")), root, size=size, progress=progress
+        open_source(_find(Path(path).expanduser() if path else root / "caltech101")),
+        root,
+        size=size,
+        progress=progress,
     )
     if store.parts != [WHOLE]:
         raise UserError(
@@ -58,14 +61,16 @@ def build(
                 f"which has {len(members)} images; the smallest class allows at most {len(members) - 1}"
             )
         train += members[:train_per_class]
-        test += members[train_per_class : train_per_class + test_per_class if test_per_class else None]
+        test += members[
+            train_per_class : train_per_class + test_per_class if test_per_class else None
+        ]
     chosen = np.sort(train)
     return Dataset(
         title="caltech101",
         train=whole.take(chosen[whole.rows[chosen] >= 0]),  # what cannot be decoded teaches nothing
         test=whole.take(np.sort(test)),
         remarks=(
-            f"{whole.classes} classes, {train_per_class} training and "
+            f"{whole.num_classes} classes, {train_per_class} training and "
             f"{f'at most {test_per_class}' if test_per_class else 'all other'} test images each (split {split_seed}); "
             f"papers give the mean over classes: read mean_class_error",
         ),
@@ -76,7 +81,9 @@ def _find(place: Path) -> Path:
     for candidate in (place / ARCHIVE, place / ARCHIVE.partition(".")[0], place):
         if candidate.is_file() or (candidate.is_dir() and (candidate / "accordion").is_dir()):
             return candidate
-    raise UserError(f"Caltech-101 is not in {place}: put {ARCHIVE} there (inside caltech-101.zip, from {PAGE}), or give path=")
+    raise UserError(
+        f"Caltech-101 is not in {place}: put {ARCHIVE} there (inside caltech-101.zip, from {PAGE}), or give path="
+    )
 
 
 def _without(split: Split, class_name: str) -> Split:

@@ -8,7 +8,9 @@ from typing import Any
 from harness.contract import Dataset, Split
 from harness.errors import UserError
 
-DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # where the package dataset-fashion-mnist puts the four files
+DEBIAN = Path(
+    "/usr/share/datasets/fashion-mnist"
+)  # where the package dataset-fashion-mnist puts the four files
 
 
 def build(root: Path) -> Dataset:
@@ -39,7 +41,13 @@ def build(root: Path) -> Dataset:
 def _files(folder: Path, part: str) -> list[Path | None]:
     """[images, labels] of a part, plain before packed; None for what is not there."""
     names = [f"{part}-{what}-ubyte" for what in ("images-idx3", "labels-idx1")]
-    return [next((folder / f"{name}{end}" for end in ("", ".gz") if (folder / f"{name}{end}").exists()), None) for name in names]
+    return [
+        next(
+            (folder / f"{name}{end}" for end in ("", ".gz") if (folder / f"{name}{end}").exists()),
+            None,
+        )
+        for name in names
+    ]
 
 
 def _whole(folder: Path) -> bool:

@@ -27,4 +27,10 @@ def build(
     from harness.data.store import open_store
 
     store = open_store(root, name)
-    return dataset_of(store, title=name, test_fraction=test_fraction, split_seed=split_seed, train_percent=train_percent)
+    return dataset_of(
+        store,
+        title=name,
+        test_fraction=test_fraction,
+        split_seed=split_seed,
+        train_percent=train_percent,
+    )

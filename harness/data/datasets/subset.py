@@ -10,7 +10,9 @@ from annotated_types import Gt, Le
 from harness.contract import Dataset
 
 
-def build(root: Path, *, of: str, percent: Annotated[float, Gt(0), Le(100)], seed: int = 0) -> Dataset:
+def build(
+    root: Path, *, of: str, percent: Annotated[float, Gt(0), Le(100)], seed: int = 0
+) -> Dataset:
     """`percent` of each class of the training images of `of` (a spec, or a path), at least one, drawn by `seed` and the images' content: of
     one seed the 10 % lie inside the 25 %. The tune split is held out of that part, 10 % of each class; the test split stays whole.
 

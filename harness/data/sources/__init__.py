@@ -83,7 +83,9 @@ def open_source(path: Path) -> Source:
 
 def layouts() -> list[ModuleType]:
     """The modules of this folder, fallbacks last."""
-    names = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
+    names = [
+        module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
+    ]
     modules = [import_module(f"{__name__}.{name}") for name in sorted(names)]
     return sorted(modules, key=lambda module: getattr(module, "FALLBACK", False))
 

@@ -43,7 +43,9 @@ class Year:
         return f"ILSVRC-{self.year}"
 
     def missing(self, path: Path, what: str) -> UserError:
-        return UserError(f"{self.name} in {path}: {what} is missing; get it from {self.page} (free registration) and put it there")
+        return UserError(
+            f"{self.name} in {path}: {what} is missing; get it from {self.page} (free registration) and put it there"
+        )
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ def read_kit(path: Path, year: Year) -> Kit:
         if file in found:
             kit.truth[part] = _numbers(found[file], path / file)
             if strange := set(kit.truth[part].tolist()) - set(kit.wnids):
-                raise UserError(f"{file} in {path} speaks of class {min(strange)}, which meta.mat does not have")
+                raise UserError(
+                    f"{file} in {path} speaks of class {min(strange)}, which meta.mat does not have"
+                )
     return kit
 
 
@@ -93,7 +97,10 @@ def _wnids(meta: bytes, year: Year) -> dict[int, str]:
     try:
         synsets = np.atleast_1d(loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"])
         leaves = synsets[synsets["num_children"] == 0]
-        return {int(number): str(wnid) for number, wnid in zip(leaves[f"ILSVRC{year.year}_ID"], leaves["WNID"], strict=True)}
+        return {
+            int(number): str(wnid)
+            for number, wnid in zip(leaves[f"ILSVRC{year.year}_ID"], leaves["WNID"], strict=True)
+        }
     except Exception as error:  # scipy raises whatever its parser trips over
         raise UserError(
             f"meta.mat of {year.kit} is damaged, or of another year ({error}); get the kit again from {year.page}"
@@ -104,13 +111,17 @@ def _numbers(text: bytes, file: Path) -> np.ndarray:
     try:
         return np.array(text.split(), dtype=np.int64)
     except ValueError as error:
-        raise UserError(f"{file} is damaged: it should hold one number a line ({error}); get it again") from error
+        raise UserError(
+            f"{file} is damaged: it should hold one number a line ({error}); get it again"
+        ) from error
 
 
 def official_files(path: Path, year: Year) -> OfficialFiles | None:
     """None where not one of the year's tars is in the folder `path`. Raises UserError where `path` is one of them."""
     if path.is_file() and path.name in [file for file, _ in year.tars.values()]:
-        raise UserError(f"{path} is one of several files of {year.name}; give the folder that they lie in: {path.parent}")
+        raise UserError(
+            f"{path} is one of several files of {year.name}; give the folder that they lie in: {path.parent}"
+        )
     here = path.is_dir() and any((path / file).exists() for file, _ in year.tars.values())
     return OfficialFiles(path, year) if here else None
 
@@ -131,16 +142,23 @@ class OfficialFiles:
         kit = read_kit(path, year)
         for part, file in year.truth.items():
             if part not in kit.truth:
-                raise year.missing(path, f"{file} (in the development kit {year.kit}, or a file of its own)")
+                raise year.missing(
+                    path, f"{file} (in the development kit {year.kit}, or a file of its own)"
+                )
         self.class_names = kit.class_names
         self._labels = {part: kit.labels(part) for part in kit.truth}
-        self._counts = {part: sum(1 for _ in self._images(part, tar)) for part, tar in self._tars.items()}
+        self._counts = {
+            part: sum(1 for _ in self._images(part, tar)) for part, tar in self._tars.items()
+        }
         for part, file in year.truth.items():
             if self._counts[part] != len(kit.truth[part]):
                 raise UserError(
                     f"{self._tars[part]} holds {self._counts[part]} images, but {file} has {len(kit.truth[part])} lines: one is not whole"
                 )
-        lines = [*map(stat_line, self._tars.values()), *(f"{part} {labels.tolist()}" for part, labels in self._labels.items())]
+        lines = [
+            *map(stat_line, self._tars.values()),
+            *(f"{part} {labels.tolist()}" for part, labels in self._labels.items()),
+        ]
         self.fingerprint = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
@@ -156,13 +174,20 @@ class OfficialFiles:
             return
         for name, read in tar_files(tar):
             if is_image(name):
-                yield SourceImage(part, PurePosixPath(name).name, int(self._labels[part][self._row(part, name, tar)]), read)
+                yield SourceImage(
+                    part,
+                    PurePosixPath(name).name,
+                    int(self._labels[part][self._row(part, name, tar)]),
+                    read,
+                )
 
     def _row(self, part: str, name: str, tar: Path) -> int:
         """The line of the ground truth that `..._00000001.JPEG` is about."""
         number = re.search(r"(\d{8})\.\w+$", name)
         if number is None or not 1 <= int(number[1]) <= len(self._labels[part]):
-            raise UserError(f"{tar} holds {name}, which is none of the {len(self._labels[part])} images of the ground truth")
+            raise UserError(
+                f"{tar} holds {name}, which is none of the {len(self._labels[part])} images of the ground truth"
+            )
         return int(number[1]) - 1
 
 
@@ -177,10 +202,14 @@ def _train_images(tar: Path, class_names: tuple[str, ...]) -> Iterator[SourceIma
                 if not member.isfile() or not member.name.endswith(".tar"):
                     continue
                 if wnid not in label_of:
-                    raise UserError(f"{tar} holds {member.name}, and the development kit has no class {wnid}")
+                    raise UserError(
+                        f"{tar} holds {member.name}, and the development kit has no class {wnid}"
+                    )
                 inner: Callable[[], IO[bytes]] = partial(archive.extractfile, member)  # type: ignore[assignment]
                 for name, read in tar_files(Path(f"{tar}:{member.name}"), inner):
                     if is_image(name):
-                        yield SourceImage("train", f"{wnid}/{PurePosixPath(name).name}", label_of[wnid], read)
+                        yield SourceImage(
+                            "train", f"{wnid}/{PurePosixPath(name).name}", label_of[wnid], read
+                        )
     except tarfile.TarError as error:
         raise damaged(tar, error) from error

@@ -24,7 +24,9 @@ class ListedImages:
         self.path: Path = tree.path
         self.layout = layout
         self.fingerprint = tree.fingerprint
-        self.class_names = tuple(sorted({name for _, name in images.values()}) if class_names is None else class_names)
+        self.class_names = tuple(
+            sorted({name for _, name in images.values()}) if class_names is None else class_names
+        )
         self.remarks = tuple(remarks)
         self._tree, self._images = tree, images
 

@@ -32,8 +32,12 @@ class Tree:
     def __init__(self, path: Path) -> None:
         self.path = path
         if path.is_file() and not is_archive(path):
-            raise UserError(f"{path} is neither a folder nor an archive ({', '.join(TAR_SUFFIXES)}, .zip)")
-        self._stats: list[str] = []  # of a folder's files, for the fingerprint: taken while listing, since that costs nothing more
+            raise UserError(
+                f"{path} is neither a folder nor an archive ({', '.join(TAR_SUFFIXES)}, .zip)"
+            )
+        self._stats: list[
+            str
+        ] = []  # of a folder's files, for the fingerprint: taken while listing, since that costs nothing more
         self.names = [name for name, _ in self]
 
     def __iter__(self) -> Iterator[File]:
@@ -42,7 +46,9 @@ class Tree:
         """
         if self.path.is_dir():
             yield from self._folder()
-        elif zipfile.is_zipfile(self.path) and not tarfile.is_tarfile(self.path):  # whose last member is a zip, looks like one
+        elif zipfile.is_zipfile(self.path) and not tarfile.is_tarfile(
+            self.path
+        ):  # whose last member is a zip, looks like one
             yield from self._zip()
         else:
             yield from tar_files(self.path)
@@ -77,8 +83,15 @@ class Tree:
             with zipfile.ZipFile(self.path) as archive:
                 for member in archive.infolist():
                     if not member.is_dir():
-                        name = str(PurePosixPath(member.filename.replace("\\", "/")))  # as some programs of Windows write
-                        yield name, _refuse("its path leads") if _leads_out(name) else partial(_unzip, archive, member)
+                        name = str(
+                            PurePosixPath(member.filename.replace("\\", "/"))
+                        )  # as some programs of Windows write
+                        yield (
+                            name,
+                            _refuse("its path leads")
+                            if _leads_out(name)
+                            else partial(_unzip, archive, member),
+                        )
         except (zipfile.BadZipFile, zlib.error) as error:
             raise damaged(self.path, error, name) from error
 
@@ -110,18 +123,26 @@ def _unzip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise damaged(path, error, member.filename) from error
     except NotImplementedError as error:  # such as Deflate64, which Windows takes for large files
-        raise UserError(f"{path}: {member.filename} cannot be unpacked here ({error}); pack it again, plainly") from error
+        raise UserError(
+            f"{path}: {member.filename} cannot be unpacked here ({error}); pack it again, plainly"
+        ) from error
 
 
 def damaged(path: Path, error: Exception, after: str = "") -> UserError:
     """The first line of what was wrong: tarfile goes on with one for each way of packing that it tried."""
     why = str(error).partition("\n")[0].rstrip(":") or type(error).__name__
-    return UserError(f"{path} is damaged{f' after {after}' if after else ''}: {why}; copy or download it again")
+    return UserError(
+        f"{path} is damaged{f' after {after}' if after else ''}: {why}; copy or download it again"
+    )
 
 
 def is_archive(path: Path) -> bool:
     """Looks at the suffix too: a damaged archive is still one, and deserves the message that says so."""
-    return path.is_file() and (path.name.endswith((*TAR_SUFFIXES, ".zip")) or zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+    return path.is_file() and (
+        path.name.endswith((*TAR_SUFFIXES, ".zip"))
+        or zipfile.is_zipfile(path)
+        or tarfile.is_tarfile(path)
+    )
 
 
 def files_near(path: Path, suffix: str) -> list[Path]:
@@ -144,21 +165,31 @@ def _reraise(error: OSError) -> NoReturn:
 
 
 def _leads_out(name: str) -> bool:
-    return name.startswith("/") or posixpath.normpath(name).startswith("..") or ".." in PurePosixPath(name).parts
+    return (
+        name.startswith("/")
+        or posixpath.normpath(name).startswith("..")
+        or ".." in PurePosixPath(name).parts
+    )
 
 
-def _tar_reader(archive: tarfile.TarFile, member: tarfile.TarInfo, open_file: Callable[[], IO[bytes]]) -> Callable[[], bytes]:
+def _tar_reader(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, open_file: Callable[[], IO[bytes]]
+) -> Callable[[], bytes]:
     if _leads_out(member.name):
         return _refuse("its path leads")
     if member.isfile():
         return lambda: _content(archive, member)
     target = posixpath.normpath(
-        posixpath.join(posixpath.dirname(member.name), member.linkname) if member.issym() else member.linkname
+        posixpath.join(posixpath.dirname(member.name), member.linkname)
+        if member.issym()
+        else member.linkname
     )
     if target.startswith(("..", "/")):
         return _refuse(f"it is a link to {member.linkname}, which leads")
 
-    def follow() -> bytes:  # in an archive of its own, since looking a name up moves the one that is being listed
+    def follow() -> (
+        bytes
+    ):  # in an archive of its own, since looking a name up moves the one that is being listed
         with open_file() as file, tarfile.open(fileobj=file) as other:
             for candidate in other:
                 if posixpath.normpath(candidate.name) == target and candidate.isfile():

@@ -27,16 +27,29 @@ def open_source(path: Path) -> Source | None:
     names = [name for name in tree.names if is_image(name)]
     images = classify(names)
     if not images:
-        raise UserError(f"{path} holds no images in class folders; expected {LAYOUT} ({len(names)} image files seen)")
+        raise UserError(
+            f"{path} holds no images in class folders; expected {LAYOUT} ({len(names)} image files seen)"
+        )
     if all(class_name.lower() in PARTS for _, class_name in images.values()):
         raise UserError(
             f"{path} holds {' and '.join(sorted({name for _, name in images.values()}))}, but no class folders in them; expected {LAYOUT}"
         )
     outside = [name for name in names if name not in images]
-    remarks = [f"{len(outside)} images outside of class folders are passed over, such as {outside[0]}"] if outside else []
+    remarks = (
+        [f"{len(outside)} images outside of class folders are passed over, such as {outside[0]}"]
+        if outside
+        else []
+    )
     hidden = [name for name in tree.names if is_debris(name) and has_image_suffix(name)]
-    others = [name for name in tree.names if "/" in name and not is_debris(name) and not has_image_suffix(name)]
-    for what, passed in (("hidden files", hidden), ("files whose names do not end as an image's", others)):
+    others = [
+        name
+        for name in tree.names
+        if "/" in name and not is_debris(name) and not has_image_suffix(name)
+    ]
+    for what, passed in (
+        ("hidden files", hidden),
+        ("files whose names do not end as an image's", others),
+    ):
         if passed:
             remarks.append(f"{len(passed)} {what} are passed over, such as {passed[0]}")
     return ListedImages(tree, images, layout="class folders", remarks=remarks)
@@ -48,7 +61,9 @@ def classify(names: list[str]) -> dict[str, tuple[str, str]]:
     A folder names a part by its whole name. By one of its words (`seg_train`) where no folder does so, more than one part is named, and
     most images lie in one: else `bullet-train` may be a class.
     """
-    pairs: dict[tuple[str, str], tuple[str, str]] = {}  # a million images share some thousand: one object each
+    pairs: dict[
+        tuple[str, str], tuple[str, str]
+    ] = {}  # a million images share some thousand: one object each
 
     def pair(part: str, class_name: str) -> tuple[str, str]:
         return pairs.setdefault((part, class_name), (part, class_name))
@@ -71,6 +86,11 @@ def classify(names: list[str]) -> dict[str, tuple[str, str]]:
     if 2 * len(by_a_word) > len(names) and len({part for part, _ in by_a_word.values()}) > 1:
         return by_a_word
     shared = 0
-    while all(name.count("/") > shared + 1 for name in names) and len({name.split("/")[shared] for name in names}) == 1:
+    while (
+        all(name.count("/") > shared + 1 for name in names)
+        and len({name.split("/")[shared] for name in names}) == 1
+    ):
         shared += 1
-    return {name: pair(WHOLE, name.split("/")[shared]) for name in names if name.count("/") > shared}
+    return {
+        name: pair(WHOLE, name.split("/")[shared]) for name in names if name.count("/") > shared
+    }

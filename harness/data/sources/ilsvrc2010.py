@@ -19,7 +19,10 @@ YEAR = Year(
         "val": ("ILSVRC2010_images_val.tar", ""),
         "test": ("ILSVRC2010_images_test.tar", ""),
     },
-    truth={"val": "ILSVRC2010_validation_ground_truth.txt", "test": "ILSVRC2010_test_ground_truth.txt"},
+    truth={
+        "val": "ILSVRC2010_validation_ground_truth.txt",
+        "test": "ILSVRC2010_test_ground_truth.txt",
+    },
 )
 
 

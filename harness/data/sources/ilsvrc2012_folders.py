@@ -24,7 +24,10 @@ def open_source(path: Path) -> Source | None:
     kit = read_kit(path, YEAR)
     if "val" not in kit.truth:
         raise YEAR.missing(path, f"{YEAR.truth['val']} (in the development kit {YEAR.kit})")
-    wnid_of = {f"ILSVRC2012_val_{i:08}": kit.class_names[label] for i, label in enumerate(kit.labels("val"), 1)}
+    wnid_of = {
+        f"ILSVRC2012_val_{i:08}": kit.class_names[label]
+        for i, label in enumerate(kit.labels("val"), 1)
+    }
     tree = Tree(path)
     images: dict[str, tuple[str, str]] = {}
     for name in tree.names:
@@ -33,13 +36,19 @@ def open_source(path: Path) -> Source | None:
             images[name] = ("train", below[0])
         elif part == "val" and len(below) == 1 and is_image(name):
             if (stem := below[0].partition(".")[0]) not in wnid_of:
-                raise UserError(f"{path / name} is none of the {len(wnid_of)} images of {YEAR.truth['val']}")
+                raise UserError(
+                    f"{path / name} is none of the {len(wnid_of)} images of {YEAR.truth['val']}"
+                )
             images[name] = ("val", wnid_of[stem])
     if strange := {wnid for _, wnid in images.values()} - set(kit.class_names):
-        raise UserError(f"{path}/train has a folder {min(strange)}, and the development kit has no such class")
+        raise UserError(
+            f"{path}/train has a folder {min(strange)}, and the development kit has no such class"
+        )
     val = sum(part == "val" for part, _ in images.values())
     if val != len(wnid_of):
-        raise UserError(f"{path}/val holds {val} images, but {YEAR.truth['val']} has {len(wnid_of)} lines: one is not whole")
+        raise UserError(
+            f"{path}/val holds {val} images, but {YEAR.truth['val']} has {len(wnid_of)} lines: one is not whole"
+        )
     if val == len(images):
         raise UserError(
             f"{path}/train holds no images in class folders: unpack {YEAR.tars['train'][0]} there, and the tars inside it"

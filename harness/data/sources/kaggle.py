@@ -17,17 +17,26 @@ FILES = ("LOC_val_solution.csv", "LOC_synset_mapping.txt")
 
 def open_source(path: Path) -> Source | None:
     """Validation labels are the first word of PredictionString; the test images have no public labels and are passed over."""
-    if path.is_dir() and not any((path / place).exists() for place in (*FILES, "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")):
+    if path.is_dir() and not any(
+        (path / place).exists() for place in (*FILES, "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
+    ):
         return None
     if path.is_file() and not (is_archive(path) and "imagenet-object-localization" in path.name):
         return None
     tree = Tree(path)
-    tables = {file: next((name for name in tree.names if PurePosixPath(name).name == file), None) for file in FILES}
+    tables = {
+        file: next((name for name in tree.names if PurePosixPath(name).name == file), None)
+        for file in FILES
+    }
     for file, place in tables.items():
         if place is None:
-            raise UserError(f"{path} is of Kaggle's CLS-LOC layout, but {file} is missing; get it from {PAGE} and put it there")
+            raise UserError(
+                f"{path} is of Kaggle's CLS-LOC layout, but {file} is missing; get it from {PAGE} and put it there"
+            )
     text = {file: tree.read(str(place)).decode() for file, place in tables.items()}
-    wnids = sorted(line.split()[0] for line in text["LOC_synset_mapping.txt"].splitlines() if line.strip())
+    wnids = sorted(
+        line.split()[0] for line in text["LOC_synset_mapping.txt"].splitlines() if line.strip()
+    )
     label = _solution(text["LOC_val_solution.csv"], path)
     images, test = {}, 0
     for name in tree.names:
@@ -42,7 +51,9 @@ def open_source(path: Path) -> Source | None:
         elif part == "val" and len(below) == 2:  # sorted into class folders, as people do
             images[name] = ("val", _label(label, PurePosixPath(name).stem, path))
             if images[name][1] != below[0]:
-                raise UserError(f"{path}: {name} lies in folder {below[0]}, but LOC_val_solution.csv says {images[name][1]}")
+                raise UserError(
+                    f"{path}: {name} lies in folder {below[0]}, but LOC_val_solution.csv says {images[name][1]}"
+                )
         elif part == "test":
             test += 1
     _check(images, wnids, label, path)
@@ -53,25 +64,40 @@ def open_source(path: Path) -> Source | None:
 def _solution(text: str, path: Path) -> dict[str, str]:
     """WordNet id of each validation image."""
     try:
-        return {row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(text.splitlines())}
-    except (KeyError, IndexError, AttributeError) as error:  # no such column, nothing in it, a line that ends before it
-        raise UserError(f"{path}: LOC_val_solution.csv is damaged ({error}); get it again from {PAGE}") from error
+        return {
+            row["ImageId"]: row["PredictionString"].split()[0]
+            for row in csv.DictReader(text.splitlines())
+        }
+    except (
+        KeyError,
+        IndexError,
+        AttributeError,
+    ) as error:  # no such column, nothing in it, a line that ends before it
+        raise UserError(
+            f"{path}: LOC_val_solution.csv is damaged ({error}); get it again from {PAGE}"
+        ) from error
 
 
 def _label(label: dict[str, str], image: str, path: Path) -> str:
     if image not in label:
-        raise UserError(f"{path}: LOC_val_solution.csv has no line for {image}; get the file again from {PAGE}")
+        raise UserError(
+            f"{path}: LOC_val_solution.csv has no line for {image}; get the file again from {PAGE}"
+        )
     return label[image]
 
 
-def _check(images: dict[str, tuple[str, str]], wnids: list[str], label: dict[str, str], path: Path) -> None:
+def _check(
+    images: dict[str, tuple[str, str]], wnids: list[str], label: dict[str, str], path: Path
+) -> None:
     for part in ("train", "val"):
         if not any(p == part for p, _ in images.values()):
             raise UserError(
                 f"{path} is of Kaggle's CLS-LOC layout, but ILSVRC/Data/CLS-LOC/{part} holds no images; get them from {PAGE}"
             )
     if strange := {wnid for _, wnid in images.values()} - set(wnids):
-        raise UserError(f"{path}: LOC_synset_mapping.txt has no class {min(strange)}, and there are images of it")
+        raise UserError(
+            f"{path}: LOC_synset_mapping.txt has no class {min(strange)}, and there are images of it"
+        )
     if missing := len(label) - sum(part == "val" for part, _ in images.values()):
         raise UserError(
             f"{path}: LOC_val_solution.csv has {len(label)} lines, and {missing} of those images are not in CLS-LOC/val"

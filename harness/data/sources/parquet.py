@@ -28,17 +28,26 @@ class ParquetFiles:
 
     def __init__(self, path: Path, files: list[Path]) -> None:
         self.path, self._files = path, files
-        self.fingerprint = hashlib.sha256("\n".join(map(stat_line, files)).encode()).hexdigest()[:16]
-        self._labels = {file: self._open(file).read(["label"])["label"].cast("int64").fill_null(-1).to_numpy() for file in files}
+        self.fingerprint = hashlib.sha256("\n".join(map(stat_line, files)).encode()).hexdigest()[
+            :16
+        ]
+        self._labels = {
+            file: self._open(file).read(["label"])["label"].cast("int64").fill_null(-1).to_numpy()
+            for file in files
+        }
         everything = np.concatenate(list(self._labels.values()))
         classes = int(everything.max(initial=-1)) + 1
         named = (_class_names(self._open(file).schema_arrow.metadata or {}) for file in files)
         self.class_names = next(filter(None, named), tuple(str(i) for i in range(classes)))
         if classes > len(self.class_names):
-            raise UserError(f"{path}: label {classes - 1} has no name; the files name {len(self.class_names)} classes")
+            raise UserError(
+                f"{path}: label {classes - 1} has no name; the files name {len(self.class_names)} classes"
+            )
         self._count = int((everything >= 0).sum())
         unlabeled = len(everything) - self._count
-        self.remarks: tuple[str, ...] = (f"{unlabeled} images without labels are passed over",) if unlabeled else ()
+        self.remarks: tuple[str, ...] = (
+            (f"{unlabeled} images without labels are passed over",) if unlabeled else ()
+        )
 
     def __len__(self) -> int:
         return self._count
@@ -61,9 +70,13 @@ class ParquetFiles:
         except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"{file} is damaged: {error}; copy or download it again") from error
         if missing := {"image", "label"} - set(opened.schema_arrow.names):
-            raise UserError(f"{file} has no column {min(missing)}; expected image (struct with bytes) and label")
+            raise UserError(
+                f"{file} has no column {min(missing)}; expected image (struct with bytes) and label"
+            )
         if not pa.types.is_integer(kind := opened.schema_arrow.field("label").type):
-            raise UserError(f"{file}: label is of type {kind}; expected integers, as imagenet-1k has them")
+            raise UserError(
+                f"{file}: label is of type {kind}; expected integers, as imagenet-1k has them"
+            )
         return opened
 
 
@@ -73,7 +86,9 @@ def _read(file: Path, rows: _Rows, row: int) -> bytes:
     try:
         return rows.read(row)
     except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{file} is damaged at row {row}: {error}; copy or download it again") from error
+        raise UserError(
+            f"{file} is damaged at row {row}: {error}; copy or download it again"
+        ) from error
 
 
 class _Rows:
@@ -91,12 +106,16 @@ class _Rows:
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         if group != self._group:
             self._group, self._next = group, int(self._starts[group])
-            self._batches = self._file.iter_batches(batch_size=ROWS, row_groups=[group], columns=["image"])
+            self._batches = self._file.iter_batches(
+                batch_size=ROWS, row_groups=[group], columns=["image"]
+            )
         while row >= self._next:
             self._batch = next(self._batches)["image"]
             self._next += len(self._batch)
         image = self._batch[row - self._next + len(self._batch)].as_py()
-        return (image["bytes"] if isinstance(image, dict) else image) or b""  # null: an image without bytes
+        return (
+            image["bytes"] if isinstance(image, dict) else image
+        ) or b""  # null: an image without bytes
 
 
 def _class_names(metadata: dict[bytes, bytes]) -> tuple[str, ...]:

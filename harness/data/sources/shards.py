@@ -24,7 +24,9 @@ class Shards:
 
     def __init__(self, path: Path, shards: list[Path]) -> None:
         self.path, self._shards = path, shards
-        self.fingerprint = hashlib.sha256("\n".join(map(stat_line, shards)).encode()).hexdigest()[:16]
+        self.fingerprint = hashlib.sha256("\n".join(map(stat_line, shards)).encode()).hexdigest()[
+            :16
+        ]
         self._classes: dict[tuple[Path, str], str] = {}
         images = []
         for shard in shards:
@@ -41,7 +43,9 @@ class Shards:
                     images.append((shard, key))
         for shard, key in images:
             if (shard, key) not in self._classes:
-                raise UserError(f"{shard}: image {key} has neither {key}.cls nor a {key}.json with one of {', '.join(JSON_KEYS)}")
+                raise UserError(
+                    f"{shard}: image {key} has neither {key}.cls nor a {key}.json with one of {', '.join(JSON_KEYS)}"
+                )
         self._count = len(images)
         names = set(self._classes.values())
         numbers = {name for name in names if name.isdecimal()}
@@ -50,8 +54,14 @@ class Shards:
                 f"{path}: some labels are numbers ({min(numbers)}), others names ({min(names - numbers)}); use one of the two"
             )
         if numbers:
-            self._classes = {sample: str(int(name)) for sample, name in self._classes.items()}  # 007 is 7
-        self.class_names = tuple(str(i) for i in range(max(map(int, names)) + 1)) if numbers else tuple(sorted(names))
+            self._classes = {
+                sample: str(int(name)) for sample, name in self._classes.items()
+            }  # 007 is 7
+        self.class_names = (
+            tuple(str(i) for i in range(max(map(int, names)) + 1))
+            if numbers
+            else tuple(sorted(names))
+        )
 
     def __len__(self) -> int:
         return self._count
@@ -77,11 +87,21 @@ def _class(data: bytes, suffix: str) -> str | None:
     if suffix == "cls":
         return data.decode().strip()
     facts = json.loads(data)
-    return next((str(facts[key]) for key in JSON_KEYS if key in facts), None) if isinstance(facts, dict) else None
+    return (
+        next((str(facts[key]) for key in JSON_KEYS if key in facts), None)
+        if isinstance(facts, dict)
+        else None
+    )
 
 
 def open_source(path: Path) -> Source | None:
-    shards = [path] if path.is_file() and path.suffix == ".tar" else files_near(path, ".tar") if path.is_dir() else []
+    shards = (
+        [path]
+        if path.is_file() and path.suffix == ".tar"
+        else files_near(path, ".tar")
+        if path.is_dir()
+        else []
+    )
     return Shards(path, shards) if shards and _is_shard(shards[0]) else None
 
 

@@ -30,23 +30,33 @@ def open_source(path: Path) -> Source | None:
         parts = PurePosixPath(name).parts
         if not is_image(name) or len(parts) < 3:
             continue
-        if parts[-2] == "images" and parts[-3] in classes and "train" in parts[:-3]:  # some sort val into folders of the same names
+        if (
+            parts[-2] == "images" and parts[-3] in classes and "train" in parts[:-3]
+        ):  # some sort val into folders of the same names
             images[name] = ("train", parts[-3])
         elif parts[-3:-1] == ("val", "images"):
             if parts[-1] not in label:
-                raise UserError(f"{path}: val_annotations.txt has no line for {parts[-1]}; get it again from {URL}")
+                raise UserError(
+                    f"{path}: val_annotations.txt has no line for {parts[-1]}; get it again from {URL}"
+                )
             images[name] = ("val", label[parts[-1]])
         elif parts[-3:-1] == ("test", "images"):
             test += 1
     for part, wanted in (("train", len(wnids)), ("val", len(label))):
         if (there := sum(p == part for p, _ in images.values())) < wanted:
-            raise UserError(f"{path}: {part} holds {there} images, fewer than the {wanted} there must be; get it again from {URL}")
+            raise UserError(
+                f"{path}: {part} holds {there} images, fewer than the {wanted} there must be; get it again from {URL}"
+            )
     remarks = [f"{test} test images without labels are passed over"] if test else []
-    return ListedImages(tree, images, layout="Tiny-ImageNet-200", class_names=wnids, remarks=remarks)
+    return ListedImages(
+        tree, images, layout="Tiny-ImageNet-200", class_names=wnids, remarks=remarks
+    )
 
 
 def _read(tree: Tree, file: str) -> str:
     name = next((name for name in tree.names if PurePosixPath(name).name == file), None)
     if name is None:
-        raise UserError(f"{tree.path} is of the Tiny-ImageNet-200 layout, but {file} is missing; get it from {URL}")
+        raise UserError(
+            f"{tree.path} is of the Tiny-ImageNet-200 layout, but {file} is missing; get it from {URL}"
+        )
     return tree.read(name).decode()

@@ -12,7 +12,12 @@ from torch import Tensor
 from harness.contract import Context, State
 from pipelines.handcrafted.classifiers.linear_svm import LinearSVM
 from pipelines.handcrafted.classifiers.loss import Loss, LossName
-from pipelines.handcrafted.classifiers.online import OnlineDualAscent, OnlinePassiveAggressive, OnlineSGD, Stream
+from pipelines.handcrafted.classifiers.online import (
+    OnlineDualAscent,
+    OnlinePassiveAggressive,
+    OnlineSGD,
+    Stream,
+)
 from pipelines.handcrafted.classifiers.rows import Rows
 from pipelines.handcrafted.features import Features
 
@@ -25,9 +30,15 @@ class CGrid:
     default: float
 
 
-STANDARDIZED = CGrid((0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), 1.0)  # rows of mean squared length 1 suit descriptors of any length
-NORMALIZED = CGrid((0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 10.0)  # rows of length 1; VLFeat's applications fix 10
-AGGRESSIVENESS = CGrid((0.001, 0.01, 0.1), 0.01)  # of the row that an update may add at most, for rows of length 1
+STANDARDIZED = CGrid(
+    (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), 1.0
+)  # rows of mean squared length 1 suit descriptors of any length
+NORMALIZED = CGrid(
+    (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 10.0
+)  # rows of length 1; VLFeat's applications fix 10
+AGGRESSIVENESS = CGrid(
+    (0.001, 0.01, 0.1), 0.01
+)  # of the row that an update may add at most, for rows of length 1
 
 
 class Solver(Protocol):
@@ -114,7 +125,9 @@ class AveragedPassiveAggressive:
     grid: CGrid = AGGRESSIVENESS
 
     def solver(self, parts: Sequence[Iterable[State]], classes: int, context: Context) -> Solver:
-        return OnlinePassiveAggressive(_stream(parts, classes, context), self.one_vs_rest, self.epochs)
+        return OnlinePassiveAggressive(
+            _stream(parts, classes, context), self.one_vs_rest, self.epochs
+        )
 
 
 def _stream(parts: Sequence[Iterable[State]], classes: int, context: Context) -> Stream:

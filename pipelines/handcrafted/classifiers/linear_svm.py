@@ -31,11 +31,17 @@ MAX_STEPS = 60  # Newton steps; 5 to 15 are usual
 MAX_PRODUCTS = 40  # Hessian products a step
 RESIDUAL = 0.1  # of the gradient's length, left over when a step's system counts as solved
 LINE_STEPS = 50
-STALE = 3.0  # ratio of mean curvatures up to which a preconditioner made for the one serves the other
+STALE = (
+    3.0  # ratio of mean curvatures up to which a preconditioner made for the one serves the other
+)
 NEVER = -1e6  # the margin of a class without rows
 JITTER = 1e-6  # of the mean squared length of a row, about what products in float32 may be off
 ROUNDING = 1e-6  # of its greatest element, by which float32 leaves a matrix of sums of squares short of positive definite
-FIRST_CORNER, SHARPER, LAST_CORNER = 0.5, 1 / 4, 1e-4  # of the rounded hinge, in units of the margin
+FIRST_CORNER, SHARPER, LAST_CORNER = (
+    0.5,
+    1 / 4,
+    1e-4,
+)  # of the rounded hinge, in units of the margin
 
 
 class LinearSVM:
@@ -45,14 +51,18 @@ class LinearSVM:
     labels   (rows,) int64 in [0, classes)
     """
 
-    def __init__(self, rows: Rows, labels: Tensor, classes: int, loss: LossName = "squared_hinge") -> None:
+    def __init__(
+        self, rows: Rows, labels: Tensor, classes: int, loss: LossName = "squared_hinge"
+    ) -> None:
         self.rows, self.loss = rows, loss
         counts = torch.bincount(labels, minlength=classes).to(torch.float64)
         self.present = rows.context.sum(counts) > 0
         self.signs = class_signs(labels, classes, rows.dtype).to(rows.device)
         self.problem: Problem = Primal(rows) if rows.total > rows.features else Dual(rows)
         self.preconditioner = Preconditioner(self.problem)
-        self.solution = torch.zeros(classes, self.problem.size, dtype=rows.dtype, device=rows.device)
+        self.solution = torch.zeros(
+            classes, self.problem.size, dtype=rows.dtype, device=rows.device
+        )
 
     def fit(self, c: float, positive: float = 1.0) -> tuple[Tensor, Tensor]:
         """(classes, features) weights and (classes,) biases for plain features: margins = features @ weights.T + biases.
@@ -62,7 +72,9 @@ class LinearSVM:
         """
         costs = c * importance(self.signs, positive)
         if self.loss == "squared_hinge":
-            self.solution, _ = minimize(self.problem, self.preconditioner, self.signs, costs, Loss(), self.solution)
+            self.solution, _ = minimize(
+                self.problem, self.preconditioner, self.signs, costs, Loss(), self.solution
+            )
         else:
             self.solution = self._sharpen(costs)
         weights, biases = self.rows.fold(self.problem.weights(self.solution))
@@ -72,7 +84,9 @@ class LinearSVM:
         """The minimum with the hinge loss, by way of ever sharper corners."""
         corner, solution = FIRST_CORNER, self.solution
         while corner >= LAST_CORNER:
-            solution, missed = minimize(self.problem, self.preconditioner, self.signs, costs, Loss(corner), solution)
+            solution, missed = minimize(
+                self.problem, self.preconditioner, self.signs, costs, Loss(corner), solution
+            )
             if (missed <= GAP).all():
                 break
             corner *= SHARPER
@@ -118,8 +132,12 @@ class Primal:
 
     def squares(self) -> Tensor:
         context = self.rows.context
-        sample = self.rows.sample(2 * self.size // context.world)  # twice as many rows as unknowns tell the axes well enough
-        count = context.sum(torch.tensor(float(len(sample)), dtype=torch.float64, device=sample.device))
+        sample = self.rows.sample(
+            2 * self.size // context.world_size
+        )  # twice as many rows as unknowns tell the axes well enough
+        count = context.sum(
+            torch.tensor(float(len(sample)), dtype=torch.float64, device=sample.device)
+        )
         return context.sum(sample.T @ sample) * float(self.rows.total / count)
 
     def weights(self, solution: Tensor) -> Tensor:
@@ -170,7 +188,12 @@ def cholesky(gram: Tensor) -> Tensor:
 
 
 def minimize(
-    problem: Problem, preconditioner: Preconditioner, signs: Tensor, costs: Tensor, loss: Loss, start: Tensor
+    problem: Problem,
+    preconditioner: Preconditioner,
+    signs: Tensor,
+    costs: Tensor,
+    loss: Loss,
+    start: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The minimum for each class, and what the loss is below the hinge there, a share of the objective; (classes, size) and (classes,).
 
@@ -182,9 +205,13 @@ def minimize(
     missed = torch.zeros(len(weights), dtype=torch.float64, device=weights.device)
     live = torch.arange(len(weights), device=weights.device)  # the classes not yet done
     # Without a total: how many steps it takes is not known before.
-    for _ in problem.rows.context.progress(iter(range(MAX_STEPS)), label=f"fit {len(start):,} SVMs", unit="Newton step"):
+    for _ in problem.rows.context.progress(
+        iter(range(MAX_STEPS)), label=f"fit {len(start):,} SVMs", unit="Newton step"
+    ):
         slack, cost = 1 - signs[:, live] * margins[:, live], costs[:, live]
-        gradient = weights[live] - problem.transposed_times(signs[:, live] * cost * loss.slope(slack))
+        gradient = weights[live] - problem.transposed_times(
+            signs[:, live] * cost * loss.slope(slack)
+        )
         parts = torch.stack([cost * loss.value(slack), cost * loss.missed(slack)])
         paid, below = total(parts.sum(1, dtype=torch.float64))
         objective = weights[live].double().square().sum(1) / 2 + paid
@@ -196,7 +223,9 @@ def minimize(
         live, slack, cost, gradient = live[open_], slack[:, open_], cost[:, open_], gradient[open_]
         curvature = cost * loss.curvature(slack)
         step, along = solve_newton_system(problem, preconditioner, curvature, gradient)
-        length = line_minimum(problem, weights[live], step, slack, -signs[:, live] * along, cost, loss)
+        length = line_minimum(
+            problem, weights[live], step, slack, -signs[:, live] * along, cost, loss
+        )
         weights[live] += length[:, None].to(step.dtype) * step
         margins[:, live] += length.to(along.dtype) * along
     return weights, missed
@@ -229,7 +258,9 @@ def solve_newton_system(
         new_energy = _dot(residual, conditioned)
         if not (new_energy > goal).any():
             break
-        direction = conditioned + torch.where(energy > goal, new_energy / energy, 0)[:, None] * direction
+        direction = (
+            conditioned + torch.where(energy > goal, new_energy / energy, 0)[:, None] * direction
+        )
         energy = new_energy
     return step, along
 
@@ -250,17 +281,27 @@ class Preconditioner:
     def of(self, curvature: Tensor) -> Callable[[Tensor], Tensor]:
         """For the curvature of (rows, classes): from residuals (classes, size) to steps."""
         context = self.problem.rows.context
-        mean = float(context.sum(curvature.sum(dtype=torch.float64))) / (self.problem.rows.total * curvature.shape[1])
+        mean = float(context.sum(curvature.sum(dtype=torch.float64))) / (
+            self.problem.rows.total * curvature.shape[1]
+        )
         if not self.mean / STALE <= mean <= self.mean * STALE:
             matrix = self.squares * mean
             matrix.diagonal().add_(1 + ROUNDING * float(matrix.diagonal().max()))
             self.mean, self.factor = mean, torch.linalg.cholesky(matrix, out=matrix)
         # Triangular solves may differ in the last bit between processes, which would then part ways over when to stop.
-        return lambda residual: context.broadcast(torch.cholesky_solve(residual.T, self.factor).T.contiguous())
+        return lambda residual: context.broadcast(
+            torch.cholesky_solve(residual.T, self.factor).T.contiguous()
+        )
 
 
 def line_minimum(
-    problem: Problem, weights: Tensor, step: Tensor, slack: Tensor, change: Tensor, costs: Tensor, loss: Loss
+    problem: Problem,
+    weights: Tensor,
+    step: Tensor,
+    slack: Tensor,
+    change: Tensor,
+    costs: Tensor,
+    loss: Loss,
 ) -> Tensor:
     """(classes,) lengths t that minimize f(weights + t step), by Newton steps kept inside a bracket.
 
@@ -272,7 +313,9 @@ def line_minimum(
     low, high = torch.zeros_like(length), torch.full_like(length, torch.inf)
     for _ in range(LINE_STEPS):
         there = slack + length.to(slack.dtype) * change
-        terms = torch.stack([costs * loss.slope(there) * change, costs * loss.curvature(there) * change.square()])
+        terms = torch.stack(
+            [costs * loss.slope(there) * change, costs * loss.curvature(there) * change.square()]
+        )
         first, second = problem.rows.context.sum(terms.sum(1, dtype=torch.float64))
         slope = linear_term + length * square_term + first
         shift = -slope / (square_term + second)

@@ -34,7 +34,9 @@ class Loss:
             return positive.square()
         if self.corner == 0:
             return positive
-        return torch.where(slack < self.corner, positive.square() / (2 * self.corner), positive - self.corner / 2)
+        return torch.where(
+            slack < self.corner, positive.square() / (2 * self.corner), positive - self.corner / 2
+        )
 
     def slope(self, slack: Tensor) -> Tensor:
         if self.corner is None:
@@ -53,12 +55,18 @@ class Loss:
 
     def missed(self, slack: Tensor) -> Tensor:
         """What the rounded hinge is below the hinge itself; 0 for the squared one."""
-        return torch.zeros_like(slack) if self.corner is None else slack.clamp(min=0) - self.value(slack)
+        return (
+            torch.zeros_like(slack)
+            if self.corner is None
+            else slack.clamp(min=0) - self.value(slack)
+        )
 
     def total(self, margins: Tensor, labels: Tensor, positive: float) -> Tensor:
         """0-d float64: the sum over (n, classes) margins, where the rows of a class count `positive` times for it."""
         signs = class_signs(labels, margins.shape[1], margins.dtype)
-        return (importance(signs, positive) * self.value(1 - signs * margins)).sum(dtype=torch.float64)
+        return (importance(signs, positive) * self.value(1 - signs * margins)).sum(
+            dtype=torch.float64
+        )
 
     # For one row and all classes, of the squared hinge and the hinge itself:
 
@@ -74,7 +82,9 @@ class Loss:
             return np.maximum(0, dual + (slack - dual / (2 * costs)) / (square + 1 / (2 * costs)))
         return np.clip(dual + slack / square, 0, costs)
 
-    def dual_value(self, duals: Floats, labels: NDArray[np.int64], c: float, positive: float) -> float:
+    def dual_value(
+        self, duals: Floats, labels: NDArray[np.int64], c: float, positive: float
+    ) -> float:
         """The dual objective of (n, classes) variables without its quadratic term in the weights."""
         if self.corner is not None:
             return float(duals.sum())

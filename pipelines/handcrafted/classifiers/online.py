@@ -22,10 +22,14 @@ from pipelines.handcrafted.classifiers.linear_svm import NEVER
 from pipelines.handcrafted.classifiers.loss import Loss
 from pipelines.handcrafted.features import Features, gathered
 
-BATCH = 128  # rows: what their products with each other cost is then less than what reading them does
+BATCH = (
+    128  # rows: what their products with each other cost is then less than what reading them does
+)
 MOST_EPOCHS = 200
 GAP = 1e-2  # relative duality gap at which dual coordinate ascent ends
-RATES = [2.0**power for power in range(-4, 9)]  # first learning rates tried, for rows of mean squared length 1
+RATES = [
+    2.0**power for power in range(-4, 9)
+]  # first learning rates tried, for rows of mean squared length 1
 TRIED_ROWS = 1024
 
 Floats = NDArray[np.float64]
@@ -34,7 +38,9 @@ Floats = NDArray[np.float64]
 class Rule(Protocol):
     """What a row does to the weights: (change (classes,), decay). `row` is its place in the batch, `square` its squared length."""
 
-    def __call__(self, row: int, margins: Floats, label: int, square: float) -> tuple[Floats, float]: ...
+    def __call__(
+        self, row: int, margins: Floats, label: int, square: float
+    ) -> tuple[Floats, float]: ...
 
 
 @dataclass
@@ -50,7 +56,9 @@ class DualAscent:
     positive: float = 1.0
     duals: Floats = field(default_factory=lambda: np.empty((0, 0)))
 
-    def __call__(self, row: int, margins: Floats, label: int, square: float) -> tuple[Floats, float]:
+    def __call__(
+        self, row: int, margins: Floats, label: int, square: float
+    ) -> tuple[Floats, float]:
         signs, costs = signs_and_costs(label, len(margins), self.c, self.positive)
         before = self.duals[row]
         after = self.loss.best_dual(before, 1 - signs * margins, costs, square)
@@ -74,7 +82,9 @@ class ImplicitSGD:
     positive: float = 1.0
     steps: int = 0
 
-    def __call__(self, row: int, margins: Floats, label: int, square: float) -> tuple[Floats, float]:
+    def __call__(
+        self, row: int, margins: Floats, label: int, square: float
+    ) -> tuple[Floats, float]:
         rate = self.first_rate * (1 + self.regularization * self.first_rate * self.steps) ** -0.75
         self.steps += 1
         decay = 1 / (1 + rate * self.regularization)
@@ -92,19 +102,25 @@ class PassiveAggressive:
     aggressiveness: float
     one_vs_rest: bool = False
 
-    def __call__(self, row: int, margins: Floats, label: int, square: float) -> tuple[Floats, float]:
+    def __call__(
+        self, row: int, margins: Floats, label: int, square: float
+    ) -> tuple[Floats, float]:
         if self.one_vs_rest:
             signs, most = signs_and_costs(label, len(margins), self.aggressiveness, 1.0)
             return signs * np.minimum(most, np.maximum(0, 1 - signs * margins) / square), 1.0
         others, change = margins.copy(), np.zeros(len(margins))
         others[label] = -np.inf
         rival = int(others.argmax())
-        change[label] = min(self.aggressiveness, max(0.0, 1 - margins[label] + margins[rival]) / (2 * square))
+        change[label] = min(
+            self.aggressiveness, max(0.0, 1 - margins[label] + margins[rival]) / (2 * square)
+        )
         change[rival] = -change[label]
         return change, 1.0
 
 
-def signs_and_costs(label: int, classes: int, cost: float, positive: float) -> tuple[Floats, Floats]:
+def signs_and_costs(
+    label: int, classes: int, cost: float, positive: float
+) -> tuple[Floats, Floats]:
     """(classes,) each: +1 for the row's own class and -1 for the others; cost, `positive` times that for its own."""
     signs, costs = np.full(classes, -1.0), np.full(classes, cost)
     signs[label] = 1
@@ -123,7 +139,10 @@ class Averaged:
         self.restart()
 
     def restart(self) -> None:
-        self.total, self.steps = torch.zeros_like(self.weights if self.averaged else self.weights[:0]), 0
+        self.total, self.steps = (
+            torch.zeros_like(self.weights if self.averaged else self.weights[:0]),
+            0,
+        )
 
     @property
     def mean(self) -> Tensor:
@@ -137,12 +156,17 @@ class Averaged:
         # After step t the weights are scales[t] * (weights before + the rows up to t times their changes).
         if self.averaged:
             later = np.cumsum(scales[::-1])[::-1]
-            self.total += scales.sum() * self.weights + torch.from_numpy(later[:, None] * changes).to(rows).T @ rows
+            self.total += (
+                scales.sum() * self.weights
+                + torch.from_numpy(later[:, None] * changes).to(rows).T @ rows
+            )
         self.weights = scales[-1] * (self.weights + torch.from_numpy(changes).to(rows).T @ rows)
         self.steps += len(rows)
 
 
-def _one_by_one(products: Floats, gram: Floats, labels: NDArray[np.int64], rule: Rule) -> tuple[Floats, Floats]:
+def _one_by_one(
+    products: Floats, gram: Floats, labels: NDArray[np.int64], rule: Rule
+) -> tuple[Floats, Floats]:
     """(changes (n, classes), scales (n,)) of the rows from their products with the weights before (n, classes) and with each other."""
     changes, scales, scale = np.zeros_like(products), np.empty(len(products)), 1.0
     for t in range(len(products)):
@@ -193,7 +217,9 @@ class Stream:
         total = torch.zeros((), dtype=torch.float64, device=weights.device)
         for part, place in self.chunks:
             own = part[place]
-            total += loss.total(linear(own["features"], weights[:, :-1], weights[:, -1]), own["labels"], positive)
+            total += loss.total(
+                linear(own["features"], weights[:, :-1], weights[:, -1]), own["labels"], positive
+            )
         return float(self.context.sum(total))
 
 
@@ -209,13 +235,16 @@ class OnlineDualAscent:
     def fit(self, c: float, positive: float = 1.0) -> tuple[Tensor, Tensor]:
         """(classes, features) weights and (classes,) biases; a class without rows gets the bias NEVER."""
         stream, rule = self.stream, DualAscent(self.loss, c, positive)
-        duals = [np.zeros((part.size(place), stream.classes), dtype=np.float32) for part, place in stream.chunks]
-        seen = np.zeros(stream.classes, dtype=bool)
+        duals = [
+            np.zeros((part.size(place), stream.num_classes), dtype=np.float32)
+            for part, place in stream.chunks
+        ]
+        seen = np.zeros(stream.num_classes, dtype=bool)
         model: Averaged | None = None
         for epoch in range(MOST_EPOCHS):
             linear_part = 0.0  # of the dual objective
             for chunk, wanted, rows, labels in stream.epoch(epoch):
-                model = model or Averaged(stream.classes, rows.shape[1], rows, averaged=False)
+                model = model or Averaged(stream.num_classes, rows.shape[1], rows, averaged=False)
                 rule.duals = duals[chunk][wanted].astype(np.float64)
                 model.learn(rows, labels, rule)
                 duals[chunk][wanted] = rule.duals
@@ -239,14 +268,16 @@ class OnlineSGD:
     def fit(self, c: float, positive: float = 1.0) -> tuple[Tensor, Tensor]:
         """(classes, features) weights and (classes,) biases; a class without rows gets the bias NEVER."""
         regularization = 1 / (c * self.stream.rows)
-        rule = ImplicitSGD(self.loss, regularization, self._first_rate(regularization, positive), positive)
+        rule = ImplicitSGD(
+            self.loss, regularization, self._first_rate(regularization, positive), positive
+        )
         model: Averaged | None = None
-        seen = torch.zeros(self.stream.classes, dtype=torch.bool)
+        seen = torch.zeros(self.stream.num_classes, dtype=torch.bool)
         for epoch in range(self.epochs):
             if model and epoch == 1:
                 model.restart()
             for _, _, rows, labels in self.stream.epoch(epoch):
-                model = model or Averaged(self.stream.classes, rows.shape[1], rows)
+                model = model or Averaged(self.stream.num_classes, rows.shape[1], rows)
                 model.learn(rows, labels, rule)
                 seen[labels.cpu()] = True
         assert model
@@ -258,10 +289,12 @@ class OnlineSGD:
         objectives = []
         for rate in RATES:
             rate = rate / float(rows.square().sum(1).mean())
-            model = Averaged(self.stream.classes, rows.shape[1], rows)
+            model = Averaged(self.stream.num_classes, rows.shape[1], rows)
             model.learn(rows, labels, ImplicitSGD(self.loss, regularization, rate, positive))
             paid = float(self.loss.total(linear(rows, model.weights), labels, positive)) / len(rows)
-            objectives.append((paid + regularization * float(model.weights.square().sum()) / 2, rate))
+            objectives.append(
+                (paid + regularization * float(model.weights.square().sum()) / 2, rate)
+            )
         return min(objectives)[1]
 
     def _few(self) -> tuple[Tensor, Tensor]:
@@ -284,10 +317,10 @@ class OnlinePassiveAggressive:
         """(classes, features) weights and (classes,) biases; c is the aggressiveness. A class without rows gets the bias NEVER."""
         rule = PassiveAggressive(c, self.one_vs_rest)
         model: Averaged | None = None
-        seen = torch.zeros(self.stream.classes, dtype=torch.bool)
+        seen = torch.zeros(self.stream.num_classes, dtype=torch.bool)
         for epoch in range(self.epochs):
             for _, _, rows, labels in self.stream.epoch(epoch):
-                model = model or Averaged(self.stream.classes, rows.shape[1], rows)
+                model = model or Averaged(self.stream.num_classes, rows.shape[1], rows)
                 model.learn(rows, labels, rule)
                 seen[labels.cpu()] = True
         assert model

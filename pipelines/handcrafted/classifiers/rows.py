@@ -23,7 +23,12 @@ class Rows:
     """
 
     def __init__(
-        self, blocks: Sequence[Tensor], context: Context, *, mean: Tensor | None = None, scale: Tensor | None = None
+        self,
+        blocks: Sequence[Tensor],
+        context: Context,
+        *,
+        mean: Tensor | None = None,
+        scale: Tensor | None = None,
     ) -> None:
         self.blocks = list(blocks)
         self.context = context
@@ -31,7 +36,9 @@ class Rows:
         self.features = first.shape[1]
         self.mean = first.new_zeros(self.features) if mean is None else mean
         self.scale = first.new_ones(self.features) if scale is None else scale
-        self.total = int(context.sum(torch.tensor(float(len(self)), dtype=torch.float64, device=first.device)))
+        self.total = int(
+            context.sum(torch.tensor(float(len(self)), dtype=torch.float64, device=first.device))
+        )
 
     @classmethod
     def standardized(cls, blocks: Sequence[Tensor], context: Context) -> Rows:
@@ -100,20 +107,24 @@ class Rows:
         gram = torch.zeros(self.total, self.total, dtype=torch.float64, device=self.device)
         for number, first in enumerate(range(0, self.features, STRETCH)):
             columns = slice(first, first + STRETCH)
-            stretch = torch.zeros(self.total, len(self.mean[columns]), dtype=self.dtype, device=self.device)
+            stretch = torch.zeros(
+                self.total, len(self.mean[columns]), dtype=self.dtype, device=self.device
+            )
             own = torch.cat([block[:, columns] for block in self.blocks])
             stretch[start : start + len(self)] = (own - self.mean[columns]) * self.scale[columns]
             self.context.sum(stretch)
-            if number % self.context.world == self.context.rank:
+            if number % self.context.world_size == self.context.rank:
                 for row in range(0, self.total, PRODUCT_ROWS):
                     rows = slice(row, row + PRODUCT_ROWS)
-                    gram[rows, : row + PRODUCT_ROWS] += stretch[rows] @ stretch[: row + PRODUCT_ROWS].T
+                    gram[rows, : row + PRODUCT_ROWS] += (
+                        stretch[rows] @ stretch[: row + PRODUCT_ROWS].T
+                    )
         gram = self.context.sum(gram).tril_()
         return gram.add_(gram.tril(-1).T).add_(1)
 
     def span(self) -> tuple[int, int]:
         """Where this process's rows stand among everybody's: (first, one past the last)."""
-        counts = torch.zeros(self.context.world, dtype=torch.float64, device=self.device)
+        counts = torch.zeros(self.context.world_size, dtype=torch.float64, device=self.device)
         counts[self.context.rank] = len(self)
         start = int(self.context.sum(counts)[: self.context.rank].sum())
         return start, start + len(self)

@@ -8,7 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pipelines.handcrafted.descriptors.patches import CELLS, Grid, Kernel, Patches, aligned_grids, on_grids
+from pipelines.handcrafted.descriptors.patches import (
+    CELLS,
+    Grid,
+    Kernel,
+    Patches,
+    aligned_grids,
+    on_grids,
+)
 
 MIDDLE = 127.5  # of 0..255
 

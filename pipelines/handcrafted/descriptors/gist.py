@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from pipelines.handcrafted.descriptors.patches import CELLS, Grid, Kernel, Patches, aligned_grids, blurred, on_grids
+from pipelines.handcrafted.descriptors.patches import (
+    CELLS,
+    Grid,
+    Kernel,
+    Patches,
+    aligned_grids,
+    blurred,
+    on_grids,
+)
 from pipelines.handcrafted.descriptors.sift import gray
 
 MARGIN = 32  # pixels of repeated edge around the image, so that what wraps round in the Fourier transform stays outside
@@ -66,7 +74,9 @@ def gabor_magnitudes(pixels: Tensor, orientations: tuple[int, ...]) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def gabor_filters(orientations: tuple[int, ...], height: int, width: int, device: torch.device) -> Tensor:
+def gabor_filters(
+    orientations: tuple[int, ...], height: int, width: int, device: torch.device
+) -> Tensor:
     """(filters, height, width): the real transfer functions of createGabor.m of LMgist, each of one half of the frequencies."""
     down, right = torch.meshgrid(torch.fft.fftfreq(height), torch.fft.fftfreq(width), indexing="ij")
     frequency, direction = torch.hypot(right, down), torch.atan2(down, right)

@@ -11,7 +11,14 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag, threshold
 
 from pipelines.handcrafted.chunks import at_once, over_chunks
-from pipelines.handcrafted.descriptors.patches import CELLS, Grid, Kernel, Patches, aligned_grids, on_grids
+from pipelines.handcrafted.descriptors.patches import (
+    CELLS,
+    Grid,
+    Kernel,
+    Patches,
+    aligned_grids,
+    on_grids,
+)
 
 Directions = Literal["unsigned", "signed", "both"]
 
@@ -23,7 +30,9 @@ ROUNDING = 1e-3
 # Angles are rounded down to bins after this nudge, in bins. It outweighs the rounding of float32 angles and is smaller than the
 # distance from a bin's edge of any gradient between 8-bit pixels that does not lie on it, so those get the exact bin.
 NUDGE = 1e-6
-CHUNK_PIXELS = 2**17  # described at a time: what is computed on the way then stays in a processor's cache
+CHUNK_PIXELS = (
+    2**17
+)  # described at a time: what is computed on the way then stays in a processor's cache
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,9 @@ class Hog:
     def __call__(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         if min(height, width) < self.cell * self.block:
-            raise ValueError(f"HOG needs images of at least {self.cell * self.block} pixels a side, got {height} x {width}")
+            raise ValueError(
+                f"HOG needs images of at least {self.cell * self.block} pixels a side, got {height} x {width}"
+            )
         chunks = images.split(max(1, at_once(CHUNK_PIXELS, images.device) // (height * width)))
         return torch.cat(over_chunks(self._describe, chunks))
 
@@ -60,19 +71,39 @@ class Hog:
         """Votes a cell and pixel: (n, height, width) gradients to (n, rows of cells, columns of cells, bins)."""
         n, rows, columns = right.shape[0], right.shape[1] // self.cell, right.shape[2] // self.cell
         half_turn = self.orientations
-        bins = torch.atan2(down, right).mul_(half_turn / math.pi).add_(NUDGE).floor_().to(torch.int32).add_(half_turn)
+        bins = (
+            torch.atan2(down, right)
+            .mul_(half_turn / math.pi)
+            .add_(NUDGE)
+            .floor_()
+            .to(torch.int32)
+            .add_(half_turn)
+        )
         magnitude = threshold(torch.hypot(right, down), ROUNDING, 0.0, inplace=True)
         # A cell is a bag of pixels that look up their bin's one-hot row and add it up, weighted by their magnitude.
         table = self._bin_table(magnitude)
-        votes = embedding_bag(cell_pixels(bins, self.cell), table, per_sample_weights=cell_pixels(magnitude, self.cell), mode="sum")
+        votes = embedding_bag(
+            cell_pixels(bins, self.cell),
+            table,
+            per_sample_weights=cell_pixels(magnitude, self.cell),
+            mode="sum",
+        )
         return votes.view(n, rows, columns, -1) / self.cell**2
 
     def _bin_table(self, like: Tensor) -> Tensor:
         """(2 x orientations + 1, bins): row i says which bins an angle of i bins above -180 degrees votes for."""
         angles = torch.arange(-self.orientations, self.orientations + 1, device=like.device)
-        unsigned = torch.eye(self.orientations, dtype=like.dtype, device=like.device)[angles % self.orientations]
-        signed = torch.eye(2 * self.orientations, dtype=like.dtype, device=like.device)[angles % (2 * self.orientations)]
-        return {"unsigned": unsigned, "signed": signed, "both": torch.cat([unsigned, signed], dim=1)}[self.directions]
+        unsigned = torch.eye(self.orientations, dtype=like.dtype, device=like.device)[
+            angles % self.orientations
+        ]
+        signed = torch.eye(2 * self.orientations, dtype=like.dtype, device=like.device)[
+            angles % (2 * self.orientations)
+        ]
+        return {
+            "unsigned": unsigned,
+            "signed": signed,
+            "both": torch.cat([unsigned, signed], dim=1),
+        }[self.directions]
 
 
 @dataclass(frozen=True)
@@ -98,9 +129,17 @@ class LocalHog:
 
     def _describe(self, images: Tensor, grids: list[tuple[Grid, Tensor]]) -> None:
         right, down = strongest_gradient(images)
-        bins = torch.atan2(down, right).mul_(self.orientations / math.pi).add_(NUDGE).floor_().remainder_(self.orientations)
+        bins = (
+            torch.atan2(down, right)
+            .mul_(self.orientations / math.pi)
+            .add_(NUDGE)
+            .floor_()
+            .remainder_(self.orientations)
+        )
         each = torch.arange(self.orientations, device=images.device)[:, None, None]
-        planes = threshold(torch.hypot(right, down), ROUNDING, 0.0, inplace=True)[:, None] * (bins[:, None] == each)
+        planes = threshold(torch.hypot(right, down), ROUNDING, 0.0, inplace=True)[:, None] * (
+            bins[:, None] == each
+        )
         for grid, out in grids:
             grid.sums(planes, out)
             _unit_rows(out)

@@ -11,7 +11,14 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
 
 from pipelines.handcrafted.descriptors.hog import cell_pixels
-from pipelines.handcrafted.descriptors.patches import CELLS, Grid, Kernel, Patches, aligned_grids, on_grids
+from pipelines.handcrafted.descriptors.patches import (
+    CELLS,
+    Grid,
+    Kernel,
+    Patches,
+    aligned_grids,
+    on_grids,
+)
 from pipelines.handcrafted.descriptors.sift import gray
 
 NEIGHBORS = 8
@@ -44,7 +51,9 @@ class LocalPatterns:
 
     def _describe(self, images: Tensor, grids: list[tuple[Grid, Tensor]]) -> None:
         labels = uniform_patterns(gray(images), self.directed)
-        planes = (labels == torch.arange(PATTERNS[self.directed], device=images.device)[:, None, None]).to(images.dtype)
+        planes = (
+            labels == torch.arange(PATTERNS[self.directed], device=images.device)[:, None, None]
+        ).to(images.dtype)
         for grid, out in grids:
             grid.sums(planes, out)
             out.sqrt_().div_(CELLS)  # a cell's roots have length 1
@@ -66,7 +75,9 @@ class LbpCells:
     def __call__(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         if min(height, width) < self.cell:
-            raise ValueError(f"LBP needs images of at least {self.cell} pixels a side, got {height} x {width}")
+            raise ValueError(
+                f"LBP needs images of at least {self.cell} pixels a side, got {height} x {width}"
+            )
         labels = uniform_patterns(gray(images), self.directed)[:, 0]
         # A cell is a bag of pixels that look up their pattern's one-hot row.
         one_hot = torch.eye(PATTERNS[self.directed], device=images.device)
@@ -94,9 +105,13 @@ def binary_patterns(pixels: Tensor) -> Tensor:
     def rise(down: int, right: int) -> Tensor:
         return padded[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width] - pixels
 
-    part = round(math.sqrt(0.5), 5)  # of the way to the diagonal pixel, in each direction; rounded as in scikit-image
+    part = round(
+        math.sqrt(0.5), 5
+    )  # of the way to the diagonal pixel, in each direction; rounded as in scikit-image
     codes = torch.zeros_like(pixels, dtype=torch.uint8)
-    for k, (down, right) in enumerate([(0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1)]):
+    for k, (down, right) in enumerate(
+        [(0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1)]
+    ):
         rises = rise(down, right)
         if down and right:
             rises = part**2 * rises + part * (1 - part) * (rise(down, 0) + rise(0, right))
@@ -107,11 +122,16 @@ def binary_patterns(pixels: Tensor) -> Tensor:
 @lru_cache
 def _label_table(directed: bool, device: torch.device) -> Tensor:
     """(256,): the uniform label of each binary pattern."""
-    return torch.tensor([_label([code >> k & 1 for k in range(NEIGHBORS)], directed) for code in range(256)], device=device)
+    return torch.tensor(
+        [_label([code >> k & 1 for k in range(NEIGHBORS)], directed) for code in range(256)],
+        device=device,
+    )
 
 
 def _label(bits: list[int], directed: bool) -> int:
-    changes = sum(bit != following for bit, following in zip(bits, bits[1:] + bits[:1], strict=True))
+    changes = sum(
+        bit != following for bit, following in zip(bits, bits[1:] + bits[:1], strict=True)
+    )
     if changes > 2:
         return PATTERNS[directed] - 1
     ones = sum(bits)

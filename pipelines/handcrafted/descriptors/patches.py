@@ -84,11 +84,18 @@ class Side:
 
     @property
     def count(self) -> int:
-        return max(0, (self.length - 1 - self.reach - (CELLS - 1) * self.cell - self.first) // self.step + 1)
+        return max(
+            0,
+            (self.length - 1 - self.reach - (CELLS - 1) * self.cell - self.first) // self.step + 1,
+        )
 
     def centers(self) -> Tensor:
         """(count,) float64: the middles of the patches, in units of the image's side, less 0.5."""
-        pixels = self.first + ((CELLS - 1) * self.cell + self.reach) / 2 + self.step * torch.arange(self.count, dtype=torch.float64)
+        pixels = (
+            self.first
+            + ((CELLS - 1) * self.cell + self.reach) / 2
+            + self.step * torch.arange(self.count, dtype=torch.float64)
+        )
         return (pixels + 0.5) / self.length - 0.5
 
 
@@ -132,10 +139,19 @@ class Grid:
         n, d = planes.shape[:2]
         # All cells lie on a lattice of this pitch. Each point of it is summed once, for all the patches that have a cell there.
         pitch = math.gcd(self.cell, self.step)
-        apart, stride = self.cell // pitch, self.step // pitch  # lattice points between the cells of a patch, between patches
+        apart, stride = (
+            self.cell // pitch,
+            self.step // pitch,
+        )  # lattice points between the cells of a patch, between patches
         down, across = ((CELLS - 1) * apart + (count - 1) * stride + 1 for count in (rows, columns))
         across += -across % apart
-        summed = along_width(along_height(planes, self.kernel, self.first, pitch, down), self.kernel, self.first, pitch, across)
+        summed = along_width(
+            along_height(planes, self.kernel, self.first, pitch, down),
+            self.kernel,
+            self.first,
+            pitch,
+            across,
+        )
         # Columns of the lattice go by phase, so that the 4 cells of a row of a patch lie side by side, each with all its planes.
         lattice = summed.view(n, d, down, across // apart, apart).permute(0, 2, 4, 3, 1).flatten(3)
         cells_down = lattice.unfold(1, (CELLS - 1) * apart + 1, stride)[..., ::apart]
@@ -147,7 +163,9 @@ class Grid:
             some.copy_(cells[:, :, : some.shape[2]])
 
 
-def aligned_grids(size: Sequence[int], cells: Sequence[int], step: int, kernel: Callable[[int], Kernel]) -> list[Grid]:
+def aligned_grids(
+    size: Sequence[int], cells: Sequence[int], step: int, kernel: Callable[[int], Kernel]
+) -> list[Grid]:
     """One grid a size of cells, over images of this height and width.
 
     The first patches of all share their center, to half a pixel where sizes are even and odd.
@@ -160,7 +178,10 @@ def aligned_grids(size: Sequence[int], cells: Sequence[int], step: int, kernel: 
 
 
 def on_grids(
-    images: Tensor, grids: Sequence[Grid], length: int, write: Callable[[Tensor, list[tuple[Grid, Tensor]]], None]
+    images: Tensor,
+    grids: Sequence[Grid],
+    length: int,
+    write: Callable[[Tensor, list[tuple[Grid, Tensor]]], None],
 ) -> Patches:
     """The patches of all grids, one grid after the other, with `length` values each.
 
@@ -172,7 +193,14 @@ def on_grids(
     chunk = max(1, at_once(PIXELS, images.device) // images[0, 0].numel()) if len(images) else 1
 
     def write_some(some: Tensor, out: Tensor) -> None:
-        write(some, [(grid, out[:, start:end]) for grid, (start, end) in zip(grids, pairwise(ends), strict=True) if start < end])
+        write(
+            some,
+            [
+                (grid, out[:, start:end])
+                for grid, (start, end) in zip(grids, pairwise(ends), strict=True)
+                if start < end
+            ],
+        )
 
     over_chunks(write_some, images.split(chunk), values.split(chunk))
     return Patches(values, torch.cat([grid.positions() for grid in grids]).to(images.device))
@@ -211,8 +239,14 @@ def _band(
     blocks, size = [], at_once(BLOCK, device)
     for start in range(0, count, size):
         wanted = torch.arange(start, min(start + size, count))
-        pixels = (first + step * wanted[:, None] - kernel.lead + torch.arange(len(taps))).clamp_(0, length - 1)
+        pixels = (first + step * wanted[:, None] - kernel.lead + torch.arange(len(taps))).clamp_(
+            0, length - 1
+        )
         lowest, highest = int(pixels.min()), int(pixels.max())
-        matrix = torch.zeros(len(wanted), highest - lowest + 1).scatter_add_(1, pixels - lowest, taps.expand(len(wanted), -1))
-        blocks.append((slice(start, start + len(wanted)), slice(lowest, highest + 1), matrix.to(device)))
+        matrix = torch.zeros(len(wanted), highest - lowest + 1).scatter_add_(
+            1, pixels - lowest, taps.expand(len(wanted), -1)
+        )
+        blocks.append(
+            (slice(start, start + len(wanted)), slice(lowest, highest + 1), matrix.to(device))
+        )
     return blocks

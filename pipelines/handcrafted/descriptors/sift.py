@@ -11,13 +11,27 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pipelines.handcrafted.descriptors.patches import CELLS, Grid, Kernel, Patches, aligned_grids, blurred, on_grids
+from pipelines.handcrafted.descriptors.patches import (
+    CELLS,
+    Grid,
+    Kernel,
+    Patches,
+    aligned_grids,
+    blurred,
+    on_grids,
+)
 
 ORIENTATIONS = 8
 CLIP = 0.2  # no entry of a descriptor of length 1 counts for more
-EPSILON = torch.finfo(torch.float32).eps  # added to a length before it divides, as VLFeat does: a flat patch stays 0
-ROUNDING = 1e-6  # a contrast below this, of values in 0..1, is that of rounded arithmetic on a flat patch
-ONE_LEVEL = math.sqrt(3) / 255  # the intensity (R + G + B) / sqrt(3) of the darkest gray of 8 bits that is not black
+EPSILON = torch.finfo(
+    torch.float32
+).eps  # added to a length before it divides, as VLFeat does: a flat patch stays 0
+ROUNDING = (
+    1e-6  # a contrast below this, of values in 0..1, is that of rounded arithmetic on a flat patch
+)
+ONE_LEVEL = (
+    math.sqrt(3) / 255
+)  # the intensity (R + G + B) / sqrt(3) of the darkest gray of 8 bits that is not black
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,11 @@ class DenseSift:
     def __call__(self, images: Tensor) -> Patches:
         height, width = images.shape[-2:]
         sizes = [(math.ceil(scale * height), math.ceil(scale * width)) for scale in self.scales]
-        grids = [grid for size in sizes for grid in aligned_grids(size, self.bins, self.step, Kernel.triangle)]
+        grids = [
+            grid
+            for size in sizes
+            for grid in aligned_grids(size, self.bins, self.step, Kernel.triangle)
+        ]
         return on_grids(images, grids, self.length, self._describe)
 
     def channels(self, images: Tensor) -> Tensor:
@@ -77,7 +95,14 @@ class DenseSift:
 
 
 # VLFeat's apps/recognition, getDenseSIFT.m with the scales that experiments.m has for Caltech-101
-RECOGNITION = DenseSift(bins=(8,), step=4, scales=tuple(2 ** (-k / 2) for k in range(7)), smoothing=0.0, window=2.0, contrast=0.0)
+RECOGNITION = DenseSift(
+    bins=(8,),
+    step=4,
+    scales=tuple(2 ** (-k / 2) for k in range(7)),
+    smoothing=0.0,
+    window=2.0,
+    contrast=0.0,
+)
 
 
 @dataclass(frozen=True)
@@ -93,9 +118,17 @@ class ColorSift(DenseSift):
     def channels(self, images: Tensor) -> Tensor:
         red, green, blue = (images / 255).unbind(1)
         intensity = (red + green + blue) / math.sqrt(3)
-        opponents = torch.stack([(red - green) / math.sqrt(2), (red + green - 2 * blue) / math.sqrt(6)], dim=1)
+        opponents = torch.stack(
+            [(red - green) / math.sqrt(2), (red + green - 2 * blue) / math.sqrt(6)], dim=1
+        )
         # Intensities up to sqrt(3) come in 0..1 like gray values, for the sake of the threshold on contrast.
-        return torch.cat([intensity[:, None] / math.sqrt(3), opponents / intensity[:, None].clamp(min=ONE_LEVEL)], dim=1)
+        return torch.cat(
+            [
+                intensity[:, None] / math.sqrt(3),
+                opponents / intensity[:, None].clamp(min=ONE_LEVEL),
+            ],
+            dim=1,
+        )
 
 
 def gray(images: Tensor) -> Tensor:
@@ -124,7 +157,9 @@ def orientation_planes(pixels: Tensor) -> Tensor:
     right, down = gradient(pixels)
     magnitude = torch.hypot(right, down)
     # Angles and their distances from the 8 directions are in units of 45 degrees, and multiplied by the magnitude.
-    angle = torch.atan2(down, right).mul_(ORIENTATIONS / (2 * math.pi)).mul_(magnitude)  # from -4 to 4
+    angle = (
+        torch.atan2(down, right).mul_(ORIENTATIONS / (2 * math.pi)).mul_(magnitude)
+    )  # from -4 to 4
     directions = torch.tensor([0.0, 1, 2, 3, 4, -3, -2, -1], device=pixels.device)[:, None, None]
     distance = torch.addcmul(angle, magnitude, directions, value=-1).abs_()
     torch.sub(4 * magnitude, angle.abs(), out=distance[:, 4:5])  # as far from -4 as from 4

@@ -34,22 +34,35 @@ class FisherVector(PooledEncoder):
         posteriors = self.gmm.log_joint(moments).softmax(-1)
         if not len(self._sharp):
             return [(posteriors, moments)]
-        return [(posteriors, moments), (posteriors[..., self._sharp].double(), self.gmm.moments(rows.double()))]
+        return [
+            (posteriors, moments),
+            (posteriors[..., self._sharp].double(), self.gmm.moments(rows.double())),
+        ]
 
     def finish(self, sums: Sequence[tuple[Tensor, Tensor]], counts: Tensor) -> Tensor:
         terms = self._terms(*sums[0], counts, slice(None))
         for masses, products in sums[1:]:
-            terms[..., self._sharp, :] = self._terms(masses, products, counts, self._sharp).to(terms.dtype)
+            terms[..., self._sharp, :] = self._terms(masses, products, counts, self._sharp).to(
+                terms.dtype
+            )
         return terms.flatten(2)
 
-    def _terms(self, masses: Tensor, sums: Tensor, counts: Tensor, components: Tensor | slice) -> Tensor:
+    def _terms(
+        self, masses: Tensor, sums: Tensor, counts: Tensor, components: Tensor | slice
+    ) -> Tensor:
         """(b, r, 2, components, d) mean and variance terms of these components."""
         gmm, masses = self.gmm, masses[..., None]
-        means, variances, weights = (part[components].to(sums.dtype) for part in (gmm.means, gmm.variances, gmm.weights))
+        means, variances, weights = (
+            part[components].to(sums.dtype) for part in (gmm.means, gmm.variances, gmm.weights)
+        )
         means = means - gmm.center
         first, second = sums.chunk(2, dim=-1)
         mean_terms = (first - masses * means) / variances.sqrt()
-        variance_terms = (second - 2 * means * first + masses * (means.square() - variances)) / variances / math.sqrt(2)
+        variance_terms = (
+            (second - 2 * means * first + masses * (means.square() - variances))
+            / variances
+            / math.sqrt(2)
+        )
         scale = torch.where(weights < LEAST_WEIGHT, 0, weights.rsqrt())[:, None] / counts[..., None]
         return torch.stack([mean_terms * scale, variance_terms * scale], dim=2)
 

@@ -20,7 +20,9 @@ KMEANS_ITERATIONS = 5
 TOLERANCE = 1e-5  # relative change of the log-likelihood in one iteration at which it stops
 LEAST_VARIANCE = 1e-4  # in units of the largest variance of a dimension of the rows
 LEAST_WEIGHT = 1e-6  # what weighs less is no component
-LEAST_MASS = 1e-2  # a component with fewer rows, or with a smaller share of what is its due, is empty
+LEAST_MASS = (
+    1e-2  # a component with fewer rows, or with a smaller share of what is its due, is empty
+)
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,20 @@ class GMM:
         """A log-density is linear in the moments: (components, 2 d) and (components,)."""
         means, variances = (self.means - self.center).double(), self.variances.double()
         weights = torch.where(self.weights < LEAST_WEIGHT, 0, self.weights).double()
-        constants = weights.log() - 0.5 * (means.square() / variances + (2 * math.pi * variances).log()).sum(1)
+        constants = weights.log() - 0.5 * (
+            means.square() / variances + (2 * math.pi * variances).log()
+        ).sum(1)
         return torch.cat([means / variances, -0.5 / variances], dim=1).float(), constants.float()
 
 
-def fit_gmm(sample: Tensor, components: int, context: Context, *, from_rows: bool = False, iterations: int = 100) -> GMM:
+def fit_gmm(
+    sample: Tensor,
+    components: int,
+    context: Context,
+    *,
+    from_rows: bool = False,
+    iterations: int = 100,
+) -> GMM:
     """A mixture for the rows of all processes, of which this one has (s, d) float32: k-means, then expectation maximization.
 
     from_rows  k-means starts from `first_rows`, as that of vl_gmm from rows drawn at random: many components then lie where rows are dense,
@@ -67,7 +78,9 @@ def fit_gmm(sample: Tensor, components: int, context: Context, *, from_rows: boo
     spread = measured(sample, sample.new_zeros(1, sample.shape[1]), context).variances
     floor = max(LEAST_VARIANCE * float(spread.max()), 1e-12)
     if from_rows:
-        drawn = measured(sample, first_rows(sample, components, context), context).with_empty(components)
+        drawn = measured(sample, first_rows(sample, components, context), context).with_empty(
+            components
+        )
         clusters = lloyd(sample, drawn, context, iterations=KMEANS_ITERATIONS)
     else:
         clusters = cluster(sample, components, context, iterations=KMEANS_ITERATIONS)
@@ -95,7 +108,9 @@ def expectation(gmm: GMM, sample: Tensor, context: Context) -> tuple[Tensor, Ten
         joint = gmm.log_joint(moments.float())
         posteriors = joint.softmax(1)
         most, component = posteriors.max(1)
-        likelihood += (joint.gather(1, component[:, None]).squeeze(1) - most.log()).sum(dtype=torch.float64)
+        likelihood += (joint.gather(1, component[:, None]).squeeze(1) - most.log()).sum(
+            dtype=torch.float64
+        )
         exact = posteriors.double()
         masses += exact.sum(0)
         sums.addmm_(exact.T, moments)
@@ -126,7 +141,11 @@ def mixture(masses: Tensor, means: Tensor, variances: Tensor, floor: float) -> G
         step = HALF_NORMAL * variances[giver, dimension].sqrt()
         weights[giver] /= 2
         variances[giver, dimension] = (variances[giver, dimension] - step.square()).clamp(min=floor)
-        weights[empty], means[empty], variances[empty] = weights[giver], means[giver], variances[giver]
+        weights[empty], means[empty], variances[empty] = (
+            weights[giver],
+            means[giver],
+            variances[giver],
+        )
         means[giver, dimension] += step
         means[empty, dimension] -= step
     return GMM(means.float(), variances.float(), (weights / weights.sum()).float())

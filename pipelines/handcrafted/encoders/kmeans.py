@@ -17,7 +17,9 @@ CHUNK_ROWS = 1024  # rows compared with all centers at a time
 GROWTH = 1.5  # of the number of clusters at a time
 GROWING_ITERATIONS = 2  # each time
 TOLERANCE = 1e-4  # relative decrease of the energy in one iteration at which it stops
-HALF_NORMAL = math.sqrt(2 / math.pi)  # the mean of a normal variable's upper half, in standard deviations
+HALF_NORMAL = math.sqrt(
+    2 / math.pi
+)  # the mean of a normal variable's upper half, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,22 @@ class Clusters:
     def with_empty(self, size: int) -> Clusters:
         """These and so many empty ones that there are `size`."""
         more = size - len(self.counts)
-        return Clusters(pad(self.counts, (0, more)), *(pad(part, (0, 0, 0, more)) for part in (self.means, self.variances)))
+        return Clusters(
+            pad(self.counts, (0, more)),
+            *(pad(part, (0, 0, 0, more)) for part in (self.means, self.variances)),
+        )
 
     def without_empty(self) -> Tensor:
         """Centers (k, d): the means, but an empty cluster halves one of greatest energy with it, across its most varied dimension."""
         empty = (self.counts == 0).nonzero().squeeze(1)
         fullest = self.energies.argsort(descending=True, stable=True)
-        givers = fullest[torch.arange(len(empty), device=empty.device) % max(1, len(fullest) - len(empty))]
+        givers = fullest[
+            torch.arange(len(empty), device=empty.device) % max(1, len(fullest) - len(empty))
+        ]
         largest, dimension = self.variances[givers].max(1)
-        step = torch.zeros_like(self.means[givers]).scatter_(1, dimension[:, None], HALF_NORMAL * largest.sqrt()[:, None])
+        step = torch.zeros_like(self.means[givers]).scatter_(
+            1, dimension[:, None], HALF_NORMAL * largest.sqrt()[:, None]
+        )
         centers = self.means.clone()
         centers[empty] = self.means[givers] + step
         centers[givers] = self.means[givers] - step
@@ -132,7 +141,11 @@ def measured(sample: Tensor, centers: Tensor, context: Context) -> Clusters:
     sums = torch.zeros(len(centers), 2 * d + 1, dtype=torch.float64, device=sample.device)
     for rows in sample.split(at_once(CHUNK_ROWS, sample.device)):
         exact = rows.double()
-        sums.index_add_(0, codebook.nearest(rows), torch.cat([exact, exact.square(), torch.ones_like(exact[:, :1])], dim=1))
+        sums.index_add_(
+            0,
+            codebook.nearest(rows),
+            torch.cat([exact, exact.square(), torch.ones_like(exact[:, :1])], dim=1),
+        )
     first, second, counts = context.sum(sums).split([d, d, 1], dim=1)
     means = torch.where(counts > 0, first / counts, centers.double())
     variances = torch.where(counts > 0, second / counts - means.square(), 0).clamp_(min=0)

@@ -43,10 +43,14 @@ def fit_pca(sample: Tensor, dims: int, context: Context, *, whiten: float | None
     for rows in sample.split(at_once(CHUNK_ROWS, sample.device)):
         centerd = rows.double() - mean
         products.addmm_(centerd.T, centerd)
-    variances, directions = (part.flip(-1) for part in torch.linalg.eigh(context.sum(products) / count))
+    variances, directions = (
+        part.flip(-1) for part in torch.linalg.eigh(context.sum(products) / count)
+    )
     projection = directions.T[:dims]
     projection = projection * projection.gather(1, projection.abs().argmax(1, keepdim=True)).sign()
     if whiten is not None:
-        projection = projection / (variances[:dims, None] + whiten * variances[0]).clamp(min=1e-12).sqrt()
+        projection = (
+            projection / (variances[:dims, None] + whiten * variances[0]).clamp(min=1e-12).sqrt()
+        )
     # Processes on unlike processors may find directions that differ in the last bits.
     return PCA(mean.float(), context.broadcast(projection.float().contiguous()))

@@ -12,7 +12,9 @@ from pipelines.handcrafted.chunks import at_once
 
 CHUNK_ROWS = 1024  # descriptors weighed at a time on a CPU
 MOST_IMAGES = 16  # small images pooled at a time: each has sums of its own
-Stretch = tuple[Tensor, tuple[list[int], list[int]]]  # which descriptors, and of those one after the other: whose piece, how many
+Stretch = tuple[
+    Tensor, tuple[list[int], list[int]]
+]  # which descriptors, and of those one after the other: whose piece, how many
 
 
 class PooledEncoder(ABC):
@@ -50,7 +52,9 @@ class PooledEncoder(ABC):
                 code.copy_(self.finish(self._pool(images, stretches, members), counts))
         return codes
 
-    def _pool(self, values: Tensor, stretches: list[Stretch], members: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _pool(
+        self, values: Tensor, stretches: list[Stretch], members: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
         """The sums that `finish` takes."""
         sums: list[tuple[Tensor, Tensor]] = []
         for rows, (owners, sizes) in stretches:
@@ -58,10 +62,14 @@ class PooledEncoder(ABC):
             if not sums:
                 sums = [_no_sums(members.shape[1], *pair) for pair in pairs]
             for (masses, products), (weights, terms) in zip(sums, pairs, strict=True):
-                for number, weight, term in zip(owners, weights.split(sizes, 1), terms.split(sizes, 1), strict=True):
+                for number, weight, term in zip(
+                    owners, weights.split(sizes, 1), terms.split(sizes, 1), strict=True
+                ):
                     masses[number] += weight.sum(1)
                     products[number].baddbmm_(weight.transpose(1, 2), term)
-        return [(_added_up(masses, members), _added_up(products, members)) for masses, products in sums]
+        return [
+            (_added_up(masses, members), _added_up(products, members)) for masses, products in sums
+        ]
 
 
 def pieces(regions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,7 +100,9 @@ def _runs(piece: Tensor) -> tuple[list[int], list[int]]:
 def _no_sums(count: int, weights: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:
     """Zero (count, b, words) and (count, b, words, terms)."""
     images, _, words = weights.shape
-    return weights.new_zeros(count, images, words), terms.new_zeros(count, images, words, terms.shape[2])
+    return weights.new_zeros(count, images, words), terms.new_zeros(
+        count, images, words, terms.shape[2]
+    )
 
 
 def _added_up(of_pieces: Tensor, members: Tensor) -> Tensor:

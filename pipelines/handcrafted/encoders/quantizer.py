@@ -59,7 +59,9 @@ def _fit_groups(values: Tensor, context: Context) -> Tensor:
     groups = len(values)
     centers = _first_rows(values, context)
     offsets = CENTERS * torch.arange(groups, device=values.device)[:, None]
-    ones = torch.ones(values.shape[0] * values.shape[1], 1, dtype=torch.float64, device=values.device)
+    ones = torch.ones(
+        values.shape[0] * values.shape[1], 1, dtype=torch.float64, device=values.device
+    )
     terms = torch.cat([values.reshape(-1, VALUES).double(), ones], dim=1)
     for _ in range(ITERATIONS):
         sums = torch.zeros(groups * CENTERS, VALUES + 1, dtype=torch.float64, device=values.device)
@@ -71,16 +73,23 @@ def _fit_groups(values: Tensor, context: Context) -> Tensor:
 
 def _first_rows(values: Tensor, context: Context) -> Tensor:
     """(g, 256, 8): the first rows of the whole sample, over and over where there are fewer than 256."""
-    total = int(context.sum(torch.tensor(float(values.shape[1]), dtype=torch.float64, device=values.device)))
+    total = int(
+        context.sum(torch.tensor(float(values.shape[1]), dtype=torch.float64, device=values.device))
+    )
     rows = values.new_zeros(len(values), min(total, CENTERS), VALUES)
-    own = rows[:, context.rank :: context.world]
+    own = rows[:, context.rank :: context.world_size]
     own.copy_(values[:, : own.shape[1]])
     return context.sum(rows)[:, torch.arange(CENTERS, device=values.device) % max(total, 1)]
 
 
 def grouped(rows: Tensor) -> Tensor:
     """(n, features) to (groups, n, 8)."""
-    return pad(rows, (0, -rows.shape[1] % VALUES)).unflatten(1, (-1, VALUES)).transpose(0, 1).contiguous()
+    return (
+        pad(rows, (0, -rows.shape[1] % VALUES))
+        .unflatten(1, (-1, VALUES))
+        .transpose(0, 1)
+        .contiguous()
+    )
 
 
 def nearest(values: Tensor, centers: Tensor) -> Tensor:

@@ -38,5 +38,7 @@ class SuperVector(PooledEncoder):
         [(masses, totals)] = sums
         masses, counts = masses[..., None], counts[..., None]
         roots = (masses / counts).sqrt()
-        differences = (totals - masses * self.codebook.centers) / (counts * torch.where(masses > 0, roots, 1))
+        differences = (totals - masses * self.codebook.centers) / (
+            counts * torch.where(masses > 0, roots, 1)
+        )
         return torch.cat([self.constant * roots, differences], dim=-1).flatten(2)

@@ -67,12 +67,19 @@ _LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 PAPER_STARTS: Mapping[str, Start] = {name: Start(bias=1.0) for name in _ONES}
 """N(0, 0.01^2) weights; biases 1 in conv2, conv4, conv5 and the hidden fully connected layers, else 0 (section 5)."""
 ONE_TOWER_STARTS: Mapping[str, Start] = {
-    name: Start(_DEVIATIONS_ONE_TOWER.get(name, 0.01), bias=1.0 if name in _ONES else -7.0 if name == "fc8" else 0.0, bias_rate=2.0)
+    name: Start(
+        _DEVIATIONS_ONE_TOWER.get(name, 0.01),
+        bias=1.0 if name in _ONES else -7.0 if name == "fc8" else 0.0,
+        bias_rate=2.0,
+    )
     for name in _LAYERS
 }
 """`layers-imagenet-1gpu.cfg` of cuda-convnet2."""
 CAFFE_STARTS: Mapping[str, Start] = {
-    name: Start(_DEVIATIONS_CAFFE.get(name, 0.01), bias=1.0 if name in _ONES else 0.0, bias_rate=2.0) for name in _LAYERS
+    name: Start(
+        _DEVIATIONS_CAFFE.get(name, 0.01), bias=1.0 if name in _ONES else 0.0, bias_rate=2.0
+    )
+    for name in _LAYERS
 }
 """`models/bvlc_reference_caffenet/train_val.prototxt` of Caffe."""
 
@@ -123,7 +130,9 @@ def alexnet(
                 chain.add(name, norm())
 
     def convolve(number: int, maps: int, kernel: int, **options: int) -> None:
-        chain.convolve(f"conv{number}", maps, kernel, starts.get(f"conv{number}", Start()), **options)
+        chain.convolve(
+            f"conv{number}", maps, kernel, starts.get(f"conv{number}", Start()), **options
+        )
 
     first, second = ORDERS[order]
     convolve(1, m1, kernel, stride=stride, padding=padding)

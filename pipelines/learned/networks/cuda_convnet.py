@@ -42,7 +42,13 @@ def _convolutional(layers: Layers, classes: int, activation: Activation) -> Netw
     if layers == "80sec":
         chain.connect("fc64", 64, _start(0.1, 0.03))
         chain.activate("act_fc64")
-    chain.connect("fc10", classes, {"80sec": _start(0.1, 0.03), "19pct": _start(0.01, 3.0), "18pct": _start(0.01, 1.0)}[layers])
+    chain.connect(
+        "fc10",
+        classes,
+        {"80sec": _start(0.1, 0.03), "19pct": _start(0.01, 3.0), "18pct": _start(0.01, 1.0)}[
+            layers
+        ],
+    )
     return chain.network()
 
 

@@ -72,7 +72,12 @@ class Network(nn.Module):
         cuts: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
-        self.crop, self.outputs, self.starts, self.cuts = crop, dict(outputs), dict(starts), dict(cuts or {})
+        self.crop, self.outputs, self.starts, self.cuts = (
+            crop,
+            dict(outputs),
+            dict(starts),
+            dict(cuts or {}),
+        )
         for name, layer in layers.items():
             self.add_module(name, layer)
 
@@ -91,10 +96,14 @@ class Network(nn.Module):
 
     def filters(self) -> dict[str, torch.Tensor]:
         """Name -> (maps, 3, height, width) weights of the first layer; a column each, where the second convolution keeps columns apart."""
-        (name, first), *others = [(name, layer) for name, layer in self.named_children() if isinstance(layer, nn.Conv2d)]
+        (name, first), *others = [
+            (name, layer) for name, layer in self.named_children() if isinstance(layer, nn.Conv2d)
+        ]
         columns = others[0][1].groups if others else 1
         parts = first.weight.detach().chunk(columns)
-        return {f"{name}, column {i}" if columns > 1 else name: part for i, part in enumerate(parts, 1)}
+        return {
+            f"{name}, column {i}" if columns > 1 else name: part for i, part in enumerate(parts, 1)
+        }
 
     def initialize(self, init: Init, generator: torch.Generator) -> None:
         """Draw the weights; the generator is on the CPU, so that a seed means the same network on every device.
@@ -114,9 +123,15 @@ class Network(nn.Module):
             elif name in weighted:
                 start = self.starts[name]
                 he = init == "he"
-                deviation = (2 / (_fan_in(weighted[name]) * factor)) ** 0.5 if he and name != last else start.deviation
+                deviation = (
+                    (2 / (_fan_in(weighted[name]) * factor)) ** 0.5
+                    if he and name != last
+                    else start.deviation
+                )
                 with torch.no_grad():
-                    weighted[name].weight.copy_(deviation * torch.randn(weighted[name].weight.shape, generator=generator))
+                    weighted[name].weight.copy_(
+                        deviation * torch.randn(weighted[name].weight.shape, generator=generator)
+                    )
                     weighted[name].bias.fill_(0.0 if he else start.bias)  # type: ignore[union-attr]
                 factor = 1.0
 
@@ -137,15 +152,24 @@ class Network(nn.Module):
         for name, layer in self.named_children():
             start = self.starts.get(name, Start())
             for kind, parameter in layer.named_parameters():
-                weight = name in self.starts and kind == "weight"  # the scales and shifts of batch normalization move as biases do
-                key = (*((start.rate, start.decay) if weight else (start.bias_rate, 0.0)), f"{name}.{kind}" not in self.cuts)
+                weight = (
+                    name in self.starts and kind == "weight"
+                )  # the scales and shifts of batch normalization move as biases do
+                key = (
+                    *((start.rate, start.decay) if weight else (start.bias_rate, 0.0)),
+                    f"{name}.{kind}" not in self.cuts,
+                )
                 found.setdefault(key, []).append(parameter)
         groups = [Group(parameters, *key) for key, parameters in found.items()]
         return sorted(groups, key=lambda group: group.shared)
 
     def layers(self) -> list[dict[str, Any]]:
         """One dict a layer: `name`, `output` (channels, height, width) or (units,), `parameters`, `multiply_adds` for one view."""
-        return [_row(name, layer, self.outputs[name]) for name, layer in self.named_children() if name in self.outputs]
+        return [
+            _row(name, layer, self.outputs[name])
+            for name, layer in self.named_children()
+            if name in self.outputs
+        ]
 
     def _weighted(self) -> Iterator[tuple[str, Weighted]]:
         for name, layer in self.named_children():
@@ -167,13 +191,26 @@ class Chain:
         return Network(self.layers, crop=self.crop, outputs=self.outputs, starts=self.starts)
 
     def convolve(
-        self, name: str, maps: int, kernel: int, start: Start, *, stride: int = 1, padding: int | None = None, groups: int = 1
+        self,
+        name: str,
+        maps: int,
+        kernel: int,
+        start: Start,
+        *,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
     ) -> None:
         """Keeps the size by default."""
         padding = kernel // 2 if padding is None else padding
         channels, side, _ = self.shape
         side = ceil((side + 2 * padding - kernel) / stride) + 1
-        self._weigh(name, CeilConv2d(channels, maps, kernel, stride, padding, groups=groups), (maps, side, side), start)
+        self._weigh(
+            name,
+            CeilConv2d(channels, maps, kernel, stride, padding, groups=groups),
+            (maps, side, side),
+            start,
+        )
 
     def local(self, name: str, maps: int, kernel: int, start: Start) -> None:
         channels, side, _ = self.shape
@@ -189,7 +226,11 @@ class Chain:
         """At a stride of 2; the last window may reach past the far edge, of which it sees nothing."""
         channels, side, _ = self.shape
         side = ceil((side - window) / 2) + 1
-        self.add(name, (nn.AvgPool2d if average else nn.MaxPool2d)(window, 2, ceil_mode=True), (channels, side, side))
+        self.add(
+            name,
+            (nn.AvgPool2d if average else nn.MaxPool2d)(window, 2, ceil_mode=True),
+            (channels, side, side),
+        )
 
     def activate(self, name: str) -> None:
         self.layers[name] = _ACTIVATIONS[self.activation]()
@@ -207,7 +248,9 @@ class Chain:
         self.add(name, layer, shape)
 
 
-def _through(layers: Iterable[nn.Module], images: torch.Tensor, noise: BatchNoise | None) -> torch.Tensor:
+def _through(
+    layers: Iterable[nn.Module], images: torch.Tensor, noise: BatchNoise | None
+) -> torch.Tensor:
     values = images.contiguous(memory_format=torch.channels_last)
     for layer in layers:
         values = layer(values, noise) if isinstance(layer, (Dropout, BatchNorm)) else layer(values)
@@ -222,4 +265,9 @@ def _row(name: str, layer: nn.Module, output: tuple[int, ...]) -> dict[str, Any]
     parameters = sum(p.numel() for p in layer.parameters())
     positions = output[1] * output[2] if isinstance(layer, nn.Conv2d) else 1
     weights = layer.weight.numel() if isinstance(layer, Weighted) else 0
-    return {"name": name, "output": output, "parameters": parameters, "multiply_adds": weights * positions}
+    return {
+        "name": name,
+        "output": output,
+        "parameters": parameters,
+        "multiply_adds": weights * positions,
+    }

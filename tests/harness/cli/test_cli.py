@@ -31,7 +31,7 @@ class Slow:
             context.log("train/loss", float(epoch), epoch)
             context.checkpoint.save({"epoch": torch.tensor(epoch + 1)})
             time.sleep(0.1)
-        self.weight = torch.eye(train.classes)[0]
+        self.weight = torch.eye(train.num_classes)[0]
     def scores(self, batch):
         return self.weight.expand(len(batch), -1).contiguous()
     def state(self):
@@ -57,18 +57,44 @@ def harness(*arguments: str, code: int = 0) -> str:
     return out.getvalue()
 
 
-def test_a_plugin_is_listed_run_checked_compared_and_predicts(plugin: str, workdir: Path, pictures: Callable[..., Path]) -> None:
+def test_a_plugin_is_listed_run_checked_compared_and_predicts(
+    plugin: str, workdir: Path, pictures: Callable[..., Path]
+) -> None:
     """A third party's whole way, with a file of fifteen-odd lines in an empty folder and no other edit."""
     assert "nearest-mean" in harness("list", "--plugins", plugin)
     output = harness("run", "--plugins", plugin, "--pipeline", "nearest-mean", "--json")
     last = json.loads(output.splitlines()[-1])
-    assert {"run_id", "pipeline", "dataset", "n_test", "top1_error", "top5_error", "mean_class_error", "fit_seconds"} <= set(last)
+    assert {
+        "run_id",
+        "pipeline",
+        "dataset",
+        "n_test",
+        "top1_error",
+        "top5_error",
+        "mean_class_error",
+        "fit_seconds",
+    } <= set(last)
     assert {"score_seconds", "test_digest", "test_looks", "machine"} <= set(last)
-    assert (last["n_test"], last["test_looks"], last["pipeline"]) == (500, 1, "nearest-mean,shrink=0.0")
+    assert (last["n_test"], last["test_looks"], last["pipeline"]) == (
+        500,
+        1,
+        "nearest-mean,shrink=0.0",
+    )
     assert "MLflow     http" in output
-    assert f"next       harness compare baseline nearest-mean --plugins {plugin} --run-missing" in output
+    assert (
+        f"next       harness compare baseline nearest-mean --plugins {plugin} --run-missing"
+        in output
+    )
     assert last["run_id"] in harness("runs")
-    table = harness("compare", "--plugins", plugin, "nearest-mean", "raw-linear,c=0.01", "--run-missing", "--json")
+    table = harness(
+        "compare",
+        "--plugins",
+        plugin,
+        "nearest-mean",
+        "raw-linear,c=0.01",
+        "--run-missing",
+        "--json",
+    )
     rows = json.loads(table.splitlines()[-1])["rows"]
     assert [row["name"] for row in rows] == ["nearest-mean", "raw-linear"]
     folder = pictures(workdir / "mine", {"": 3}, size=(40, 60))
@@ -86,12 +112,19 @@ def test_a_plugin_is_listed_run_checked_compared_and_predicts(plugin: str, workd
 def test_seeds_are_runs_of_their_own_that_compare_takes_together(plugin: str) -> None:
     output = harness("run", "--plugins", plugin, "--pipeline", "nearest-mean", "--seeds", "3")
     assert [r.result.seed for r in Runs(Path("runs")).finished()] == [0, 1, 2]
-    (error,) = {r.result.top1_error for r in Runs(Path("runs")).finished()}  # nothing in it is random
-    assert f"3 seeds    top-1 error {error:.2f}, {error:.2f}, {error:.2f} %: mean {error:.2f}, standard deviation 0.00" in output
+    (error,) = {
+        r.result.top1_error for r in Runs(Path("runs")).finished()
+    }  # nothing in it is random
+    assert (
+        f"3 seeds    top-1 error {error:.2f}, {error:.2f}, {error:.2f} %: mean {error:.2f}, standard deviation 0.00"
+        in output
+    )
     harness("run", "--pipeline", "raw-linear,c=0.01")
     table = harness("compare", "--plugins", plugin, "nearest-mean", "raw-linear,c=0.01", "--json")
     assert json.loads(table.splitlines()[-1])["rows"][0]["seeds"] == [0, 1, 2]
-    beside = harness("compare", "--plugins", plugin, "nearest-mean", "raw-linear,c=0.01", "--published", "--json")
+    beside = harness(
+        "compare", "--plugins", plugin, "nearest-mean", "raw-linear,c=0.01", "--published", "--json"
+    )
     assert "published: nothing on this dataset; there are figures on caltech101, cifar10" in beside
     told = json.loads(beside.splitlines()[-1])["published"]
     assert told["name"] is None
@@ -102,30 +135,42 @@ def test_an_ensemble_is_a_run_that_is_listed_compared_and_tracked(
     plugin: str, pictures: Callable[..., Path], workdir: Path
 ) -> None:
     specs = ("nearest-mean", "raw-linear,c=0.01")
-    output = harness("ensemble", *specs, "--run-missing", "--weights", "tune", "--plugins", plugin, "--json")
+    output = harness(
+        "ensemble", *specs, "--run-missing", "--weights", "tune", "--plugins", plugin, "--json"
+    )
     last = json.loads(output.splitlines()[-1])
     assert last["run_id"].startswith("ensemble-")
     assert output.count("MLflow     http") == 3  # the two members and their ensemble
     assert f"next       harness compare nearest-mean {last['run_id']}" in output
     assert last["run_id"] in harness("runs")
     table = harness("compare", specs[0], last["run_id"], "--plugins", plugin, "--json")
-    assert json.loads(table.splitlines()[-1])["rows"][1]["notes"][0].startswith("2 models, weights from tune")
+    assert json.loads(table.splitlines()[-1])["rows"][1]["notes"][0].startswith(
+        "2 models, weights from tune"
+    )
     folder = pictures(workdir / "mine", {"": 1})
     assert "take its members" in harness("predict", last["run_id"], str(folder), code=2)
     assert "two or more" in harness("ensemble", last["run_id"], code=2)
     assert "made in one go" in harness("run", "--resume", last["run_id"], code=2)
 
 
-def test_a_prepared_name_below_a_data_root_works_in_every_command(workdir: Path, pictures: Callable[..., Path]) -> None:
-    photos = pictures(workdir / "photos", {"train/cat": 12, "train/dog": 12, "test/cat": 3, "test/dog": 4})
+def test_a_prepared_name_below_a_data_root_works_in_every_command(
+    workdir: Path, pictures: Callable[..., Path]
+) -> None:
+    photos = pictures(
+        workdir / "photos", {"train/cat": 12, "train/dog": 12, "test/cat": 3, "test/dog": 4}
+    )
     where = ["--data-root", str(workdir / "elsewhere")]
     follow = f"--dataset pets --data-root {workdir / 'elsewhere'}"
     prepared = harness("prepare", str(photos), "--name", "pets", *where)
     assert f"next       harness run --pipeline baseline {follow}\n" in prepared
     ran = harness("run", "--pipeline", "raw-linear,c=0.01", "--dataset", "pets", *where)
-    (made,) = re.findall("run +(raw-linear-[0-9a-f]{6})\n", ran)  # a spec with parameters is long to type
+    (made,) = re.findall(
+        "run +(raw-linear-[0-9a-f]{6})\n", ran
+    )  # a spec with parameters is long to type
     assert f"next       harness compare baseline {made} {follow} --run-missing\n" in ran
-    missing = harness("compare", "raw-linear,c=0.01", "raw-linear,c=0.1", "--dataset", "pets", *where, code=2)
+    missing = harness(
+        "compare", "raw-linear,c=0.01", "raw-linear,c=0.1", "--dataset", "pets", *where, code=2
+    )
     assert f"make one with: harness run --pipeline raw-linear,c=0.1 {follow} " in missing
     pipelines = ["raw-linear,c=0.01", "raw-linear,c=0.1"]
     table = harness("compare", *pipelines, "--dataset", "pets", "--run-missing", "--json", *where)
@@ -148,7 +193,9 @@ def test_a_run_at_many_views_is_rescored_at_one_for_the_table_at_one_view(workdi
 
 
 def test_dry_run_stops_after_the_resolved_spec(plugin: str) -> None:
-    output = harness("run", "--plugins", plugin, "--pipeline", "nearest-mean", "--dry-run", "--limit", "100")
+    output = harness(
+        "run", "--plugins", plugin, "--pipeline", "nearest-mean", "--dry-run", "--limit", "100"
+    )
     assert "pipeline   nearest-mean,shrink=0.0" in output
     assert "train 90, tune 10, test 500" in output
     assert not Path("runs").exists()
@@ -157,7 +204,11 @@ def test_dry_run_stops_after_the_resolved_spec(plugin: str) -> None:
 def test_a_first_run_is_told_how_long_it_took_elsewhere() -> None:
     """By `benchmarks/reference_times.toml`, for exactly the pipeline and data that it is of."""
     assert "this machine may differ" in harness("run", "--pipeline", "hog-svm", "--dry-run")
-    for other in ("--pipeline", "hog-svm,c=3"), ("--pipeline", "hog-svm", "--limit", "100"), ("--pipeline", "lbp-svm"):
+    for other in (
+        ("--pipeline", "hog-svm,c=3"),
+        ("--pipeline", "hog-svm", "--limit", "100"),
+        ("--pipeline", "lbp-svm"),
+    ):
         assert "no earlier run" in harness("run", *other, "--dry-run")
 
 
@@ -168,16 +219,31 @@ def test_a_first_run_is_told_how_long_it_took_elsewhere() -> None:
         (["run"], "say which pipeline"),
         (["run", "--pipeline", "alxnet"], "did you mean 'alexnet'"),
         (["run", "--pipeline", "hog-svm,cel=3"], "did you mean 'cell'"),
-        (["run", "--pipeline", "hog-svm", "--dataset", "./nowhere"], "there is no folder or archive ./nowhere"),
-        (["run", "--pipeline", "hog-svm", "--device", "tpu"], "--device tpu: not on this machine; there are: auto, cpu"),
+        (
+            ["run", "--pipeline", "hog-svm", "--dataset", "./nowhere"],
+            "there is no folder or archive ./nowhere",
+        ),
+        (
+            ["run", "--pipeline", "hog-svm", "--device", "tpu"],
+            "--device tpu: not on this machine; there are: auto, cpu",
+        ),
         (["run", "--pipeline", "alexnet", "--budget", "20 minutes"], "write 90s, 20m"),
         (["run", "--pipeline", "hog-svm", "--budget", "20m"], "hog-svm does not learn in epochs"),
-        (["run", "--pipeline", "alexnet", "--budget", "20m", "--resume"], "keeps its number of epochs"),
-        (["run", "--pipeline", "hog-svm", "--limit", "3"], "--limit 3 is less than one image for each of the 10 classes"),
+        (
+            ["run", "--pipeline", "alexnet", "--budget", "20m", "--resume"],
+            "keeps its number of epochs",
+        ),
+        (
+            ["run", "--pipeline", "hog-svm", "--limit", "3"],
+            "--limit 3 is less than one image for each of the 10 classes",
+        ),
         (["run", "--pipeline", "hog-svm", "--config", "nope.yaml"], "nope.yaml"),
         (["run", "--pipeline", "hog-svm", "--resume"], "there is no unfinished run"),
         (["run", "--resume", "abc"], "no run is called 'abc'"),
-        (["run", "--pipeline", "hog-svm", "--seeds", "3", "--seed", "1"], "seeds 0 to 2; leave out --seed"),
+        (
+            ["run", "--pipeline", "hog-svm", "--seeds", "3", "--seed", "1"],
+            "seeds 0 to 2; leave out --seed",
+        ),
         (["run", "--pipeline", "hog-svm", "--seeds", "3", "--resume"], "leave out --resume"),
         (["compare", "hog-svm"], "two or more"),
         (["compare", "hog-svm", "raw-linear"], "harness run --pipeline hog-svm"),
@@ -196,7 +262,9 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(arguments: list[str], wo
     assert "Traceback" not in output
 
 
-def test_the_other_options_beside_a_run_to_resume_are_held_to_its_record(plugin: str, workdir: Path) -> None:
+def test_the_other_options_beside_a_run_to_resume_are_held_to_its_record(
+    plugin: str, workdir: Path
+) -> None:
     """A plugin that has moved is found where --plugins says that it is now."""
     harness("run", "--plugins", plugin, "--pipeline", "nearest-mean")
     (record,) = Runs(Path("runs")).all()
@@ -209,15 +277,21 @@ def test_the_other_options_beside_a_run_to_resume_are_held_to_its_record(plugin:
         "--no-test": "test has changed",
     }.items():
         assert words in harness("run", "--resume", record.run_id, *option.split(), code=2)
-    assert "dataset has changed" in harness("run", "--resume", record.run_id, "--dataset", "subset,of=digits,percent=50", code=2)
+    assert "dataset has changed" in harness(
+        "run", "--resume", record.run_id, "--dataset", "subset,of=digits,percent=50", code=2
+    )
     (workdir / "moved").mkdir()
     moved = Path(plugin).rename(workdir / "moved" / "nearest_mean.py")
     assert "there is no such file" in harness("run", "--resume", record.run_id, code=2)
-    assert f"resuming   {record.run_id}" in harness("run", "--resume", record.run_id, "--plugins", str(moved))
+    assert f"resuming   {record.run_id}" in harness(
+        "run", "--resume", record.run_id, "--plugins", str(moved)
+    )
     assert not folder.exists()
 
 
-def test_plugins_of_the_environment_are_separated_as_in_path(plugin: str, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugins_of_the_environment_are_separated_as_in_path(
+    plugin: str, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (workdir / "my nets").mkdir()
     moved = Path(plugin).rename(workdir / "my nets" / "nearest_mean.py")
     (workdir / "other.py").write_text('"""Other."""\ndef build(*, a=1): ...\n')
@@ -234,13 +308,19 @@ def test_a_run_named_twice_is_removed_once(plugin: str) -> None:
 
 
 def test_show_tells_a_parameter_without_a_default(workdir: Path) -> None:
-    (workdir / "words.py").write_text('"""Words."""\nclass It: ...\ndef build(*, words: int): return It()\n')
+    (workdir / "words.py").write_text(
+        '"""Words."""\nclass It: ...\ndef build(*, words: int): return It()\n'
+    )
     shown = harness("show", "words,words=3", "--plugins", "words.py", "--json")
     assert json.loads(shown.splitlines()[-1])["defaults"] == {}
 
 
 def test_show_has_the_numbers_of_the_paper() -> None:
-    shown = json.loads(harness("show", "alexnet", "--classes", "1000", "--image-size", "224", "--json").splitlines()[-1])
+    shown = json.loads(
+        harness(
+            "show", "alexnet", "--classes", "1000", "--image-size", "224", "--json"
+        ).splitlines()[-1]
+    )
     assert (shown["parameters"], shown["multiply_adds"]) == (60_965_224, 724_406_816)
     assert shown["defaults"]["dropout"] == 0.5
     assert shown["layers"][0]["output_bytes"] == 4 * 96 * 55 * 55
@@ -260,12 +340,16 @@ def test_show_has_the_numbers_of_the_paper() -> None:
     ],
 )
 def test_show_has_the_counts_of_every_network(arguments: list[str], totals: str) -> None:
-    total = next(line for line in harness("show", *arguments).splitlines() if line.startswith("total "))
+    total = next(
+        line for line in harness("show", *arguments).splitlines() if line.startswith("total ")
+    )
     assert " ".join(total.split()).startswith(f"total {totals}")
 
 
 def test_list_check_says_why_a_plugin_is_broken(workdir: Path) -> None:
-    (workdir / "broken.py").write_text('"""Broken."""\nimport no_such_library\ndef build(*, a=1): ...\n')
+    (workdir / "broken.py").write_text(
+        '"""Broken."""\nimport no_such_library\ndef build(*, a=1): ...\n'
+    )
     assert "BROKEN: " in harness("list", "--check", "--plugins", "broken.py", code=1)
 
 
@@ -282,15 +366,21 @@ def wait_for_checkpoint(process: subprocess.Popen[str]) -> None:
     time.sleep(0.5)
 
 
-@pytest.mark.parametrize(("sent", "code", "state"), [(signal.SIGINT, 130, "stopped"), (signal.SIGKILL, -9, "dead")])
-def test_a_run_that_is_stopped_or_killed_is_marked_and_resumes(slow: list[str], sent: int, code: int, state: str) -> None:
+@pytest.mark.parametrize(
+    ("sent", "code", "state"), [(signal.SIGINT, 130, "stopped"), (signal.SIGKILL, -9, "dead")]
+)
+def test_a_run_that_is_stopped_or_killed_is_marked_and_resumes(
+    slow: list[str], sent: int, code: int, state: str
+) -> None:
     process = subprocess.Popen(
         slow,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests that are a shell's background job ignore it
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # tests that are a shell's background job ignore it
     )
     wait_for_checkpoint(process)
     process.send_signal(sent)
@@ -305,14 +395,36 @@ def test_a_run_that_is_stopped_or_killed_is_marked_and_resumes(slow: list[str], 
     (record,) = Runs(Path("runs")).all()
     assert record.state == "finished"
     assert record.result.curves["train/loss"] == [(epoch, float(epoch)) for epoch in range(40)]
-    assert record.result.top1_error == pytest.approx(100 - 100 * (record.scores().labels == 0).mean())
+    assert record.result.top1_error == pytest.approx(
+        100 - 100 * (record.scores().labels == 0).mean()
+    )
 
 
 @pytest.mark.parametrize("pipeline", ["hog-svm,c=0.01", "alexnet,updates=6,views=1,flip=false"])
 def test_two_processes_give_the_scores_of_one(workdir: Path, pipeline: str) -> None:
     """Both families, under torchrun over gloo."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "harness"]
-    arguments = ["run", "--pipeline", pipeline, "--limit", "300", "--limit-test", "101", "--device", "cpu", "--json"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "harness",
+    ]
+    arguments = [
+        "run",
+        "--pipeline",
+        pipeline,
+        "--limit",
+        "300",
+        "--limit-test",
+        "101",
+        "--device",
+        "cpu",
+        "--json",
+    ]
     alone = json.loads(harness(*arguments).splitlines()[-1])
     done = subprocess.run([*torchrun, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

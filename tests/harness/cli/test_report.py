@@ -38,7 +38,9 @@ def test_the_ending_says_what_is_written(means: str, workdir: Path) -> None:
         said = call(*pair, *(() if name == "report.html" else ("-o", name)))
         assert (workdir / name).read_text().startswith(start)
         assert f"report     {workdir / name} (" in said
-        assert said.startswith("500 test images cannot tell nearest-mean,shrink=1.0 from nearest-mean,shrink=0.0")
+        assert said.startswith(
+            "500 test images cannot tell nearest-mean,shrink=1.0 from nearest-mean,shrink=0.0"
+        )
         assert "MLflow     not attached: there is no tracking store" in said
     assert not [file.name for file in workdir.iterdir() if file.name.startswith(".")]
     last = call(*pair, "--no-pictures", "--json").splitlines()[-1]

@@ -25,7 +25,10 @@ ROW = Row(
 @pytest.mark.parametrize(
     ("points", "on"),
     [
-        ([(40, 139), (23, 2717), (15, 1358)], (True, False, True)),  # hog-svm, baseline, alexnet on CIFAR-10
+        (
+            [(40, 139), (23, 2717), (15, 1358)],
+            (True, False, True),
+        ),  # hog-svm, baseline, alexnet on CIFAR-10
         ([(40, 10)], (True,)),
         ([(40, 10), (40, 10)], (True, True)),  # the same twice: neither beats the other
         ([(40, 10), (40, 20)], (True, False)),  # as accurate and dearer
@@ -40,7 +43,9 @@ def test_the_frontier(points: list[tuple[float, float]], on: tuple[bool, ...]) -
 
 def test_walking_from_cheap_to_dear_only_the_frontier_ever_improves() -> None:
     """Another way to the same: sorted by cost, then error, a point is on the frontier when it is better than all before it."""
-    points = [(float(e), float(c)) for e, c in np.random.default_rng(0).permutation(400).reshape(200, 2)]
+    points = [
+        (float(e), float(c)) for e, c in np.random.default_rng(0).permutation(400).reshape(200, 2)
+    ]
     best, expected = np.inf, set()
     for error, spent in sorted(points, key=lambda point: (point[1], point[0])):
         if error < best:
@@ -49,21 +54,35 @@ def test_walking_from_cheap_to_dear_only_the_frontier_ever_improves() -> None:
     assert {point for point, on in zip(points, frontier(points), strict=True) if on} == expected
 
 
-def test_seeds_are_averaged_and_a_figure_that_one_of_them_lacks_is_absent(make_result: Callable[..., Result]) -> None:
+def test_seeds_are_averaged_and_a_figure_that_one_of_them_lacks_is_absent(
+    make_result: Callable[..., Result],
+) -> None:
     one = make_result(
-        fit_cpu_seconds=10.0, score_cpu_seconds=2.0, model_bytes=1000, absent={"fit_device_seconds": "computed on the CPU"}
+        fit_cpu_seconds=10.0,
+        score_cpu_seconds=2.0,
+        model_bytes=1000,
+        absent={"fit_device_seconds": "computed on the CPU"},
     )
     other = make_result(fit_cpu_seconds=30.0, model_bytes=1001)
     found = cost([one, other])
     assert (found.fit_cpu_seconds, found.model_bytes, found.peak_memory_mb) == (20.0, 1000.5, 812.3)
     assert found.score_cpu_seconds is found.fit_device_seconds is None
-    assert (found.absent["score_cpu_seconds"], found.absent["fit_device_seconds"]) == (UNRECORDED, "computed on the CPU")
+    assert (found.absent["score_cpu_seconds"], found.absent["fit_device_seconds"]) == (
+        UNRECORDED,
+        "computed on the CPU",
+    )
     assert "fit_cpu_seconds" not in found.absent
 
 
 def test_the_table_leaves_out_what_no_row_has_and_says_why() -> None:
-    absent = {"gflops_per_image": "only networks list their layers", "fit_device_seconds": "computed on the CPU"}
-    hog = replace(ROW, cost=Cost(fit_cpu_seconds=200.0, peak_memory_mb=978.0, model_bytes=211_700, absent=absent))
+    absent = {
+        "gflops_per_image": "only networks list their layers",
+        "fit_device_seconds": "computed on the CPU",
+    }
+    hog = replace(
+        ROW,
+        cost=Cost(fit_cpu_seconds=200.0, peak_memory_mb=978.0, model_bytes=211_700, absent=absent),
+    )
     net = replace(
         ROW, name="alexnet", label="alexnet", top1_error=15.0, fit_seconds=1358.0, on_frontier=True,
         cost=Cost(gflops_per_image=0.034, model_bytes=4.1e6, absent={"fit_device_seconds": "computed on the CPU"}),
@@ -81,12 +100,17 @@ def test_the_table_leaves_out_what_no_row_has_and_says_why() -> None:
 
 
 def test_it_stands_below_the_first_table_in_every_form() -> None:
-    slow = replace(ROW, name="slow", label="slow", fit_seconds=400.0, on_frontier=False, mean_class_delta=0.0)
+    slow = replace(
+        ROW, name="slow", label="slow", fit_seconds=400.0, on_frontier=False, mean_class_delta=0.0
+    )
     made = Comparison("digits", "digits", "0" * 32, 50, (ROW, slow), (), (), None)
     text, markdown, page = comparison_text(made), comparison_markdown(made), comparison_html(made)
     first, second, _ = text.split("\n\n", 2)
     assert "McNemar" in first
-    assert [" ".join(line.split()) for line in second.splitlines()[2:]] == ["hog-svm 2 min 19 s yes", "slow 6 min 40 s -"]
+    assert [" ".join(line.split()) for line in second.splitlines()[2:]] == [
+        "hog-svm 2 min 19 s yes",
+        "slow 6 min 40 s -",
+    ]
     assert "| cost | fit | frontier |" in markdown
     assert page.count("<table>") == 2
     assert made.to_dict()["rows"][1]["on_frontier"] is False

@@ -23,7 +23,9 @@ def law(a: float, b: float, c: float) -> PowerLaw:
     return PowerLaw(np.array(a), np.array(b), np.array(c))
 
 
-@pytest.mark.parametrize(("a", "b", "c"), [(10, 900, 0.45), (0, 300, 0.2), (2, 5e5, 1.5), (25, 100, 0.05)])
+@pytest.mark.parametrize(
+    ("a", "b", "c"), [(10, 900, 0.45), (0, 300, 0.2), (2, 5e5, 1.5), (25, 100, 0.05)]
+)
 def test_four_sizes_on_a_law_give_it_back(a: float, b: float, c: float) -> None:
     errors = a + b * SIZES**-c
     found = fit_power_law(SIZES, errors)
@@ -43,8 +45,17 @@ def test_the_least_relative_residuals_are_found() -> None:
     def residuals(p: np.ndarray) -> np.ndarray:
         return (p[0] + p[1] * (SIZES / 10_000) ** -p[2]) / errors - 1
 
-    walked = least_squares(residuals, [10, 20, 0.5], bounds=([0, 0, 0.01], [100, 1000, 3]), xtol=1e-12, ftol=1e-12, gtol=1e-12)
-    ours = residuals(np.array([float(found.a), float(found.b) * 10_000 ** -float(found.c), float(found.c)]))
+    walked = least_squares(
+        residuals,
+        [10, 20, 0.5],
+        bounds=([0, 0, 0.01], [100, 1000, 3]),
+        xtol=1e-12,
+        ftol=1e-12,
+        gtol=1e-12,
+    )
+    ours = residuals(
+        np.array([float(found.a), float(found.b) * 10_000 ** -float(found.c), float(found.c)])
+    )
     assert (ours**2).sum() <= 2 * walked.cost * (1 + 1e-6)
 
 
@@ -67,7 +78,9 @@ def test_many_fits_are_those_of_each_alone() -> None:
     together = fit_power_law(SIZES, rows)
     for i, row in enumerate(rows):
         alone = fit_power_law(SIZES, row)
-        assert [float(x) for x in (alone.a, alone.b, alone.c)] == [float(x[i]) for x in (together.a, together.b, together.c)]
+        assert [float(x) for x in (alone.a, alone.b, alone.c)] == [
+            float(x[i]) for x in (together.a, together.b, together.c)
+        ]
 
 
 def test_laws_cross_where_algebra_says() -> None:
@@ -110,7 +123,9 @@ def test_resampling_images_spreads_as_the_binomial_says_and_keeps_pairs() -> Non
     assert drawn.shape == (2_000, 2, 2)
     assert drawn[:, 0, 0].std() == pytest.approx(math.sqrt(0.3 * 0.7 / 2_000), rel=0.1)
     assert drawn.mean() == pytest.approx(point.mean(), abs=1e-3)
-    assert np.array_equal(drawn[:, 0], drawn[:, 1])  # two pipelines with the same answers never differ
+    assert np.array_equal(
+        drawn[:, 0], drawn[:, 1]
+    )  # two pipelines with the same answers never differ
     assert np.array_equal(drawn[:, :, 0], drawn[:, :, 1])  # nor do two sizes
 
 
@@ -119,7 +134,9 @@ def test_resampling_seeds_spreads_by_their_number() -> None:
     for seed, rate in enumerate((0.1, 0.2, 0.3, 0.4)):
         wrong[0, seed, : round(1_000 * rate)] = True
     spread = resampled_errors([wrong], resamples=4_000)[:, 0, 0].std()
-    assert spread == pytest.approx(math.sqrt(np.var([0.1, 0.2, 0.3, 0.4]) / 4 + 0.25 * 0.75 / 1_000), rel=0.1)
+    assert spread == pytest.approx(
+        math.sqrt(np.var([0.1, 0.2, 0.3, 0.4]) / 4 + 0.25 * 0.75 / 1_000), rel=0.1
+    )
 
 
 def study(seeds: int, n: int, seed: int) -> list[np.ndarray]:
@@ -128,7 +145,9 @@ def study(seeds: int, n: int, seed: int) -> list[np.ndarray]:
     points = []
     for size in SIZES / 10_000:
         rates = np.array([8 + 20 * size**-0.2, 4 + 24 * size**-0.4]) / 100
-        points.append(answers(np.clip(rates[:, None] + rng.normal(0, 0.003, (2, seeds)), 0, 1), n, rng))
+        points.append(
+            answers(np.clip(rates[:, None] + rng.normal(0, 0.003, (2, seeds)), 0, 1), n, rng)
+        )
     return points
 
 
@@ -145,7 +164,9 @@ def test_the_crossing_of_a_study_and_its_interval() -> None:
 def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     held = 0
     for seed in range(40):
-        found = fit_curves([*SIZES.astype(int)], study(3, 2_000, seed=seed), resamples=200).crossing(0, 1)
+        found = fit_curves(
+            [*SIZES.astype(int)], study(3, 2_000, seed=seed), resamples=200
+        ).crossing(0, 1)
         held += found.low <= 10_000 <= found.high
     assert held >= 34  # of 38 expected
 

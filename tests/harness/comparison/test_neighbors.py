@@ -10,7 +10,9 @@ from harness.contract import Split
 
 
 def split(n: int, seed: int) -> Split:
-    return Split.from_arrays(np.random.default_rng(seed).integers(0, 256, (n, 3, 4, 4), dtype=np.uint8), np.arange(n) % 3)
+    return Split.from_arrays(
+        np.random.default_rng(seed).integers(0, 256, (n, 3, 4, 4), dtype=np.uint8), np.arange(n) % 3
+    )
 
 
 def embed(batch):

@@ -37,7 +37,9 @@ def recorded(make_result: Callable[..., Result]) -> Callable[..., Record]:
         record = Runs(Path("runs")).create(name, spec)
         values = np.zeros((100, 6), dtype=np.float32)
         values[np.arange(100), (np.arange(100) < wrong).astype(int)] = 1
-        record.save_scores(Scores(np.array([f"{i:03}" for i in range(100)]), np.zeros(100, dtype=np.int64), values))
+        record.save_scores(
+            Scores(np.array([f"{i:03}" for i in range(100)]), np.zeros(100, dtype=np.int64), values)
+        )
         facts = {
             "run_id": record.run_id,
             "pipeline": pipeline,
@@ -69,19 +71,31 @@ def test_the_pair_at_one_view_stands_below_the_pair_at_its_best(recorded) -> Non
     assert table.rows[1].top1_delta == pytest.approx(-10)
     assert table.one_view is not None
     assert table.one_view.one_view is None
-    assert [row.run_ids for row in table.one_view.rows] == [(a.run_id,), tuple(record.run_id for record in single)]
+    assert [row.run_ids for row in table.one_view.rows] == [
+        (a.run_id,),
+        tuple(record.run_id for record in single),
+    ]
     assert table.one_view.rows[1].top1_delta == pytest.approx(-5)
     text = str(table)
     best, plain = text.split(ONE_VIEW, 1)
-    assert [word for word in ("20.00 %", "25.00 %", "-10.00") if word in best] == ["20.00 %", "-10.00"]
+    assert [word for word in ("20.00 %", "25.00 %", "-10.00") if word in best] == [
+        "20.00 %",
+        "-10.00",
+    ]
     assert all(word in plain for word in ("25.00 %", "-5.00"))
-    assert all(f"{record.run_id}: b,c=1,views=1, seed" in " ".join(text.split()) for record in single)
+    assert all(
+        f"{record.run_id}: b,c=1,views=1, seed" in " ".join(text.split()) for record in single
+    )
     assert text.count(f"{a.run_id}:") == 1
     assert f"{ONE_VIEW}:" in comparison_markdown(table)
-    assert table._repr_html_().count("<table>") == 3  # the pair at its best, its cost, the pair at one view
+    assert (
+        table._repr_html_().count("<table>") == 3
+    )  # the pair at its best, its cost, the pair at one view
 
 
-def test_runs_of_another_source_do_not_stand_for_a_run_and_its_own_weights_come_first(recorded) -> None:
+def test_runs_of_another_source_do_not_stand_for_a_run_and_its_own_weights_come_first(
+    recorded,
+) -> None:
     a, b = recorded("a,views=1", 30), recorded("b,views=10", 20, views=10)
     single = recorded("b,views=1", 25, weights_of=b)
     recorded("b,views=1", 24)  # trained anew, and later
@@ -93,7 +107,9 @@ def test_runs_of_another_source_do_not_stand_for_a_run_and_its_own_weights_come_
 
 def test_weights_scored_again_at_one_view_stand_for_their_run(recorded) -> None:
     a, b = recorded("a,views=1", 30), recorded("b,views=10", 20, views=10)
-    single = recorded("b,views=1,new=none", 25, weights_of=b)  # of a state of the source that has one parameter more
+    single = recorded(
+        "b,views=1,new=none", 25, weights_of=b
+    )  # of a state of the source that has one parameter more
     recorded("b,views=1,new=none", 26, weights_of=a)
     table = compare_records([[a], [b]])
     assert table.one_view is not None
@@ -113,13 +129,19 @@ def test_what_is_missing_is_told(recorded) -> None:
     table = compare_records([[a], b])
     assert table.one_view is None
     ids = " ".join(record.run_id for record in b)
-    assert f"at one view and one model each: no run of b is so; make one with: harness rescore {ids}" in table.caveats
+    assert (
+        f"at one view and one model each: no run of b is so; make one with: harness rescore {ids}"
+        in table.caveats
+    )
     fixed = compare_records([[a], [recorded("b", 20, views=4, dataset="pets")]])
     assert "at one view and one model each: b has no parameter views" in fixed.caveats
     gone = recorded("ensemble", 20, members=(recorded("c,views=1", 25),))
     Runs(Path("runs")).find(gone.spec["members"][0]).folder.rename("elsewhere")
     lost = compare_records([[a], [Record(gone.folder)]])
-    assert f"at one view and one model each: the members of {gone.run_id} are not on record" in lost.caveats
+    assert (
+        f"at one view and one model each: the members of {gone.run_id} are not on record"
+        in lost.caveats
+    )
 
 
 def test_a_run_with_another_tune_split_does_not_stand_for_one(recorded) -> None:
@@ -147,10 +169,17 @@ def test_what_is_to_be_known_of_the_pair_at_one_view_stands_below(recorded) -> N
 
 
 def test_notes_of_all_seeds_stand_beside_a_row_and_a_limit_below_the_table(recorded) -> None:
-    seeds = [recorded("a", 30, seed=0, notes=("stalled start",), limit=200), recorded("a", 20, seed=1, notes=("fine",), limit=200)]
-    table = compare_records([seeds, [recorded("b", 20, limit=200, notes=("means <of> pixels | gray",))]])
+    seeds = [
+        recorded("a", 30, seed=0, notes=("stalled start",), limit=200),
+        recorded("a", 20, seed=1, notes=("fine",), limit=200),
+    ]
+    table = compare_records(
+        [seeds, [recorded("b", 20, limit=200, notes=("means <of> pixels | gray",))]]
+    )
     assert table.rows[0].notes == ("stalled start", "fine")
-    assert any(caveat.startswith("limited to ") and "labeled images" in caveat for caveat in table.caveats)
+    assert any(
+        caveat.startswith("limited to ") and "labeled images" in caveat for caveat in table.caveats
+    )
     cells = [line for line in comparison_markdown(table).splitlines() if line.startswith("| ")]
     assert "means &lt;of> pixels \\| gray" in cells[3]
     assert len({line.replace("\\|", "").count("|") for line in cells[:4]}) == 1

@@ -66,12 +66,19 @@ def test_pairs_that_are_not_quoted_are_like_for_like() -> None:
         if not pair.quoted:
             assert not before.extra_data
             assert not after.extra_data
-    assert {known.figure(pair.after).id for pair in known.pairs if pair.quoted} == {"supervision-extra", "cnn-2010"}
+    assert {known.figure(pair.after).id for pair in known.pairs if pair.quoted} == {
+        "supervision-extra",
+        "cnn-2010",
+    }
 
 
 def test_the_paper_prints_the_official_results_rounded() -> None:
     known = published()
-    for paper, official in (("isi-paper", "isi"), ("5-cnns-test", "supervision"), ("7-cnns-test", "supervision-extra")):
+    for paper, official in (
+        ("isi-paper", "isi"),
+        ("5-cnns-test", "supervision"),
+        ("7-cnns-test", "supervision-extra"),
+    ):
         assert known.figure(paper).top5 == round(known.figure(official).top5, 1)  # type: ignore[arg-type]
     assert known.figure("nec-2010").top5 == round(known.figure("nec-2010-official").top5, 1)  # type: ignore[arg-type]
 
@@ -96,7 +103,11 @@ def test_published_intervals_are_normal_ones() -> None:
 def test_no_figure_is_one_of_the_wrong_ones_in_circulation() -> None:
     """Top-5 of 17.5 for AlexNet; 39.7 / 18.9 of the submitted version; 28.2 and 26.0 for the Fisher vectors of 2010."""
     known = published().figures
-    assert not [f for f in known if f.dataset.startswith("ilsvrc") and (f.top5 in (17.5, 18.9) or f.top1 == 39.7)]
+    assert not [
+        f
+        for f in known
+        if f.dataset.startswith("ilsvrc") and (f.top5 in (17.5, 18.9) or f.top1 == 39.7)
+    ]
     assert {f.top5 for f in known if "Sanchez" in f.method and f.dataset == "ilsvrc2010"} == {25.7}
 
 
@@ -112,16 +123,30 @@ def test_yardsticks_are_pipelines_of_ours_with_parameters_they_have() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "least"), [("ilsvrc2010", 7), ("ilsvrc2012", 40), ("caltech101", 25), ("cifar10", 45), ("fashion-mnist", 10)]
+    ("spec", "least"),
+    [
+        ("ilsvrc2010", 7),
+        ("ilsvrc2012", 40),
+        ("caltech101", 25),
+        ("cifar10", 45),
+        ("fashion-mnist", 10),
+    ],
 )
 def test_every_data_set_has_its_figures(spec: str, least: int) -> None:
     figures = [figure for figure in published().figures if figure.dataset == spec]
     assert len(figures) >= least
-    assert all(0 < low <= high < 100 for f in figures for metric in METRICS for low, high in [f.error(metric) or (1, 1)])
+    assert all(
+        0 < low <= high < 100
+        for f in figures
+        for metric in METRICS
+        for low, high in [f.error(metric) or (1, 1)]
+    )
 
 
 def test_accuracies_and_ranges_become_errors() -> None:
-    figure = parse(MINIMAL.replace("ROW", ROW).replace('measure = "error"', 'measure = "accuracy"')).figures[0]
+    figure = parse(
+        MINIMAL.replace("ROW", ROW).replace('measure = "error"', 'measure = "accuracy"')
+    ).figures[0]
     assert figure.error("top1") == (90, 90)
     assert figure.error("top5") is None
     (phow,) = [figure for figure in published().figures if figure.id == "phow"]
@@ -151,12 +176,20 @@ def test_a_wrong_file_is_told_where_it_is_wrong(wrong: str, message: str) -> Non
 
 def test_reading_the_file_imports_nothing_heavy() -> None:
     code = "import sys, harness.comparison.published as p; p.published(); print([m for m in ('torch', 'mlflow', 'sklearn', 'scipy') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 def test_the_fall_of_the_order_on_new_images_keeps_the_order() -> None:
     """Recht et al. 2019: hand-crafted against learned, one model each, on the old validation images and on new ones."""
     known = published()
-    (old, _), (new, _) = (gap(known.figure(f"fv-64k-{of}"), known.figure(f"alexnet-{of}"), "top1") for of in ("val", "v2"))
+    (old, _), (new, _) = (
+        gap(known.figure(f"fv-64k-{of}"), known.figure(f"alexnet-{of}"), "top1")
+        for of in ("val", "v2")
+    )
     assert math.isclose(old, 21.4, abs_tol=1e-9)
     assert math.isclose(new, 19.9, abs_tol=1e-9)

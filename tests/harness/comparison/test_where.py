@@ -30,12 +30,20 @@ KEYS = np.char.mod("%05d", np.arange(N))
 LABELS = np.arange(N) % CLASSES
 
 
-def record(folder: Path, values: np.ndarray, *, order: np.ndarray | None = None, tune: Scores | None = None) -> Record:
+def record(
+    folder: Path, values: np.ndarray, *, order: np.ndarray | None = None, tune: Scores | None = None
+) -> Record:
     """A run's folder with these test scores, (N, classes) in order of key, written in the given order."""
     folder.mkdir()
     made = Record(folder)
     order = np.arange(len(values)) if order is None else order
-    made.save_scores(Scores(KEYS[: len(values)][order], LABELS[: len(values)][order], values[order].astype(np.float32)))
+    made.save_scores(
+        Scores(
+            KEYS[: len(values)][order],
+            LABELS[: len(values)][order],
+            values[order].astype(np.float32),
+        )
+    )
     if tune:
         made.save_scores(tune, "tune_scores")
     return made
@@ -48,7 +56,9 @@ def margins(seed: int, lead: float) -> np.ndarray:
     return values
 
 
-def test_answers_are_the_likeliest_classes_in_order_of_key_whatever_the_order_of_the_file(tmp_path: Path) -> None:
+def test_answers_are_the_likeliest_classes_in_order_of_key_whatever_the_order_of_the_file(
+    tmp_path: Path,
+) -> None:
     values = margins(0, 1.0)
     shuffled = np.random.default_rng(1).permutation(N)
     found = answers(record(tmp_path / "a", np.log(softmax(values, axis=1)), order=shuffled))
@@ -57,7 +67,9 @@ def test_answers_are_the_likeliest_classes_in_order_of_key_whatever_the_order_of
     np.testing.assert_array_equal(found.labels, LABELS)
     best = np.argsort(-values, axis=1)[:, :TOP]
     np.testing.assert_array_equal(found.top, best)
-    np.testing.assert_allclose(found.probability, np.take_along_axis(softmax(values, axis=1), best, axis=1), rtol=1e-4)
+    np.testing.assert_allclose(
+        found.probability, np.take_along_axis(softmax(values, axis=1), best, axis=1), rtol=1e-4
+    )
     np.testing.assert_array_equal(found.right, values.argmax(1) == LABELS)
 
 
@@ -65,7 +77,11 @@ def test_margins_become_probabilities_by_the_tune_scores(tmp_path: Path) -> None
     """Labels drawn from softmax(3 * margins): the probabilities are those of that softmax."""
     rng = np.random.default_rng(0)
     raw = rng.normal(size=(4000, CLASSES))
-    drawn = (rng.uniform(size=(4000, 1)) > softmax(3 * raw, axis=1).cumsum(1)).sum(1).clip(max=CLASSES - 1)
+    drawn = (
+        (rng.uniform(size=(4000, 1)) > softmax(3 * raw, axis=1).cumsum(1))
+        .sum(1)
+        .clip(max=CLASSES - 1)
+    )
     tune = Scores(np.char.mod("%06d", np.arange(4000)), drawn, raw.astype(np.float32))
     values = margins(1, 1.0)
     found = answers(record(tmp_path / "a", values, tune=tune))
@@ -95,7 +111,10 @@ def test_fewer_classes_than_five_and_images_that_cannot_be_decoded(tmp_path: Pat
 
 
 def test_the_cells_are_the_paired_table(tmp_path: Path) -> None:
-    a, b = answers(record(tmp_path / "a", margins(0, 1.0))), answers(record(tmp_path / "b", margins(1, 2.0)))
+    a, b = (
+        answers(record(tmp_path / "a", margins(0, 1.0))),
+        answers(record(tmp_path / "b", margins(1, 2.0))),
+    )
     found = cells(a, b)
     right = [(bool(x), bool(y)) for x, y in zip(a.right, b.right, strict=True)]
     assert [len(found.both), len(found.only_a), len(found.only_b), len(found.neither)] == [
@@ -108,7 +127,10 @@ def test_the_cells_are_the_paired_table(tmp_path: Path) -> None:
 
 
 def test_deltas_by_class_are_sorted_and_add_up(tmp_path: Path) -> None:
-    a, b = answers(record(tmp_path / "a", margins(0, 1.0))), answers(record(tmp_path / "b", margins(1, 2.0)))
+    a, b = (
+        answers(record(tmp_path / "a", margins(0, 1.0))),
+        answers(record(tmp_path / "b", margins(1, 2.0))),
+    )
     found = class_deltas(a, b)
     assert [each.delta for each in found] == sorted(each.delta for each in found)
     for each in found:
@@ -123,7 +145,9 @@ def test_deltas_by_class_are_sorted_and_add_up(tmp_path: Path) -> None:
 
 def test_confusions_are_counted_and_ties_are_none(tmp_path: Path) -> None:
     values = margins(0, 1.0)
-    values[0] = values[3] = 1.0  # ties of all, the true class the first and the fourth: wrong, and taken for nothing
+    values[0] = values[3] = (
+        1.0  # ties of all, the true class the first and the fourth: wrong, and taken for nothing
+    )
     found = answers(record(tmp_path / "a", values))
     assert np.flatnonzero(found.tied).tolist() == [0, 3]
     predicted = found.predicted
@@ -144,7 +168,9 @@ def test_the_most_confident_mistakes_come_first(tmp_path: Path) -> None:
     assert len(chosen) == 9
     assert not found.right[chosen].any()
     confidence = found.probability[:, 0]
-    assert confidence[chosen].tolist() == sorted(confidence[~found.right].tolist(), reverse=True)[:9]
+    assert (
+        confidence[chosen].tolist() == sorted(confidence[~found.right].tolist(), reverse=True)[:9]
+    )
 
 
 def test_rows_are_shown_at_a_seed_that_all_have() -> None:

@@ -62,7 +62,9 @@ def generated() -> Photos:
     sizes = [(300, 400), (320, 280), (120, 90), (256, 300)]
 
     def part(per_class: int) -> list[tuple[str, bytes]]:
-        return [(wnid, jpeg(rng, *sizes[i % len(sizes)])) for i, wnid in enumerate(wnids * per_class)]
+        return [
+            (wnid, jpeg(rng, *sizes[i % len(sizes)])) for i, wnid in enumerate(wnids * per_class)
+        ]
 
     return Photos(part(4), part(2))
 
@@ -97,7 +99,9 @@ def official(photos: Photos, root: Path, year: int = 2012) -> Path:
                     if other == wnid:
                         add(inner, f"{wnid}_{i}.JPEG", data)
             add(outer, f"{wnid}.tar", buffer.getvalue())
-    kit = root / (f"ILSVRC{year}_devkit_t12" if year == 2012 else f"ILSVRC{year}_devkit-1.0") / "data"
+    kit = (
+        root / (f"ILSVRC{year}_devkit_t12" if year == 2012 else f"ILSVRC{year}_devkit-1.0") / "data"
+    )
     kit.mkdir(parents=True)
     parts = {"val": "validation"} if year == 2012 else {"val": "validation", "test": "test"}
     for part, word in parts.items():
@@ -105,9 +109,18 @@ def official(photos: Photos, root: Path, year: int = 2012) -> Path:
             for i, (_, data) in reversed(list(enumerate(photos.val))):
                 add(archive, f"{part}/ILSVRC{year}_{part}_{i + 1:08}.JPEG", data)
         truth = "".join(f"{ids[wnid]}\n" for wnid, _ in photos.val)
-        (kit if part == "val" else root).joinpath(f"ILSVRC{year}_{word}_ground_truth.txt").write_text(truth)  # test: of its own
-    fields: list[tuple[str, Any]] = [(f"ILSVRC{year}_ID", "f8"), ("WNID", object), ("words", object), ("num_children", "f8")]
-    rows = [(number, wnid, f"words of {wnid}", 0.0) for wnid, number in ids.items()] + [(len(ids) + 1, "n00001740", "entity", 5.0)]
+        (kit if part == "val" else root).joinpath(
+            f"ILSVRC{year}_{word}_ground_truth.txt"
+        ).write_text(truth)  # test: of its own
+    fields: list[tuple[str, Any]] = [
+        (f"ILSVRC{year}_ID", "f8"),
+        ("WNID", object),
+        ("words", object),
+        ("num_children", "f8"),
+    ]
+    rows = [(number, wnid, f"words of {wnid}", 0.0) for wnid, number in ids.items()] + [
+        (len(ids) + 1, "n00001740", "entity", 5.0)
+    ]
     savemat(kit / "meta.mat", {"synsets": np.array(rows, dtype=fields)})
     return root
 
@@ -125,18 +138,34 @@ def kaggle(photos: Photos, root: Path) -> Path:
     with (root / "LOC_val_solution.csv").open("w") as file:
         writer = csv.writer(file)
         writer.writerow(["ImageId", "PredictionString"])
-        writer.writerows([photos.val_name(i), f"{wnid} 1 2 30 40 {wnid} 5 6 70 80"] for i, (wnid, _) in enumerate(photos.val))
-    (root / "LOC_synset_mapping.txt").write_text("".join(f"{wnid} words, of {wnid}\n" for wnid in photos.wnids))
+        writer.writerows(
+            [photos.val_name(i), f"{wnid} 1 2 30 40 {wnid} 5 6 70 80"]
+            for i, (wnid, _) in enumerate(photos.val)
+        )
+    (root / "LOC_synset_mapping.txt").write_text(
+        "".join(f"{wnid} words, of {wnid}\n" for wnid in photos.wnids)
+    )
     return root
 
 
 def parquet(photos: Photos, root: Path) -> Path:
     root.mkdir()
-    names = {"info": {"features": {"label": {"names": [f"words of {wnid}" for wnid in photos.wnids], "_type": "ClassLabel"}}}}
+    names = {
+        "info": {
+            "features": {
+                "label": {
+                    "names": [f"words of {wnid}" for wnid in photos.wnids],
+                    "_type": "ClassLabel",
+                }
+            }
+        }
+    }
     for part, images in (("train", photos.train), ("validation", photos.val)):
         table = pa.table(
             {
-                "image": [{"bytes": data, "path": f"{i}.JPEG"} for i, (_, data) in enumerate(images)],
+                "image": [
+                    {"bytes": data, "path": f"{i}.JPEG"} for i, (_, data) in enumerate(images)
+                ],
                 "label": [photos.wnids.index(wnid) for wnid, _ in images],
             }
         ).replace_schema_metadata({"huggingface": json.dumps(names)})

@@ -19,7 +19,13 @@ from sklearn.datasets import load_sample_images
 from harness import Split
 from harness.cli import cli
 from harness.data.audit import audit
-from harness.data.duplicates import BITS_APART, THUMBNAIL, _candidates, near_pairs, perceptual_hashes
+from harness.data.duplicates import (
+    BITS_APART,
+    THUMBNAIL,
+    _candidates,
+    near_pairs,
+    perceptual_hashes,
+)
 from harness.report.audit_page import audit_page
 
 PHOTO = Image.fromarray(load_sample_images().images[0])
@@ -27,7 +33,9 @@ PHOTO = Image.fromarray(load_sample_images().images[0])
 
 def tiles() -> list[Image.Image]:
     """Different pictures: parts of a photograph, 64 pixels square, without the plain sky (which has nothing to tell it by)."""
-    parts = [PHOTO.crop((x, y, x + 64, y + 64)) for y in range(0, 360, 64) for x in range(0, 576, 64)]
+    parts = [
+        PHOTO.crop((x, y, x + 64, y + 64)) for y in range(0, 360, 64) for x in range(0, 576, 64)
+    ]
     return [part for part in parts if np.asarray(part).std() > 40]
 
 
@@ -57,7 +65,9 @@ def test_a_copy_is_found_and_nothing_else(retouch: Callable[[Image.Image], Image
     originals = tiles()
     copied = [retouch(image) for image in originals[::7]]
     pairs = near_pairs(torch.stack([thumbnail(image) for image in originals + copied]))
-    assert {(7 * k, len(originals) + k) for k in range(len(copied))} <= {(int(i), int(j)) for i, j in pairs}
+    assert {(7 * k, len(originals) + k) for k in range(len(copied))} <= {
+        (int(i), int(j)) for i, j in pairs
+    }
     assert len(pairs) == len(copied)
 
 
@@ -76,7 +86,9 @@ def test_bands_miss_no_pair() -> None:
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 1 << 63, 300, dtype=np.uint64)
     flips = [
-        np.bitwise_or.reduce(np.uint64(1) << rng.choice(64, k % (BITS_APART + 3), replace=False).astype(np.uint64))
+        np.bitwise_or.reduce(
+            np.uint64(1) << rng.choice(64, k % (BITS_APART + 3), replace=False).astype(np.uint64)
+        )
         for k in range(300)
     ]
     hashes = np.concatenate([hashes, hashes ^ np.array(flips, dtype=np.uint64)])
@@ -90,7 +102,9 @@ def test_a_hash_is_that_of_the_cosine_transform() -> None:
     from scipy.fft import dctn
 
     small = torch.stack([thumbnail(image) for image in tiles()[:5]])
-    for image, value in zip(small.float().mean(1).numpy(), perceptual_hashes(small).tolist(), strict=True):
+    for image, value in zip(
+        small.float().mean(1).numpy(), perceptual_hashes(small).tolist(), strict=True
+    ):
         # scipy scales all coefficients but those of the constant alike.
         coefficients = dctn(image, type=2)[1:9, 1:9].ravel()
         bits = coefficients > np.sort(coefficients)[31]  # torch's median is the lower one
@@ -113,7 +127,9 @@ def test_the_page(workdir: Path) -> None:
     run = CliRunner()
 
     def call(*arguments: str) -> str:
-        done = run.invoke(cli, [*arguments, "--data-root", str(workdir / "root")], catch_exceptions=False)
+        done = run.invoke(
+            cli, [*arguments, "--data-root", str(workdir / "root")], catch_exceptions=False
+        )
         assert done.exit_code == 0, done.output
         return done.output
 
@@ -133,7 +149,9 @@ def test_the_page(workdir: Path) -> None:
     assert seen.of("meta", "name", "viewport")["content"].startswith("width=device-width")
     assert len(seen.pictures) >= 4
     assert all(picture["src"].startswith("data:image/png;base64,") for picture in seen.pictures)
-    assert {"test: test/roof/20.png (roof)", "train: train/sky/equal.png (sky)"} <= {picture["alt"] for picture in seen.pictures}
+    assert {"test: test/roof/20.png (roof)", "train: train/sky/equal.png (sky)"} <= {
+        picture["alt"] for picture in seen.pictures
+    }
 
 
 class Page(HTMLParser):
@@ -163,20 +181,33 @@ class Page(HTMLParser):
         return [attributes for tag, attributes in self.elements if tag == "img"]
 
     def of(self, tag: str, name: str, value: str) -> dict[str, str]:
-        return next(attributes for kind, attributes in self.elements if kind == tag and attributes.get(name) == value)
+        return next(
+            attributes
+            for kind, attributes in self.elements
+            if kind == tag and attributes.get(name) == value
+        )
 
 
 def test_many_classes_are_folded_and_large_pictures_small_files() -> None:
     """A page of a thousand classes opens on its copies."""
     large = np.asarray(PHOTO.resize((400, 300)))
     images = np.stack([large, large // 2, *(large[::-1, :, ::-1] // k for k in (1, 3))])
-    train = Split.from_arrays(images[:2], np.array([0, 1]), class_names=[f"class {i}" for i in range(40)])
+    train = Split.from_arrays(
+        images[:2], np.array([0, 1]), class_names=[f"class {i}" for i in range(40)]
+    )
     test = Split.from_arrays(images[2:], np.array([2, 2]), class_names=train.class_names)
     found = audit("made", train, test)
     assert found.near == [(0, 1), (2, 3)]
-    assert found.counts()["near"] == {"train": 1, "test": 1, "train and test": 0, "test images with a copy in train": 0}
+    assert found.counts()["near"] == {
+        "train": 1,
+        "test": 1,
+        "train and test": 0,
+        "test images with a copy in train": 0,
+    }
     page = audit_page(found)
     assert Page(page).unclosed == []
     assert "<summary>All 40 classes</summary>" in page
-    assert all(picture["src"].startswith("data:image/jpeg;base64,") for picture in Page(page).pictures)
+    assert all(
+        picture["src"].startswith("data:image/jpeg;base64,") for picture in Page(page).pictures
+    )
     assert len(page) < 100_000

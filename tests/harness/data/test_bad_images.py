@@ -32,7 +32,9 @@ def png(width: int, height: int, bits: int, color: int, rows: bytes) -> bytes:
     """A PNG file from its rows, each led by its filter byte."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
@@ -52,7 +54,10 @@ READABLE = {
     "cmyk.JPEG": (encoded(GOOD.convert("CMYK"), "JPEG"), "CMYK"),
     "gray.JPEG": (encoded(GOOD.convert("L"), "JPEG"), "grayscale"),
     "gray16.png": (encoded(Image.fromarray(GRAY16), "PNG"), "16 bits a channel"),
-    "rgb16.png": (png(30, 20, 16, 2, b"".join(b"\0" + RNG.bytes(180) for _ in range(20))), "16 bits a channel"),
+    "rgb16.png": (
+        png(30, 20, 16, 2, b"".join(b"\0" + RNG.bytes(180) for _ in range(20))),
+        "16 bits a channel",
+    ),
     "animated.gif": (
         encoded(GOOD, "GIF", save_all=True, append_images=[Image.fromarray(255 - PIXELS)]),
         "animated: the first of 2 frames",
@@ -116,7 +121,9 @@ def test_each_kind_is_listed_and_counted(archive: Path, store_of: Callable[..., 
     assert undecodable.keys() == expected.keys()
     for name, words in expected.items():
         assert words in undecodable[name]
-    assert [name for part, name, _ in store.undecodable if part == "train"] == ["train/dog/truncated.JPEG"]
+    assert [name for part, name, _ in store.undecodable if part == "train"] == [
+        "train/dog/truncated.JPEG"
+    ]
     test = store.split("test")
     assert len(test) == 12 + len(READABLE) + len(UNREADABLE) + len(OUTSIDE) + 1
     assert (test.rows < 0).sum() == len(undecodable)
@@ -126,7 +133,11 @@ def test_each_kind_is_listed_and_counted(archive: Path, store_of: Callable[..., 
 def test_readable_ones_keep_their_pixels(archive: Path, store_of: Callable[..., Store]) -> None:
     test = store_of(archive, name="bad").split("test")
     assert test.names is not None
-    row = {Path(name).name: row for name, row in zip(test.names, test.rows, strict=True) if "/cat/" in name}
+    row = {
+        Path(name).name: row
+        for name, row in zip(test.names, test.rows, strict=True)
+        if "/cat/" in name
+    }
 
     def stored(name: str) -> np.ndarray:
         return test.images.read(np.array([row[name]]))[0].permute(1, 2, 0).numpy()
@@ -135,12 +146,18 @@ def test_readable_ones_keep_their_pixels(archive: Path, store_of: Callable[..., 
     assert np.array_equal(stored("gray16.png")[..., 0], GRAY16 >> 8)
     assert stored("rotated.JPEG").shape == (20, 30, 3)
     for name in ("cmyk.JPEG", "gray.JPEG", "animated.gif", "palette.png"):
-        assert np.array_equal(stored(name), np.asarray(Image.open(io.BytesIO(READABLE[name][0])).convert("RGB")))
+        assert np.array_equal(
+            stored(name), np.asarray(Image.open(io.BytesIO(READABLE[name][0])).convert("RGB"))
+        )
 
 
-def test_a_run_finishes_and_counts_every_image(archive: Path, store_of: Callable[..., Store], workdir: Path, plugin: str) -> None:
+def test_a_run_finishes_and_counts_every_image(
+    archive: Path, store_of: Callable[..., Store], workdir: Path, plugin: str
+) -> None:
     store = store_of(archive, name="bad")
-    result = harness.run(plugin_name(plugin), dataset="bad", data_root=workdir / "root", tune=1, plugins=[plugin])
+    result = harness.run(
+        plugin_name(plugin), dataset="bad", data_root=workdir / "root", tune=1, plugins=[plugin]
+    )
     undecodable = sum(part == "test" for part, *_ in store.undecodable)
     assert result.n_test == store.facts["parts"]["test"]["n"] == 31
     assert result.top1_error is not None
@@ -166,7 +183,10 @@ def test_a_plain_image_has_nothing_to_note() -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF"])
 def test_an_animation_that_is_cut_off_is_its_first_frame_or_undecodable(kind: str) -> None:
-    frames = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (20, 30, 3), dtype=np.uint8)) for i in range(4)]
+    frames = [
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (20, 30, 3), dtype=np.uint8))
+        for i in range(4)
+    ]
     whole = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
     first = decode(whole)
     decoded = 0
@@ -181,6 +201,8 @@ def test_an_animation_that_is_cut_off_is_its_first_frame_or_undecodable(kind: st
 
 
 def test_notes_are_of_the_pixels() -> None:
-    assert decode_noted(encoded(Image.new("RGB", (5, 7)), "BMP"), "a.bmp")[1] == []  # rows of 16 bytes, and 8 bits
+    assert (
+        decode_noted(encoded(Image.new("RGB", (5, 7)), "BMP"), "a.bmp")[1] == []
+    )  # rows of 16 bytes, and 8 bits
     with pytest.raises(Undecodable, match="floating-point"):
         decode(encoded(Image.new("F", (5, 7), 0.5), "TIFF"))

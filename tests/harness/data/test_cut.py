@@ -19,7 +19,9 @@ def store(classes: int, per_class: int, parts: tuple[str, ...] = ("train", "val"
         n = classes * per_class
         values = np.arange(n, dtype=np.uint32) + parts.index(part) * n
         pixels = values.view(np.uint8).reshape(n, 4)[:, :3].reshape(n, 3, 1, 1)
-        return Split.from_arrays(pixels, np.arange(n) % classes, class_names=[str(i) for i in range(classes)])
+        return Split.from_arrays(
+            pixels, np.arange(n) % classes, class_names=[str(i) for i in range(classes)]
+        )
 
     facts = {"class_names": [str(i) for i in range(classes)], "remarks": [], "source": "here"}
     return SimpleNamespace(facts=facts, parts=list(parts), split=split, undecodable=[])
@@ -29,8 +31,12 @@ def cut(made: Any) -> Any:
     return dataset_of(made, title="made", test_fraction=0.2, split_seed=0)
 
 
-@pytest.mark.parametrize(("classes", "per_class", "held_out"), [(1000, 60, 50), (1000, 20, 2), (999, 60, 6)])
-def test_tune_is_fifty_a_class_of_a_thousand_classes_else_a_tenth(classes: int, per_class: int, held_out: int) -> None:
+@pytest.mark.parametrize(
+    ("classes", "per_class", "held_out"), [(1000, 60, 50), (1000, 20, 2), (999, 60, 6)]
+)
+def test_tune_is_fifty_a_class_of_a_thousand_classes_else_a_tenth(
+    classes: int, per_class: int, held_out: int
+) -> None:
     splits = load_dataset(cut(store(classes, per_class)))
     assert splits.tune
     assert set(np.bincount(splits.tune.labels).tolist()) == {held_out}
@@ -48,12 +54,29 @@ def test_test_is_scored_where_there_is_one_else_val() -> None:
     [
         (("all", "test"), "all", "test", ()),
         (("all", "train", "val"), "train", "val", ("all/ is not used: val/ is the test split",)),
-        (("all", "train"), "train", "train", ("no test part: a class-balanced 20% (seed 0) is the test split", "all/ is not used")),
-        (("test", "val"), "test", "test", ("no test part: a class-balanced 20% (seed 0) is the test split", "val/ is not used")),
-        (("val",), "val", "val", ("only val/ found: a class-balanced 20% (seed 0) is the test split",)),
+        (
+            ("all", "train"),
+            "train",
+            "train",
+            ("no test part: a class-balanced 20% (seed 0) is the test split", "all/ is not used"),
+        ),
+        (
+            ("test", "val"),
+            "test",
+            "test",
+            ("no test part: a class-balanced 20% (seed 0) is the test split", "val/ is not used"),
+        ),
+        (
+            ("val",),
+            "val",
+            "val",
+            ("only val/ found: a class-balanced 20% (seed 0) is the test split",),
+        ),
     ],
 )
-def test_every_part_is_used_or_said_not_to_be(parts: tuple[str, ...], learned: str, scored: str, remarks: tuple[str, ...]) -> None:
+def test_every_part_is_used_or_said_not_to_be(
+    parts: tuple[str, ...], learned: str, scored: str, remarks: tuple[str, ...]
+) -> None:
     made = store(2, 10, parts)
     whole = cut(made)
     assert whole.remarks == remarks

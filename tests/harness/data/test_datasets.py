@@ -34,9 +34,14 @@ def fake_cifar(name: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def batch() -> dict[str, object]:
         labels = "fine_labels" if name == "cifar100" else "labels"
-        return {"data": rng.integers(0, 256, (20, 3072), dtype=np.uint8), labels: (np.arange(20) % 10).tolist()}
+        return {
+            "data": rng.integers(0, 256, (20, 3072), dtype=np.uint8),
+            labels: (np.arange(20) % 10).tolist(),
+        }
 
-    monkeypatch.setattr(reader, "train_list", [write(file, batch()) for file, _ in reader.train_list])
+    monkeypatch.setattr(
+        reader, "train_list", [write(file, batch()) for file, _ in reader.train_list]
+    )
     monkeypatch.setattr(reader, "test_list", [write(file, batch()) for file, _ in reader.test_list])
     file, md5 = write(reader.meta["filename"], {reader.meta["key"]: list("abcdefghij")})
     monkeypatch.setattr(reader, "meta", {**reader.meta, "filename": file, "md5": md5})
@@ -48,26 +53,42 @@ def fake_fashion_mnist(root: Path) -> None:
     folder.mkdir()
     rng = np.random.default_rng(0)
     for part, n, packed in (("train", 40, True), ("t10k", 20, False)):
-        images, labels = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8), (np.arange(n) % 10).astype(np.uint8)
+        images, labels = (
+            rng.integers(0, 256, (n, 28, 28), dtype=np.uint8),
+            (np.arange(n) % 10).astype(np.uint8),
+        )
         for what, array in (("images-idx3", images), ("labels-idx1", labels)):
-            data = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+            data = (
+                bytes([0, 0, 8, array.ndim])
+                + np.array(array.shape, ">u4").tobytes()
+                + array.tobytes()
+            )
             name = f"{part}-{what}-ubyte{'.gz' if packed else ''}"
             (folder / name).write_bytes(gzip.compress(data) if packed else data)
 
 
 def fake_caltech101(root: Path, pictures: Callable[..., Path]) -> None:
-    pictures(root / "caltech101" / "101_ObjectCategories", {"BACKGROUND_Google": 9, "Faces": 8, "accordion": 12})
+    pictures(
+        root / "caltech101" / "101_ObjectCategories",
+        {"BACKGROUND_Google": 9, "Faces": 8, "accordion": 12},
+    )
 
 
 @pytest.fixture
-def specs(workdir: Path, pictures: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def specs(
+    workdir: Path, pictures: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
     """A spec for every dataset, on data made here where it is not embedded."""
     for name in ("cifar10", "cifar100"):
         fake_cifar(name, workdir / "root", monkeypatch)
     fake_fashion_mnist(workdir / "root")
     fake_caltech101(workdir / "root", pictures)
-    photos = pictures(workdir / "photos", {"train/cat": 12, "train/dog": 11, "test/cat": 3, "test/dog": 4})
-    prepare(open_source(photos), workdir / "root", name="pets", progress=lambda items, **_: iter(items))
+    photos = pictures(
+        workdir / "photos", {"train/cat": 12, "train/dog": 11, "test/cat": 3, "test/dog": 4}
+    )
+    prepare(
+        open_source(photos), workdir / "root", name="pets", progress=lambda items, **_: iter(items)
+    )
     alone = {name: name for name in ("digits", "cifar10", "cifar100", "fashion-mnist")}
     return alone | {
         "prepared": "pets",
@@ -89,23 +110,34 @@ def test_conformance(name: str, specs: dict[str, str], workdir: Path) -> None:
     assert first.train.class_names == first.test.class_names
     assert first.train.preparation == first.test.preparation
     assert not set(first.train.keys) & set(first.test.keys)
-    assert set(first.train.labels) == set(range(first.train.classes))
+    assert set(first.train.labels) == set(range(first.train.num_classes))
     assert len(set(first.train.keys)) == len(first.train)
     assert harness.load_dataset(spec, data_root=workdir / "root").spec == spec
 
 
 def test_digits_is_the_documented_cut() -> None:
     splits = harness.load_dataset("digits", tune=0)
-    assert (len(splits.train), len(splits.test), splits.train.image_size, splits.tune) == (1297, 500, (32, 32), None)
-    assert (splits.fit_digest, splits.test.digest) == ("b0b233170b4d857c7231f1fd6f05aada", "bd61dd38ab5449fdce225d85a3b3d569")
+    assert (len(splits.train), len(splits.test), splits.train.image_size, splits.tune) == (
+        1297,
+        500,
+        (32, 32),
+        None,
+    )
+    assert (splits.fit_digest, splits.test.digest) == (
+        "b0b233170b4d857c7231f1fd6f05aada",
+        "bd61dd38ab5449fdce225d85a3b3d569",
+    )
 
 
-def test_cifar10_that_is_nowhere_says_where_to_put_it(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cifar10_that_is_nowhere_says_where_to_put_it(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from torchvision.datasets import CIFAR10
 
     monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
     with pytest.raises(
-        UserError, match=r"not in .*cifar10 and could not be downloaded.*cifar-10-python\.tar\.gz.*c58f30108f718f92721af3b95e74349a"
+        UserError,
+        match=r"not in .*cifar10 and could not be downloaded.*cifar-10-python\.tar\.gz.*c58f30108f718f92721af3b95e74349a",
     ):
         harness.load_dataset("cifar10", data_root=workdir / "nowhere")
 
@@ -120,7 +152,11 @@ def test_tune_comes_out_of_train_by_class() -> None:
 
 
 def subset(percent: float, seed: int) -> set[str]:
-    return set(harness.load_dataset(f"subset,of=digits,percent={percent},seed={seed}", tune=0).train.keys.tolist())
+    return set(
+        harness.load_dataset(
+            f"subset,of=digits,percent={percent},seed={seed}", tune=0
+        ).train.keys.tolist()
+    )
 
 
 def test_subsets_of_one_seed_are_nested_and_those_of_two_seeds_differ() -> None:
@@ -130,22 +166,31 @@ def test_subsets_of_one_seed_are_nested_and_those_of_two_seeds_differ() -> None:
 
 
 def test_a_subset_leaves_the_test_split_whole_and_tune_lies_within_it() -> None:
-    part, whole = harness.load_dataset("subset,of=digits,percent=10,seed=1"), harness.load_dataset("digits")
+    part, whole = (
+        harness.load_dataset("subset,of=digits,percent=10,seed=1"),
+        harness.load_dataset("digits"),
+    )
     assert part.test.digest == whole.test.digest
     assert part.tune
     assert {*part.train.keys, *part.tune.keys} == subset(10, 1)
     assert np.bincount((part.train + part.tune).labels).tolist() == [13] * 10
     assert np.bincount(part.tune.labels).tolist() == [1] * 10
     assert part.title == "digits, 10 % of train (subset seed 1)"
-    assert part.remarks[-1] == "train: 130 of 1,297 images, 10 % of each class, drawn by subset seed 1"
+    assert (
+        part.remarks[-1] == "train: 130 of 1,297 images, 10 % of each class, drawn by subset seed 1"
+    )
 
 
 def test_a_subset_of_what_must_be_quoted(workdir: Path, pictures: Callable[..., Path]) -> None:
     from harness.spec import format_spec
 
-    photos = pictures(workdir / "my, photos", {"train/cat": 12, "train/dog": 11, "test/cat": 3, "test/dog": 4})
+    photos = pictures(
+        workdir / "my, photos", {"train/cat": 12, "train/dog": 11, "test/cat": 3, "test/dog": 4}
+    )
     of = format_spec("folder", {"path": photos})
-    splits = harness.load_dataset(format_spec("subset", {"of": of, "percent": 50}), data_root=workdir, tune=0)
+    splits = harness.load_dataset(
+        format_spec("subset", {"of": of, "percent": 50}), data_root=workdir, tune=0
+    )
     assert np.bincount(splits.train.labels).tolist() == [6, 6]
     with pytest.raises(UserError, match="no dataset is called 'digit'"):
         harness.load_dataset("subset,of=digit,percent=50")
@@ -157,14 +202,21 @@ def test_limits() -> None:
     splits = harness.load_dataset("digits", limit=205, limit_test=50)
     assert np.bincount((splits.train + splits.tune).labels).tolist() == [20] * 10  # type: ignore[operator]
     assert len(splits.test) == 50
-    assert harness.load_dataset("digits", limit=205).test.digest == harness.load_dataset("digits").test.digest
-    with pytest.raises(UserError, match="--limit 9 is less than one image for each of the 10 classes"):
+    assert (
+        harness.load_dataset("digits", limit=205).test.digest
+        == harness.load_dataset("digits").test.digest
+    )
+    with pytest.raises(
+        UserError, match="--limit 9 is less than one image for each of the 10 classes"
+    ):
         harness.load_dataset("digits", limit=9)
     with pytest.raises(UserError, match="without training images"):
         harness.load_dataset("digits", limit=10)
 
 
-def test_fashion_mnist_is_found_where_debian_puts_it(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fashion_mnist_is_found_where_debian_puts_it(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake_fashion_mnist(workdir)
     monkeypatch.setattr("harness.data.datasets.fashion_mnist.DEBIAN", workdir / "fashion-mnist")
     assert len(harness.load_dataset("fashion-mnist", data_root=workdir / "nowhere").test) == 20
@@ -201,8 +253,11 @@ def test_caltech101_protocol(workdir: Path, pictures: Callable[..., Path]) -> No
     assert alone.test.class_names == ("Faces", "accordion")
     assert np.bincount(alone.test.labels).tolist() == [3, 7]
     with pytest.raises(
-        UserError, match=r"train_per_class=8 leaves nothing to test of class 'Faces', which has 8 images.* at most 7"
+        UserError,
+        match=r"train_per_class=8 leaves nothing to test of class 'Faces', which has 8 images.* at most 7",
     ):
         load("train_per_class=8")
-    with pytest.raises(UserError, match=r"Caltech-101 is not in .*put 101_ObjectCategories\.tar\.gz there"):
+    with pytest.raises(
+        UserError, match=r"Caltech-101 is not in .*put 101_ObjectCategories\.tar\.gz there"
+    ):
         load(f"path={workdir}/nowhere")

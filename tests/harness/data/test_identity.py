@@ -18,7 +18,10 @@ def split(images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, **options: s
 
 
 def test_a_key_is_the_hash_of_the_source() -> None:
-    assert image_keys([b"photograph"], np.array([0]))[0] == hashlib.sha256(b"photograph").hexdigest()[:16]
+    assert (
+        image_keys([b"photograph"], np.array([0]))[0]
+        == hashlib.sha256(b"photograph").hexdigest()[:16]
+    )
 
 
 def test_equal_images_are_numbered_in_order_of_label() -> None:
@@ -36,7 +39,12 @@ def test_the_digest_sees_a_label_a_pixel_an_image_and_the_preparation() -> None:
     labels, images = LABELS.copy(), IMAGES.copy()
     labels[7] = (labels[7] + 1) % 4
     images[3, 0, 0, 0] ^= 1
-    others = [split(labels=labels), split(images), split(IMAGES[1:], LABELS[1:]), split(preparation="size=32")]
+    others = [
+        split(labels=labels),
+        split(images),
+        split(IMAGES[1:], LABELS[1:]),
+        split(preparation="size=32"),
+    ]
     assert len({split().digest, *(other.digest for other in others)}) == 5
 
 
@@ -53,7 +61,9 @@ def test_subsets_are_nested_balanced_and_chosen_by_content() -> None:
     assert np.bincount(large.labels).tolist() == [5] * 4
 
 
-@pytest.mark.parametrize(("total", "taken"), [(4, [1, 1, 1]), (9, [4, 4, 1]), (8, [3, 3, 1]), (100, [10, 5, 1])])
+@pytest.mark.parametrize(
+    ("total", "taken"), [(4, [1, 1, 1]), (9, [4, 4, 1]), (8, [3, 3, 1]), (100, [10, 5, 1])]
+)
 def test_a_total_is_spread_evenly_and_never_passed(total: int, taken: list[int]) -> None:
     labels = np.repeat([0, 1, 2], [10, 5, 1])
     chosen, rest = class_balanced(np.array([f"{i:02}" for i in range(16)]), labels, total=total)
@@ -64,15 +74,21 @@ def test_a_total_is_spread_evenly_and_never_passed(total: int, taken: list[int])
 
 def test_batches_cover_the_split_once_over_all_processes() -> None:
     order = np.random.default_rng(2).permutation(40)
-    seen = [batch for rank in range(3) for batch in split().sharded(rank, 3).batches(4, order=order)]
-    assert sorted(np.concatenate([batch.index.numpy() for batch in seen]).tolist()) == list(range(40))
+    seen = [
+        batch for rank in range(3) for batch in split().sharded(rank, 3).batches(4, order=order)
+    ]
+    assert sorted(np.concatenate([batch.index.numpy() for batch in seen]).tolist()) == list(
+        range(40)
+    )
     for batch in seen:
         assert np.array_equal(batch.images.numpy(), IMAGES[batch.index.numpy()])  # type: ignore[union-attr]
         assert (batch.keys == split().keys[batch.index.numpy()]).all()
 
 
 def test_the_ith_batches_of_all_processes_are_the_ith_stretch_of_the_order() -> None:
-    first = np.concatenate([next(iter(split().sharded(rank, 2).batches(5))).index.numpy() for rank in range(2)])
+    first = np.concatenate(
+        [next(iter(split().sharded(rank, 2).batches(5))).index.numpy() for rank in range(2)]
+    )
     assert sorted(first.tolist()) == list(range(10))
 
 
@@ -90,6 +106,8 @@ def test_arrays_of_other_layouts_are_taken(shape: tuple[int, ...]) -> None:
         (IMAGES, LABELS[:-1], "40 images and labels of shape"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(images: np.ndarray, labels: np.ndarray, words: str) -> None:
+def test_arrays_that_do_not_fit_are_refused(
+    images: np.ndarray, labels: np.ndarray, words: str
+) -> None:
     with pytest.raises(UserError, match=words):
         split(images, labels)

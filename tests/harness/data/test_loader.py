@@ -37,7 +37,11 @@ def stored(
     """A split read from disk: JPEG, raw pixels, or JPEG of several sizes."""
     if request.param != "raw":
         monkeypatch.setattr(prepare_module, "RAW_LIMIT", 100)
-    root = pictures(workdir / "photos", {"train/cat": 30, "train/dog": 29, "test/cat": 1, "test/dog": 1}, size=(40, 50))
+    root = pictures(
+        workdir / "photos",
+        {"train/cat": 30, "train/dog": 29, "test/cat": 1, "test/dog": 1},
+        size=(40, 50),
+    )
     if request.param != "jpeg":
         pictures(root, {"train/emu": 9}, size=(60, 45))
     return store_of(root, name="pets").split("train")
@@ -62,7 +66,9 @@ def test_batches_from_disk_are_the_images_in_order(stored: Split) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"crop": 32, "flip": True}, {"crop": 44, "pad": 4}])
-def test_an_epoch_has_every_image_once_and_another_order_than_the_next(stored: Split, options: dict[str, Any]) -> None:
+def test_an_epoch_has_every_image_once_and_another_order_than_the_next(
+    stored: Split, options: dict[str, Any]
+) -> None:
     epochs = [list(stored.shuffled(16, seed=1, epoch=epoch, **options)) for epoch in (0, 1, 0)]
     assert sorted(index(epochs[0])) == list(range(len(stored)))
     assert index(epochs[0]) != index(epochs[1])
@@ -81,12 +87,17 @@ def test_a_resumed_epoch_goes_on_image_for_image(stored: Split, start: int) -> N
 def test_ranks_share_the_batches_of_one_process(world: int) -> None:
     options: dict[str, Any] = {"seed": 2, "epoch": 0, "crop": 10, "flip": True}
     alone = list(memory_split().shuffled(8, **options))
-    shares = [list(memory_split().sharded(rank, world).shuffled(8, **options)) for rank in range(world)]
+    shares = [
+        list(memory_split().sharded(rank, world).shuffled(8, **options)) for rank in range(world)
+    ]
     assert [len(batch) for batch in alone] == [8] * 5 + [1]
     for nth, batch in enumerate(alone):
         for rank, share in enumerate(shares):
             assert share[nth].index.tolist() == batch.index[rank::world].tolist()
-            assert all(torch.equal(a, b) for a, b in zip(share[nth].images, batch.images[rank::world], strict=True))
+            assert all(
+                torch.equal(a, b)
+                for a, b in zip(share[nth].images, batch.images[rank::world], strict=True)
+            )
 
 
 def test_a_last_batch_without_an_image_for_a_process(stored: Split) -> None:
@@ -97,8 +108,14 @@ def test_a_last_batch_without_an_image_for_a_process(stored: Split) -> None:
 def crops_of(pixels: np.ndarray, size: int) -> set[bytes]:
     """All crops of (height, width, 3) pixels, and their mirror images, as (3, size, size) bytes."""
     height, width = pixels.shape[0] - size + 1, pixels.shape[1] - size + 1
-    views = [pixels[y : y + size, x : x + size].transpose(2, 0, 1) for y in range(height) for x in range(width)]
-    return {np.ascontiguousarray(view[:, :, ::step]).tobytes() for view in views for step in (1, -1)}
+    views = [
+        pixels[y : y + size, x : x + size].transpose(2, 0, 1)
+        for y in range(height)
+        for x in range(width)
+    ]
+    return {
+        np.ascontiguousarray(view[:, :, ::step]).tobytes() for view in views for step in (1, -1)
+    }
 
 
 def test_crops_are_pixels_of_the_stored_file(stored: Split) -> None:
@@ -108,7 +125,9 @@ def test_crops_are_pixels_of_the_stored_file(stored: Split) -> None:
         row = stored.rows[position]
         data = stored.images.stored(row).to_pybytes()  # type: ignore[attr-defined]
         if stored.images.raw:  # type: ignore[attr-defined]
-            pixels = np.frombuffer(data, np.uint8).reshape(stored.images.heights[row], stored.images.widths[row], 3)  # type: ignore[attr-defined]
+            pixels = np.frombuffer(data, np.uint8).reshape(
+                stored.images.heights[row], stored.images.widths[row], 3
+            )  # type: ignore[attr-defined]
         else:
             pixels = np.asarray(Image.open(io.BytesIO(data)))
         assert crop.numpy().tobytes() in crops_of(pixels, 36)
@@ -132,7 +151,9 @@ def test_places_and_flips_are_spread_evenly() -> None:
 
 def test_padding_is_black() -> None:
     white = Split.from_arrays(np.full((200, 3, 8, 8), 255, np.uint8), np.arange(200) % 2)
-    images = torch.cat([batch.images for batch in white.shuffled(64, seed=0, epoch=0, crop=8, pad=2)])  # type: ignore[misc]
+    images = torch.cat(
+        [batch.images for batch in white.shuffled(64, seed=0, epoch=0, crop=8, pad=2)]
+    )  # type: ignore[misc]
     columns = (images[:, 0] == 0).all(1).sum(1)
     assert sorted(set(columns.tolist())) == [0, 1, 2]
 
@@ -164,12 +185,22 @@ class Failing:
 
 def failing_split() -> Split:
     keys = np.array([f"{i:016x}" for i in range(100)])
-    return Split(keys=keys, labels=np.arange(100) % 2, class_names=["a", "b"], images=Failing(), preparation="none")
+    return Split(
+        keys=keys,
+        labels=np.arange(100) % 2,
+        class_names=["a", "b"],
+        images=Failing(),
+        preparation="none",
+    )
 
 
 @pytest.mark.parametrize("crop", [None, 3])
 def test_what_goes_wrong_in_a_worker_is_an_error_at_its_batch(crop: int | None) -> None:
-    batches = failing_split().batches(20) if crop is None else failing_split().shuffled(20, seed=0, epoch=0, crop=crop)
+    batches = (
+        failing_split().batches(20)
+        if crop is None
+        else failing_split().shuffled(20, seed=0, epoch=0, crop=crop)
+    )
     with pytest.raises(OSError, match="the disk is gone"):
         list(batches)
 
@@ -191,5 +222,7 @@ def test_a_damaged_store_names_itself(stored: Split, workdir: Path) -> None:
     with file.open("r+b") as opened:  # in place, as a disk does it: the mapped file changes
         opened.seek(at)
         opened.write(b"\0" * 16)
-    with pytest.raises(UserError, match=r"the store pets is damaged at row \d+ .*harness data verify pets"):
+    with pytest.raises(
+        UserError, match=r"the store pets is damaged at row \d+ .*harness data verify pets"
+    ):
         list(stored.batches(16))

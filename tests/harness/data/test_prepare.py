@@ -38,13 +38,21 @@ StoreOf = Callable[..., Store]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
 
 
 @pytest.fixture
 def photos(workdir: Path, pictures: Pictures) -> Path:
     """With three equal images, so that some keys are numbered at the end."""
-    root = pictures(workdir / "photos", {"train/cat": 20, "train/dog": 21, "test/cat": 9, "test/dog": 8}, size=(40, 50))
+    root = pictures(
+        workdir / "photos",
+        {"train/cat": 20, "train/dog": 21, "test/cat": 9, "test/dog": 8},
+        size=(40, 50),
+    )
     for copy in ("train/cat/again.png", "train/dog/again.png"):
         shutil.copy(root / "train/cat/3.png", root / copy)
     return root
@@ -68,19 +76,31 @@ def stopping_after(count: int) -> Callable[..., Iterator[Any]]:
 
 @pytest.mark.parametrize("stops", [[0], [5], [30], [17, 3, 25], [59]])
 def test_a_store_that_was_broken_off_and_finished_is_byte_equal(
-    photos: Path, store_of: StoreOf, workdir: Path, monkeypatch: pytest.MonkeyPatch, stops: list[int]
+    photos: Path,
+    store_of: StoreOf,
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stops: list[int],
 ) -> None:
     monkeypatch.setattr(prepare_module, "ROWS", 8)
     whole = store_of(photos, root=workdir / "a", name="pets", size=32)
     for stop in stops:
         with pytest.raises(Stop):
-            prepare(open_source(photos), workdir / "b", name="pets", size=32, progress=stopping_after(stop))
+            prepare(
+                open_source(photos),
+                workdir / "b",
+                name="pets",
+                size=32,
+                progress=stopping_after(stop),
+            )
         assert not (workdir / "b/stores/pets").exists()
     again = store_of(photos, root=workdir / "b", name="pets", size=32, workers=1)
     assert contents(again.folder) == contents(whole.folder)
 
 
-def test_a_shard_that_is_done_is_closed(photos: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_that_is_done_is_closed(
+    photos: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """ILSVRC has 1,300 of them, and a process may have 1,024 files open."""
     monkeypatch.setattr(prepare_module, "ROWS", 2)
     open_files = []
@@ -107,7 +127,9 @@ def test_a_kill_while_keys_are_numbered_loses_nothing(
         nonlocal calls
         calls += 1
         if calls > nth:
-            shards_module.facts_file(arguments[0]).unlink()  # as between taking the old shard down and putting the new one up
+            shards_module.facts_file(
+                arguments[0]
+            ).unlink()  # as between taking the old shard down and putting the new one up
             raise Stop
         return shards_module.renamed(*arguments)
 
@@ -115,7 +137,9 @@ def test_a_kill_while_keys_are_numbered_loses_nothing(
         patch.setattr(prepare_module, "renamed", renamed)
         with pytest.raises(Stop):
             store_of(photos, root=workdir / "b", name="pets")
-    assert contents(store_of(photos, root=workdir / "b", name="pets").folder) == contents(whole.folder)
+    assert contents(store_of(photos, root=workdir / "b", name="pets").folder) == contents(
+        whole.folder
+    )
 
 
 @pytest.mark.parametrize("cleared", [False, True])
@@ -129,10 +153,16 @@ def test_a_kill_before_the_last_step_costs_nothing(
     if not cleared:
         (building / "build.json").write_text("{}")
         (building / "test-00000.json").write_text("{}")
-        for unnamed in (".test-00000.arrow.part", ".test-00000.json.k2j_x9ab", ".store.json.8h3zq_1c"):
+        for unnamed in (
+            ".test-00000.arrow.part",
+            ".test-00000.json.k2j_x9ab",
+            ".store.json.8h3zq_1c",
+        ):
             (building / unnamed).write_text("{")
     monkeypatch.setattr(prepare_module, "_write_shards", None)
-    assert contents(store_of(photos, root=workdir / "b", name="pets").folder) == contents(whole.folder)
+    assert contents(store_of(photos, root=workdir / "b", name="pets").folder) == contents(
+        whole.folder
+    )
 
 
 def test_a_killed_process_leaves_what_a_second_one_finishes(
@@ -146,7 +176,9 @@ def test_a_killed_process_leaves_what_a_second_one_finishes(
         "def slow(items, **_):\n    for item in items: time.sleep(0.02); print('.', flush=True); yield item\n"
         "p.prepare(open_source(Path(sys.argv[1])), Path(sys.argv[2]), name='pets', progress=slow)"
     )
-    with subprocess.Popen([sys.executable, "-c", code, photos, workdir / "b"], cwd=ROOT, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, photos, workdir / "b"], cwd=ROOT, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout
         for _ in range(60 + 40):  # the measuring, then most of the preparing
             process.stdout.readline()
@@ -182,45 +214,62 @@ def test_a_failure_in_a_thread_ends_prepare_and_loses_nothing(
         else:
             patch.setattr(shards_module.ShardWriter, "finish", finish)
         with pytest.raises(
-            (MemoryError, OSError), match=r"no room|No space left on device \(whole files are kept.*\.building-pets"
+            (MemoryError, OSError),
+            match=r"no room|No space left on device \(whole files are kept.*\.building-pets",
         ):
             store_of(photos, root=workdir / "b", name="pets")
     building = workdir / "b/stores/.building-pets"
     assert (building / "train-00000.arrow").exists()
     assert not list(building.glob(".*.part"))
-    assert contents(store_of(photos, root=workdir / "b", name="pets").folder) == contents(whole.folder)
+    assert contents(store_of(photos, root=workdir / "b", name="pets").folder) == contents(
+        whole.folder
+    )
 
 
-def test_equal_images_keep_their_number_over_shards(photos: Path, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_images_keep_their_number_over_shards(
+    photos: Path, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(prepare_module, "ROWS", 8)
     store = store_of(photos, name="pets")
     split = store.split("train")
     numbered = sorted(key for key in split.keys if "-" in key)
     assert [key[16:] for key in numbered] == ["-1", "-2"]
     assert len(set(split.keys)) == 43
-    assert store.facts["parts"]["train"]["digest"] == split.digest == split_digest(split.preparation, split.keys, split.labels)
+    assert (
+        store.facts["parts"]["train"]["digest"]
+        == split.digest
+        == split_digest(split.preparation, split.keys, split.labels)
+    )
 
 
 def test_any_arrow_reader_opens_the_folder(photos: Path, store_of: StoreOf) -> None:
     store = store_of(photos, name="pets", size=32)
-    table = pa.dataset.dataset([str(f) for f in sorted(store.folder.glob("*.arrow"))], format="ipc").to_table()
+    table = pa.dataset.dataset(
+        [str(f) for f in sorted(store.folder.glob("*.arrow"))], format="ipc"
+    ).to_table()
     assert table.column_names == ["key", "label", "name", "height", "width", "image"]
     assert len(table) == 60
     assert table.schema.metadata[b"preparation"] == store.facts["preparation"].encode()
 
 
-def test_a_disk_that_is_too_small_is_said_first(photos: Path, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_too_small_is_said_first(
+    photos: Path, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1000))
     with pytest.raises(UserError, match=r"will take about 0\.00 GB more, and .* has 0\.00 GB free"):
         store_of(photos, name="pets")
 
 
-def test_a_name_belongs_to_one_source(photos: Path, pictures: Pictures, store_of: StoreOf, workdir: Path) -> None:
+def test_a_name_belongs_to_one_source(
+    photos: Path, pictures: Pictures, store_of: StoreOf, workdir: Path
+) -> None:
     first = store_of(photos, name="pets")
     assert store_of(photos, name="pets").folder == first.folder
     with pytest.raises(UserError, match=r"the name 'pets' is taken by a store of .*photos"):
-        store_of(pictures(workdir / "others", {"train/a": 2, "train/b": 2, "test/a": 2}), name="pets")
+        store_of(
+            pictures(workdir / "others", {"train/a": 2, "train/b": 2, "test/a": 2}), name="pets"
+        )
 
 
 def test_torch_keeps_its_threads(photos: Path, store_of: StoreOf) -> None:
@@ -238,7 +287,9 @@ def test_torch_keeps_its_threads(photos: Path, store_of: StoreOf) -> None:
          "the digest of"),
     ],
 )  # fmt: skip
-def test_verify_sees_damage(photos: Path, store_of: StoreOf, workdir: Path, harm: Callable[[Path], None], words: str) -> None:
+def test_verify_sees_damage(
+    photos: Path, store_of: StoreOf, workdir: Path, harm: Callable[[Path], None], words: str
+) -> None:
     store = store_of(photos, name="pets")
     run = CliRunner()
     arguments = ["data", "verify", "pets", "--data-root", str(workdir / "root")]
@@ -250,20 +301,26 @@ def test_verify_sees_damage(photos: Path, store_of: StoreOf, workdir: Path, harm
 
 
 @pytest.mark.parametrize("raw_limit", [0, prepare_module.RAW_LIMIT])
-def test_opening_a_split_maps_no_image(photos: Path, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch, raw_limit: int) -> None:
+def test_opening_a_split_maps_no_image(
+    photos: Path, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch, raw_limit: int
+) -> None:
     """What is mapped or loaded counts as this process's memory; here there is nothing left to map, which the first image says."""
     monkeypatch.setattr(prepare_module, "RAW_LIMIT", raw_limit)
     store = store_of(photos, name="pets")
     split = store.split("train")
     for shard in store.folder.glob("train-*.arrow"):
         shard.unlink()
-    with pytest.raises(UserError, match=r"store pets is damaged at row 0 .*harness data verify pets"):
+    with pytest.raises(
+        UserError, match=r"store pets is damaged at row 0 .*harness data verify pets"
+    ):
         next(split.batches(4))
 
 
 def test_the_commands(photos: Path, workdir: Path) -> None:
     def call(*arguments: str) -> str:
-        done = CliRunner().invoke(cli, [*arguments, "--data-root", str(workdir / "root")], catch_exceptions=False)
+        done = CliRunner().invoke(
+            cli, [*arguments, "--data-root", str(workdir / "root")], catch_exceptions=False
+        )
         assert done.exit_code == 0, done.output
         return done.output
 
@@ -271,9 +328,13 @@ def test_the_commands(photos: Path, workdir: Path) -> None:
     assert "nothing is prepared in" in call("data", "verify")
     plan = json.loads(call("prepare", str(photos), "--plan", "--json").splitlines()[-1])
     assert plan["source"]["images"] == 60
-    assert plan["source"]["bytes"] == pytest.approx(1.1 * 60 * 3 * 40 * 50, rel=0.01)  # lossless, as so small a set is kept
+    assert plan["source"]["bytes"] == pytest.approx(
+        1.1 * 60 * 3 * 40 * 50, rel=0.01
+    )  # lossless, as so small a set is kept
     assert plan["ilsvrc2012"]["images"] == 1_281_167 + 50_000
-    assert plan["ilsvrc2012"]["seconds"] / plan["source"]["seconds"] == pytest.approx(1_331_167 / 60)
+    assert plan["ilsvrc2012"]["seconds"] / plan["source"]["seconds"] == pytest.approx(
+        1_331_167 / 60
+    )
     assert not (workdir / "root/stores").exists()
 
     last = json.loads(call("prepare", str(photos), "--name", "pets", "--json").splitlines()[-1])
@@ -304,12 +365,16 @@ def test_what_a_stopped_preparation_left_is_listed_and_can_be_removed(workdir: P
     (left / "train-00000.arrow").write_bytes(b"0" * 3_000_000)
     assert "unfinished .building-pets (3.0 MB)" in call("list")
     with prepare_module.locked(left.with_name("pets")):
-        assert "is being prepared by another process" in call("rm", ".building-pets", "--yes", code=1)
+        assert "is being prepared by another process" in call(
+            "rm", ".building-pets", "--yes", code=1
+        )
     assert "removed" in call("rm", ".building-pets", "--yes")
     assert not left.exists()
 
 
-def test_a_plan_foresees_what_a_large_set_takes(photos: Path, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_foresees_what_a_large_set_takes(
+    photos: Path, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from harness.data.plan import plan
 
     assert plan(open_source(photos), size=32, workers=1).raw
@@ -328,7 +393,10 @@ def test_a_plan_foresees_what_a_large_set_takes(photos: Path, store_of: StoreOf,
         (["prepare", "fashion-mnist"], "fashion-mnist needs no preparing: give it to --dataset"),
         (["prepare", "nowhere"], "there is no folder or archive nowhere"),
         (["data", "info", "dogs"], r"no prepared dataset is called 'dogs' in .*; there are: pets"),
-        (["data", "rm", "--yes", "../stores/pets"], r"no prepared dataset is called '\.\./stores/pets'"),
+        (
+            ["data", "rm", "--yes", "../stores/pets"],
+            r"no prepared dataset is called '\.\./stores/pets'",
+        ),
         (
             ["data", "audit", "pets", "--out", "nowhere/page.html"],
             r"--out nowhere/page\.html must be a file in a folder that is there",
@@ -340,29 +408,45 @@ def test_mistakes_are_said_and_nothing_is_touched(
 ) -> None:
     before = contents(store_of(photos, name="pets").folder)
     done = CliRunner().invoke(cli, [*arguments, "--data-root", str(workdir / "root")])
-    assert isinstance(done.exception, UserError)  # which `main` prints as one line, with exit code 2
+    assert isinstance(
+        done.exception, UserError
+    )  # which `main` prints as one line, with exit code 2
     assert re.search(words, str(done.exception))
     assert contents(workdir / "root/stores/pets") == before
 
 
-def test_the_folder_one_stands_in_is_prepared_under_its_name(photos: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_one_stands_in_is_prepared_under_its_name(
+    photos: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(photos)
-    done = CliRunner().invoke(cli, ["prepare", ".", "--data-root", str(workdir / "root")], catch_exceptions=False)
+    done = CliRunner().invoke(
+        cli, ["prepare", ".", "--data-root", str(workdir / "root")], catch_exceptions=False
+    )
     assert done.exit_code == 0
     assert (workdir / "root/stores/photos/store.json").exists()
 
 
 @pytest.mark.parametrize("name", ["digits", "a/b", "a,b", ".a", "-a", "a b"])
-def test_a_name_that_dataset_would_misread_is_refused(photos: Path, workdir: Path, name: str) -> None:
-    done = CliRunner().invoke(cli, ["prepare", str(photos), "--data-root", str(workdir), f"--name={name}"])
+def test_a_name_that_dataset_would_misread_is_refused(
+    photos: Path, workdir: Path, name: str
+) -> None:
+    done = CliRunner().invoke(
+        cli, ["prepare", str(photos), "--data-root", str(workdir), f"--name={name}"]
+    )
     assert isinstance(done.exception, UserError)
     assert "cannot be called" in str(done.exception)
 
 
-def test_subsets_of_a_prepared_set_are_nested(photos: Path, store_of: StoreOf, workdir: Path) -> None:
+def test_subsets_of_a_prepared_set_are_nested(
+    photos: Path, store_of: StoreOf, workdir: Path
+) -> None:
     store_of(photos, name="pets")
     keys = [
-        set(harness.load_dataset(f"pets,train_percent={percent}", data_root=workdir / "root", tune=0).train.keys)
+        set(
+            harness.load_dataset(
+                f"pets,train_percent={percent}", data_root=workdir / "root", tune=0
+            ).train.keys
+        )
         for percent in (5, 10, 25, 50, 100)
     ]
     assert [len(k) for k in keys] == [2, 4, 11, 21, 43]
@@ -398,7 +482,10 @@ def test_the_committed_val_table_is_that_of_the_kit(samples: Path) -> None:
     if not (samples / "ilsvrc2012-devkit").exists():
         pytest.skip(f"needs ilsvrc2012-devkit in {samples}")
     kit = read_kit(samples / "ilsvrc2012-devkit", YEAR)
-    pairs = [(f"ILSVRC2012_val_{i:08}", kit.class_names[label]) for i, label in enumerate(kit.labels("val"), 1)]
+    pairs = [
+        (f"ILSVRC2012_val_{i:08}", kit.class_names[label])
+        for i, label in enumerate(kit.labels("val"), 1)
+    ]
     assert len(kit.class_names) == 1000
     assert pairs[0] == ("ILSVRC2012_val_00000001", "n01751748")
     assert np.bincount(kit.labels("val")).tolist() == [50] * 1000
@@ -411,11 +498,20 @@ def test_the_committed_val_table_is_that_of_the_kit(samples: Path) -> None:
         (["prepare", "--help"], "SOURCE", ["torch", "torchvision", "pyarrow", "scipy", "PIL"]),
         (["data", "list"], "pets", ["torch", "torchvision", "pyarrow", "scipy", "PIL"]),
         (["data", "--help"], "verify", ["torch", "torchvision", "pyarrow", "scipy", "PIL"]),
-        (["prepare", "photos", "--name", "again"], "digest", ["torchvision", "scipy", "mlflow"]),  # 100 MB and more each
+        (
+            ["prepare", "photos", "--name", "again"],
+            "digest",
+            ["torchvision", "scipy", "mlflow"],
+        ),  # 100 MB and more each
     ],
 )
 def test_commands_import_nothing_heavier_than_they_need(
-    arguments: list[str], shown: str, heavy: list[str], photos: Path, store_of: StoreOf, workdir: Path
+    arguments: list[str],
+    shown: str,
+    heavy: list[str],
+    photos: Path,
+    store_of: StoreOf,
+    workdir: Path,
 ) -> None:
     store_of(photos, name="pets")
     code = (
@@ -424,7 +520,12 @@ def test_commands_import_nothing_heavier_than_they_need(
     )
     environment = {**os.environ, "HARNESS_DATA": str(workdir / "root"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True, env=environment, cwd=photos.parent
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        cwd=photos.parent,
     )
     assert done.stdout.endswith("HEAVY []\n")
     assert shown in done.stdout

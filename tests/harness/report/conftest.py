@@ -25,7 +25,7 @@ class NearestMean:
     def fit(self, train, tune, context):
         import torch
         pixels = torch.cat([self.embed(b) for b in train.batches(256, device=context.device)])
-        self.means = torch.stack([pixels[train.labels == c].mean(0) for c in range(train.classes)])
+        self.means = torch.stack([pixels[train.labels == c].mean(0) for c in range(train.num_classes)])
         for epoch in range(3):
             context.log("train/top1_error", 30.0 - epoch, epoch)
             context.log("val/top1_error", 32.0 - epoch, epoch)
@@ -49,7 +49,7 @@ class Ridge:
         import torch
         device = context.device
         x = torch.cat([b.images[:, 0, ::4, ::4].flatten(1).float() / 255 for b in train.batches(256, device=device)])
-        y = torch.eye(train.classes)[torch.from_numpy(train.labels)].to(device)
+        y = torch.eye(train.num_classes)[torch.from_numpy(train.labels)].to(device)
         self.weights = torch.linalg.solve(x.T @ x + torch.eye(x.shape[1], device=device), x.T @ y)
     def scores(self, batch):
         return batch.images[:, 0, ::4, ::4].flatten(1).float() / 255 @ self.weights
@@ -114,13 +114,19 @@ def look() -> Callable[[str], Page]:
         assert page.all("html")[0]["lang"] == "en"
         assert [tag for tag, _ in page.words if tag == "title"]
         assert len(page.all("main")) == len(page.all("h1")) == 1
-        assert all(later <= earlier + 1 for earlier, later in zip(page.headings, page.headings[1:], strict=False)), page.headings
+        assert all(
+            later <= earlier + 1
+            for earlier, later in zip(page.headings, page.headings[1:], strict=False)
+        ), page.headings
         ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
         assert [name for name, count in Counter(ids).items() if count > 1] == []
         first_link = next(attributes for name, attributes in page.elements if name == "a")
         assert first_link["href"] == f"#{page.all('main')[0]['id']}"
         for name, attributes in page.elements:
-            pointed_at = attributes.get("href", "").removeprefix("#").split() + attributes.get("aria-labelledby", "").split()
+            pointed_at = (
+                attributes.get("href", "").removeprefix("#").split()
+                + attributes.get("aria-labelledby", "").split()
+            )
             assert set(pointed_at) <= set(ids), attributes
             assert attributes.get("src", "data:").startswith("data:"), attributes
             assert name not in ("script", "link", "iframe")
@@ -130,14 +136,18 @@ def look() -> Callable[[str], Page]:
         assert len(page.all("svg")) == len(page.all("desc"))
         assert len(page.all("details")) == len(page.all("summary"))
         assert len(page.all("table")) == len(page.all("caption"))
-        assert not re.search(r"url\(|@import|https?:", re.sub(r"<(pre|code)\b.*?</\1>", "", text, flags=re.DOTALL))
+        assert not re.search(
+            r"url\(|@import|https?:", re.sub(r"<(pre|code)\b.*?</\1>", "", text, flags=re.DOTALL)
+        )
         return page
 
     return through
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory, session_data: Path) -> tuple[Path, dict[str, Result]]:
+def made(
+    tmp_path_factory: pytest.TempPathFactory, session_data: Path
+) -> tuple[Path, dict[str, Result]]:
     """(settings file, finished runs on digits): two of means of pixels, which have an embedding to show, and one that has none."""
     root = tmp_path_factory.mktemp("report")
     (root / "nearest_mean.py").write_text(PLUGIN)

@@ -39,7 +39,9 @@ def test_markdown_begins_with_the_verdict(comparison) -> None:
 
 def test_latex_is_balanced_and_escaped(comparison) -> None:
     first, second = comparison.rows
-    named = replace(comparison, title="50 % & more_#1", rows=(first, replace(second, label="a_b{c}$")))
+    named = replace(
+        comparison, title="50 % & more_#1", rows=(first, replace(second, label="a_b{c}$"))
+    )
     text = report_latex(named)
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 2
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
@@ -62,7 +64,11 @@ def test_latex_is_balanced_and_escaped(comparison) -> None:
 
 def test_latex_says_what_every_table_says(comparison) -> None:
     first, second = comparison.rows
-    noted = replace(comparison, rows=(first, replace(second, notes=("32 px variant",))), caveats=("limited to 100 test images",))
+    noted = replace(
+        comparison,
+        rows=(first, replace(second, notes=("32 px variant",))),
+        caveats=("limited to 100 test images",),
+    )
     text = report_latex(noted)
     assert r"ridge (32 px variant)\par" in text
     assert "limited to 100 test images" in text

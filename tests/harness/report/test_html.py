@@ -18,7 +18,12 @@ def test_text_is_escaped_and_markup_is_not() -> None:
 
 
 def test_a_table_has_headings_a_caption_and_whole_words() -> None:
-    made = table(["name", "top-1 error", ""], [["<a>", "5 %", Html("<i></i>")]], caption="What & why", numbers=[1])
+    made = table(
+        ["name", "top-1 error", ""],
+        [["<a>", "5 %", Html("<i></i>")]],
+        caption="What & why",
+        numbers=[1],
+    )
     assert made.count("<th scope=col") == 2
     assert "<th scope=row>&lt;a&gt;</th>" in made
     assert "<td class=n>5\u00a0%</td><td><i></i></td>" in made

@@ -38,13 +38,17 @@ def pair(made, session_data):
 
 def test_it_is_whole_in_itself_and_reads_in_order(pair, look):
     page = look(pair[1])
-    assert [text for tag, text in page.words if tag == "h1"] == ["ridge against nearest-mean on digits"]
+    assert [text for tag, text in page.words if tag == "h1"] == [
+        "ridge against nearest-mean on digits"
+    ]
     sections = [attributes["id"] for attributes in page.all("section")]
     assert sections == [
         "result", "cost", "curves", "images", "classes", "confusions", "mistakes", "likely", "neighbors", "published", "protocol",
         "reproduce",
     ]  # fmt: skip
-    assert [attributes["href"] for attributes in page.all("a")][1:] == [f"#{name}" for name in sections]
+    assert [attributes["href"] for attributes in page.all("a")][1:] == [
+        f"#{name}" for name in sections
+    ]
     assert len(pair[1]) < 2_000_000
 
 
@@ -96,10 +100,15 @@ def test_neighbors_are_shown_where_a_pipeline_embeds_and_their_lack_is_explained
 
 def test_without_the_data_it_is_a_page_without_pictures(groups, look, tmp_path):
     chosen = groups("few", "ridge")
-    moved = [[Record(Path(shutil.copytree(group[0].folder, tmp_path / group[0].run_id)))] for group in chosen]
+    moved = [
+        [Record(Path(shutil.copytree(group[0].folder, tmp_path / group[0].run_id)))]
+        for group in chosen
+    ]
     for [record] in moved:
         path = record.folder / "result.json"
-        path.write_text(path.read_text().replace('"dataset": "digits"', '"dataset": "folder,path=/gone"'))
+        path.write_text(
+            path.read_text().replace('"dataset": "digits"', '"dataset": "folder,path=/gone"')
+        )
     evidence = gather(moved)
     page = look(report_page(evidence))
     assert page.all("img") == []
@@ -111,7 +120,10 @@ def test_without_the_data_it_is_a_page_without_pictures(groups, look, tmp_path):
 
 def test_data_that_have_changed_are_not_shown(groups, tmp_path):
     chosen = groups("few", "ridge")
-    moved = [[Record(Path(shutil.copytree(group[0].folder, tmp_path / group[0].run_id)))] for group in chosen]
+    moved = [
+        [Record(Path(shutil.copytree(group[0].folder, tmp_path / group[0].run_id)))]
+        for group in chosen
+    ]
     for [record] in moved:
         path = record.folder / "result.json"
         path.write_text(path.read_text().replace(record.result.test_digest, "0" * 32))
@@ -119,9 +131,14 @@ def test_data_that_have_changed_are_not_shown(groups, tmp_path):
     assert "has changed: its test digest is" in evidence.no_pictures
 
 
-def test_a_pipeline_that_cannot_be_loaded_any_more_costs_its_neighbors_alone(groups, tmp_path, session_data):
+def test_a_pipeline_that_cannot_be_loaded_any_more_costs_its_neighbors_alone(
+    groups, tmp_path, session_data
+):
     chosen = groups("few", "ridge")
-    moved = [[Record(Path(shutil.copytree(group[0].folder, tmp_path / group[0].run_id)))] for group in chosen]
+    moved = [
+        [Record(Path(shutil.copytree(group[0].folder, tmp_path / group[0].run_id)))]
+        for group in chosen
+    ]
     (moved[0][0].folder / "state.safetensors").write_bytes(b"torn")
     evidence = gather(moved, data_root=session_data)
     assert str(evidence.neighbors[0]).startswith("its state cannot be loaded: ")
@@ -135,9 +152,10 @@ def test_several_rows_are_each_held_against_the_first(groups, look, session_data
     page = look(text)
     assert "Holm p" in page.said
     assert page.said.count("Test images by who is right") == 2
-    assert {"nearest-mean,step=7 against nearest-mean,step=1", "ridge against nearest-mean,step=1"} <= {
-        words for tag, words in page.words if tag == "h3"
-    }
+    assert {
+        "nearest-mean,step=7 against nearest-mean,step=1",
+        "ridge against nearest-mean,step=1",
+    } <= {words for tag, words in page.words if tag == "h3"}
     assert text.count('class="verdict') == 2
 
 
@@ -145,7 +163,9 @@ def test_the_pair_at_one_view_stands_below_the_pair_at_its_best(pair, look):
     evidence = pair[0]
     row = replace(evidence.comparison.rows[1], top1_error=43.21)
     single = replace(evidence.comparison, rows=(evidence.comparison.rows[0], row))
-    page = look(report_page(replace(evidence, comparison=replace(evidence.comparison, one_view=single))))
+    page = look(
+        report_page(replace(evidence, comparison=replace(evidence.comparison, one_view=single)))
+    )
     assert ("h3", "At one view and one model each") in page.words
     assert "43.21 %" in page.said
 
@@ -156,11 +176,19 @@ def test_the_command_that_makes_it_again_names_what_it_shows(groups, look):
         return next(words for tag, words in page.words if tag == "pre").splitlines()[-1]
 
     few, ridge = groups("few", "ridge")
-    assert command(few, ridge).startswith("harness report nearest-mean,step=7 ridge --dataset digits --plugins ")
-    assert command(few, few).startswith(f"harness report {few[0].run_id} {few[0].run_id} --dataset digits ")
-    ridge[0].result = replace(ridge[0].result, dataset="subset,of=digits,percent=50,seed=0", train_digest="e" * 32)
+    assert command(few, ridge).startswith(
+        "harness report nearest-mean,step=7 ridge --dataset digits --plugins "
+    )
+    assert command(few, few).startswith(
+        f"harness report {few[0].run_id} {few[0].run_id} --dataset digits "
+    )
+    ridge[0].result = replace(
+        ridge[0].result, dataset="subset,of=digits,percent=50,seed=0", train_digest="e" * 32
+    )
     again = command(few, ridge, allow_different_train=True)
-    assert again.startswith(f"harness report nearest-mean,step=7 {ridge[0].run_id} --dataset digits ")
+    assert again.startswith(
+        f"harness report nearest-mean,step=7 {ridge[0].run_id} --dataset digits "
+    )
     assert again.endswith(" --allow-different-train")
 
 
@@ -168,7 +196,9 @@ def test_of_several_seeds_one_run_a_row_is_looked_into(groups, look, tmp_path):
     [few], [ridge] = groups("few", "ridge")
     again = Record(Path(shutil.copytree(ridge.folder, tmp_path / "ridge-again")))
     path = again.folder / "result.json"
-    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1').replace(ridge.run_id, again.run_id))
+    path.write_text(
+        path.read_text().replace('"seed": 0', '"seed": 1').replace(ridge.run_id, again.run_id)
+    )
     evidence = gather([[few], [again, ridge]], pictures=False)
     assert [run.run_id for run in evidence.runs] == [few.run_id, ridge.run_id]
     said = look(report_page(evidence)).said
@@ -178,10 +208,17 @@ def test_of_several_seeds_one_run_a_row_is_looked_into(groups, look, tmp_path):
 
 def test_class_names_are_text_not_markup(groups, tmp_path):
     chosen = groups("few", "ridge")
-    moved = [[Record(Path(shutil.copytree(group[0].folder, tmp_path / group[0].run_id)))] for group in chosen]
+    moved = [
+        [Record(Path(shutil.copytree(group[0].folder, tmp_path / group[0].run_id)))]
+        for group in chosen
+    ]
     for [record] in moved:
         path = record.folder / "spec.json"
-        path.write_text(path.read_text().replace('"class_names": [\n    "0"', '"class_names": [\n    "<b>nought & \\"0\\"</b>"'))
+        path.write_text(
+            path.read_text().replace(
+                '"class_names": [\n    "0"', '"class_names": [\n    "<b>nought & \\"0\\"</b>"'
+            )
+        )
     text = report_page(gather(moved, pictures=False))
     assert "<b>nought" not in text
     assert escape("<b>nought & ") in text
@@ -202,7 +239,10 @@ def test_colors_have_contrast(pair):
         return (high + 0.05) / (low + 0.05)
 
     css = (files("harness.report") / "page.css").read_text()
-    schemes = [dict(re.findall(r"--([\w]+): (#\w+);", block)) for block in re.findall(r":root \{(.*?)\}", css, re.DOTALL)]
+    schemes = [
+        dict(re.findall(r"--([\w]+): (#\w+);", block))
+        for block in re.findall(r":root \{(.*?)\}", css, re.DOTALL)
+    ]
     assert len(schemes) == 3  # light, dark, print
     for scheme in schemes:
         for ground in ("ground", "raised"):
@@ -222,7 +262,12 @@ def test_nothing_makes_a_phone_scroll_sideways(pair, tmp_path):
     )
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync "
     flags += "--disable-component-update --dump-dom --virtual-time-budget=5000"
-    command = [CHROMIUM, *flags.split(), f"--user-data-dir={tmp_path}/profile", f"file://{tmp_path}/frame.html"]
+    command = [
+        CHROMIUM,
+        *flags.split(),
+        f"--user-data-dir={tmp_path}/profile",
+        f"file://{tmp_path}/frame.html",
+    ]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     wide, room = map(int, re.search(r'<p id="width">(\d+) of (\d+)', shown).groups())
     assert 300 < room <= 390

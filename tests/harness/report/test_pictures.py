@@ -15,10 +15,21 @@ from PIL import Image
 import harness
 from harness.contract import Result, Scores
 from harness.record import Record, Runs
-from harness.report.pictures import CLASSES_SHOWN, draw_confusion, draw_curves, draw_filters, draw_pictures, tiled
+from harness.report.pictures import (
+    CLASSES_SHOWN,
+    draw_confusion,
+    draw_curves,
+    draw_filters,
+    draw_pictures,
+    tiled,
+)
 from harness.settings import load_settings
 
-CURVES = {"train/loss": [(0, 2.3), (1, 1.1)], "train/top1_error": [(0, 80.0), (1, 40.0)], "val/top1_error": [(0, 60.0), (1, 30.0)]}
+CURVES = {
+    "train/loss": [(0, 2.3), (1, 1.1)],
+    "train/top1_error": [(0, 80.0), (1, 40.0)],
+    "val/top1_error": [(0, 60.0), (1, 30.0)],
+}
 
 
 @pytest.fixture
@@ -28,8 +39,12 @@ def record(make_result: Callable[..., Result]) -> Callable[..., Record]:
     def make(taken: dict[int, list[int]], classes: int = 3, **fields: Any) -> Record:
         labels = np.array([label for label, answers in taken.items() for _ in answers])
         scores = np.eye(classes, dtype=np.float32)[np.concatenate(list(taken.values()))]
-        made = Runs(Path("runs")).create("hog-svm", {"class_names": [f"class {i}" for i in range(classes)]})
-        made.save_scores(Scores(np.array([f"{i:016x}" for i in range(len(labels))]), labels, scores))
+        made = Runs(Path("runs")).create(
+            "hog-svm", {"class_names": [f"class {i}" for i in range(classes)]}
+        )
+        made.save_scores(
+            Scores(np.array([f"{i:016x}" for i in range(len(labels))]), labels, scores)
+        )
         made.finish(make_result(run_id=made.run_id, n_test=len(labels), **fields))
         return made
 
@@ -39,27 +54,53 @@ def record(make_result: Callable[..., Result]) -> Callable[..., Record]:
 def test_the_confusion_matrix_counts_every_image(record: Callable[..., Record]) -> None:
     figure = draw_confusion(record({0: [0, 0, 0, 1], 1: [1, 1], 2: [0, 2, 2, 2, 2]}))
     axes = figure.axes[0]
-    cells = {tuple(map(int, text.get_position()[::-1])): text.get_text() for text in axes.texts}  # (true, taken for)
+    cells = {
+        tuple(map(int, text.get_position()[::-1])): text.get_text() for text in axes.texts
+    }  # (true, taken for)
     assert cells == {(0, 0): "3", (0, 1): "1", (1, 1): "2", (2, 0): "1", (2, 2): "4"}
-    np.testing.assert_allclose(np.asarray(axes.images[0].get_array()) ** 2, [[75, 25, 0], [0, 100, 0], [20, 0, 80]])
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["class 0", "class 1", "class 2"]
+    np.testing.assert_allclose(
+        np.asarray(axes.images[0].get_array()) ** 2, [[75, 25, 0], [0, 100, 0], [20, 0, 80]]
+    )
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "class 0",
+        "class 1",
+        "class 2",
+    ]
 
 
-def test_of_very_many_classes_the_most_confused_pairs_are_shown(record: Callable[..., Record]) -> None:
+def test_of_very_many_classes_the_most_confused_pairs_are_shown(
+    record: Callable[..., Record],
+) -> None:
     classes = CLASSES_SHOWN + 1
-    taken = {label: [label] for label in range(classes)} | {0: [1, 1, 1, 0], 5: [6, 6, 5, 5], 9: [9, 9]}
+    taken = {label: [label] for label in range(classes)} | {
+        0: [1, 1, 1, 0],
+        5: [6, 6, 5, 5],
+        9: [9, 9],
+    }
     axes = draw_confusion(record(taken, classes)).axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["class 0 taken for class 1", "class 5 taken for class 6"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "class 0 taken for class 1",
+        "class 5 taken for class 6",
+    ]
     assert [bar.get_width() for bar in axes.patches] == [75.0, 50.0]
 
 
 def test_curves_show_error_loss_and_rate(make_result: Callable[..., Result]) -> None:
-    error, loss, rate = draw_curves(make_result(curves={**CURVES, "lr": [(0, 0.1), (1, 0.01)]})).axes
+    error, loss, rate = draw_curves(
+        make_result(curves={**CURVES, "lr": [(0, 0.1), (1, 0.01)]})
+    ).axes
     assert [list(line.get_ydata()) for line in error.lines] == [[80.0, 40.0], [60.0, 30.0]]
     assert list(loss.lines[0].get_xdata()) == [1, 2]
     assert rate.get_yscale() == "log"
     assert (
-        len(draw_curves(make_result(curves={name: CURVES[name] for name in ("train/loss", "train/top1_error")})).axes) == 2
+        len(
+            draw_curves(
+                make_result(
+                    curves={name: CURVES[name] for name in ("train/loss", "train/top1_error")}
+                )
+            ).axes
+        )
+        == 2
     )  # --tune 0
     assert draw_curves(make_result(curves={})) is None
 
@@ -82,7 +123,10 @@ class Filtered:
 
     def fit(self, train: Any, tune: Any, context: Any) -> None:
         for epoch in range(3):
-            context.log("train/loss", 1 / (epoch + 1), epoch), context.log("train/top1_error", 50.0, epoch)
+            (
+                context.log("train/loss", 1 / (epoch + 1), epoch),
+                context.log("train/top1_error", 50.0, epoch),
+            )
 
     def scores(self, batch: Any) -> torch.Tensor:
         return torch.arange(10.0).expand(len(batch), 10)
@@ -100,7 +144,11 @@ class Filtered:
 def test_a_run_leaves_its_pictures_in_its_folder_and_in_mlflow(store: None) -> None:
     result = harness.run(Filtered(), "digits", tune=0)
     pictures = Runs(Path("runs")).find(result.run_id).folder / "pictures"
-    assert sorted(file.name for file in pictures.iterdir()) == ["confusion.png", "curves.png", "filters.png"]
+    assert sorted(file.name for file in pictures.iterdir()) == [
+        "confusion.png",
+        "curves.png",
+        "filters.png",
+    ]
     for file in pictures.iterdir():
         with Image.open(file) as picture:
             assert 500 < picture.width < 1000

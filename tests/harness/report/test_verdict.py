@@ -36,14 +36,28 @@ def test_what_so_many_images_cannot_tell(rows) -> None:
         "500 test images cannot tell new from old: 9.50 % top-1 error against 12.00 %, 2.50 points fewer (95 % interval from 4.00 fewer "
         "to 0.50 more; exact McNemar p = 0.300); on as many as the two disagree on a difference below 1.20 points cannot show."
     )
-    same = replace(b, top1_delta=0.0, top1_delta_low=0.0, top1_delta_high=0.0, p_value=1.0, p_holm=1.0, smallest_detectable=None)
+    same = replace(
+        b,
+        top1_delta=0.0,
+        top1_delta_low=0.0,
+        top1_delta_high=0.0,
+        p_value=1.0,
+        p_holm=1.0,
+        smallest_detectable=None,
+    )
     assert "no difference (95 % interval of nothing but 0" in verdict(same, a, 500)
-    assert verdict(same, a, 500).endswith("the two disagree on too few of them for any difference to show.")
+    assert verdict(same, a, 500).endswith(
+        "the two disagree on too few of them for any difference to show."
+    )
 
 
 def test_of_several_rows_the_adjusted_p_decides(rows) -> None:
     a, b = rows
     adjusted = replace(b, p_value=0.03, p_holm=0.06)
     assert outcome(adjusted) == "open"
-    assert "exact McNemar p = 0.030, = 0.060 adjusted for all rows (Holm)" in verdict(adjusted, a, 500)
-    assert verdict(adjusted, a, 500).endswith("; by its own p it could, but not among so many rows tested.")
+    assert "exact McNemar p = 0.030, = 0.060 adjusted for all rows (Holm)" in verdict(
+        adjusted, a, 500
+    )
+    assert verdict(adjusted, a, 500).endswith(
+        "; by its own p it could, but not among so many rows tested."
+    )

@@ -39,14 +39,21 @@ def test_every_run_gets_the_file_and_the_same_again_replaces_it(settings, make_r
     for run_id in ("before-1", "after-1"):
         assert artifacts(settings, run_id) == ["reports/before-1_after-1/report.html"]
     assert artifacts(settings, "other-1") == []
-    assert {file.read_text() for file in (settings.root / "mlartifacts").rglob("report.html")} == {"second"}
+    assert {file.read_text() for file in (settings.root / "mlartifacts").rglob("report.html")} == {
+        "second"
+    }
 
 
 def test_the_command_attaches_its_report(settings, plugin):
-    ids = [harness.run(f"nearest-mean,shrink={shrink}", "digits", plugins=[plugin]).run_id for shrink in ("0.0", "1.0")]
+    ids = [
+        harness.run(f"nearest-mean,shrink={shrink}", "digits", plugins=[plugin]).run_id
+        for shrink in ("0.0", "1.0")
+    ]
     done = CliRunner().invoke(cli, ["report", *ids, "--no-pictures"], catch_exceptions=False)
     assert "MLflow     http://127.0.0.1:5000/#/compare-runs?" in done.output
-    assert [artifacts(settings, run_id) for run_id in ids] == 2 * [[f"reports/{'_'.join(ids)}/report.html"]]
+    assert [artifacts(settings, run_id) for run_id in ids] == 2 * [
+        [f"reports/{'_'.join(ids)}/report.html"]
+    ]
 
 
 def test_a_run_that_is_not_there_keeps_the_file_from_all_of_them(settings, make_run):

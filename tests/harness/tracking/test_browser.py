@@ -21,8 +21,19 @@ from harness.settings import Ui, load_settings
 from harness.tracking import track
 
 CHROMIUM = shutil.which("chromium")
-BASELINE = {"name": "baseline", "top1_error": 12.34, "top5_error": 1.56, "fit_seconds": 78.91, "score_seconds": 4.321}
-ALEXNET = {"run_id": "alexnet-digits-1", "name": "alexnet", "pipeline": "alexnet,lrn=false", "family": "learned"}
+BASELINE = {
+    "name": "baseline",
+    "top1_error": 12.34,
+    "top5_error": 1.56,
+    "fit_seconds": 78.91,
+    "score_seconds": 4.321,
+}
+ALEXNET = {
+    "run_id": "alexnet-digits-1",
+    "name": "alexnet",
+    "pipeline": "alexnet,lrn=false",
+    "family": "learned",
+}
 ALEXNET |= {
     "curves": {"val/top1_error": [(0, 50.0), (1, 20.0)]},
     "top1_error": 6.54,
@@ -31,7 +42,13 @@ ALEXNET |= {
     "score_seconds": 9.876,
 }
 
-ABOVE = {"name": "hog-svm", "top1_error": 21.0, "top5_error": 3.0, "fit_seconds": 20.0, "score_seconds": 2.0}  # the means of:
+ABOVE = {
+    "name": "hog-svm",
+    "top1_error": 21.0,
+    "top5_error": 3.0,
+    "fit_seconds": 20.0,
+    "score_seconds": 2.0,
+}  # the means of:
 SEEDS = [
     {**ABOVE, "run_id": f"hog-svm-{seed}", "pipeline": "hog-svm", "seed": seed, "top1_error": error, "spec": {"above": {"run_id": "hog-seeds", "seeds": 2}}}
     for seed, error in enumerate((20.0, 22.0))
@@ -64,9 +81,13 @@ def ui(project):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     code = "from harness.cli.ui import command; command()"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")} | {"PYTHONUNBUFFERED": "1"}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")
+    } | {"PYTHONUNBUFFERED": "1"}
     program = [sys.executable, "-c", code, "--port", str(port)]
-    process = subprocess.Popen(program, cwd=project, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        program, cwd=project, env=environment, stdout=subprocess.PIPE, text=True
+    )
     try:
         printed = process.stdout.readline() + process.stdout.readline()
         yield process, re.search(r"http://\S+", printed).group()
@@ -80,13 +101,19 @@ def test_other_machines_are_let_in_by_the_names_of_this_one(project, monkeypatch
     with socket.socket() as probe:
         probe.bind(("0.0.0.0", 0))
         port = probe.getsockname()[1]
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody listens there; the server is asked directly
+    monkeypatch.setenv(
+        "http_proxy", "http://127.0.0.1:9"
+    )  # nobody listens there; the server is asked directly
     settings = replace(load_settings(project / "mlflow.yaml"), ui=Ui("0.0.0.0", port))
     direct = build_opener(ProxyHandler({}))
 
     def status(host: str, origin: str) -> int:
         headers = {"Host": host, "Origin": origin, "Content-Type": "application/json"}
-        asked = Request(f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/runs/search", b'{"experiment_ids": ["0"]}', headers)
+        asked = Request(
+            f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/runs/search",
+            b'{"experiment_ids": ["0"]}',
+            headers,
+        )
         try:
             return direct.open(asked).status
         except HTTPError as error:
@@ -117,7 +144,9 @@ class Grid(HTMLParser):
             self.row = int(attributes["aria-rowindex"])
         if role in ("columnheader", "gridcell") and "col-id" in attributes:
             self.column = attributes["col-id"]
-            self.into = self.names if role == "columnheader" else self.cells.setdefault(self.row, {})
+            self.into = (
+                self.names if role == "columnheader" else self.cells.setdefault(self.row, {})
+            )
             if role == "columnheader":
                 self.order[self.column] = int(attributes["aria-colindex"])
 
@@ -127,11 +156,16 @@ class Grid(HTMLParser):
 
     @property
     def columns(self) -> list[str]:
-        return [self.names[key] for key in sorted(self.names, key=self.order.__getitem__) if "`" in key]
+        return [
+            self.names[key] for key in sorted(self.names, key=self.order.__getitem__) if "`" in key
+        ]
 
     @property
     def rows(self) -> list[dict[str, str]]:
-        return [{self.names.get(key, key): text for key, text in self.cells[row].items()} for row in sorted(self.cells)]
+        return [
+            {self.names.get(key, key): text for key, text in self.cells[row].items()}
+            for row in sorted(self.cells)
+        ]
 
 
 def opened(link: str, profile: str) -> Grid:
@@ -164,7 +198,9 @@ def test_the_link_opens_on_pipelines_errors_and_times(ui, tmp_path):
 
 def shown(run: dict, columns: list[str]) -> dict[str, str]:
     """As the UI writes figures: 21.0 is 21."""
-    return {"pipeline": run["name"], "dataset": "digits"} | {key: f"{run[key]:g}" for key in columns[2:]}
+    return {"pipeline": run["name"], "dataset": "digits"} | {
+        key: f"{run[key]:g}" for key in columns[2:]
+    }
 
 
 @pytest.mark.slow
@@ -181,7 +217,10 @@ def test_the_view_of_seeds_shows_one_run_for_them_with_its_means(ui, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_the_view_of_charts_opens_on_error_against_cost(ui, tmp_path):
-    link = ui[1].replace("viewStateShareKey=before-after", "viewStateShareKey=before-after-charts") + "&compareRunsMode=CHART"
+    link = (
+        ui[1].replace("viewStateShareKey=before-after", "viewStateShareKey=before-after-charts")
+        + "&compareRunsMode=CHART"
+    )
     page = dumped(link, tmp_path / "profile")
     text = re.sub(r"<[^>]+>", " ", page)
     ours = text[text.index("Before / after") : text.index("Model metrics")]
@@ -214,8 +253,13 @@ def test_ctrl_c_stops_every_process(ui):
 def test_a_port_in_use_is_named_with_the_flag_to_use(project):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=rf"127\.0\.0\.1:{port}: Address already in use.*--port"):
-            command(["--port", str(port), "--config", str(project / "mlflow.yaml")], standalone_mode=False)
+        with pytest.raises(
+            UserError, match=rf"127\.0\.0\.1:{port}: Address already in use.*--port"
+        ):
+            command(
+                ["--port", str(port), "--config", str(project / "mlflow.yaml")],
+                standalone_mode=False,
+            )
 
 
 def test_without_a_store_it_says_what_to_type_first(tmp_path, monkeypatch):

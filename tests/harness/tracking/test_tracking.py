@@ -19,7 +19,13 @@ from harness.tracking.addresses import addresses
 from harness.tracking.saved_view import VIEW_TAG
 from harness.tracking.store import connection, store
 
-ALEXNET = {"run_id": "alexnet-digits-1", "name": "alexnet", "pipeline": "alexnet,lrn=false", "family": "learned", "top1_error": 2.5}
+ALEXNET = {
+    "run_id": "alexnet-digits-1",
+    "name": "alexnet",
+    "pipeline": "alexnet,lrn=false",
+    "family": "learned",
+    "top1_error": 2.5,
+}
 
 
 def client(settings: Settings) -> MlflowClient:
@@ -66,7 +72,11 @@ def test_a_finished_run_is_mirrored(settings, make_run):
     }
     expected |= {"notes": "recipe: short", "machine": "desk-3"}
     assert expected.items() <= run.data.tags.items()
-    assert {item.path for item in client(settings).list_artifacts(run.info.run_id)} == {"result.json", "spec.json", "log.txt"}
+    assert {item.path for item in client(settings).list_artifacts(run.info.run_id)} == {
+        "result.json",
+        "spec.json",
+        "log.txt",
+    }
     assert list((settings.root / "mlartifacts").rglob("result.json"))
 
 
@@ -77,7 +87,10 @@ def test_what_the_library_of_an_object_store_says_is_said(settings, make_run, mo
         raise RuntimeError("Unable to locate credentials")
 
     monkeypatch.setattr(MlflowClient, "log_artifact", refuse)
-    with pytest.raises(UserError, match=r"RuntimeError: Unable to locate credentials; see server\.artifact_location"):
+    with pytest.raises(
+        UserError,
+        match=r"RuntimeError: Unable to locate credentials; see server\.artifact_location",
+    ):
         track_one(settings, make_run)
 
 
@@ -109,26 +122,42 @@ def test_the_description_tells_the_story(settings, make_run):
 
 def test_a_figure_that_is_missing_is_absent(settings, make_run):
     metrics = track_one(settings, make_run, top5_error=None, tune_top1_error=None).data.metrics
-    assert not {"top5_error", "tune_top1_error", "params_millions", "gflops_per_image"} & set(metrics)
+    assert not {"top5_error", "tune_top1_error", "params_millions", "gflops_per_image"} & set(
+        metrics
+    )
 
 
 def test_a_run_that_stopped_after_tune_says_so(settings, make_run):
-    names = ("top1_error", "top1_error_ci_low", "top1_error_ci_high", "top5_error", "mean_class_error", "score_seconds")
+    names = (
+        "top1_error",
+        "top1_error_ci_low",
+        "top1_error_ci_high",
+        "top5_error",
+        "mean_class_error",
+        "score_seconds",
+    )
     nothing = dict.fromkeys([*names, "images_per_second"])
     run = track_one(settings, make_run, **nothing, absent={"top1_error": "--no-test"})
     assert not set(nothing) & set(run.data.metrics)
     assert run.data.metrics["tune_top1_error"] == 11.0
-    assert "digits: not available: --no-test." in run.data.tags["mlflow.note.content"].splitlines()[0]
+    assert (
+        "digits: not available: --no-test." in run.data.tags["mlflow.note.content"].splitlines()[0]
+    )
 
 
 def test_curves_keep_their_steps_and_a_loss_that_diverged_is_nan(settings, make_run):
     loss = [(step, 1 / (step + 1)) for step in range(1500)] + [(1500, math.inf)]
-    run = track_one(settings, make_run, curves={"train/loss": loss, "val/top1 (%)": [(0, 50.0), (5, 25.0)]})
+    run = track_one(
+        settings, make_run, curves={"train/loss": loss, "val/top1 (%)": [(0, 50.0), (5, 25.0)]}
+    )
     history = client(settings).get_metric_history(run.info.run_id, "train/loss")
     assert [(point.step, point.value) for point in history[:-1]] == loss[:-1]
     assert history[-1].step == 1500
     assert math.isnan(history[-1].value)
-    assert [(p.step, p.value) for p in client(settings).get_metric_history(run.info.run_id, "val/top1 ___")] == [
+    assert [
+        (p.step, p.value)
+        for p in client(settings).get_metric_history(run.info.run_id, "val/top1 ___")
+    ] == [
         (0, 50.0),
         (5, 25.0),
     ]
@@ -147,10 +176,14 @@ def test_large_scores_stay_in_the_run_folder(settings, make_run, monkeypatch):
     (folder / "scores.npz").write_bytes(b"0" * 2000)
     monkeypatch.setattr("harness.tracking.send.ARTIFACT_BYTES", 1999)
     track(result, folder, settings)
-    assert "scores.npz" not in {item.path for item in client(settings).list_artifacts(runs_of(settings)[0].info.run_id)}
+    assert "scores.npz" not in {
+        item.path for item in client(settings).list_artifacts(runs_of(settings)[0].info.run_id)
+    }
     monkeypatch.setattr("harness.tracking.send.ARTIFACT_BYTES", 2001)
     track(result, folder, settings)
-    assert "scores.npz" in {item.path for item in client(settings).list_artifacts(runs_of(settings)[0].info.run_id)}
+    assert "scores.npz" in {
+        item.path for item in client(settings).list_artifacts(runs_of(settings)[0].info.run_id)
+    }
 
 
 def test_tracking_again_makes_no_second_run_and_doubles_nothing(settings, make_run):
@@ -186,7 +219,9 @@ def test_a_run_that_is_written_in_part_is_never_finished(settings, make_run, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "log_artifact", fail)
-        with pytest.raises(KeyboardInterrupt if isinstance(failure, KeyboardInterrupt) else UserError):
+        with pytest.raises(
+            KeyboardInterrupt if isinstance(failure, KeyboardInterrupt) else UserError
+        ):
             track(result, folder, settings)
     assert [run.info.status for run in runs_of(settings)] == ["FAILED"]
     track(result, folder, settings)
@@ -198,11 +233,15 @@ def view_state(settings: Settings, which: str = "") -> dict:
 
 
 def test_the_saved_view_shows_the_columns_of_the_settings(settings, make_run):
-    settings = replace(settings, views=Views(table=("tags.pipeline", "metrics.top1_error", "params.seed")))
+    settings = replace(
+        settings, views=Views(table=("tags.pipeline", "metrics.top1_error", "params.seed"))
+    )
     track_one(settings, make_run)
     state = view_state(settings)
     assert state["selectedColumns"] == ["tags.`pipeline`", "metrics.`top1_error`", "params.`seed`"]
-    assert [key for key in state["columnOrder"] if key in state["selectedColumns"]] == state["selectedColumns"]
+    assert [key for key in state["columnOrder"] if key in state["selectedColumns"]] == state[
+        "selectedColumns"
+    ]
     assert set(state["columnWidths"]) == set(state["columnOrder"])
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`top1_error`", True)
 
@@ -251,7 +290,10 @@ def test_links_name_the_experiment_the_runs_and_the_comparison(settings, make_ru
 
 
 def test_the_experiment_has_description_tags_and_our_artifact_folder(settings, make_run):
-    settings = replace(settings, experiment=Experiment(name="mine", description="What this is.", tags={"room": "3"}))
+    settings = replace(
+        settings,
+        experiment=Experiment(name="mine", description="What this is.", tags={"room": "3"}),
+    )
     track_one(settings, make_run)
     experiment = experiment_of(settings)
     assert experiment.artifact_location.endswith(str(settings.root / "mlartifacts"))
@@ -261,7 +303,9 @@ def test_the_experiment_has_description_tags_and_our_artifact_folder(settings, m
 def test_a_deleted_experiment_says_how_to_restore_it(settings, make_run):
     run = track_one(settings, make_run)
     client(settings).delete_experiment(run.info.experiment_id)
-    with pytest.raises(UserError, match=f"mlflow experiments restore --experiment-id {run.info.experiment_id}"):
+    with pytest.raises(
+        UserError, match=f"mlflow experiments restore --experiment-id {run.info.experiment_id}"
+    ):
         links(settings)
 
 
@@ -314,12 +358,22 @@ def test_processes_that_meet_on_a_fresh_store_all_get_through_in_silence(tmp_pat
         f"while len(list(folder.parent.parent.glob('ready-*'))) < {processes}: time.sleep(0.01)\n"
         "track(Result(**json.loads((folder / 'result.json').read_text())), folder, load_settings())\n"
     )
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")
+    }
     started = []
     for number in range(processes):
         _, folder = make_run(tmp_path, run_id=f"run-{number}")
         arguments = [sys.executable, "-c", script, str(folder), str(tmp_path / f"ready-{number}")]
-        started.append(subprocess.Popen(arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+        started.append(
+            subprocess.Popen(
+                arguments,
+                cwd=tmp_path,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        )
     outputs = [process.communicate(timeout=120)[0].decode() for process in started]
     assert [process.returncode for process in started] == [0] * processes, "\n".join(outputs)
     assert outputs == [""] * processes
@@ -329,12 +383,17 @@ def test_processes_that_meet_on_a_fresh_store_all_get_through_in_silence(tmp_pat
 
 
 def test_a_password_is_in_nothing_that_is_said(settings):
-    remote = replace(settings, server=replace(settings.server, tracking_uri="https://me:s3cret@mlflow.example/base/"))
+    remote = replace(
+        settings,
+        server=replace(settings.server, tracking_uri="https://me:s3cret@mlflow.example/base/"),
+    )
     assert store(remote) == "tracking store https://me:***@mlflow.example/base/"
     assert addresses(remote, "1", {"a": "b"}).runs == {
         "a": "https://mlflow.example/base/#/experiments/1/runs/b?workflowType=machine_learning"
     }
-    database = replace(settings, server=replace(settings.server, tracking_uri="nothing://me:s3cret@host/mlflow"))
+    database = replace(
+        settings, server=replace(settings.server, tracking_uri="nothing://me:s3cret@host/mlflow")
+    )
     with pytest.raises(UserError) as told, connection(database):
         pass
     assert "s3cret" not in str(told.value)

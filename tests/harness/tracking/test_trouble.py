@@ -53,10 +53,22 @@ class TrackingServer:
             "--artifacts-destination",
             str(self.root / "artifacts"),
         ]
-        program = [sys.executable, "-m", "mlflow", "server", *options, "--workers", "1", "--port", str(self.port)]
+        program = [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            *options,
+            "--workers",
+            "1",
+            "--port",
+            str(self.port),
+        ]
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(program, cwd=self.root, env=environment, start_new_session=True, **quiet)
+        self.process = subprocess.Popen(
+            program, cwd=self.root, env=environment, start_new_session=True, **quiet
+        )
         ends = time.monotonic() + 120
         while time.monotonic() < ends:
             with suppress(OSError), urlopen(f"{self.uri}/health", timeout=2):
@@ -75,7 +87,9 @@ class TrackingServer:
         """(name, status, number of metrics) of each run."""
         with sqlite3.connect(self.root / "server.db") as database:
             counted = "(SELECT count(*) FROM metrics WHERE metrics.run_uuid = runs.run_uuid)"
-            return database.execute(f"SELECT name, status, {counted} FROM runs ORDER BY name").fetchall()
+            return database.execute(
+                f"SELECT name, status, {counted} FROM runs ORDER BY name"
+            ).fetchall()
 
 
 @pytest.fixture
@@ -92,9 +106,22 @@ def server(tmp_path: Path) -> Iterator[TrackingServer]:
 
 @pytest.mark.slow
 def test_a_server_killed_while_a_run_is_logged(server: TrackingServer, plugin: str) -> None:
-    program = [sys.executable, "-m", "harness", "run", "--pipeline", "nearest-mean", "--plugins", plugin, "--dataset", "digits"]
+    program = [
+        sys.executable,
+        "-m",
+        "harness",
+        "run",
+        "--pipeline",
+        "nearest-mean",
+        "--plugins",
+        plugin,
+        "--dataset",
+        "digits",
+    ]
     environment = {**os.environ, "MLFLOW_TRACKING_URI": server.uri}
-    run = subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     while run.poll() is None and not any(metrics for *_, metrics in server.rows()):
         time.sleep(0.002)
     server.kill()
@@ -112,7 +139,13 @@ def test_a_server_killed_while_a_run_is_logged(server: TrackingServer, plugin: s
 
     server.start()
     sent = [
-        subprocess.run([sys.executable, "-m", "harness", "sync"], env=environment, capture_output=True, text=True) for _ in range(2)
+        subprocess.run(
+            [sys.executable, "-m", "harness", "sync"],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        for _ in range(2)
     ]
     assert [done.stdout.splitlines()[-1] for done in sent] == [
         "1 sent, 0 already there, 0 left, 0 not sent",
@@ -126,7 +159,9 @@ def test_a_server_killed_while_a_run_is_logged(server: TrackingServer, plugin: s
 
 
 @pytest.mark.slow
-def test_a_server_killed_in_the_middle_of_a_sync(server: TrackingServer, make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_killed_in_the_middle_of_a_sync(
+    server: TrackingServer, make_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     names = [f"run-{number}" for number in range(4)]
     for name in names:
@@ -142,7 +177,9 @@ def test_a_server_killed_in_the_middle_of_a_sync(server: TrackingServer, make_ru
     server.start()
     again = sync(load_settings())
     assert (again.there, sorted(again.sent + again.there), again.failed) == (done.sent, names, {})
-    assert [(name, status) for name, status, _ in server.rows()] == [(name, "FINISHED") for name in names]
+    assert [(name, status) for name, status, _ in server.rows()] == [
+        (name, "FINISHED") for name in names
+    ]
 
 
 class Silent(SimpleHTTPRequestHandler):
@@ -160,14 +197,17 @@ def web_server(tmp_path: Path) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_what_is_no_mlflow_server(scheme: str, web_server: int, make_run: Any, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+def test_what_is_no_mlflow_server(
+    scheme: str, web_server: int, make_run: Any, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
     """https: on a port that speaks http."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{scheme}://127.0.0.1:{web_server}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     result, folder = make_run(Path())
     started = time.monotonic()
     with pytest.raises(
-        UserError, match=rf"{scheme}://127\.0\.0\.1:{web_server} does not answer as an MLflow server; start it, or correct"
+        UserError,
+        match=rf"{scheme}://127\.0\.0\.1:{web_server} does not answer as an MLflow server; start it, or correct",
     ):
         track(result, folder, load_settings())
     assert time.monotonic() - started < 20
@@ -190,7 +230,18 @@ def test_an_address_that_cannot_be_is_said_before_any_work(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(UserError) as error:
-        cli(["run", "--pipeline", "nearest-mean", "--plugins", plugin, "--dataset", "no/such/folder"], standalone_mode=False)
+        cli(
+            [
+                "run",
+                "--pipeline",
+                "nearest-mean",
+                "--plugins",
+                plugin,
+                "--dataset",
+                "no/such/folder",
+            ],
+            standalone_mode=False,
+        )
     assert words in str(error.value)
     assert not Path("runs").exists()
 
@@ -199,16 +250,25 @@ def test_an_address_that_cannot_be_is_said_before_any_work(
 
 
 @pytest.mark.slow
-def test_an_old_store_is_moved_by_the_command_that_the_error_names_and_new_runs_stand_beside_it(make_run: Any) -> None:
+def test_an_old_store_is_moved_by_the_command_that_the_error_names_and_new_runs_stand_beside_it(
+    make_run: Any,
+) -> None:
     old = "import mlflow\nmlflow.set_tracking_uri('file:mlruns')\nwith mlflow.start_run(run_name='old'): mlflow.log_metric('accuracy', 0.5)"
-    subprocess.run([sys.executable, "-c", old], env={**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true"}, check=True)
+    subprocess.run(
+        [sys.executable, "-c", old],
+        env={**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true"},
+        check=True,
+    )
     before = sorted(Path("mlruns").rglob("*"))
     command = ["migrate-filestore", "--source", "mlruns", "--target", "sqlite:///mlflow.db"]
     subprocess.run([sys.executable, "-m", "mlflow", *command], check=True, capture_output=True)
     result, folder = make_run(Path())
     track(result, folder, load_settings())
     with sqlite3.connect("mlflow.db") as database:
-        assert dict(database.execute("SELECT name, status FROM runs")) == {"old": "FINISHED", result.run_id: "FINISHED"}
+        assert dict(database.execute("SELECT name, status FROM runs")) == {
+            "old": "FINISHED",
+            result.run_id: "FINISHED",
+        }
     assert sorted(Path("mlruns").rglob("*")) == before
 
 
@@ -236,7 +296,11 @@ def small_disk(tmp_path: Path, empty_store: Path) -> Iterator[SmallDisk]:
     folder.mkdir()
     mount = shutil.which("mount")
     made = (
-        mount and subprocess.run([mount, "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True).returncode == 0
+        mount
+        and subprocess.run(
+            [mount, "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], capture_output=True
+        ).returncode
+        == 0
     )
     if not made:
         pytest.skip("mounting a small disk needs root on Linux")
@@ -246,14 +310,21 @@ def small_disk(tmp_path: Path, empty_store: Path) -> Iterator[SmallDisk]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_store_on_a_full_disk(small_disk: SmallDisk, make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_on_a_full_disk(
+    small_disk: SmallDisk, make_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{small_disk.folder}/mlflow.db")
     settings = load_settings()
     first, folder = make_run(Path())
     track(first, folder, settings)
-    late, folder = make_run(Path(), run_id="late-1", curves={"train/loss": [(step, 1.0) for step in range(2000)]})
+    late, folder = make_run(
+        Path(), run_id="late-1", curves={"train/loss": [(step, 1.0) for step in range(2000)]}
+    )
     small_disk.leave(0)
-    with pytest.raises(UserError, match="database or disk is full; check that the place exists, is writable and has space"):
+    with pytest.raises(
+        UserError,
+        match="database or disk is full; check that the place exists, is writable and has space",
+    ):
         track(late, folder, settings)
     assert list(sync(settings).failed) == ["late-1"]
     small_disk.clear()
@@ -273,15 +344,34 @@ STATE, SCORES = 122_880, 72_000  # bytes that a run of the plugin on digits leav
     ("free", "file", "left"),
     [
         (STATE // 2, "state.safetensors", {"spec.json", "status.json", "log.txt"}),
-        (STATE + SCORES // 2, "scores.npz", {"spec.json", "status.json", "log.txt", "state.safetensors"}),
+        (
+            STATE + SCORES // 2,
+            "scores.npz",
+            {"spec.json", "status.json", "log.txt", "state.safetensors"},
+        ),
     ],
 )
 def test_a_disk_that_fills_during_a_run(
-    free: int, file: str, left: set[str], small_disk: SmallDisk, plugin: str, monkeypatch: pytest.MonkeyPatch
+    free: int,
+    file: str,
+    left: set[str],
+    small_disk: SmallDisk,
+    plugin: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What was done is kept, and --resume goes on from there."""
     monkeypatch.chdir(small_disk.folder)
-    arguments = ["run", "--pipeline", "nearest-mean", "--plugins", plugin, "--dataset", "digits", "--tune", "0"]
+    arguments = [
+        "run",
+        "--pipeline",
+        "nearest-mean",
+        "--plugins",
+        plugin,
+        "--dataset",
+        "digits",
+        "--tune",
+        "0",
+    ]
     small_disk.leave(free + 16_384)  # spec.json and the like, each in a block of its own
     with pytest.raises(OSError, match="No space left on device") as error:
         cli(arguments, standalone_mode=False)

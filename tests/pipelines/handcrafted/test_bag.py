@@ -28,7 +28,9 @@ BAGS = {
     "fisher": BagOfDescriptors(SIFT, Fisher(4), dims=12),
     "fisher-xy": BagOfDescriptors(SIFT, Fisher(4), dims=12, xy=True),
     "fisher-intra": BagOfDescriptors(SIFT, Fisher(4, intra=True), dims=12, grids=grids("1x1+2x2")),
-    "vlad": BagOfDescriptors(SIFT, Vlad(4), dims=12, whiten=0.01, renormalize=True, grids=grids("1x1+2x2")),
+    "vlad": BagOfDescriptors(
+        SIFT, Vlad(4), dims=12, whiten=0.01, renormalize=True, grids=grids("1x1+2x2")
+    ),
     "words": BagOfDescriptors(SIFT, Words(20, sample=2000), grids=grids("2x2+4x4")),
     "soft words": BagOfDescriptors(SIFT, Words(20, soft=True, sample=2000)),
     "super-vectors": BagOfDescriptors(SIFT, SuperVectors(4), dims=12),
@@ -58,30 +60,42 @@ def digits(rows: slice) -> Split:
 def odd_images() -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     sizes = [(1, 1), (64, 64), (7, 90), (500, 3)]
-    images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in sizes]
-    gray = torch.randint(0, 256, (1, 40, 40), dtype=torch.uint8, generator=generator).expand(3, 40, 40)
+    images = [
+        torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in sizes
+    ]
+    gray = torch.randint(0, 256, (1, 40, 40), dtype=torch.uint8, generator=generator).expand(
+        3, 40, 40
+    )
     return [*images, gray, torch.full((3, 64, 64), 128, dtype=torch.uint8)]
 
 
 def test_intra_normalized_terms_of_each_gaussian_weigh_the_same() -> None:
     images, context = digits(slice(40)), RunContext()
-    plain, intra = (BagOfDescriptors(SIFT, Fisher(4, intra=intra), dims=12) for intra in (False, True))
+    plain, intra = (
+        BagOfDescriptors(SIFT, Fisher(4, intra=intra), dims=12) for intra in (False, True)
+    )
     learned = plain.learn(images, context)
     (batch,) = images.batches(40)
     terms = intra.describe(batch.images, learned).unflatten(1, (8, 12))
     torch.testing.assert_close(terms.norm(dim=2), torch.full((40, 8), 8**-0.5))
-    directions = torch.nn.functional.normalize(plain.describe(batch.images, learned).unflatten(1, (8, 12)), dim=2)
+    directions = torch.nn.functional.normalize(
+        plain.describe(batch.images, learned).unflatten(1, (8, 12)), dim=2
+    )
     torch.testing.assert_close(terms * 8**0.5, directions, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", BAGS)
-def test_as_much_at_a_time_as_on_a_gpu_gives_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_much_at_a_time_as_on_a_gpu_gives_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bag, images, context = BAGS[name], digits(slice(40)), RunContext()
     learned = bag.learn(images, context)
     (batch,) = images.batches(40)
     some = bag.describe(batch.images, learned)
     for place, constant in ((images_module, "PIXELS"), (patches, "BLOCK"), (pooling, "CHUNK_ROWS")):
-        monkeypatch.setattr(place, constant, at_once(getattr(place, constant), torch.device("cuda")))
+        monkeypatch.setattr(
+            place, constant, at_once(getattr(place, constant), torch.device("cuda"))
+        )
     patches._band.cache_clear()
     try:
         torch.testing.assert_close(bag.describe(batch.images, learned), some, rtol=1e-4, atol=1e-5)
@@ -120,7 +134,9 @@ def test_a_sample_begins_with_one_descriptor_of_each_image() -> None:
             (batch,) = split.take(np.array([member])).batches(1)
             patches = SIFT(batch.images.float())
             row = 6 * turn + place
-            there = patches.values[0, (patches.positions == positions[row]).all(1)]  # one of each size
+            there = patches.values[
+                0, (patches.positions == positions[row]).all(1)
+            ]  # one of each size
             assert (there - values[row]).abs().amax(1).min() < 1e-5
 
 
@@ -135,7 +151,10 @@ def test_high_images_are_shrunk_and_small_ones_enlarged() -> None:
     bag = BagOfDescriptors(Recorder(step=8), Words(2, sample=500))
     learned = bag.learn(digits(slice(4)), RunContext())
     seen.clear()
-    bag.describe([torch.zeros(3, *size, dtype=torch.uint8) for size in [(960, 1200), (16, 32), (100, 90)]], learned)
+    bag.describe(
+        [torch.zeros(3, *size, dtype=torch.uint8) for size in [(960, 1200), (16, 32), (100, 90)]],
+        learned,
+    )
     assert sorted(seen) == [(32, 64), (100, 90), (480, 600)]
 
 
@@ -154,15 +173,23 @@ def test_learns(name: str) -> None:
     assert scores.isfinite().all()
 
 
-def test_another_c_does_not_describe_again_but_another_descriptor_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_c_does_not_describe_again_but_another_descriptor_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train = digits(slice(60))
-    sift_fisher.build(components=2, dims=8).fit(train, None, RunContext(cache=Cache(tmp_path, "source")))
+    sift_fisher.build(components=2, dims=8).fit(
+        train, None, RunContext(cache=Cache(tmp_path, "source"))
+    )
     monkeypatch.setattr("pipelines.handcrafted.bag.BagOfDescriptors._encode", None)
     monkeypatch.setattr("pipelines.handcrafted.bag.BagOfDescriptors._sample", None)
     with pytest.raises(TypeError):
-        sift_fisher.build(components=2, dims=9, c=1.0).fit(train, None, RunContext(cache=Cache(tmp_path, "source")))
+        sift_fisher.build(components=2, dims=9, c=1.0).fit(
+            train, None, RunContext(cache=Cache(tmp_path, "source"))
+        )
     monkeypatch.setattr("pipelines.handcrafted.features.Features._length", lambda self: 32)
-    sift_fisher.build(components=2, dims=8, c=1.0).fit(train, None, RunContext(cache=Cache(tmp_path, "source")))
+    sift_fisher.build(components=2, dims=8, c=1.0).fit(
+        train, None, RunContext(cache=Cache(tmp_path, "source"))
+    )
 
 
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
@@ -174,9 +201,16 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     for rank in range(2):
         shared = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert shared.keys() == alone.keys()
-        for name in ("0.pca.projection", "0.coding.means", "0.coding.variances", "0.coding.weights"):
+        for name in (
+            "0.pca.projection",
+            "0.coding.means",
+            "0.coding.variances",
+            "0.coding.weights",
+        ):
             torch.testing.assert_close(shared[name], alone[name], atol=1e-3, rtol=1e-3)
-        torch.testing.assert_close(shared["0.weights"], alone["0.weights"], atol=0.03, rtol=0)  # the solver's tolerance
+        torch.testing.assert_close(
+            shared["0.weights"], alone["0.weights"], atol=0.03, rtol=0
+        )  # the solver's tolerance
 
 
 def _fit_share(rank: int, folder: Path) -> None:

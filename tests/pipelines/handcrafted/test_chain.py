@@ -101,13 +101,19 @@ def test_a_fresh_object_with_the_state_scores_the_same(fitted: Fitted) -> None:
 def test_odd_images_pass(fitted: Fitted) -> None:
     generator = torch.Generator().manual_seed(0)
     sizes = [(1, 1), (32, 32), (7, 90), (3000, 4000)]
-    images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in sizes]
+    images = [
+        torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in sizes
+    ]
     images.append(torch.full((3, 20, 20), 128, dtype=torch.uint8))  # featureless
-    images.append(torch.randint(0, 256, (1, 40, 50), dtype=torch.uint8, generator=generator).expand(3, -1, -1))  # gray
+    images.append(
+        torch.randint(0, 256, (1, 40, 50), dtype=torch.uint8, generator=generator).expand(3, -1, -1)
+    )  # gray
     scores = fitted[1].scores(as_batch(images))
     assert scores.shape == (6, 10)
     assert scores.isfinite().all()
-    torch.testing.assert_close(fitted[1].scores(as_batch(images[3][None])), scores[3:4], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        fitted[1].scores(as_batch(images[3][None])), scores[3:4], atol=1e-4, rtol=1e-4
+    )
 
 
 def test_trains_on_images_of_many_sizes() -> None:
@@ -122,11 +128,20 @@ def test_trains_on_images_of_many_sizes() -> None:
 
         def read(self, rows: np.ndarray) -> list[torch.Tensor]:
             images = self.split.images.read(rows)
-            return [image.repeat_interleave(1 + int(row) % 3, dim=2) for image, row in zip(images, rows, strict=True)]
+            return [
+                image.repeat_interleave(1 + int(row) % 3, dim=2)
+                for image, row in zip(images, rows, strict=True)
+            ]
 
     def many(rows: slice) -> Split:
         s = digits(rows)
-        return Split(keys=s.keys, labels=s.labels, class_names=s.class_names, images=Many(s), preparation="stretched")
+        return Split(
+            keys=s.keys,
+            labels=s.labels,
+            class_names=s.class_names,
+            images=Many(s),
+            preparation="stretched",
+        )
 
     pipeline = hog_svm.build(size=32, c=1.0, flip=False)
     pipeline.fit(many(slice(400)), None, RunContext())
@@ -137,7 +152,7 @@ def test_c_is_chosen_on_tune_then_all_is_fitted() -> None:
     """The harness sees the chosen C fitted on train alone; what scores in the end was fitted on train + tune with that C."""
     train, tune = digits(slice(300)), digits(slice(300, 500))
     before: list[dict[str, Any]] = []
-    context = RunContext(score_tune=lambda pipeline: before.append(dict(pipeline.state())))
+    context = RunContext(keep_tune_scores=lambda pipeline: before.append(dict(pipeline.state())))
     pipeline = raw_linear.build(flip=False)
     pipeline.fit(train, tune, context)
     chosen = [c for _, c in context.curves["val/c"]]
@@ -146,7 +161,9 @@ def test_c_is_chosen_on_tune_then_all_is_fitted() -> None:
     def differs(split: Split, c: float, state: dict[str, torch.Tensor]) -> float:
         alone = raw_linear.build(c=c, flip=False)
         alone.fit(split, None, RunContext())
-        return float((alone.state()["0.weights"] - state["0.weights"]).norm() / state["0.weights"].norm())
+        return float(
+            (alone.state()["0.weights"] - state["0.weights"]).norm() / state["0.weights"].norm()
+        )
 
     c = min(chosen, key=lambda c: differs(train, c, before[0]))
     assert differs(train, c, before[0]) < 0.05
@@ -164,7 +181,8 @@ def test_tune_images_count_with_their_mirror_images_where_views_are_averaged() -
         model = fit.model(setting)
     (batch,) = tune.batches(60)
     seen = [
-        linear(channel.describe(view, model), model["weights"], model["biases"]) for view in (batch.images, mirrored(batch.images))
+        linear(channel.describe(view, model), model["weights"], model["biases"])
+        for view in (batch.images, mirrored(batch.images))
     ]
     torch.testing.assert_close(found[1], seen[0], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found[10], (seen[0] + seen[1]) / 2, atol=1e-4, rtol=1e-4)
@@ -176,7 +194,9 @@ def test_a_c_is_left_for_one_that_is_clearly_better_only() -> None:
     wrong[0, :20], wrong[1, :22], wrong[2, :40] = True, True, True
     # Two more mistakes of two discordant ones are beyond the error of sqrt(2); the worst has twenty of twenty.
     assert nearest_as_good(wrong, (0.1, 1.0, 10.0), 1.0, RunContext()) == 0
-    wrong[1, 0] = wrong[1, 1] = wrong[1, 2] = False  # now it is right three times where the first is not
+    wrong[1, 0] = wrong[1, 1] = wrong[1, 2] = (
+        False  # now it is right three times where the first is not
+    )
     wrong[1, 22:25] = True
     assert nearest_as_good(wrong, (0.1, 1.0, 10.0), 1.0, RunContext()) == 1
 
@@ -189,7 +209,9 @@ def test_a_great_c_is_tried_only_while_it_may_help() -> None:
             values.append(value)
             return torch.arange(100) < mistakes[len(values) - 1]
 
-        return Grid("c", (0.1, 1.0, 10.0, 100.0, 1000.0), 10.0).choose(wrong, 100, RunContext()), values
+        return Grid("c", (0.1, 1.0, 10.0, 100.0, 1000.0), 10.0).choose(
+            wrong, 100, RunContext()
+        ), values
 
     assert tried(20, 30, 40, 10, 10) == (0.1, [0.1, 1.0, 10.0])
     assert tried(50, 40, 45, 30, 31) == (100.0, [0.1, 1.0, 10.0, 100.0, 1000.0])
@@ -201,29 +223,43 @@ def test_ties_count_as_mistakes() -> None:
     assert mistaken(scores, torch.tensor([0, 0, 0])).tolist() == [True, False, True]
 
 
-def test_features_come_from_the_cache_whatever_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_come_from_the_cache_whatever_the_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A split's digest does not tell its order, so features must bring their labels."""
     train = digits(slice(300))
     for split in (train, train.take(np.arange(300)[::-1])):
         pipeline = hog_svm.build(c=1.0)
         pipeline.fit(split, None, RunContext(cache=Cache(tmp_path, "source")))
         assert error(pipeline, train) == 0
-        monkeypatch.setattr("pipelines.handcrafted.features.Features._describe", None)  # the second time nothing is described
-    for cell in (4, 8, 16):  # 4 is what follows from these images' size, and 16 from the largest size: neither was asked for
+        monkeypatch.setattr(
+            "pipelines.handcrafted.features.Features._describe", None
+        )  # the second time nothing is described
+    for cell in (
+        4,
+        8,
+        16,
+    ):  # 4 is what follows from these images' size, and 16 from the largest size: neither was asked for
         with pytest.raises(TypeError):
-            hog_svm.build(c=1.0, cell=cell).fit(train, None, RunContext(cache=Cache(tmp_path, "source")))
+            hog_svm.build(c=1.0, cell=cell).fit(
+                train, None, RunContext(cache=Cache(tmp_path, "source"))
+            )
 
 
 def test_another_c_describes_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for build in (hog_svm.build, partial(vgg2012.build, components=4, step=8)):
-        build(c=1.0, flip=False).fit(digits(slice(200)), None, RunContext(cache=Cache(tmp_path, "source")))
+        build(c=1.0, flip=False).fit(
+            digits(slice(200)), None, RunContext(cache=Cache(tmp_path, "source"))
+        )
         with monkeypatch.context() as patch:
             patch.setattr("pipelines.handcrafted.features.Features._describe", None)
             again = RunContext(cache=Cache(tmp_path, "source"))
             build(c=0.5, flip=False).fit(digits(slice(200)), None, again)
             assert again.cached.seconds > 0
             with pytest.raises(TypeError):
-                build(c=0.5, flip=False).fit(digits(slice(200)), None, RunContext(cache=Cache(tmp_path, "changed source")))
+                build(c=0.5, flip=False).fit(
+                    digits(slice(200)), None, RunContext(cache=Cache(tmp_path, "changed source"))
+                )
 
 
 def test_streamed_and_quantized_scores_are_near_those_of_the_exact_solver() -> None:
@@ -243,7 +279,9 @@ def test_streamed_and_quantized_scores_are_near_those_of_the_exact_solver() -> N
 
 def test_the_weight_of_positives_is_chosen_on_tune() -> None:
     context = RunContext()
-    vgg2012.build(components=4, step=8, c=1.0, positive=None, flip=False).fit(digits(slice(200)), digits(slice(200, 300)), context)
+    vgg2012.build(components=4, step=8, c=1.0, positive=None, flip=False).fit(
+        digits(slice(200)), digits(slice(200, 300)), context
+    )
     assert [value for _, value in context.curves["val/positive"]] == [1.0, 3.0, 10.0]
     assert len(context.curves["val/top1_error_of_positive"]) == 3
 
@@ -277,7 +315,9 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     alone = pipeline.scores(batch)
     for rank in range(2):
         shared = torch.from_numpy(np.load(tmp_path / f"{rank}.npy"))
-        torch.testing.assert_close(shared, alone, atol=0.03, rtol=0)  # margins; the solver's tolerance, not float32's
+        torch.testing.assert_close(
+            shared, alone, atol=0.03, rtol=0
+        )  # margins; the solver's tolerance, not float32's
 
 
 def _fit_share(rank: int, folder: Path) -> None:

@@ -25,7 +25,11 @@ def test_a_gpu_takes_more_at_once() -> None:
 
 def test_results_come_in_the_order_of_the_chunks(two_threads: None) -> None:
     numbers = torch.arange(10.0)
-    results = over_chunks(lambda a, b: (float(a + b), torch.get_num_threads()), numbers.split(1), (2 * numbers).split(1))
+    results = over_chunks(
+        lambda a, b: (float(a + b), torch.get_num_threads()),
+        numbers.split(1),
+        (2 * numbers).split(1),
+    )
     assert results == [(3.0 * i, 1) for i in range(10)]
     assert torch.get_num_threads() == 2
 
@@ -37,7 +41,9 @@ def test_an_error_is_raised_and_leaves_the_number_of_threads(two_threads: None) 
 
 
 def test_two_threads_describe_as_one_does(two_threads: None) -> None:
-    images = torch.randint(0, 256, (5, 3, 256, 200), generator=torch.Generator().manual_seed(0)).float()
+    images = torch.randint(
+        0, 256, (5, 3, 256, 200), generator=torch.Generator().manual_seed(0)
+    ).float()
     shared = DenseSift((8,))(images).values, Hog()(images)
     torch.set_num_threads(1)
     torch.testing.assert_close(shared, (DenseSift((8,))(images).values, Hog()(images)))

@@ -49,7 +49,9 @@ def split() -> Split:
 
 
 def rows(chunks: list[State]) -> tuple[list[float], list[int]]:
-    return torch.cat([c["features"] for c in chunks]).flatten().tolist(), torch.cat([c["labels"] for c in chunks]).tolist()
+    return torch.cat([c["features"] for c in chunks]).flatten().tolist(), torch.cat(
+        [c["labels"] for c in chunks]
+    ).tolist()
 
 
 def test_rows_and_labels_of_the_images_then_of_their_mirror_images(split: Split) -> None:
@@ -62,9 +64,16 @@ def test_rows_and_labels_of_the_images_then_of_their_mirror_images(split: Split)
 def test_a_killed_run_goes_on_from_the_last_finished_chunk(split: Split, tmp_path: Path) -> None:
     whole = rows(list(Features(Corner(), {}, split, (False,), RunContext())))
     with pytest.raises(KeyboardInterrupt):
-        list(Features(Corner([2]), {}, split, (False,), RunContext(cache=Cache(tmp_path, "source"))))
+        list(
+            Features(Corner([2]), {}, split, (False,), RunContext(cache=Cache(tmp_path, "source")))
+        )
     corner = Corner([2])  # of four chunks two are left
-    assert rows(list(Features(corner, {}, split, (False,), RunContext(cache=Cache(tmp_path, "source"))))) == whole
+    assert (
+        rows(
+            list(Features(corner, {}, split, (False,), RunContext(cache=Cache(tmp_path, "source"))))
+        )
+        == whole
+    )
     assert corner.batches == [0]
 
 
@@ -95,35 +104,56 @@ def test_a_process_without_images_has_rows_of_the_right_length(split: Split) -> 
 def test_joined_channels_stand_side_by_side() -> None:
     both = Joined([Corner(), Corner()])
     images = torch.randint(0, 256, (1, 3, 4, 4), dtype=torch.uint8)
-    assert both.describe(images, both.learn(None, RunContext())).tolist() == [[float(images[0, 0, 0, 0])] * 2]  # type: ignore[arg-type]
+    assert both.describe(images, both.learn(None, RunContext())).tolist() == [
+        [float(images[0, 0, 0, 0])] * 2
+    ]  # type: ignore[arg-type]
 
 
-def test_quantized_rows_are_kept_as_bytes_and_come_back_decoded(split: Split, tmp_path: Path) -> None:
+def test_quantized_rows_are_kept_as_bytes_and_come_back_decoded(
+    split: Split, tmp_path: Path
+) -> None:
     context = RunContext(cache=Cache(tmp_path, "source"))
     quantizer = learn_quantizer(Corner(), {}, split, context)
-    plain, quantized = Features(Corner(), {}, split, (False,), context), Features(Corner(), {}, split, (False,), context, quantizer)
+    plain, quantized = (
+        Features(Corner(), {}, split, (False,), context),
+        Features(Corner(), {}, split, (False,), context, quantizer),
+    )
     assert rows(list(quantized)) == rows(list(plain))  # 35 values have a center each
     again = Features(Corner([0]), {}, split, (False,), context, quantizer)
     assert rows([again[place] for place in range(len(again))]) == rows(list(plain))
     saved = [load_arrays(file)[0] for file in tmp_path.glob("*.safetensors")]
-    assert sum("codes" in arrays and arrays["codes"].dtype == torch.uint8 for arrays in saved) == len(plain)
+    assert sum(
+        "codes" in arrays and arrays["codes"].dtype == torch.uint8 for arrays in saved
+    ) == len(plain)
 
 
 def test_chunks_are_the_same_however_many_processes_share_them(split: Split) -> None:
     alone = Features(Corner(), {}, split, (False,), RunContext())
-    shares = [Features(Corner(), {}, split, (False,), RunContext(processes=Processes(r, 3, torch.device("cpu")))) for r in range(3)]
+    shares = [
+        Features(
+            Corner(),
+            {},
+            split,
+            (False,),
+            RunContext(processes=Processes(r, 3, torch.device("cpu"))),
+        )
+        for r in range(3)
+    ]
     for place in range(len(alone)):
         assert {share.size(place) for share in shares} == {len(alone[place]["labels"])}
         for rank, share in enumerate(shares):
             assert torch.equal(share[place]["features"], alone[place]["features"][rank::3])
 
 
-def test_rows_are_in_the_order_of_the_images_also_from_the_cache(split: Split, tmp_path: Path) -> None:
+def test_rows_are_in_the_order_of_the_images_also_from_the_cache(
+    split: Split, tmp_path: Path
+) -> None:
     """The same images in another order have the same digest."""
     few = split.take(np.arange(10))
     turned = few.take(np.arange(10)[::-1])
     assert few.digest == turned.digest
     values, labels = (
-        rows(list(Features(Corner(), {}, part, (False,), RunContext(cache=Cache(tmp_path, "x"))))) for part in (few, turned)
+        rows(list(Features(Corner(), {}, part, (False,), RunContext(cache=Cache(tmp_path, "x")))))
+        for part in (few, turned)
     )
     assert labels == (values[0][::-1], values[1][::-1])

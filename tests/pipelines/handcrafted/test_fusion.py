@@ -16,15 +16,24 @@ def scores(strengths: list[float], n: int = 4000) -> tuple[torch.Tensor, torch.T
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(CLASSES, (n,), generator=generator)
     truth = torch.nn.functional.one_hot(labels, CLASSES).float()
-    return torch.stack([s * truth + torch.randn(n, CLASSES, generator=generator) for s in strengths]), labels
+    return torch.stack(
+        [s * truth + torch.randn(n, CLASSES, generator=generator) for s in strengths]
+    ), labels
 
 
 def test_equals_logistic_regression_on_the_margins() -> None:
     margins, labels = scores([2.0, 1.0, 0.5])
     differences = (margins[:, :, 1] - margins[:, :, 0]).T.numpy()
-    oracle = LogisticRegression(C=1e9, fit_intercept=False, tol=1e-10).fit(differences, labels.numpy()).coef_[0]
+    oracle = (
+        LogisticRegression(C=1e9, fit_intercept=False, tol=1e-10)
+        .fit(differences, labels.numpy())
+        .coef_[0]
+    )
     torch.testing.assert_close(
-        fusion_weights(margins, labels, RunContext()), torch.tensor(oracle / oracle.sum()).float(), atol=1e-3, rtol=0
+        fusion_weights(margins, labels, RunContext()),
+        torch.tensor(oracle / oracle.sum()).float(),
+        atol=1e-3,
+        rtol=0,
     )
 
 
@@ -37,7 +46,10 @@ def test_a_classifier_that_errs_gets_no_weight() -> None:
 def test_the_unit_of_the_scores_does_not_matter(scale: float) -> None:
     margins, labels = scores([2.0, 1.0])
     torch.testing.assert_close(
-        fusion_weights(margins * scale, labels, RunContext()), fusion_weights(margins, labels, RunContext()), atol=1e-3, rtol=0
+        fusion_weights(margins * scale, labels, RunContext()),
+        fusion_weights(margins, labels, RunContext()),
+        atol=1e-3,
+        rtol=0,
     )
 
 
@@ -45,5 +57,6 @@ def test_a_class_without_training_images_changes_nothing() -> None:
     margins, labels = scores([2.0, 1.0])
     never = torch.full((2, len(labels), 1), NEVER)
     torch.testing.assert_close(
-        fusion_weights(torch.cat([margins, never], dim=2), labels, RunContext()), fusion_weights(margins, labels, RunContext())
+        fusion_weights(torch.cat([margins, never], dim=2), labels, RunContext()),
+        fusion_weights(margins, labels, RunContext()),
     )

@@ -8,7 +8,15 @@ from pipelines.handcrafted.images import by_size, coarser, resized, views, withi
 
 @pytest.mark.parametrize(
     ("image_size", "side"),
-    [((32, 32), 32), ((28, 28), 32), ((40, 20), 40), ((33, 33), 40), ((300, 200), 128), ((8, 8), 32), (None, 128)],
+    [
+        ((32, 32), 32),
+        ((28, 28), 32),
+        ((40, 20), 40),
+        ((33, 33), 40),
+        ((300, 200), 128),
+        ((8, 8), 32),
+        (None, 128),
+    ],
 )
 def test_working_size(image_size: tuple[int, int] | None, side: int) -> None:
     assert working_size(image_size, multiple=8, smallest=32, largest=128) == side
@@ -21,7 +29,9 @@ def test_images_of_the_working_size_stay_as_they_are() -> None:
 
 def test_what_is_far_too_large_is_brought_near_by_means() -> None:
     """As on a GPU; elsewhere `resized` does without."""
-    image = torch.randint(0, 256, (1, 3, 4000, 3000), generator=torch.Generator().manual_seed(0)).float()
+    image = torch.randint(
+        0, 256, (1, 3, 4000, 3000), generator=torch.Generator().manual_seed(0)
+    ).float()
     assert torch.equal(coarser(image, (100, 100)), image)
     near = coarser(image, (32, 32))
     assert near.shape == (1, 3, 4000 // 3, 3000 // 2)
@@ -37,21 +47,34 @@ def test_images_of_several_sizes_keep_their_order() -> None:
         calls.append(len(same))
         return resized(same, (16, 16)).mean((1, 2, 3))[:, None]
 
-    torch.testing.assert_close(by_size(images, describe), torch.tensor([[0.0], [1.0], [2.0], [3.0]]))
+    torch.testing.assert_close(
+        by_size(images, describe), torch.tensor([[0.0], [1.0], [2.0], [3.0]])
+    )
     assert sorted(calls) == [1, 1, 2]
 
 
 @pytest.mark.parametrize(
     ("size", "scaled"),
-    [((1, 1), (64, 64)), ((100, 64), (100, 64)), ((3000, 4000), (480, 640)), ((4000, 2), (480, 1)), ((32, 16), (64, 32))],
+    [
+        ((1, 1), (64, 64)),
+        ((100, 64), (100, 64)),
+        ((3000, 4000), (480, 640)),
+        ((4000, 2), (480, 1)),
+        ((32, 16), (64, 32)),
+    ],
 )
-def test_high_images_are_shrunk_and_small_ones_enlarged(size: tuple[int, int], scaled: tuple[int, int]) -> None:
+def test_high_images_are_shrunk_and_small_ones_enlarged(
+    size: tuple[int, int], scaled: tuple[int, int]
+) -> None:
     assert within(torch.zeros(1, 3, *size, dtype=torch.uint8), 64, 480).shape == (1, 3, *scaled)
 
 
 def test_without_mirrored_ones_there_are_five_views() -> None:
     images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
-    assert all(torch.equal(a, b) for a, b in zip(views(images, 10, False), list(views(images, 10, True))[::2], strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(views(images, 10, False), list(views(images, 10, True))[::2], strict=True)
+    )
 
 
 def test_ten_views_are_the_image_and_four_shifts_and_their_mirror_images() -> None:
@@ -60,11 +83,16 @@ def test_ten_views_are_the_image_and_four_shifts_and_their_mirror_images() -> No
     assert torch.equal(torch.as_tensor(ten[0]), images)
     padded = torch.nn.functional.pad(images.float(), (2, 2, 1, 1), mode="replicate").long()
     for number, (top, left) in enumerate([(2, 4), (2, 0), (0, 4), (0, 0)], start=1):
-        assert torch.equal(torch.as_tensor(ten[2 * number]), padded[..., top : top + 16, left : left + 32])
+        assert torch.equal(
+            torch.as_tensor(ten[2 * number]), padded[..., top : top + 16, left : left + 32]
+        )
     for plain, mirror in zip(ten[::2], ten[1::2], strict=True):
         assert torch.equal(torch.as_tensor(mirror), torch.as_tensor(plain).flip(-1))
     listed = list(views(list(images), 10, True))
-    assert all(torch.equal(torch.stack(list(a)), torch.as_tensor(b)) for a, b in zip(listed, ten, strict=True))
+    assert all(
+        torch.equal(torch.stack(list(a)), torch.as_tensor(b))
+        for a, b in zip(listed, ten, strict=True)
+    )
 
 
 def test_shrinking_averages() -> None:

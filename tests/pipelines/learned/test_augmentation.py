@@ -29,7 +29,9 @@ def noise(n, seed=0):
 
 
 def statistics(images, size):
-    return PixelStatistics.of(pixel_sums(images.split(size), images.shape[-1], torch.device("cpu")), len(images))
+    return PixelStatistics.of(
+        pixel_sums(images.split(size), images.shape[-1], torch.device("cpu")), len(images)
+    )
 
 
 def test_pixel_statistics_against_numpy():
@@ -39,7 +41,9 @@ def test_pixel_statistics_against_numpy():
     variances, directions = np.linalg.eigh(np.cov(pixels, bias=True))
     np.testing.assert_allclose(found.mean.numpy(), images.double().mean(0).numpy(), rtol=1e-6)
     np.testing.assert_allclose(found.variances.numpy(), variances, rtol=1e-5)
-    np.testing.assert_allclose(np.abs(found.directions.numpy().T @ directions), np.eye(3), atol=1e-5)
+    np.testing.assert_allclose(
+        np.abs(found.directions.numpy().T @ directions), np.eye(3), atol=1e-5
+    )
 
 
 def test_pixel_statistics_do_not_depend_on_batches():
@@ -57,16 +61,28 @@ def test_color_noise_is_one_color_an_image_with_the_variance_of_the_formula():
     # Pixels in [0, 1] have eigenvalues l / 255^2; a shift of 0.1 of that times N(0, 1), in gray levels, is 0.1 l / 255.
     p, scale = found.directions.double(), 0.1 * found.variances.double() / 255
     expected = p @ torch.diag(scale**2) @ p.T
-    torch.testing.assert_close(torch.cov(shift[:, :, 0, 0].double().T), expected, rtol=0.05, atol=0.05 * float(expected.max()))
+    torch.testing.assert_close(
+        torch.cov(shift[:, :, 0, 0].double().T),
+        expected,
+        rtol=0.05,
+        atol=0.05 * float(expected.max()),
+    )
 
 
 def test_color_noise_of_the_code_has_a_tenth_of_the_standard_deviations():
     """Its covariance is 0.1^2 times that of the pixels, all of it and the image divided by 1.1."""
     found = statistics(photographs(50), 50)
-    shift = ColorNoise.of(found, "code")(torch.full((20_000, 3, 1, 1), 11.0), noise(20_000)).flatten(1).double() - 10
+    shift = (
+        ColorNoise.of(found, "code")(torch.full((20_000, 3, 1, 1), 11.0), noise(20_000))
+        .flatten(1)
+        .double()
+        - 10
+    )
     p = found.directions.double()
     expected = (0.1 / 1.1) ** 2 * p @ torch.diag(found.variances.double()) @ p.T
-    torch.testing.assert_close(torch.cov(shift.T), expected, rtol=0.05, atol=0.05 * float(expected.max()))
+    torch.testing.assert_close(
+        torch.cov(shift.T), expected, rtol=0.05, atol=0.05 * float(expected.max())
+    )
     assert shift.mean().abs() < 0.1
 
 
@@ -96,7 +112,8 @@ def test_center():
 
 
 @pytest.mark.parametrize(
-    ("corners", "mirrored", "count"), [(True, True, 10), (True, False, 5), (False, True, 2), (False, False, 1)]
+    ("corners", "mirrored", "count"),
+    [(True, True, 10), (True, False, 5), (False, True, 2), (False, False, 1)],
 )
 def test_views(corners, mirrored, count):
     image = torch.arange(3 * 64).view(1, 3, 8, 8).float()
@@ -108,6 +125,14 @@ def test_views(corners, mirrored, count):
 def test_ten_views_are_the_corners_the_center_and_their_mirror_images():
     image = torch.rand(2, 3, 8, 8)
     x = image.numpy()
-    squares = [x[:, :, :6, :6], x[:, :, :6, 2:], x[:, :, 2:, :6], x[:, :, 2:, 2:], x[:, :, 1:7, 1:7]]
+    squares = [
+        x[:, :, :6, :6],
+        x[:, :, :6, 2:],
+        x[:, :, 2:, :6],
+        x[:, :, 2:, 2:],
+        x[:, :, 1:7, 1:7],
+    ]
     expected = {array.tobytes() for square in squares for array in (square, square[..., ::-1])}
-    assert {crop.numpy().tobytes() for crop in views(image, 6, corners=True, mirrored=True)} == expected
+    assert {
+        crop.numpy().tobytes() for crop in views(image, 6, corners=True, mirrored=True)
+    } == expected

@@ -45,7 +45,9 @@ def test_the_filters_of_two_columns_stand_apart(fitted):
         halved = maps.clone()
         halved[:, len(weights) // 2 :] = 0
         first = fitted.network.conv2.weight.shape[0] // 2
-        torch.testing.assert_close(fitted.network.conv2(halved)[:, :first], fitted.network.conv2(maps)[:, :first])
+        torch.testing.assert_close(
+            fitted.network.conv2(halved)[:, :first], fitted.network.conv2(maps)[:, :first]
+        )
 
 
 def test_the_filters_of_one_column_are_one(fitted):
@@ -58,7 +60,10 @@ def test_scores_are_the_log_of_the_softmax_averaged_over_ten_crops(fitted):
     x = (images.images.double().numpy() - fitted.pixels.mean.double().numpy()) * fitted.pixel_scale
     total = 0.0
     for top, left in ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2)):
-        for crop in (x[:, :, top : top + 28, left : left + 28], x[:, :, top : top + 28, left : left + 28][..., ::-1]):
+        for crop in (
+            x[:, :, top : top + 28, left : left + 28],
+            x[:, :, top : top + 28, left : left + 28][..., ::-1],
+        ):
             with torch.no_grad():
                 logits = fitted.network(torch.from_numpy(crop.copy()).float()).double().numpy()
             exponentials = np.exp(logits)
@@ -70,7 +75,13 @@ def test_scores_are_the_log_of_the_softmax_averaged_over_ten_crops(fitted):
 
 
 @pytest.mark.parametrize(
-    ("options", "count"), [({"views": 1}, 1), ({"flip": False}, 5), ({"crops": False}, 2), ({"crops": False, "flip": False}, 1)]
+    ("options", "count"),
+    [
+        ({"views": 1}, 1),
+        ({"flip": False}, 5),
+        ({"crops": False}, 2),
+        ({"crops": False, "flip": False}, 1),
+    ],
 )
 def test_views_follow_the_switches(options, count):
     assert build(**options).views == count
@@ -90,7 +101,13 @@ def test_large_images_of_several_sizes_train_the_small_variant_where_side_says_s
             return [torch.from_numpy(np.resize(pixels[row], sizes[row % 2])) for row in rows]
 
     whole = split(12)
-    several = Split(keys=whole.keys, labels=whole.labels, class_names=whole.class_names, images=Several(), preparation="none")
+    several = Split(
+        keys=whole.keys,
+        labels=whole.labels,
+        class_names=whole.class_names,
+        images=Several(),
+        preparation="none",
+    )
     context = RunContext()
     pipeline = build(side=48, epochs=1, flip=False)
     pipeline.fit(several, None, context)
@@ -160,7 +177,9 @@ def test_layers_by_image_size():
     assert ungrouped > sum(row["multiply_adds"] for row in build().layers(10, (32, 32)))
 
 
-@pytest.mark.parametrize(("image_size", "expected"), [((32, 32), "short"), ((127, 127), "short"), ((128, 128), "2012")])
+@pytest.mark.parametrize(
+    ("image_size", "expected"), [((32, 32), "short"), ((127, 127), "short"), ((128, 128), "2012")]
+)
 def test_auto_recipe_by_image_size(image_size, expected):
     design = build().design
     assert design.recipe(1000, design.side(image_size)).name == expected
@@ -213,7 +232,13 @@ def test_images_of_other_small_sizes(size):
             "columns": 1,
         },
         {"columns": "half", "depth": 3, "activation": "sigmoid", "order": "code"},
-        {"batch_norm": True, "depth": 6, "lrn_alpha": "code", "color_scale": "code", "optimizer": "adamw"},
+        {
+            "batch_norm": True,
+            "depth": 6,
+            "lrn_alpha": "code",
+            "color_scale": "code",
+            "optimizer": "adamw",
+        },
     ],
     ids=["off", "small", "more"],
 )
@@ -258,7 +283,9 @@ def test_a_switch_changes_the_network_as_it_says(switch, look, off, on):
     [("optimizer", "adamw"), ("optimizer", "sgd"), ("schedule", "cosine"), ("schedule", "step"), ("rate", 0.5), ("weight_decay", 0.25), ("epochs", 7)],
 )  # fmt: skip
 def test_a_switch_changes_the_recipe_as_it_says(switch, value):
-    plain, changed = (build(**options).design.recipe(1000, 256) for options in ({}, {switch: value}))
+    plain, changed = (
+        build(**options).design.recipe(1000, 256) for options in ({}, {switch: value})
+    )
     assert getattr(changed, switch) == value != getattr(plain, switch)
 
 
@@ -274,8 +301,14 @@ def test_a_switch_changes_the_recipe_as_it_says(switch, value):
 def test_a_switch_changes_the_augmentation_as_it_says(fitted, switch, steps):
     pipeline = build(**{"epochs": 1, "flip": True, **switch})
     pipeline.load(fitted.state())
-    shrinks = [f" / {step.shrink}" if getattr(step, "shrink", 1.0) != 1 else "" for step in pipeline._augmentation()]
-    assert [type(step).__name__ + shrink for step, shrink in zip(pipeline._augmentation(), shrinks, strict=True)] == steps
+    shrinks = [
+        f" / {step.shrink}" if getattr(step, "shrink", 1.0) != 1 else ""
+        for step in pipeline._augmentation()
+    ]
+    assert [
+        type(step).__name__ + shrink
+        for step, shrink in zip(pipeline._augmentation(), shrinks, strict=True)
+    ] == steps
 
 
 def test_the_embedding_is_what_the_logits_are_made_of(fitted):

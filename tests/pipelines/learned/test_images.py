@@ -59,7 +59,13 @@ def test_images_of_several_sizes_become_a_split_of_squares():
         def read(self, rows):
             return [torch.full((3, 40 + int(row), 50), int(row), dtype=torch.uint8) for row in rows]
 
-    split = Split(keys=np.arange(5).astype(str), labels=np.arange(5), class_names=list("abcde"), images=Sizes(), preparation="")
+    split = Split(
+        keys=np.arange(5).astype(str),
+        labels=np.arange(5),
+        class_names=list("abcde"),
+        images=Sizes(),
+        preparation="",
+    )
     batch = next(squares(split, 32, torch.device("cpu")).batches(5))
     assert batch.images.shape == (5, 3, 32, 32)
     assert batch.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]

@@ -59,7 +59,9 @@ def test_local_layer_of_equal_weights_is_a_convolution():
 
 def test_noise_of_two_processes_is_that_of_one():
     whole = BatchNoise(torch.Generator().manual_seed(5), 8)
-    shares = [BatchNoise(torch.Generator().manual_seed(5), 8, rank=rank, world=2) for rank in (0, 1)]
+    shares = [
+        BatchNoise(torch.Generator().manual_seed(5), 8, rank=rank, world_size=2) for rank in (0, 1)
+    ]
     for draw in (lambda n: n.uniform(3), lambda n: n.normal(2), lambda n: n.integers(9, 1)):
         expected = draw(whole)
         for rank, share in enumerate(shares):

@@ -9,7 +9,9 @@ import torch
 
 from pipelines.learned.memory import GLIBC, hand_back, kept_memory
 
-PAGES = (3 * 64 << 20) // resource.getpagesize()  # of the arrays below, each larger than any that glibc keeps by itself
+PAGES = (
+    3 * 64 << 20
+) // resource.getpagesize()  # of the arrays below, each larger than any that glibc keeps by itself
 
 
 def new_pages(size: int = 64 << 20) -> int:

@@ -26,7 +26,9 @@ def test_lrn_is_the_stock_layer_with_alpha_times_n(channels, n, beta):
 def test_lrn_of_two_columns_is_that_of_each():
     images = 100 * torch.randn(2, 12, 4, 4, generator=torch.Generator().manual_seed(0))
     whole = LocalResponseNorm(columns=2)(images)
-    assert torch.equal(whole, torch.cat([LocalResponseNorm()(half) for half in images.chunk(2, 1)], 1))
+    assert torch.equal(
+        whole, torch.cat([LocalResponseNorm()(half) for half in images.chunk(2, 1)], 1)
+    )
     assert not torch.equal(whole, LocalResponseNorm()(images))
 
 
@@ -39,8 +41,12 @@ def test_lrn_formula_of_the_paper():
 
 @pytest.mark.parametrize("columns", [1, 2])
 def test_lrn_gradient(monkeypatch, columns):
-    monkeypatch.setattr("pipelines.learned.normalization.CACHED_VALUES", 70)  # several blocks, the last one shorter
-    images = torch.randn(2, 8, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    monkeypatch.setattr(
+        "pipelines.learned.normalization.CACHED_VALUES", 70
+    )  # several blocks, the last one shorter
+    images = torch.randn(
+        2, 8, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    ).requires_grad_()
     assert torch.autograd.gradcheck(LocalResponseNorm(alpha=0.1, columns=columns), images)
 
 

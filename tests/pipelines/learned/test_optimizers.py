@@ -56,7 +56,12 @@ def test_later_rules_are_torchs(monkeypatch, rule):
     monkeypatch.setattr(optimizers, "CACHED_VALUES", 4)  # several blocks, the last one shorter
     ours, stock = linear(Start(rate=2.0, bias_rate=3.0, decay=0.5)), linear()
     optimizer = Optimizer(ours, replace(RECIPE_2012, optimizer=rule, weight_decay=0.2))
-    reference = STOCK[rule]([{"params": [stock.fc.weight], "weight_decay": 0.1}, {"params": [stock.fc.bias], "weight_decay": 0.0}])
+    reference = STOCK[rule](
+        [
+            {"params": [stock.fc.weight], "weight_decay": 0.1},
+            {"params": [stock.fc.bias], "weight_decay": 0.0},
+        ]
+    )
     for seed, rate in enumerate((0.02, 0.02, 0.01, 0.005)):
         for group, multiple in zip(reference.param_groups, (2, 3), strict=True):
             group["lr"] = rate * multiple
@@ -71,7 +76,10 @@ def test_later_rules_are_torchs(monkeypatch, rule):
 
 def test_the_papers_rule_is_torchs_while_the_rate_is_constant():
     ours, stock = linear(), linear()
-    one, other = Optimizer(ours, RECIPE_2012), Optimizer(stock, replace(RECIPE_2012, optimizer="sgd"))
+    one, other = (
+        Optimizer(ours, RECIPE_2012),
+        Optimizer(stock, replace(RECIPE_2012, optimizer="sgd")),
+    )
     for seed in range(5):
         for network, optimizer in ((ours, one), (stock, other)):
             network(images(seed)).square().mean().backward()
@@ -88,7 +96,9 @@ def test_layers_have_weight_decays_and_rates_of_their_own():
     optimizer = Optimizer(network, replace(RECIPE_2012, weight_decay=DECAY))
     optimizer.step(0.1)
     for name, decay in {"conv1": 0.004, "conv3": 0.004, "fc64": 0.03, "fc10": 0.03}.items():
-        torch.testing.assert_close(network.get_parameter(f"{name}.weight"), before[f"{name}.weight"] * (1 - 0.1 * decay))
+        torch.testing.assert_close(
+            network.get_parameter(f"{name}.weight"), before[f"{name}.weight"] * (1 - 0.1 * decay)
+        )
     assert torch.equal(network.conv1.bias, before["conv1.bias"])
     network.conv1.bias.grad.fill_(1.0)
     optimizer.step(0.1)

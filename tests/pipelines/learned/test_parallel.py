@@ -42,8 +42,12 @@ def split(n, seed=0):
 
 def fitted(context, **options):
     pipeline = build(**{**FIT, **options})
-    pipeline.design = replace(pipeline.design, published=replace(RECIPE_2012, batch=16, precision="float32"))
-    train, tune = (each.sharded(context.rank, context.world) for each in (split(52), split(13, seed=1)))
+    pipeline.design = replace(
+        pipeline.design, published=replace(RECIPE_2012, batch=16, precision="float32")
+    )
+    train, tune = (
+        each.sharded(context.rank, context.world_size) for each in (split(52), split(13, seed=1))
+    )
     pipeline.fit(train, tune, context)
     return pipeline
 
@@ -52,16 +56,18 @@ def gradient(context, mode, **options):
     """name -> the gradient of the whole network's parameter, in float64, as `Trainer._update` has it made of shares."""
     network = build(**options).design.network(classes=3, side=32).double()
     network.initialize("he", torch.Generator().manual_seed(0))
-    images = torch.randn(IMAGES, 3, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(
+        IMAGES, 3, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     labels = torch.arange(IMAGES) % 3
     exchange = Exchange(context)
     part = part_of(network, mode, exchange, IMAGES)
-    rank, world = context.rank, context.world
+    rank, world = context.rank, context.world_size
     noise = torch.Generator().manual_seed(2)
     if mode == "model":
         logits = part(images, BatchNoise(noise, IMAGES))
     else:
-        logits = part(images[rank::world], BatchNoise(noise, IMAGES, rank=rank, world=world))
+        logits = part(images[rank::world], BatchNoise(noise, IMAGES, rank=rank, world_size=world))
     F.cross_entropy(logits, labels[rank::world], reduction="sum").backward()
     found = {f"network.{name}": parameter.grad for name, parameter in part.named_parameters()}
     for name, array in found.items():
@@ -73,7 +79,9 @@ def gradient(context, mode, **options):
 def worker(rank, world, mode, folder):
     torch.set_num_threads(1)
     trainer.DUE_STEPS = 1
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world
+    )
     processes = Processes(rank, world, torch.device("cpu"))
 
     def context(**options):
@@ -92,7 +100,9 @@ def worker(rank, world, mode, folder):
         with pytest.raises(Killed):
             fitted(killed, parallel=mode)
         shutil.copytree(folder / "killed", folder / f"killed-{rank}")
-        results["resumed"] = fitted(context(checkpoint_folder=folder / f"killed-{rank}"), parallel=mode).state()
+        results["resumed"] = fitted(
+            context(checkpoint_folder=folder / f"killed-{rank}"), parallel=mode
+        ).state()
     if rank == 0:
         torch.save(results, folder / "results.pt")
     dist.barrier()  # as harness.distributed.processes ends
@@ -131,31 +141,44 @@ CASES = [("data", 2), ("data", 4), ("model", 2), ("hybrid", 2), ("hybrid", 4)]
 
 @pytest.mark.parametrize(("mode", "world"), CASES, ids=[f"{mode}-{world}" for mode, world in CASES])
 def test_processes_train_the_network_of_one(tmp_path, alone, mode, world):
-    mp.start_processes(worker, args=(world, mode, tmp_path), nprocs=world, start_method="forkserver")
+    mp.start_processes(
+        worker, args=(world, mode, tmp_path), nprocs=world, start_method="forkserver"
+    )
     results = torch.load(tmp_path / "results.pt")
 
     for name, options in (("gradient", {}), ("other gradient", OTHERS[mode])):
         expected = gradient(RunContext(), "data", **options)
         assert results[name].keys() == expected.keys()
         for parameter, array in expected.items():
-            torch.testing.assert_close(results[name][parameter], array, rtol=1e-9, atol=1e-12, msg=f"{name} of {parameter}")
+            torch.testing.assert_close(
+                results[name][parameter], array, rtol=1e-9, atol=1e-12, msg=f"{name} of {parameter}"
+            )
 
     state, curves = alone
     assert results["state"].keys() == state.keys()
     for name, array in state.items():
-        torch.testing.assert_close(results["state"][name], array, rtol=1e-3, atol=1e-5)  # six updates in float32
+        torch.testing.assert_close(
+            results["state"][name], array, rtol=1e-3, atol=1e-5
+        )  # six updates in float32
     for name in ("train/loss", "train/top1_error", "val/top1_error", "lr"):
-        assert [value for _, value in results["curves"][name]] == pytest.approx([value for _, value in curves[name]], rel=1e-4)
+        assert [value for _, value in results["curves"][name]] == pytest.approx(
+            [value for _, value in curves[name]], rel=1e-4
+        )
 
     if world == 2:
         for name, array in results["state"].items():
             assert torch.equal(results["resumed"][name], array), name
         # A checkpoint is of the whole network: one process goes on where two were killed.
-        resumed = fitted(RunContext(seed=1, checkpoint_folder=tmp_path / "killed"), parallel=mode).state()
+        resumed = fitted(
+            RunContext(seed=1, checkpoint_folder=tmp_path / "killed"), parallel=mode
+        ).state()
         for name, array in state.items():
             torch.testing.assert_close(resumed[name], array, rtol=1e-3, atol=1e-5)
 
-    shares = [[value for _, value in results["curves"][f"time/{part}"]] for part in ("data", "exchange", "compute")]
+    shares = [
+        [value for _, value in results["curves"][f"time/{part}"]]
+        for part in ("data", "exchange", "compute")
+    ]
     assert np.sum(shares, axis=0) == pytest.approx(1)
     assert min(map(min, shares)) > 0
 
@@ -176,7 +199,9 @@ def pretended(rank, world):
         ({}, 13, "13 processes cannot share batches of 12 images"),
     ],
 )
-def test_what_cannot_be_shared_is_told_before_an_image_is_read(options, world, message, monkeypatch):
+def test_what_cannot_be_shared_is_told_before_an_image_is_read(
+    options, world, message, monkeypatch
+):
     monkeypatch.setattr(Split, "batches", lambda *_, **__: pytest.fail("an image was read"))
     with pytest.raises(UserError, match=message):
         build(epochs=1, **options).fit(split(12), None, pretended(0, world))
@@ -191,9 +216,18 @@ def test_with_one_process_every_mode_is_the_same(mode, alone):
 def test_columns_exchange_before_the_layers_that_see_both():
     """Section 3.2: "the kernels of layer 3 take input from all kernel maps in layer 2", layer 4's from those of its own GPU only."""
     network = build().design.network(10, 32)
-    names = [name for name, _ in part_of(network, "model", Exchange(pretended(0, 2)), 16).named_children()]
-    assert [name for name in names if name.startswith("units_of")] == ["units_of_conv3", "units_of_fc6", "units_of_fc7"]
+    names = [
+        name
+        for name, _ in part_of(network, "model", Exchange(pretended(0, 2)), 16).named_children()
+    ]
+    assert [name for name in names if name.startswith("units_of")] == [
+        "units_of_conv3",
+        "units_of_fc6",
+        "units_of_fc7",
+    ]
     assert names.index("units_of_conv3") + 1 == names.index("conv3")
     weights = sum(p.numel() for p in network.parameters())
-    part = sum(p.numel() for p in part_of(network, "model", Exchange(pretended(0, 2)), 16).parameters())
+    part = sum(
+        p.numel() for p in part_of(network, "model", Exchange(pretended(0, 2)), 16).parameters()
+    )
     assert part == pytest.approx(weights / 2, abs=10)  # the biases of the last layer are on both

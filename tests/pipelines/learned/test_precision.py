@@ -16,7 +16,12 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(
     ("capabilities", "expected"),
-    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx512_f": True}, False), ({}, False)],
+    [
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True}, True),
+        ({"avx512_f": True}, False),
+        ({}, False),
+    ],
 )
 def test_a_cpu_mixes_where_it_multiplies_bfloat16_in_hardware(monkeypatch, capabilities, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
@@ -44,22 +49,32 @@ def test_wide_leaves_float64_alone():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_norm": True, "order": "code"}, {"activation": "tanh", "columns": 1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"batch_norm": True, "order": "code"}, {"activation": "tanh", "columns": 1}]
+)
 def test_mixed_gradients_point_where_float32_ones_do(bfloat16, options):
     network = build(**options).design.network(classes=3, side=32)
     network.initialize("he", torch.Generator().manual_seed(0))
-    images = torch.randn(32, 3, network.crop, network.crop, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(
+        32, 3, network.crop, network.crop, generator=torch.Generator().manual_seed(1)
+    )
     gradients = {}
     for chosen in ("auto", "float32"):
         network.zero_grad()
         with mixed_precision(CPU, chosen):
-            logits = wide(network(images, BatchNoise(torch.Generator().manual_seed(2), len(images))))
+            logits = wide(
+                network(images, BatchNoise(torch.Generator().manual_seed(2), len(images)))
+            )
         F.cross_entropy(logits, torch.arange(len(images)) % 3).backward()
         # Of weights: a bias before batch normalization has no gradient.
-        gradients[chosen] = [weights.grad.flatten() for weights in network.parameters() if weights.ndim > 1]
+        gradients[chosen] = [
+            weights.grad.flatten() for weights in network.parameters() if weights.ndim > 1
+        ]
     for mixed, exact in zip(gradients["auto"], gradients["float32"], strict=True):
         assert mixed.dtype == torch.float32
-        assert F.cosine_similarity(mixed, exact, dim=0) > 0.9  # of a few images of noise: errors add up to the first layer
+        assert (
+            F.cosine_similarity(mixed, exact, dim=0) > 0.9
+        )  # of a few images of noise: errors add up to the first layer
         assert not torch.equal(mixed, exact)
 
 

@@ -4,7 +4,15 @@ import math
 
 import pytest
 
-from pipelines.learned.recipe import RECIPE_2012, RECIPE_CAFFE, RECIPE_ONE_TOWER, Changes, changed, cuda_convnet, short
+from pipelines.learned.recipe import (
+    RECIPE_2012,
+    RECIPE_CAFFE,
+    RECIPE_ONE_TOWER,
+    Changes,
+    changed,
+    cuda_convnet,
+    short,
+)
 from pipelines.learned.schedule import Cosine, OneCycle, Plateau, make_schedule
 
 
@@ -43,7 +51,9 @@ def test_one_step_has_a_rate():
 
 def test_cosine():
     schedule = Cosine(0.5, steps=100)
-    assert [schedule.rate(step) for step in (0, 25, 50)] == pytest.approx([0.5, 0.25 + 0.125 * math.sqrt(2), 0.25])
+    assert [schedule.rate(step) for step in (0, 25, 50)] == pytest.approx(
+        [0.5, 0.25 + 0.125 * math.sqrt(2), 0.25]
+    )
     assert 0 < schedule.rate(99) < 0.001
 
 
@@ -55,18 +65,32 @@ def rates(recipe, epochs):
 
 def test_step_schedules_of_the_files():
     assert rates(cuda_convnet("80sec"), range(10)) == pytest.approx([1e-3] * 8 + [1e-4] * 2)
-    assert rates(cuda_convnet("18pct"), (0, 119, 120, 129, 130, 139)) == pytest.approx([1e-3] * 2 + [1e-4] * 2 + [1e-5] * 2)
+    assert rates(cuda_convnet("18pct"), (0, 119, 120, 129, 130, 139)) == pytest.approx(
+        [1e-3] * 2 + [1e-4] * 2 + [1e-5] * 2
+    )
     assert [cuda_convnet(layers).epochs for layers in ("80sec", "18pct", "11pct")] == [10, 140, 520]
     # dexp[base=0.01;tgtFactor=250;numSteps=4]
     assert rates(RECIPE_ONE_TOWER, (0, 21, 23, 46, 68)) == pytest.approx(
         [0.01] * 2 + [0.01 / 250 ** (1 / 3), 0.01 / 250 ** (2 / 3), 0.01 / 250]
     )
-    assert rates(RECIPE_CAFFE, (0, 19, 20, 40, 60, 80)) == pytest.approx([1e-2] * 2 + [1e-3, 1e-4, 1e-5, 1e-6])
+    assert rates(RECIPE_CAFFE, (0, 19, 20, 40, 60, 80)) == pytest.approx(
+        [1e-2] * 2 + [1e-3, 1e-4, 1e-5, 1e-6]
+    )
 
 
 def test_recipe_2012_is_the_paper():
-    assert (RECIPE_2012.batch, RECIPE_2012.momentum, RECIPE_2012.weight_decay, RECIPE_2012.rate) == (128, 0.9, 0.0005, 0.01)
-    assert (RECIPE_2012.epochs, RECIPE_2012.drops, RECIPE_2012.init, RECIPE_2012.later) == (90, 3, "published", ())
+    assert (
+        RECIPE_2012.batch,
+        RECIPE_2012.momentum,
+        RECIPE_2012.weight_decay,
+        RECIPE_2012.rate,
+    ) == (128, 0.9, 0.0005, 0.01)
+    assert (RECIPE_2012.epochs, RECIPE_2012.drops, RECIPE_2012.init, RECIPE_2012.later) == (
+        90,
+        3,
+        "published",
+        (),
+    )
     assert isinstance(make_schedule(RECIPE_2012, 10), Plateau)
 
 
@@ -81,7 +105,11 @@ def test_changes_are_told_in_the_name():
     assert changed(RECIPE_2012, Changes(), 1000) == RECIPE_2012
     assert changed(RECIPE_2012, Changes(epochs=3), 1000).name == "2012"
     recipe = changed(RECIPE_2012, Changes(epochs=3, schedule="cosine", rate=0.02), 1000)
-    assert (recipe.epochs, recipe.rate, recipe.name) == (3, 0.02, "2012 with schedule=cosine, rate=0.02")
+    assert (recipe.epochs, recipe.rate, recipe.name) == (
+        3,
+        0.02,
+        "2012 with schedule=cosine, rate=0.02",
+    )
     assert recipe.later == ("cosine schedule",)
 
 

@@ -25,8 +25,13 @@ def stripes(n, seed=0, side=32):
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 3
     wave = 80 * np.sin(np.arange(side) * 0.8 + rng.uniform(0, 6, (n, 1)))
-    across, down = np.broadcast_to(wave[:, None, :], (n, side, side)), np.broadcast_to(wave[:, :, None], (n, side, side))
-    pattern = np.where((labels == 0)[:, None, None], across, np.where((labels == 1)[:, None, None], down, 0))
+    across, down = (
+        np.broadcast_to(wave[:, None, :], (n, side, side)),
+        np.broadcast_to(wave[:, :, None], (n, side, side)),
+    )
+    pattern = np.where(
+        (labels == 0)[:, None, None], across, np.where((labels == 1)[:, None, None], down, 0)
+    )
     images = 128 + pattern[:, None] + rng.normal(0, 20, (n, 3, side, side))
     return Split.from_arrays(images.clip(0, 255).astype(np.uint8), labels)
 
@@ -55,7 +60,9 @@ def fitted(context, **options):
     pipeline.design = replace(
         pipeline.design, published=replace(RECIPE_2012, batch=16)
     )  # three steps an epoch, as in the short recipe
-    train, tune = (split.sharded(context.rank, context.world) for split in (stripes(52), stripes(12, seed=1)))
+    train, tune = (
+        split.sharded(context.rank, context.world_size) for split in (stripes(52), stripes(12, seed=1))
+    )
     pipeline.fit(train, tune, context)
     return pipeline
 
@@ -104,9 +111,14 @@ def test_a_killed_run_resumes_bit_equal(tmp_path, kind, saves):
 
 
 @pytest.mark.parametrize(("updates", "saves"), [(3, 2), (20, 13)])
-def test_a_run_of_updates_killed_within_an_epoch_is_judged_at_the_end_of_epochs(tmp_path, monkeypatch, updates, saves):
+def test_a_run_of_updates_killed_within_an_epoch_is_judged_at_the_end_of_epochs(
+    tmp_path, monkeypatch, updates, saves
+):
     """In the first epoch, when no weights are the best yet; and in the fifth, whose error is the lowest. An epoch has three saves."""
-    monkeypatch.setattr("pipelines.learned.train.Trainer._error", lambda self, split: [10, 20, 20, 20, 5, 6, 7][self.epoch])
+    monkeypatch.setattr(
+        "pipelines.learned.train.Trainer._error",
+        lambda self, split: [10, 20, 20, 20, 5, 6, 7][self.epoch],
+    )
     assert_resumes_bit_equal(tmp_path, saves, epochs=None, updates=updates)
 
 
@@ -119,15 +131,23 @@ def test_the_seed_decides():
 def test_gradients_of_two_shares_of_a_batch_add_up_to_its_own():
     network = build().design.network(classes=3, side=32).double()
     network.initialize("he", torch.Generator().manual_seed(0))
-    images = torch.randn(16, 3, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(
+        16, 3, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
     labels = torch.arange(16) % 3
 
     def gradient(rank, world):
-        noise = BatchNoise(torch.Generator().manual_seed(2), 16, rank=rank, world=world)
-        loss = F.cross_entropy(network(images[rank::world], noise), labels[rank::world], reduction="sum")
-        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(network.parameters()))])
+        noise = BatchNoise(torch.Generator().manual_seed(2), 16, rank=rank, world_size=world)
+        loss = F.cross_entropy(
+            network(images[rank::world], noise), labels[rank::world], reduction="sum"
+        )
+        return torch.cat(
+            [g.flatten() for g in torch.autograd.grad(loss, list(network.parameters()))]
+        )
 
-    torch.testing.assert_close(gradient(0, 2) + gradient(1, 2), gradient(0, 1), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        gradient(0, 2) + gradient(1, 2), gradient(0, 1), rtol=1e-9, atol=1e-12
+    )
 
 
 def test_it_learns_and_logs_a_point_an_epoch():
@@ -137,7 +157,15 @@ def test_it_learns_and_logs_a_point_an_epoch():
     pipeline.fit(train, stripes(60, seed=1), context)
     assert {name: [step for step, _ in points] for name, points in context.curves.items()} == {
         key: [0, 1, 2, 3]
-        for key in ("train/loss", "train/top1_error", "lr", "val/top1_error", "time/data", "time/exchange", "time/compute")
+        for key in (
+            "train/loss",
+            "train/top1_error",
+            "lr",
+            "val/top1_error",
+            "time/data",
+            "time/exchange",
+            "time/compute",
+        )
     }
     assert {value for _, value in context.curves["time/exchange"]} == {0}  # with nobody
     loss = [value for _, value in context.curves["train/loss"]]
@@ -167,7 +195,9 @@ def test_so_many_updates_and_the_best_weights_on_tune():
     assert context.notes[-1] == f"weights of update {kept}, the best on tune"
     assert errors[-(-kept // 3) - 1] == min(errors)
     tune = stripes(12, seed=1)
-    wrong = (pipeline._center_logits(next(tune.batches(12)).images).argmax(1).numpy() != tune.labels).mean()
+    wrong = (
+        pipeline._center_logits(next(tune.batches(12)).images).argmax(1).numpy() != tune.labels
+    ).mean()
     assert 100 * wrong == pytest.approx(min(errors))
     assert_equal_states(fitted(other, epochs=None, updates=8), pipeline)
 
@@ -180,11 +210,20 @@ def test_updates_without_tune_keep_the_last_weights():
 
 
 def test_training_ends_when_it_is_hopeless(monkeypatch):
-    monkeypatch.setattr("pipelines.learned.train.Trainer._error", lambda self, split: 10.0 + self.epoch)  # worse and worse
+    monkeypatch.setattr(
+        "pipelines.learned.train.Trainer._error", lambda self, split: 10.0 + self.epoch
+    )  # worse and worse
     context = RunContext()
     fitted(context, epochs=None, updates=30)
     assert context.notes[-1] == "weights of update 3, the best on tune"
-    assert [step for step, _ in context.curves["lr"]] == [0, 1, 2, 3, 4, 5]  # 18 updates: 15 after the best
+    assert [step for step, _ in context.curves["lr"]] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]  # 18 updates: 15 after the best
 
 
 def test_epochs_and_updates_exclude_each_other():
@@ -231,7 +270,11 @@ def test_one_class_is_no_stalled_start(monkeypatch, caplog):
     monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 1)
     context = RunContext()
     build(epochs=1).fit(
-        Split.from_arrays(np.zeros((12, 32, 32, 3), np.uint8), np.zeros(12, int), class_names=("one",)), None, context
+        Split.from_arrays(
+            np.zeros((12, 32, 32, 3), np.uint8), np.zeros(12, int), class_names=("one",)
+        ),
+        None,
+        context,
     )
     assert not any("stalled" in note for note in context.notes)
     assert not caplog.records
@@ -241,13 +284,17 @@ def test_a_run_of_another_kind_of_device_is_told_where_to_go_on(tmp_path):
     context = RunContext(checkpoint_folder=tmp_path)
     fitted(context, epochs=1)
     saved = context.checkpoint.load()
-    context.checkpoint.save({**saved, "noise": saved["noise"][:16]})  # as long as a CUDA generator's
+    context.checkpoint.save(
+        {**saved, "noise": saved["noise"][:16]}
+    )  # as long as a CUDA generator's
     with pytest.raises(UserError, match="did not begin on a cpu; resume it"):
         fitted(RunContext(checkpoint_folder=tmp_path), epochs=1)
 
 
 def test_a_stalled_start_is_told_within_a_long_epoch(monkeypatch, caplog):
-    with_recipe(monkeypatch, rate=1e-9, batch=2, init="published")  # 26 updates an epoch from weights that say next to nothing
+    with_recipe(
+        monkeypatch, rate=1e-9, batch=2, init="published"
+    )  # 26 updates an epoch from weights that say next to nothing
     monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 8)
     fitted(RunContext(), epochs=1)
     assert "after 8 updates" in caplog.text
@@ -272,7 +319,7 @@ def test_a_probe_counts_updates_and_a_third_for_tune(monkeypatch):
     """Timed at 1 s an update: 52 images in batches of 16 are three, and 12 tune images a quarter more."""
     monkeypatch.setattr("pipelines.learned.train.Trainer._timed", lambda self, updates: updates)
     probe = build().probe(stripes(52), stripes(12, seed=1), RunContext())
-    assert probe.seconds_an_epoch == pytest.approx(3 + 12 / 16 / 3)
+    assert probe.seconds_per_epoch == pytest.approx(3 + 12 / 16 / 3)
     assert probe.preparation_seconds > 0
     assert probe.unseen_bytes == 0
 
@@ -288,7 +335,7 @@ def test_a_probe_of_a_sample_speaks_for_the_whole(monkeypatch):
     whole = images.read
     monkeypatch.setattr(images, "read", lambda rows: read.extend(rows) or whole(rows))
     probe = pipeline.probe(train, stripes(40, seed=1), context)
-    assert probe.seconds_an_epoch == pytest.approx(20 + 40 / 16 / 3)
+    assert probe.seconds_per_epoch == pytest.approx(20 + 40 / 16 / 3)
     assert len(set(read)) == 32
     assert max(read) == 319
     assert probe.unseen_bytes == (320 - 32 + 40 - 32) * 3 * 32 * 32
@@ -301,13 +348,16 @@ def test_checkpoint_bytes_are_those_of_a_checkpoint(monkeypatch, length):
     context = RunContext(seed=1)
     pipeline = fitted(context, **length)
     saved = sum(array.nbytes for array in context.checkpoint.load().values())
-    assert pipeline.probe(stripes(52), stripes(12, seed=1), RunContext(seed=1)).checkpoint_bytes == saved
+    assert (
+        pipeline.probe(stripes(52), stripes(12, seed=1), RunContext(seed=1)).checkpoint_bytes
+        == saved
+    )
 
 
 def test_an_epoch_is_timed_about_right(monkeypatch):
     monkeypatch.setattr("pipelines.learned.train.PROBE_SECONDS", 2.0)
     pipeline = build(epochs=2, views=1)
-    expected = pipeline.probe(stripes(320), None, RunContext()).seconds_an_epoch
+    expected = pipeline.probe(stripes(320), None, RunContext()).seconds_per_epoch
     started = time.perf_counter()
     pipeline.fit(stripes(320), None, RunContext())
     assert 0.2 < (time.perf_counter() - started) / 2 / expected < 5

@@ -7,13 +7,21 @@ import torch
 from harness.context import RunContext
 from harness.contract import Split
 from harness.distributed import Processes
-from pipelines.unsupervised.patches import PER_IMAGE, fit_whitening, normalized, sample_patches, windows
+from pipelines.unsupervised.patches import (
+    PER_IMAGE,
+    fit_whitening,
+    normalized,
+    sample_patches,
+    windows,
+)
 
 random = np.random.default_rng(0)
 
 
 def split(n: int = 40, side: int = 12) -> Split:
-    return Split.from_arrays(random.integers(0, 256, (n, 3, side, side)).astype(np.uint8), np.arange(n) % 2)
+    return Split.from_arrays(
+        random.integers(0, 256, (n, 3, side, side)).astype(np.uint8), np.arange(n) % 2
+    )
 
 
 def as_set(patches: torch.Tensor) -> set[bytes]:
@@ -42,7 +50,9 @@ def test_a_sample_holds_patches_of_every_image() -> None:
     assert sample.shape == (40 * 3, 108)  # the least number an image that makes 100
     (batch,) = images.batches(40)
     assert isinstance(batch.images, torch.Tensor)
-    places = [as_set(own) for own in normalized(windows(batch.images.float(), 6, 1).reshape(40, 49, 108))]
+    places = [
+        as_set(own) for own in normalized(windows(batch.images.float(), 6, 1).reshape(40, 49, 108))
+    ]
     assert as_set(sample) <= set.union(*places)
     assert all(1 <= len(as_set(sample) & own) <= 3 for own in places)  # a place may be drawn twice
 
@@ -50,9 +60,14 @@ def test_a_sample_holds_patches_of_every_image() -> None:
 def test_a_sample_hangs_on_the_seed_but_not_on_order_and_processes() -> None:
     images = split()
     whole = as_set(sample_patches(images, 12, 6, 100, RunContext()))
-    assert as_set(sample_patches(images.take(np.arange(40)[::-1]), 12, 6, 100, RunContext())) == whole
+    assert (
+        as_set(sample_patches(images.take(np.arange(40)[::-1]), 12, 6, 100, RunContext())) == whole
+    )
     processes = [RunContext(processes=Processes(rank, 3, torch.device("cpu"))) for rank in range(3)]
-    shares = [as_set(sample_patches(images.sharded(rank, 3), 12, 6, 100, context)) for rank, context in enumerate(processes)]
+    shares = [
+        as_set(sample_patches(images.sharded(rank, 3), 12, 6, 100, context))
+        for rank, context in enumerate(processes)
+    ]
     assert set.union(*shares) == whole
     assert sum(map(len, shares)) == len(whole)
     assert as_set(sample_patches(images, 12, 6, 100, RunContext(seed=1))) != whole
@@ -65,13 +80,19 @@ def test_a_sample_is_bounded_for_few_images_and_for_many() -> None:
 
 
 def test_whitening_is_the_inverse_root_of_the_covariance() -> None:
-    sample = random.normal(size=(500, 20)).astype(np.float32) @ random.normal(size=(20, 20)).astype(np.float32) + 3
+    sample = (
+        random.normal(size=(500, 20)).astype(np.float32)
+        @ random.normal(size=(20, 20)).astype(np.float32)
+        + 3
+    )
     whitening = fit_whitening(torch.from_numpy(sample), RunContext())
     covariance = np.cov(sample.T.astype(np.float64), bias=True)
     wanted = np.linalg.inv(scipy.linalg.sqrtm(covariance + 0.1 * np.eye(20)))
     np.testing.assert_allclose(whitening.mean.numpy(), sample.mean(0), atol=1e-5)
     np.testing.assert_allclose(whitening.axes.numpy(), wanted, atol=1e-5)
-    np.testing.assert_allclose(whitening(torch.from_numpy(sample)).numpy(), (sample - sample.mean(0)) @ wanted, atol=1e-4)
+    np.testing.assert_allclose(
+        whitening(torch.from_numpy(sample)).numpy(), (sample - sample.mean(0)) @ wanted, atol=1e-4
+    )
 
 
 def test_whitening_of_featureless_patches_is_finite() -> None:

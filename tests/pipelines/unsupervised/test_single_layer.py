@@ -74,7 +74,10 @@ def test_a_fresh_object_with_the_state_scores_the_same(fitted: Fitted) -> None:
 
 def test_odd_images_pass(fitted: Fitted) -> None:
     generator = torch.Generator().manual_seed(0)
-    images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in [(1, 1), (7, 90), (3000, 4000)]]
+    images = [
+        torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator)
+        for size in [(1, 1), (7, 90), (3000, 4000)]
+    ]
     images.append(torch.full((3, 20, 20), 128, dtype=torch.uint8))  # featureless
     images.append(images[1][:1].expand(3, -1, -1))  # gray
     scores = fitted[1].scores(as_batch(images))
@@ -87,7 +90,12 @@ def test_with_mirrored_views_a_mirrored_image_scores_the_same() -> None:
     pipeline.fit(digits(slice(100)), None, RunContext())
     (batch,) = digits(slice(500, 520)).batches(20)
     assert isinstance(batch.images, torch.Tensor)
-    torch.testing.assert_close(pipeline.scores(batch), pipeline.scores(as_batch(batch.images.flip(-1))), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        pipeline.scores(batch),
+        pipeline.scores(as_batch(batch.images.flip(-1))),
+        atol=1e-5,
+        rtol=1e-5,
+    )
 
 
 def test_flip_trains_on_mirror_images() -> None:
@@ -130,17 +138,23 @@ def test_a_working_size_below_one_patch_is_refused() -> None:
         build(size=5).fit(digits(slice(20)), None, RunContext())
 
 
-def test_another_c_describes_nothing_again_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_c_describes_nothing_again_in_any_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train = digits(slice(200))
     build(**SMALL, c=1.0).fit(train, None, RunContext(cache=Cache(tmp_path, "source")))
     monkeypatch.setattr(Features, "_describe", None)
     monkeypatch.setattr(single_layer, "fit_kmeans", None)
     pipeline = build(**SMALL, c=30.0)
-    pipeline.fit(train.take(np.arange(200)[::-1]), None, RunContext(cache=Cache(tmp_path, "source")))
+    pipeline.fit(
+        train.take(np.arange(200)[::-1]), None, RunContext(cache=Cache(tmp_path, "source"))
+    )
     assert error(pipeline, train) < 2
     for other in ({"k": 21}, {"stride": 2}, {"patch": 5}, {"size": 15}, {"flip": True}):
         with pytest.raises(TypeError):
-            build(**{**SMALL, **other}).fit(train, None, RunContext(cache=Cache(tmp_path, "source")))
+            build(**{**SMALL, **other}).fit(
+                train, None, RunContext(cache=Cache(tmp_path, "source"))
+            )
 
 
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
@@ -152,7 +166,9 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     for rank in range(2):
         found = np.load(tmp_path / f"{rank}.npz")
         np.testing.assert_allclose(found["centroids"], pipeline.state()["0.centroids"], atol=1e-4)
-        torch.testing.assert_close(torch.from_numpy(found["scores"]), alone, atol=0.06, rtol=0)  # margins; the solver's tolerance
+        torch.testing.assert_close(
+            torch.from_numpy(found["scores"]), alone, atol=0.06, rtol=0
+        )  # margins; the solver's tolerance
 
 
 def _fit_share(rank: int, folder: Path) -> None:
@@ -162,5 +178,9 @@ def _fit_share(rank: int, folder: Path) -> None:
     train, tune = (digits(rows).sharded(rank, 2) for rows in (slice(201), slice(201, 300)))
     pipeline.fit(train, tune, RunContext(processes=Processes(rank, 2, torch.device("cpu"))))
     (batch,) = digits(slice(400, 500)).batches(100)
-    np.savez(folder / f"{rank}.npz", scores=pipeline.scores(batch).numpy(), centroids=pipeline.state()["0.centroids"].numpy())
+    np.savez(
+        folder / f"{rank}.npz",
+        scores=pipeline.scores(batch).numpy(),
+        centroids=pipeline.state()["0.centroids"].numpy(),
+    )
     dist.destroy_process_group()

@@ -16,14 +16,18 @@ random = np.random.default_rng(0)
 
 def example(patch: int = 6, stride: int = 1, k: int = K) -> Triangle:
     d = 3 * patch * patch
-    mean, axes, centroids = (torch.from_numpy(random.normal(size=size).astype(np.float32)) for size in (d, (d, d), (k, d)))
+    mean, axes, centroids = (
+        torch.from_numpy(random.normal(size=size).astype(np.float32))
+        for size in (d, (d, d), (k, d))
+    )
     return Triangle(Whitening(mean, axes / d**0.5), centroids, patch, stride)
 
 
 def published(image: np.ndarray, triangle: Triangle) -> np.ndarray:
     """The paper's formulas in float64, one patch after the other, but means over the quadrants: (3, height, width) to (4 k,)."""
     mean, axes, centroids = (
-        array.double().numpy() for array in (triangle.whitening.mean, triangle.whitening.axes, triangle.centroids)
+        array.double().numpy()
+        for array in (triangle.whitening.mean, triangle.whitening.axes, triangle.centroids)
     )
     patch, stride = triangle.patch, triangle.stride
     tops, lefts = (range(0, side - patch + 1, stride) for side in image.shape[1:])
@@ -35,12 +39,19 @@ def published(image: np.ndarray, triangle: Triangle) -> np.ndarray:
             z = np.linalg.norm((x - mean) @ axes - centroids, axis=1)
             responses[row, column] = np.maximum(0, z.mean() - z)
     middle, center = -(-len(tops) // 2), -(-len(lefts) // 2)
-    quadrants = [part for half in (responses[:middle], responses[middle:]) for part in (half[:, :center], half[:, center:])]
-    return np.concatenate([part.sum((0, 1)) / max(1, part.shape[0] * part.shape[1]) for part in quadrants])
+    quadrants = [
+        part
+        for half in (responses[:middle], responses[middle:])
+        for part in (half[:, :center], half[:, center:])
+    ]
+    return np.concatenate(
+        [part.sum((0, 1)) / max(1, part.shape[0] * part.shape[1]) for part in quadrants]
+    )
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "patch", "stride"), [(14, 17, 6, 1), (20, 15, 6, 3), (11, 11, 4, 2), (6, 9, 6, 1), (6, 6, 6, 1)]
+    ("height", "width", "patch", "stride"),
+    [(14, 17, 6, 1), (20, 15, 6, 3), (11, 11, 4, 2), (6, 9, 6, 1), (6, 6, 6, 1)],
 )
 def test_equals_the_published_formulas(height: int, width: int, patch: int, stride: int) -> None:
     triangle = example(patch, stride)
@@ -59,7 +70,9 @@ def test_a_patch_on_a_centroid_is_finite() -> None:
     images = torch.from_numpy(random.integers(0, 256, (20, 3, 6, 6)).astype(np.float32))
     points = triangle.whitening(module.normalized(images.flatten(1)))
     assert dataclasses.replace(triangle, centroids=50 * points)(images).isfinite().all()
-    assert triangle.responses(images.flatten(1)).eq(0).all()  # one centroid is as near as the average one
+    assert (
+        triangle.responses(images.flatten(1)).eq(0).all()
+    )  # one centroid is as near as the average one
 
 
 def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,9 @@ def test_a_flipped_bit_in_a_packed_archive_is_noticed(workdir: Path, packing: st
             open_source(path)
 
 
-def test_a_folder_that_cannot_be_listed_is_told(workdir: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_listed_is_told(
+    workdir: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is not passed over: its class would be gone. To the super-user every folder is open, so this one is refused by hand."""
     root = pictures(workdir / "photos", {"cat": 3, "dog": 3, "emu": 3})
     scandir = os.scandir
@@ -56,7 +58,9 @@ def test_a_folder_that_cannot_be_listed_is_told(workdir: Path, pictures: Picture
         open_source(root)
 
 
-def test_what_a_system_leaves_there_makes_no_other_data_set(workdir: Path, pictures: Pictures) -> None:
+def test_what_a_system_leaves_there_makes_no_other_data_set(
+    workdir: Path, pictures: Pictures
+) -> None:
     root = pictures(workdir / "photos", {"cat": 3, "dog": 3})
     before = open_source(root).fingerprint
     for name in (".DS_Store", "cat/Thumbs.db", "dog/._1.png"):
@@ -73,7 +77,9 @@ def test_a_name_in_another_encoding_is_written_out(workdir: Path, pictures: Pict
     packed = workdir / "photos.tar"
     with tarfile.open(packed, "w") as archive:
         archive.add(root, arcname="photos")
-    assert [image.name for image in open_source(root) if "caf" in image.name] == [r"dog/caf\xe9.png"]
+    assert [image.name for image in open_source(root) if "caf" in image.name] == [
+        r"dog/caf\xe9.png"
+    ]
     found = {image.name: image.read() for image in open_source(packed)}
     assert found[r"photos/dog/caf\xe9.png"] == (root / "dog" / odd).read_bytes()
 

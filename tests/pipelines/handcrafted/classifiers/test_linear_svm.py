@@ -30,7 +30,9 @@ def more_features_than_rows() -> Data:
 
 
 def unbalanced() -> Data:
-    return make_classification(1500, 40, n_informative=30, n_classes=4, weights=[0.9, 0.06, 0.03, 0.01], random_state=0)
+    return make_classification(
+        1500, 40, n_informative=30, n_classes=4, weights=[0.9, 0.06, 0.03, 0.01], random_state=0
+    )
 
 
 def repeated_rows() -> Data:
@@ -42,15 +44,26 @@ SETS = {f.__name__: f for f in (digits, more_features_than_rows, unbalanced, rep
 
 
 def solve(
-    data: Data, c: float, processes: Processes = ALONE, loss: LossName = "squared_hinge", positive: float = 1.0
+    data: Data,
+    c: float,
+    processes: Processes = ALONE,
+    loss: LossName = "squared_hinge",
+    positive: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights and biases from the share of the rows that this process has."""
-    features, labels = (torch.from_numpy(part[processes.rank :: processes.world]) for part in data)
+    features, labels = (torch.from_numpy(part[processes.rank :: processes.world_size]) for part in data)
     rows = Rows([features.float()], RunContext(processes=processes))
     return LinearSVM(rows, labels.long(), int(data[1].max()) + 1, loss).fit(c, positive)
 
 
-def objective(weights: np.ndarray, biases: np.ndarray, data: Data, c: float, power: int = 2, positive: float = 1.0) -> np.ndarray:
+def objective(
+    weights: np.ndarray,
+    biases: np.ndarray,
+    data: Data,
+    c: float,
+    power: int = 2,
+    positive: float = 1.0,
+) -> np.ndarray:
     """What LinearSVC minimizes for each class, in float64; power 1: with the hinge loss."""
     features, labels = data
     signs = np.where(labels[:, None] == np.arange(len(weights)), 1, -1)
@@ -65,14 +78,21 @@ def test_reaches_the_objective_of_a_converged_linear_svc(name: str, c: float) ->
     data = SETS[name]()
     weights, biases = (part.double().numpy() for part in solve(data, c))
     peer = LinearSVC(C=c, dual=False, tol=1e-6, max_iter=100_000).fit(*data)
-    ours, theirs = objective(weights, biases, data, c), objective(peer.coef_, peer.intercept_, data, c)
+    ours, theirs = (
+        objective(weights, biases, data, c),
+        objective(peer.coef_, peer.intercept_, data, c),
+    )
     np.testing.assert_array_less(ours, theirs * (1 + 1e-3))
 
 
-@pytest.mark.filterwarnings("ignore:Liblinear failed to converge")  # it is then above its minimum, by less than we may be
+@pytest.mark.filterwarnings(
+    "ignore:Liblinear failed to converge"
+)  # it is then above its minimum, by less than we may be
 @pytest.mark.parametrize("c", [1e-3, 0.1, 3.0])
 @pytest.mark.parametrize("name", SETS)
-def test_the_hinge_loss_reaches_the_objective_of_a_converged_linear_svc(name: str, c: float) -> None:
+def test_the_hinge_loss_reaches_the_objective_of_a_converged_linear_svc(
+    name: str, c: float
+) -> None:
     data = SETS[name]()
     weights, biases = (part.double().numpy() for part in solve(data, c, loss="hinge"))
     peer = LinearSVC(C=c, loss="hinge", tol=1e-5, max_iter=300_000, random_state=0).fit(*data)
@@ -84,28 +104,43 @@ def test_the_hinge_loss_reaches_the_objective_of_a_converged_linear_svc(name: st
 @pytest.mark.filterwarnings("ignore:Liblinear failed to converge")
 @pytest.mark.parametrize(("loss", "power"), [("squared_hinge", 2), ("hinge", 1)])
 @pytest.mark.parametrize("name", ["unbalanced", "more_features_than_rows"])
-def test_positive_rows_count_as_often_as_a_class_weight_says(name: str, loss: LossName, power: int) -> None:
+def test_positive_rows_count_as_often_as_a_class_weight_says(
+    name: str, loss: LossName, power: int
+) -> None:
     data = SETS[name]()
     weights, biases = (part.double().numpy() for part in solve(data, 0.1, loss=loss, positive=5.0))
     ours = objective(weights, biases, data, 0.1, power, positive=5.0)
     for k in range(len(weights)):
         signs = np.where(data[1] == k, 1, -1)
         peer = LinearSVC(
-            C=0.1, loss=loss, dual=loss == "hinge", class_weight={1: 5.0}, tol=1e-6, max_iter=300_000, random_state=0
+            C=0.1,
+            loss=loss,
+            dual=loss == "hinge",
+            class_weight={1: 5.0},
+            tol=1e-6,
+            max_iter=300_000,
+            random_state=0,
         ).fit(data[0], signs)
         slack = np.maximum(0, 1 - signs * peer.decision_function(data[0]))
         costs = np.where(signs > 0, 0.5, 0.1)
-        theirs = ((peer.coef_**2).sum() + peer.intercept_[0] ** 2) / 2 + (costs * slack**power).sum()
+        theirs = ((peer.coef_**2).sum() + peer.intercept_[0] ** 2) / 2 + (
+            costs * slack**power
+        ).sum()
         assert ours[k] < theirs * (1 + 1e-3)
 
 
 def test_a_fit_does_not_depend_on_the_fits_before() -> None:
     features, labels = digits()
-    svm = LinearSVM(Rows([torch.from_numpy(features).float()], RunContext()), torch.from_numpy(labels), 10)
+    svm = LinearSVM(
+        Rows([torch.from_numpy(features).float()], RunContext()), torch.from_numpy(labels), 10
+    )
     for c in (0.01, 0.1, 10.0):
         svm.fit(c)
     warm, cold = svm.fit(1.0), solve((features, labels), 1.0)
-    costs = [objective(w.double().numpy(), b.double().numpy(), (features, labels), 1.0) for w, b in (warm, cold)]
+    costs = [
+        objective(w.double().numpy(), b.double().numpy(), (features, labels), 1.0)
+        for w, b in (warm, cold)
+    ]
     np.testing.assert_allclose(costs[0], costs[1], rtol=1e-3)
 
 
@@ -124,7 +159,9 @@ def test_a_class_without_rows_is_never_guessed_and_changes_nothing() -> None:
     others = [k for k in range(11) if k != 4]
     plain_weights, plain_biases = (part.double().numpy() for part in solve((features, labels), 1.0))
     alone = objective(plain_weights, plain_biases, (features, labels), 1.0)
-    kept = objective(weights[others].double().numpy(), biases[others].double().numpy(), (features, labels), 1.0)
+    kept = objective(
+        weights[others].double().numpy(), biases[others].double().numpy(), (features, labels), 1.0
+    )
     np.testing.assert_allclose(kept, alone, rtol=1e-3)
 
 
@@ -136,11 +173,15 @@ def test_two_processes_reach_the_objective_of_one(name: str, tmp_path: Path) -> 
     np.testing.assert_array_equal(shared[0]["weights"], shared[1]["weights"])
     weights, biases = solve(data, 1.0)
     alone = objective(weights.double().numpy(), biases.double().numpy(), data, 1.0)
-    np.testing.assert_allclose(objective(shared[0]["weights"], shared[0]["biases"], data, 1.0), alone, rtol=1e-3)
+    np.testing.assert_allclose(
+        objective(shared[0]["weights"], shared[0]["biases"], data, 1.0), alone, rtol=1e-3
+    )
 
 
 def _solve_share(rank: int, name: str, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     weights, biases = solve(SETS[name](), 1.0, Processes(rank, 2, torch.device("cpu")))
-    np.savez(folder / f"{rank}.npz", weights=weights.double().numpy(), biases=biases.double().numpy())
+    np.savez(
+        folder / f"{rank}.npz", weights=weights.double().numpy(), biases=biases.double().numpy()
+    )
     dist.destroy_process_group()

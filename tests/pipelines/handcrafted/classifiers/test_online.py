@@ -36,7 +36,7 @@ class Chunks:
 
     def __init__(self, rows: Tensor, labels: Tensor, processes: Processes = ALONE) -> None:
         self.chunks = list(zip(rows.split(SIZE), labels.split(SIZE), strict=True))
-        self.share = slice(processes.rank, None, processes.world)
+        self.share = slice(processes.rank, None, processes.world_size)
 
     def __len__(self) -> int:
         return len(self.chunks)
@@ -62,7 +62,13 @@ def stream(rows: Tensor, labels: Tensor, processes: Processes = ALONE) -> Stream
     return Stream([chunks], int(labels.max()) + 1, RunContext(processes=processes))
 
 
-def objective(model: tuple[Tensor, Tensor], data: tuple[Tensor, Tensor], c: float, loss: LossName, positive: float) -> float:
+def objective(
+    model: tuple[Tensor, Tensor],
+    data: tuple[Tensor, Tensor],
+    c: float,
+    loss: LossName,
+    positive: float,
+) -> float:
     weights, biases = model
     paid = c * float(Loss.named(loss).total(linear(data[0], weights, biases), data[1], positive))
     return float(weights.double().square().sum() + biases.double().square().sum()) / 2 + paid
@@ -74,7 +80,9 @@ def error(model: tuple[Tensor, Tensor], data: tuple[Tensor, Tensor]) -> float:
 
 @pytest.mark.parametrize("positive", [1.0, 4.0])
 @pytest.mark.parametrize("loss", ["squared_hinge", "hinge"])
-def test_dual_ascent_ends_within_a_hundredth_of_the_exact_minimum(loss: LossName, positive: float) -> None:
+def test_dual_ascent_ends_within_a_hundredth_of_the_exact_minimum(
+    loss: LossName, positive: float
+) -> None:
     rows, labels = digits()
     train, test = (rows[:1200], labels[:1200]), (rows[1200:], labels[1200:])
     exact = LinearSVM(Rows([train[0]], RunContext()), train[1], 10, loss).fit(1.0, positive)
@@ -88,17 +96,21 @@ def test_averaged_sgd_is_near_the_minimum() -> None:
     data = digits()
     exact = LinearSVM(Rows([data[0]], RunContext()), data[1], 10, "hinge").fit(0.3)
     found = OnlineSGD(stream(*data), Loss.named("hinge"), epochs=20).fit(0.3)
-    assert objective(found, data, 0.3, "hinge", 1.0) <= 1.02 * objective(exact, data, 0.3, "hinge", 1.0)
+    assert objective(found, data, 0.3, "hinge", 1.0) <= 1.02 * objective(
+        exact, data, 0.3, "hinge", 1.0
+    )
 
 
 def test_averaged_sgd_is_no_worse_than_scikit_learns_with_as_many_epochs() -> None:
     data = digits()
     ours = OnlineSGD(stream(*data), Loss.named("hinge"), epochs=5).fit(1.0)
-    peer = SGDClassifier("hinge", alpha=1 / len(data[0]), average=True, max_iter=5, tol=None, random_state=0).fit(
-        data[0].numpy(), data[1].numpy()
-    )
+    peer = SGDClassifier(
+        "hinge", alpha=1 / len(data[0]), average=True, max_iter=5, tol=None, random_state=0
+    ).fit(data[0].numpy(), data[1].numpy())
     theirs = torch.from_numpy(peer.coef_).float(), torch.from_numpy(peer.intercept_).float()
-    assert objective(ours, data, 1.0, "hinge", 1.0) <= 1.02 * objective(theirs, data, 1.0, "hinge", 1.0)
+    assert objective(ours, data, 1.0, "hinge", 1.0) <= 1.02 * objective(
+        theirs, data, 1.0, "hinge", 1.0
+    )
 
 
 def test_a_batch_is_seen_as_its_rows_one_after_the_other() -> None:
@@ -120,7 +132,10 @@ def test_an_implicit_step_minimizes_the_loss_and_the_change() -> None:
     grid = np.linspace(0, 3, 300_001)
     for loss in (Loss(), Loss(0.0)):
         for slack, rate, square in ((1.3, 0.4, 0.7), (0.2, 2.0, 1.5), (-0.1, 1.0, 1.0)):
-            paid = rate * loss.value(torch.from_numpy(slack - grid * square)).numpy() + grid**2 * square / 2
+            paid = (
+                rate * loss.value(torch.from_numpy(slack - grid * square)).numpy()
+                + grid**2 * square / 2
+            )
             (step,) = loss.implicit_step(np.array([slack]), np.array([rate]), square)
             assert step == pytest.approx(grid[paid.argmin()], abs=2e-5)
 
@@ -132,7 +147,9 @@ def test_passive_aggressive_one_vs_rest_is_scikit_learns() -> None:
     for some, of in zip(rows.split(64), labels.split(64), strict=True):
         ours.learn(some, of, rule)
     for k in range(10):
-        peer = PassiveAggressiveClassifier(C=0.1, fit_intercept=False, shuffle=False, max_iter=1, tol=None)
+        peer = PassiveAggressiveClassifier(
+            C=0.1, fit_intercept=False, shuffle=False, max_iter=1, tol=None
+        )
         peer.fit(rows.numpy(), (labels == k).numpy())
         np.testing.assert_allclose(ours.weights[k].numpy(), peer.coef_[0], atol=1e-5)
 
@@ -140,15 +157,23 @@ def test_passive_aggressive_one_vs_rest_is_scikit_learns() -> None:
 def test_a_passive_aggressive_step_gives_the_margin_it_may() -> None:
     rule = PassiveAggressive(10.0)
     change, decay = rule(0, np.array([0.2, 0.5, -1.0]), 0, 2.0)
-    np.testing.assert_allclose(np.array([0.2, 0.5, -1.0]) + 2.0 * change, [0.85, -0.15, -1.0])  # a margin of 1 after the step
+    np.testing.assert_allclose(
+        np.array([0.2, 0.5, -1.0]) + 2.0 * change, [0.85, -0.15, -1.0]
+    )  # a margin of 1 after the step
     assert decay == 1
-    assert PassiveAggressive(0.01)(0, np.array([0.2, 0.5, -1.0]), 0, 2.0)[0].tolist() == [0.01, -0.01, 0.0]
+    assert PassiveAggressive(0.01)(0, np.array([0.2, 0.5, -1.0]), 0, 2.0)[0].tolist() == [
+        0.01,
+        -0.01,
+        0.0,
+    ]
     assert not rule(0, np.array([1.6, 0.5, -1.0]), 0, 2.0)[0].any()
 
 
 def test_averaged_passive_aggressive_learns() -> None:
     rows, labels = digits()
-    model = OnlinePassiveAggressive(stream(rows[:1200], labels[:1200]), one_vs_rest=False, epochs=5).fit(0.1)
+    model = OnlinePassiveAggressive(
+        stream(rows[:1200], labels[:1200]), one_vs_rest=False, epochs=5
+    ).fit(0.1)
     assert error(model, (rows[1200:], labels[1200:])) < 9  # an exact SVM: 5
 
 
@@ -156,7 +181,11 @@ def test_a_class_without_rows_is_never_guessed() -> None:
     rows, labels = digits()
     skipping = torch.where(labels >= 4, labels + 1, labels)
     seen = stream(rows, skipping)
-    for solver in (OnlineDualAscent(seen, Loss()), OnlineSGD(seen, Loss(), 2), OnlinePassiveAggressive(seen, False, 2)):
+    for solver in (
+        OnlineDualAscent(seen, Loss()),
+        OnlineSGD(seen, Loss(), 2),
+        OnlinePassiveAggressive(seen, False, 2),
+    ):
         weights, biases = solver.fit(1.0)
         assert not weights[4].any()
         assert biases[4] == NEVER
@@ -175,13 +204,20 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
         weights, biases = solver(stream(*digits())).fit(0.1)
         alone = pad(weights, (0, 1)) + pad(biases[:, None], (weights.shape[1], 0))
         for rank in range(2):
-            torch.testing.assert_close(torch.load(tmp_path / f"{name} {rank}"), alone, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(
+                torch.load(tmp_path / f"{name} {rank}"), alone, atol=1e-4, rtol=1e-4
+            )
 
 
 def _fit_share(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     for name, solver in SOLVERS.items():
-        weights, biases = solver(stream(*digits(), Processes(rank, 2, torch.device("cpu")))).fit(0.1)
-        torch.save(pad(weights, (0, 1)) + pad(biases[:, None], (weights.shape[1], 0)), folder / f"{name} {rank}")
+        weights, biases = solver(stream(*digits(), Processes(rank, 2, torch.device("cpu")))).fit(
+            0.1
+        )
+        torch.save(
+            pad(weights, (0, 1)) + pad(biases[:, None], (weights.shape[1], 0)),
+            folder / f"{name} {rank}",
+        )
     dist.destroy_process_group()

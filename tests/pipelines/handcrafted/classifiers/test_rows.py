@@ -7,7 +7,11 @@ from pipelines.handcrafted.classifiers.rows import Rows
 
 
 def generated() -> torch.Tensor:
-    rows = torch.randn(50, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * torch.arange(1.0, 8) + 100
+    rows = (
+        torch.randn(50, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        * torch.arange(1.0, 8)
+        + 100
+    )
     rows[:, 3] = 5  # a constant feature
     return rows
 
@@ -15,7 +19,10 @@ def generated() -> torch.Tensor:
 def seen(features: torch.Tensor) -> torch.Tensor:
     """What `Rows.standardized` should stand for."""
     deviation = features.std(0, correction=0)
-    scaled = torch.where(deviation > 0, (features - features.mean(0)) / deviation, 0) / (deviation > 0).sum().sqrt()
+    scaled = (
+        torch.where(deviation > 0, (features - features.mean(0)) / deviation, 0)
+        / (deviation > 0).sum().sqrt()
+    )
     return torch.cat([scaled, torch.ones(len(features), 1)], dim=1)
 
 

@@ -8,7 +8,9 @@ from pipelines.handcrafted.descriptors.color import ColorStatistics
 
 
 def noise(n: int, height: int, width: int) -> torch.Tensor:
-    return torch.randint(0, 256, (n, 3, height, width), generator=torch.Generator().manual_seed(0)).float()
+    return torch.randint(
+        0, 256, (n, 3, height, width), generator=torch.Generator().manual_seed(0)
+    ).float()
 
 
 @pytest.mark.parametrize(("cell", "step", "height", "width"), [(4, 4, 40, 33), (5, 3, 31, 47)])
@@ -22,7 +24,9 @@ def test_equals_numpy_cell_by_cell(cell: int, step: int, height: int, width: int
         for block in [scaled[:, :, y + down * cell : y + (down + 1) * cell, x + across * cell : x + (across + 1) * cell]]
     ]  # fmt: skip
     got = ColorStatistics((cell,), step)(images).values
-    np.testing.assert_allclose(got.numpy(), np.stack(expected, axis=1).reshape(2, -1, 96), atol=1e-5)
+    np.testing.assert_allclose(
+        got.numpy(), np.stack(expected, axis=1).reshape(2, -1, 96), atol=1e-5
+    )
 
 
 def test_grids_of_all_cell_sizes_start_at_one_center() -> None:
@@ -36,7 +40,9 @@ def test_grids_of_all_cell_sizes_start_at_one_center() -> None:
 def test_a_flat_image_has_its_color_and_no_deviation() -> None:
     color = torch.tensor([200.0, 0.0, 127.5])
     cells = ColorStatistics()(color[None, :, None, None].expand(2, -1, 50, 43)).values.view(-1, 6)
-    torch.testing.assert_close(cells[:, :3], (color / 127.5 - 1).expand(len(cells), -1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        cells[:, :3], (color / 127.5 - 1).expand(len(cells), -1), atol=1e-5, rtol=0
+    )
     assert cells[:, 3:].abs().max() < 1e-3
 
 

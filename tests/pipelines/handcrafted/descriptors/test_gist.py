@@ -10,7 +10,9 @@ from pipelines.handcrafted.descriptors.gist import LocalGist, gabor_filters, whi
 
 
 def noise(n: int, height: int, width: int) -> torch.Tensor:
-    return torch.randint(0, 256, (n, 3, height, width), generator=torch.Generator().manual_seed(0)).float()
+    return torch.randint(
+        0, 256, (n, 3, height, width), generator=torch.Generator().manual_seed(0)
+    ).float()
 
 
 def test_filters_equal_the_published_formula() -> None:
@@ -26,11 +28,15 @@ def test_filters_equal_the_published_formula() -> None:
             width = 16 * count**2 / 32**2
             radial = -10 * 0.35 * (frequency / n / (0.3 / 1.85**scale) - 1) ** 2
             expected.append(np.exp(radial - 2 * width * np.pi * turned**2))
-    np.testing.assert_allclose(gabor_filters(orientations, n, n, torch.device("cpu")).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        gabor_filters(orientations, n, n, torch.device("cpu")).numpy(), expected, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(("scale", "direction"), [(0, 0), (1, 0), (1, 2), (2, 4), (2, 6)])
-def test_a_wave_speaks_to_the_filter_of_its_frequency_and_direction(scale: int, direction: int) -> None:
+def test_a_wave_speaks_to_the_filter_of_its_frequency_and_direction(
+    scale: int, direction: int
+) -> None:
     y, x = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
     angle = -math.pi * direction / 8
     wave = torch.sin(2 * math.pi * 0.3 / 1.85**scale * (math.cos(angle) * x + math.sin(angle) * y))
@@ -63,4 +69,9 @@ def test_an_image_too_small_for_a_patch_has_none(size: tuple[int, int]) -> None:
 def test_together_is_one_by_one() -> None:
     images = noise(3, 217, 231)  # more pixels than one chunk's
     gist = LocalGist(step=32)
-    torch.testing.assert_close(gist(images).values, torch.cat([gist(image[None]).values for image in images]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        gist(images).values,
+        torch.cat([gist(image[None]).values for image in images]),
+        atol=1e-5,
+        rtol=0,
+    )

@@ -37,7 +37,13 @@ def expected(images: np.ndarray, cell: int, orientations: int, block: int) -> np
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_equals_scikit_image(
-    channels: int, height: int, width: int, cell: int, orientations: int, block: int, dtype: torch.dtype
+    channels: int,
+    height: int,
+    width: int,
+    cell: int,
+    orientations: int,
+    block: int,
+    dtype: torch.dtype,
 ) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, channels, height, width)).astype(float)
     got = Hog(cell, orientations, block)(torch.tensor(images, dtype=dtype))
@@ -53,14 +59,20 @@ def test_equals_scikit_image_on_few_gray_levels() -> None:
 
 
 def test_images_beyond_one_chunk_are_described_alike() -> None:
-    images = torch.tensor(np.random.default_rng(2).integers(0, 256, (6, 1, 256, 256)), dtype=torch.float32)
+    images = torch.tensor(
+        np.random.default_rng(2).integers(0, 256, (6, 1, 256, 256)), dtype=torch.float32
+    )
     together = Hog()(images)
     torch.testing.assert_close(together[5:], Hog()(images[5:]))
 
 
 @pytest.mark.parametrize(("directions", "bins"), [("unsigned", 9), ("signed", 18), ("both", 27)])
-def test_a_negative_has_the_same_unsigned_and_opposite_signed_directions(directions: Directions, bins: int) -> None:
-    images = torch.tensor(np.random.default_rng(3).integers(0, 256, (2, 1, 32, 32)), dtype=torch.float32)
+def test_a_negative_has_the_same_unsigned_and_opposite_signed_directions(
+    directions: Directions, bins: int
+) -> None:
+    images = torch.tensor(
+        np.random.default_rng(3).integers(0, 256, (2, 1, 32, 32)), dtype=torch.float32
+    )
     hog = Hog(4, 9, 1, directions)
     plain, negative = (hog(i).view(2, 8, 8, bins) for i in (images, 255 - images))
     if directions != "signed":
@@ -73,7 +85,9 @@ def test_a_negative_has_the_same_unsigned_and_opposite_signed_directions(directi
 def test_signed_directions_fold_to_unsigned_ones() -> None:
     right, down = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     signed = Hog(4, 9, 1, "signed").histograms(right, down)
-    torch.testing.assert_close(signed[..., :9] + signed[..., 9:], Hog(4, 9, 1).histograms(right, down))
+    torch.testing.assert_close(
+        signed[..., :9] + signed[..., 9:], Hog(4, 9, 1).histograms(right, down)
+    )
 
 
 def test_a_flat_image_is_described_by_zeros() -> None:
@@ -81,7 +95,9 @@ def test_a_flat_image_is_described_by_zeros() -> None:
 
 
 @pytest.mark.parametrize(("level", "size"), [(255, (200, 300)), (200, (256, 341)), (77, (50, 50))])
-def test_a_flat_image_of_another_size_is_described_by_zeros(level: int, size: tuple[int, int]) -> None:
+def test_a_flat_image_of_another_size_is_described_by_zeros(
+    level: int, size: tuple[int, int]
+) -> None:
     """Resizing leaves some millionths of it, which normalizing would make as much as an edge."""
     pixels = squares(torch.full((1, 3, *size), level, dtype=torch.uint8), 128)
     assert not Hog(16)(pixels).any()
@@ -95,7 +111,9 @@ def test_an_image_smaller_than_a_block_is_refused() -> None:
 
 def test_a_patch_of_local_hog_is_one_block_of_the_whole_images_hog() -> None:
     """A patch of 4 x 4 cells that covers the image is the image's only block of 4 x 4 cells."""
-    image = torch.randint(0, 256, (2, 3, 24, 24), generator=torch.Generator().manual_seed(0)).float()
+    image = torch.randint(
+        0, 256, (2, 3, 24, 24), generator=torch.Generator().manual_seed(0)
+    ).float()
     patches = LocalHog(cells=(6,), step=1)(image)
     assert patches.values.shape == (2, 1, 144)
     assert patches.positions.abs().max() < 1e-6

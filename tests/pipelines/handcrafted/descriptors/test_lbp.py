@@ -6,11 +6,18 @@ import torch
 from skimage.data import camera
 from skimage.feature import local_binary_pattern
 
-from pipelines.handcrafted.descriptors.lbp import LbpCells, LocalPatterns, binary_patterns, uniform_patterns
+from pipelines.handcrafted.descriptors.lbp import (
+    LbpCells,
+    LocalPatterns,
+    binary_patterns,
+    uniform_patterns,
+)
 
 
 def noise(n: int, height: int, width: int, levels: int = 256) -> torch.Tensor:
-    return torch.randint(0, levels, (n, 3, height, width), generator=torch.Generator().manual_seed(0)).float()
+    return torch.randint(
+        0, levels, (n, 3, height, width), generator=torch.Generator().manual_seed(0)
+    ).float()
 
 
 def reference(images: np.ndarray, method: str) -> np.ndarray:
@@ -19,7 +26,9 @@ def reference(images: np.ndarray, method: str) -> np.ndarray:
 
 @pytest.mark.parametrize(("method", "directed"), [("uniform", False), ("nri_uniform", True)])
 @pytest.mark.parametrize(("levels", "share"), [(256, 0.0), (2, 0.0), (4, 2e-3)])
-def test_uniform_patterns_equal_scikit_image(method: str, directed: bool, levels: int, share: float) -> None:
+def test_uniform_patterns_equal_scikit_image(
+    method: str, directed: bool, levels: int, share: float
+) -> None:
     """But for ties: where an interpolated neighbor is just as bright as the pixel, scikit-image's rounding decides."""
     images = np.random.default_rng(0).integers(0, levels, (3, 37, 50)).astype(np.uint8)
     got = uniform_patterns(torch.from_numpy(images).float()[:, None] / 255, directed)[:, 0].numpy()
@@ -35,7 +44,10 @@ def test_patterns_of_a_photograph_equal_scikit_image() -> None:
 @pytest.mark.parametrize("directed", [False, True])
 def test_local_patterns_are_histograms_of_cells(directed: bool) -> None:
     images = noise(2, 30, 41)
-    labels = uniform_patterns(0.2989 / 255 * images[:, :1] + 0.587 / 255 * images[:, 1:2] + 0.114 / 255 * images[:, 2:], directed)
+    labels = uniform_patterns(
+        0.2989 / 255 * images[:, :1] + 0.587 / 255 * images[:, 1:2] + 0.114 / 255 * images[:, 2:],
+        directed,
+    )
     descriptor = LocalPatterns((5,), 3, directed)
     patterns = descriptor.length // 16
     expected = [
@@ -44,12 +56,16 @@ def test_local_patterns_are_histograms_of_cells(directed: bool) -> None:
         for y in range(top, top + 20, 5) for x in range(left, left + 20, 5)
     ]  # fmt: skip
     counts = np.stack(expected, axis=1).reshape(2, -1, descriptor.length)
-    np.testing.assert_allclose(descriptor(images).values.numpy(), np.sqrt(counts / 25 / 16), atol=1e-4)
+    np.testing.assert_allclose(
+        descriptor(images).values.numpy(), np.sqrt(counts / 25 / 16), atol=1e-4
+    )
 
 
 def test_cells_of_the_whole_image() -> None:
     images = noise(1, 20, 33)[:, :1].expand(-1, 3, -1, -1)
-    labels = local_binary_pattern(images[0, 0].numpy().astype(np.uint8), 8, 1, "nri_uniform").astype(int)
+    labels = local_binary_pattern(
+        images[0, 0].numpy().astype(np.uint8), 8, 1, "nri_uniform"
+    ).astype(int)
     cells = [labels[y : y + 8, x : x + 8].ravel() for y in (0, 8) for x in (0, 8, 16, 24)]
     expected = np.stack([np.bincount(cell, minlength=59) for cell in cells])
     got = LbpCells(8)(images).view(8, 59)
@@ -70,7 +86,9 @@ def test_an_image_too_small_for_a_patch_has_none(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("value", [0.0, 77.0, 255.0])
 def test_a_flat_image_shows_one_pattern(value: float) -> None:
-    values = LocalPatterns((4,))(torch.full((1, 3, 40, 45), value)).values.view(7, 8, 16, 10)[1:-1, 1:-1]
+    values = LocalPatterns((4,))(torch.full((1, 3, 40, 45), value)).values.view(7, 8, 16, 10)[
+        1:-1, 1:-1
+    ]
     assert values.isfinite().all()
     torch.testing.assert_close(values[..., 8], torch.full_like(values[..., 8], 0.25))
 
@@ -78,4 +96,6 @@ def test_a_flat_image_shows_one_pattern(value: float) -> None:
 def test_together_is_one_by_one() -> None:
     images = noise(3, 217, 231)  # more pixels than one chunk's
     for descriptor in (lambda some: LocalPatterns()(some).values, LbpCells(16)):
-        torch.testing.assert_close(descriptor(images), torch.cat([descriptor(image[None]) for image in images]))
+        torch.testing.assert_close(
+            descriptor(images), torch.cat([descriptor(image[None]) for image in images])
+        )

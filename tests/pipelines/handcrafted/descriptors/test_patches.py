@@ -8,11 +8,23 @@ from scipy.ndimage import gaussian_filter
 from pipelines.handcrafted.descriptors.patches import Grid, Kernel, along_height, along_width
 
 
-@pytest.mark.parametrize(("height", "width", "cell", "step", "first"), [(40, 57, 4, 4, 0), (61, 45, 6, 4, 3), (50, 50, 5, 7, 2)])
+@pytest.mark.parametrize(
+    ("height", "width", "cell", "step", "first"),
+    [(40, 57, 4, 4, 0), (61, 45, 6, 4, 3), (50, 50, 5, 7, 2)],
+)
 @pytest.mark.parametrize("kernel", ["box", "triangle"])
-def test_sums_are_those_of_each_cell_by_itself(height: int, width: int, cell: int, step: int, first: int, kernel: str) -> None:
+def test_sums_are_those_of_each_cell_by_itself(
+    height: int, width: int, cell: int, step: int, first: int, kernel: str
+) -> None:
     planes = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
-    grid = Grid(height, width, cell, step, first, Kernel.box(cell) if kernel == "box" else Kernel.triangle(cell))
+    grid = Grid(
+        height,
+        width,
+        cell,
+        step,
+        first,
+        Kernel.box(cell) if kernel == "box" else Kernel.triangle(cell),
+    )
     out = torch.full((2, len(grid), 4 * 4 * 3), torch.nan)
     grid.sums(planes, out)
     padded = np.pad(planes.numpy(), ((0, 0), (0, 0), (cell, cell), (cell, cell)), mode="edge")
@@ -25,18 +37,28 @@ def test_sums_are_those_of_each_cell_by_itself(height: int, width: int, cell: in
         for top in starts[0] for left in starts[1] for down in range(4) for across in range(4)
         for y, x in [(top + down * cell - lead + cell, left + across * cell - lead + cell)]
     ]  # fmt: skip
-    np.testing.assert_allclose(out.numpy(), np.stack(expected, axis=1).reshape(2, len(grid), -1), atol=1e-4)
+    np.testing.assert_allclose(
+        out.numpy(), np.stack(expected, axis=1).reshape(2, len(grid), -1), atol=1e-4
+    )
 
 
 def test_positions_are_the_middles_of_patches() -> None:
     corners = Grid(16, 32, 4, 16, 0, Kernel.box(4)).positions()  # the two halves of the image
     torch.testing.assert_close(corners, torch.tensor([[-0.25, 0.0], [0.25, 0.0]]))
     # Bins of 4 pixels about rows 0, 4, 8 and 12 of 13.
-    torch.testing.assert_close(Grid(13, 13, 4, 1, 0, Kernel.triangle(4)).positions(), torch.zeros(1, 2))
+    torch.testing.assert_close(
+        Grid(13, 13, 4, 1, 0, Kernel.triangle(4)).positions(), torch.zeros(1, 2)
+    )
 
 
 def test_a_patch_must_lie_within_the_image() -> None:
-    assert [len(Grid(side, 40, 4, 4, 0, Kernel.box(4))) for side in (1, 15, 16, 19, 20)] == [0, 0, 7, 7, 14]
+    assert [len(Grid(side, 40, 4, 4, 0, Kernel.box(4))) for side in (1, 15, 16, 19, 20)] == [
+        0,
+        0,
+        7,
+        7,
+        14,
+    ]
     assert [len(Grid(side, 13, 4, 4, 0, Kernel.triangle(4))) for side in (12, 13, 17)] == [0, 1, 2]
 
 
@@ -46,5 +68,7 @@ def test_a_gaussian_equals_scipy(sigma: float) -> None:
     kernel = Kernel.gaussian(sigma)
     got = along_width(along_height(planes, kernel, 0, 1, 37), kernel, 0, 1, 50)
     radius = int(np.ceil(4 * sigma))
-    expected = [gaussian_filter(image[0].numpy(), sigma, mode="nearest", radius=radius) for image in planes]
+    expected = [
+        gaussian_filter(image[0].numpy(), sigma, mode="nearest", radius=radius) for image in planes
+    ]
     np.testing.assert_allclose(got[:, 0].numpy(), np.stack(expected), atol=1e-6)

@@ -21,7 +21,9 @@ def mapped(sizes: np.ndarray, order: int, gamma: float) -> np.ndarray:
 def test_equals_vl_homkermap(order: int, gamma: float) -> None:
     signed = np.r_[SIZES, -SIZES, 0].astype(np.float32)
     # VLFeat interpolates in a table.
-    np.testing.assert_allclose(mapped(signed, order, gamma), vlfeat.chi2_map(signed, order=order, gamma=gamma), atol=5e-4)
+    np.testing.assert_allclose(
+        mapped(signed, order, gamma), vlfeat.chi2_map(signed, order=order, gamma=gamma), atol=5e-4
+    )
 
 
 @pytest.mark.parametrize(("order", "error"), [(1, 0.03), (3, 0.01), (8, 0.002)])
@@ -53,5 +55,7 @@ def test_a_bin_keeps_its_values_together() -> None:
     histograms = torch.tensor([[[0.2, 0.0, 0.7]]])
     features = Chi2Map(1, 0.5)(histograms)
     assert features.shape == (1, 1, 9)
-    np.testing.assert_allclose(features[0, 0].view(3, 3), mapped(histograms.flatten().numpy(), 1, 0.5), atol=1e-7)
+    np.testing.assert_allclose(
+        features[0, 0].view(3, 3), mapped(histograms.flatten().numpy(), 1, 0.5), atol=1e-7
+    )
     assert not features[0, 0, 3:6].any()

@@ -26,8 +26,13 @@ def drawn(parts: tuple[np.ndarray, ...], images: int, descriptors: int) -> np.nd
     """(images, descriptors, d) float32 rows of that mixture, blurred so that they lie between components too."""
     random = np.random.default_rng(1)
     means, variances, weights = parts
-    owner = random.choice(len(weights), (images, descriptors), p=weights / weights.sum(dtype=np.float64))
-    return (means[owner] + 1.3 * np.sqrt(variances[owner]) * random.normal(size=(*owner.shape, means.shape[1]))).astype(np.float32)
+    owner = random.choice(
+        len(weights), (images, descriptors), p=weights / weights.sum(dtype=np.float64)
+    )
+    return (
+        means[owner]
+        + 1.3 * np.sqrt(variances[owner]) * random.normal(size=(*owner.shape, means.shape[1]))
+    ).astype(np.float32)
 
 
 def whole(values: np.ndarray) -> torch.Tensor:
@@ -41,13 +46,17 @@ def encoded(values: np.ndarray, parts: tuple[np.ndarray, ...]) -> torch.Tensor:
 
 
 @pytest.mark.usefixtures("oracle")
-@pytest.mark.parametrize(("components", "d", "descriptors"), [(256, 80, 1500), (16, 10, 700), (5, 2, 3), (1, 4, 50)])
+@pytest.mark.parametrize(
+    ("components", "d", "descriptors"), [(256, 80, 1500), (16, 10, 700), (5, 2, 3), (1, 4, 50)]
+)
 def test_equals_vl_fisher(components: int, d: int, descriptors: int) -> None:
     parts = mixture(components, d)
     values = drawn(parts, 2, descriptors)
     plain = encoded(values, parts)
     np.testing.assert_allclose(plain, vlfeat.fisher(values, *parts), atol=1e-4)
-    np.testing.assert_allclose(unit(signed_root(plain)), vlfeat.fisher(values, *parts, vlfeat.IMPROVED), atol=1e-4)
+    np.testing.assert_allclose(
+        unit(signed_root(plain)), vlfeat.fisher(values, *parts, vlfeat.IMPROVED), atol=1e-4
+    )
 
 
 @pytest.mark.usefixtures("oracle")
@@ -70,7 +79,9 @@ def test_a_component_that_flat_patches_made_keeps_its_digits() -> None:
     values[:, ::3] = 0
     plain = encoded(values, parts)
     np.testing.assert_allclose(plain, vlfeat.fisher(values, *parts), atol=1e-4)
-    np.testing.assert_allclose(unit(signed_root(plain)), vlfeat.fisher(values, *parts, vlfeat.IMPROVED), atol=1e-4)
+    np.testing.assert_allclose(
+        unit(signed_root(plain)), vlfeat.fisher(values, *parts, vlfeat.IMPROVED), atol=1e-4
+    )
 
 
 def test_equals_scikit_image_less_its_weight_terms() -> None:
@@ -81,7 +92,11 @@ def test_equals_scikit_image_less_its_weight_terms() -> None:
     gmm.means_, gmm.covariances_, gmm.weights_ = (part.astype(np.float64) for part in parts)
     gmm.precisions_cholesky_ = 1 / np.sqrt(gmm.covariances_)
     _, mean_terms, variance_terms = np.split(
-        np.stack([fisher_vector(image.astype(np.float64), gmm) for image in values]), [components, components * (1 + d)], axis=1
+        np.stack([fisher_vector(image.astype(np.float64), gmm) for image in values]),
+        [components, components * (1 + d)],
+        axis=1,
     )
     # scikit-image has the opposite sign for the variance terms.
-    np.testing.assert_allclose(encoded(values, parts), np.concatenate([mean_terms, -variance_terms], axis=1), atol=1e-4)
+    np.testing.assert_allclose(
+        encoded(values, parts), np.concatenate([mean_terms, -variance_terms], axis=1), atol=1e-4
+    )

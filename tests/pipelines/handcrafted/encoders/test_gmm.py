@@ -17,7 +17,11 @@ FLOOR = 1e-6
 def start(rows: np.ndarray, components: int = 8) -> GMM:
     """A mixture with its means on some of the rows."""
     variances = torch.from_numpy(rows).var(0).expand(components, -1).contiguous()
-    return GMM(torch.from_numpy(rows[:components]).clone(), variances, torch.full((components,), 1 / components))
+    return GMM(
+        torch.from_numpy(rows[:components]).clone(),
+        variances,
+        torch.full((components,), 1 / components),
+    )
 
 
 def peer(gmm: GMM, iterations: int) -> GaussianMixture:
@@ -43,7 +47,9 @@ def test_iterations_equal_those_of_scikit_learn(rows: np.ndarray) -> None:
     np.testing.assert_allclose(ours.means, theirs.means_, rtol=1e-4)
     np.testing.assert_allclose(ours.variances, theirs.covariances_, rtol=1e-3)
     np.testing.assert_allclose(ours.weights, theirs.weights_, rtol=1e-3)
-    np.testing.assert_allclose(likelihood, theirs.score(rows.astype(np.float64)) * len(rows), rtol=1e-5)
+    np.testing.assert_allclose(
+        likelihood, theirs.score(rows.astype(np.float64)) * len(rows), rtol=1e-5
+    )
 
 
 @pytest.mark.usefixtures("oracle")
@@ -51,7 +57,10 @@ def test_iterations_equal_those_of_vlfeat(rows: np.ndarray) -> None:
     gmm = start(rows)
     ours, likelihood = stepped(gmm, rows, 5)
     means, variances, weights, theirs = vlfeat.gmm(
-        rows, *(part.numpy() for part in (gmm.means, gmm.variances, gmm.weights)), iterations=5, least_variance=FLOOR
+        rows,
+        *(part.numpy() for part in (gmm.means, gmm.variances, gmm.weights)),
+        iterations=5,
+        least_variance=FLOOR,
     )
     # vl_gmm leaves posteriors below 0.01 / components out of its sums.
     np.testing.assert_allclose(ours.means, means, rtol=1e-3)
@@ -75,18 +84,28 @@ def test_posteriors_keep_their_digits_far_from_0(rows: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("components", "from_rows"), [(8, False), (20, False), (20, True)]
 )  # 8 rows may miss one of as many clusters
-def test_a_fit_is_as_likely_as_the_best_of_many_starts(rows: np.ndarray, components: int, from_rows: bool) -> None:
+def test_a_fit_is_as_likely_as_the_best_of_many_starts(
+    rows: np.ndarray, components: int, from_rows: bool
+) -> None:
     rows = np.random.default_rng(0).permutation(rows)
     gmm = fit_gmm(torch.from_numpy(rows), components, RunContext(), from_rows=from_rows)
     ours = expectation(gmm, torch.from_numpy(rows), RunContext())[2] / len(rows)
-    best = GaussianMixture(components, covariance_type="diag", n_init=3, random_state=0).fit(rows).score(rows)
+    best = (
+        GaussianMixture(components, covariance_type="diag", n_init=3, random_state=0)
+        .fit(rows)
+        .score(rows)
+    )
     assert ours >= best - 0.05  # in nats a row
 
 
 def test_variances_have_a_floor() -> None:
-    sample = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([10.0, 1.0, 0.0])
+    sample = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor(
+        [10.0, 1.0, 0.0]
+    )
     variances = fit_gmm(sample, 4, RunContext()).variances
-    torch.testing.assert_close(variances[:, 2], torch.full((4,), 1e-4 * float(sample[:, 0].var(correction=0))))
+    torch.testing.assert_close(
+        variances[:, 2], torch.full((4,), 1e-4 * float(sample[:, 0].var(correction=0)))
+    )
 
 
 @pytest.mark.parametrize("from_rows", [False, True])
@@ -102,7 +121,12 @@ def test_more_components_than_rows(count: int, from_rows: bool) -> None:
 def test_an_empty_component_takes_half_of_a_heavy_one_of_many_dimensions() -> None:
     """Whose entropies are negative: the one with the most of it would be the lightest, or the empty one itself."""
     means = torch.arange(4.0).double()[:, None].expand(4, 80)
-    gmm = mixture(torch.tensor([1000.0, 500, 20, 0]).double(), means, torch.full((4, 80), 1e-3).double(), FLOOR)
+    gmm = mixture(
+        torch.tensor([1000.0, 500, 20, 0]).double(),
+        means,
+        torch.full((4, 80), 1e-3).double(),
+        FLOOR,
+    )
     torch.testing.assert_close(gmm.weights, torch.tensor([500.0, 500, 20, 500]) / 1520)
     assert (gmm.means[[1, 2]] == means[[1, 2]].float()).all()
 
@@ -112,7 +136,13 @@ def test_an_empty_component_takes_half_of_the_one_that_spreads_most() -> None:
     means = torch.tensor([[0.0, 0.0], [7.0, 7.0], [5.0, 5.0]]).double()
     variances = torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 4.0]]).double()
     gmm = mixture(masses, means, variances, FLOOR)
-    half = 2 * math.sqrt(2 / math.pi)  # the mean of a normal variable's upper half, of standard deviation 2
+    half = 2 * math.sqrt(
+        2 / math.pi
+    )  # the mean of a normal variable's upper half, of standard deviation 2
     torch.testing.assert_close(gmm.weights, torch.tensor([0.5, 0.25, 0.25]))
-    torch.testing.assert_close(gmm.means, torch.tensor([[0.0, 0.0], [5.0, 5.0 - half], [5.0, 5.0 + half]]))
-    torch.testing.assert_close(gmm.variances, torch.tensor([[1.0, 1.0], [1.0, 4 - half**2], [1.0, 4 - half**2]]))
+    torch.testing.assert_close(
+        gmm.means, torch.tensor([[0.0, 0.0], [5.0, 5.0 - half], [5.0, 5.0 + half]])
+    )
+    torch.testing.assert_close(
+        gmm.variances, torch.tensor([[1.0, 1.0], [1.0, 4 - half**2], [1.0, 4 - half**2]])
+    )

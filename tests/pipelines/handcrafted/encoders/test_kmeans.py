@@ -7,7 +7,14 @@ from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
 
 from harness.context import RunContext
-from pipelines.handcrafted.encoders.kmeans import Clusters, Codebook, cluster, fit_kmeans, lloyd, measured
+from pipelines.handcrafted.encoders.kmeans import (
+    Clusters,
+    Codebook,
+    cluster,
+    fit_kmeans,
+    lloyd,
+    measured,
+)
 
 
 def energy(rows: np.ndarray, codebook: Codebook) -> float:
@@ -26,7 +33,9 @@ def test_energy_is_near_that_of_the_best_of_many_starts(rows: np.ndarray, words:
 def test_goes_on_as_scikit_learn_from_the_same_centers(rows: np.ndarray) -> None:
     clusters = measured(torch.from_numpy(rows), torch.from_numpy(rows[:20]), RunContext())
     ours = lloyd(torch.from_numpy(rows), clusters, RunContext(), iterations=4)
-    peer = KMeans(20, init=rows[:20].astype(np.float64), n_init=1, max_iter=5, tol=0).fit(rows.astype(np.float64))
+    peer = KMeans(20, init=rows[:20].astype(np.float64), n_init=1, max_iter=5, tol=0).fit(
+        rows.astype(np.float64)
+    )
     np.testing.assert_allclose(ours.means, peer.cluster_centers_, rtol=1e-5)
 
 
@@ -44,7 +53,9 @@ def test_clusters_hold_the_moments_of_their_rows(rows: np.ndarray) -> None:
 
 def test_the_order_of_rows_does_not_matter(rows: np.ndarray) -> None:
     shuffled = np.random.default_rng(1).permutation(rows)
-    first, second = (fit_kmeans(torch.from_numpy(part), 30, RunContext()).centers for part in (rows, shuffled))
+    first, second = (
+        fit_kmeans(torch.from_numpy(part), 30, RunContext()).centers for part in (rows, shuffled)
+    )
     torch.testing.assert_close(first, second, rtol=0, atol=1e-4)
 
 
@@ -54,7 +65,9 @@ def test_an_empty_cluster_takes_half_of_the_fullest() -> None:
         torch.tensor([[0.0, 0.0], [9.0, 9.0], [5.0, 5.0]]).double(),
         torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 4.0]]).double(),
     )
-    half = 2 * (2 / np.pi) ** 0.5  # the mean of a normal variable's upper half, of standard deviation 2
+    half = (
+        2 * (2 / np.pi) ** 0.5
+    )  # the mean of a normal variable's upper half, of standard deviation 2
     wanted = torch.tensor([[0.0, 0.0], [5.0, 5.0 + half], [5.0, 5.0 - half]]).double()
     torch.testing.assert_close(clusters.without_empty(), wanted)
 

@@ -22,10 +22,16 @@ def described(images: int, descriptors: int) -> torch.Tensor:
     return torch.randn(images, descriptors, 3, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize(("images", "descriptors"), [(3, 2 * CHUNK_ROWS + 7), (40, 9), (2, CHUNK_ROWS), (1, 1)])
-def test_a_region_has_the_code_of_its_descriptors_alone(encoder: FisherVector, images: int, descriptors: int) -> None:
+@pytest.mark.parametrize(
+    ("images", "descriptors"), [(3, 2 * CHUNK_ROWS + 7), (40, 9), (2, CHUNK_ROWS), (1, 1)]
+)
+def test_a_region_has_the_code_of_its_descriptors_alone(
+    encoder: FisherVector, images: int, descriptors: int
+) -> None:
     values = described(images, descriptors)
-    regions = torch.rand(6, descriptors, generator=torch.Generator().manual_seed(2)) < 0.4  # overlapping, with gaps
+    regions = (
+        torch.rand(6, descriptors, generator=torch.Generator().manual_seed(2)) < 0.4
+    )  # overlapping, with gaps
     regions[4], regions[5] = True, False
     codes = encoder(values, regions)
     assert codes.shape == (images, 6, encoder.length)
@@ -51,7 +57,9 @@ def test_nothing_to_pool(encoder: FisherVector, images: int, descriptors: int) -
 
 def test_pieces_of_nested_grids_are_the_finest_cells() -> None:
     positions = torch.rand(500, 2, generator=torch.Generator().manual_seed(0)) - 0.5
-    regions = pyramid(positions, [(1, 1), (2, 2), (4, 4), (8, 8)])  # more regions than bits in an integer
+    regions = pyramid(
+        positions, [(1, 1), (2, 2), (4, 4), (8, 8)]
+    )  # more regions than bits in an integer
     order, piece, members = pieces(regions)
     assert sorted(order.tolist()) == list(range(500))
     assert (piece.diff() >= 0).all()

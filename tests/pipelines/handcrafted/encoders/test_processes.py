@@ -24,7 +24,11 @@ def learned(share: np.ndarray, processes: Processes = ALONE) -> list[torch.Tenso
     pca = fit_pca(sample, 4, context, whiten=0.01)
     projected = pca(sample)
     mixtures = [fit_gmm(projected, 12, context, from_rows=from_rows) for from_rows in (False, True)]
-    return [*astuple(pca), *astuple(fit_kmeans(projected, 20, context)), *(part for gmm in mixtures for part in astuple(gmm))]
+    return [
+        *astuple(pca),
+        *astuple(fit_kmeans(projected, 20, context)),
+        *(part for gmm in mixtures for part in astuple(gmm)),
+    ]
 
 
 def shares(rows: np.ndarray) -> list[list[np.ndarray]]:
@@ -35,13 +39,19 @@ def shares(rows: np.ndarray) -> list[list[np.ndarray]]:
 def fused(share: np.ndarray, processes: Processes = ALONE) -> torch.Tensor:
     """How much each of two classifiers counts: their scores are the first four columns of the rows, the labels the signs of the first."""
     scores = torch.from_numpy(share[:, :4]).reshape(-1, 2, 2).transpose(0, 1)
-    return fusion_weights(scores, torch.from_numpy((share[:, 0] < 0).astype(np.int64)), RunContext(processes=processes))
+    return fusion_weights(
+        scores,
+        torch.from_numpy((share[:, 0] < 0).astype(np.int64)),
+        RunContext(processes=processes),
+    )
 
 
 def test_two_processes_learn_what_one_does(rows: np.ndarray, tmp_path: Path) -> None:
     mp.start_processes(_learn_shares, args=(rows, tmp_path), nprocs=2, start_method="forkserver")
     alone = [*learned(rows), fused(rows)]
-    for zero, other in zip(*(torch.load(tmp_path / f"{rank}.pt") for rank in range(2)), strict=True):
+    for zero, other in zip(
+        *(torch.load(tmp_path / f"{rank}.pt") for rank in range(2)), strict=True
+    ):
         for one, first, second in zip(alone, zero, other, strict=True):
             assert torch.equal(first, second)
             torch.testing.assert_close(first, one, rtol=1e-3, atol=1e-4)
@@ -50,5 +60,11 @@ def test_two_processes_learn_what_one_does(rows: np.ndarray, tmp_path: Path) -> 
 def _learn_shares(rank: int, rows: np.ndarray, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     processes = Processes(rank, 2, torch.device("cpu"))
-    torch.save([[*learned(share[rank], processes), fused(share[rank], processes)] for share in shares(rows)], folder / f"{rank}.pt")
+    torch.save(
+        [
+            [*learned(share[rank], processes), fused(share[rank], processes)]
+            for share in shares(rows)
+        ],
+        folder / f"{rank}.pt",
+    )
     dist.destroy_process_group()

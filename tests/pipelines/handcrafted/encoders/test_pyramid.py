@@ -6,7 +6,12 @@ from pipelines.handcrafted.encoders.pyramid import pyramid, with_positions
 
 
 def test_cells_come_grid_by_grid_and_row_by_row() -> None:
-    left_top, right_top, left_bottom, right_bottom = (-0.4, -0.3), (0.4, -0.3), (-0.4, 0.3), (0.4, 0.3)
+    left_top, right_top, left_bottom, right_bottom = (
+        (-0.4, -0.3),
+        (0.4, -0.3),
+        (-0.4, 0.3),
+        (0.4, 0.3),
+    )
     positions = torch.tensor([left_top, right_top, left_bottom, right_bottom])
     regions = pyramid(positions, [(1, 1), (2, 2), (3, 1)])
     wanted = [[0, 1, 2, 3], [0], [1], [2], [3], [0, 1], [], [2, 3]]
@@ -15,7 +20,10 @@ def test_cells_come_grid_by_grid_and_row_by_row() -> None:
 
 def test_each_position_lies_in_one_cell_of_a_grid_even_at_the_edge() -> None:
     positions = torch.cat(
-        [torch.rand(200, 2, generator=torch.Generator().manual_seed(0)) - 0.5, torch.tensor([[-0.5, -0.5], [0.5, 0.5]])]
+        [
+            torch.rand(200, 2, generator=torch.Generator().manual_seed(0)) - 0.5,
+            torch.tensor([[-0.5, -0.5], [0.5, 0.5]]),
+        ]
     )
     for grid in [(1, 1), (2, 3), (7, 7)]:
         assert (pyramid(positions, [grid]).sum(0) == 1).all()

@@ -25,7 +25,9 @@ def test_a_byte_stands_for_the_nearest_center_of_its_group() -> None:
     assert decoded.shape == sample.shape
     for group in range(2):
         values, centers = sample[:, 8 * group : 8 * group + 8], quantizer.centers[group]
-        assert torch.equal(decoded[:, 8 * group : 8 * group + 8], centers[torch.cdist(values, centers).argmin(1)])
+        assert torch.equal(
+            decoded[:, 8 * group : 8 * group + 8], centers[torch.cdist(values, centers).argmin(1)]
+        )
 
 
 def test_the_error_is_that_of_scikit_learns_k_means_in_each_group() -> None:

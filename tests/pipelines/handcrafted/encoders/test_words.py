@@ -42,9 +42,14 @@ def squares(values: torch.Tensor, codebook: Codebook) -> np.ndarray:
     return ((values[:, :, None] - codebook.centers).double() ** 2).sum(-1).numpy()
 
 
-def test_a_bag_counts_words(codebook: Codebook, values: torch.Tensor, regions: torch.Tensor) -> None:
+def test_a_bag_counts_words(
+    codebook: Codebook, values: torch.Tensor, regions: torch.Tensor
+) -> None:
     nearest = squares(values, codebook).argmin(-1)
-    wanted = [[np.bincount(image[region], minlength=WORDS) for region in regions.numpy()] for image in nearest]
+    wanted = [
+        [np.bincount(image[region], minlength=WORDS) for region in regions.numpy()]
+        for image in nearest
+    ]
     np.testing.assert_array_equal(BagOfWords(codebook)(values, regions), wanted)
 
 
@@ -59,19 +64,27 @@ def test_soft_votes_follow_the_kernel_over_the_nearest_words(
     np.testing.assert_allclose(codes, wanted, atol=1e-3)
 
 
-def test_fewer_words_than_a_soft_vote_has_neighbors(values: torch.Tensor, regions: torch.Tensor) -> None:
+def test_fewer_words_than_a_soft_vote_has_neighbors(
+    values: torch.Tensor, regions: torch.Tensor
+) -> None:
     codebook = Codebook(torch.randn(2, D, generator=torch.Generator().manual_seed(0)))
-    few, as_many = (SoftBagOfWords(codebook, 0.7, neighbors=count)(values, regions) for count in (5, 2))
+    few, as_many = (
+        SoftBagOfWords(codebook, 0.7, neighbors=count)(values, regions) for count in (5, 2)
+    )
     assert torch.equal(few, as_many)
 
 
 def test_a_soft_vote_far_from_all_words_is_still_one_vote(codebook: Codebook) -> None:
-    votes = SoftBagOfWords(codebook, 1e-3)(torch.full((1, 1, D), 100.0), torch.ones(1, 1, dtype=torch.bool))
+    votes = SoftBagOfWords(codebook, 1e-3)(
+        torch.full((1, 1, D), 100.0), torch.ones(1, 1, dtype=torch.bool)
+    )
     torch.testing.assert_close(votes.sum(), torch.tensor(1.0))
 
 
 @pytest.mark.usefixtures("oracle")
-def test_vlad_equals_vl_vlad(codebook: Codebook, values: torch.Tensor, regions: torch.Tensor) -> None:
+def test_vlad_equals_vl_vlad(
+    codebook: Codebook, values: torch.Tensor, regions: torch.Tensor
+) -> None:
     codes = unit(VLAD(codebook)(values, regions))
     assert codes.shape == (3, 3, WORDS * D)
     assert not codes[:, 2].any()
@@ -79,11 +92,15 @@ def test_vlad_equals_vl_vlad(codebook: Codebook, values: torch.Tensor, regions: 
     for region in range(2):
         inside = regions[region].numpy()
         flags = vlfeat.VLAD_ROOT | vlfeat.VLAD_COMPONENTS
-        wanted = vlfeat.vlad(values.numpy()[:, inside], codebook.centers.numpy(), weights[:, inside], flags)
+        wanted = vlfeat.vlad(
+            values.numpy()[:, inside], codebook.centers.numpy(), weights[:, inside], flags
+        )
         np.testing.assert_allclose(codes[:, region], wanted, atol=1e-4)
 
 
-def test_super_vectors_pool_hard_codes(codebook: Codebook, values: torch.Tensor, regions: torch.Tensor) -> None:
+def test_super_vectors_pool_hard_codes(
+    codebook: Codebook, values: torch.Tensor, regions: torch.Tensor
+) -> None:
     constant, centers = 0.3, codebook.centers.double().numpy()
     nearest = squares(values, codebook).argmin(-1)
     wanted = np.zeros((3, 3, WORDS, 1 + D))
@@ -94,4 +111,6 @@ def test_super_vectors_pool_hard_codes(codebook: Codebook, values: torch.Tensor,
             share = len(own) / inside.sum()
             codes = np.concatenate([np.full((len(own), 1), constant), own - centers[word]], axis=1)
             wanted[image, region, word] = codes.sum(0) / inside.sum() / np.sqrt(share)
-    np.testing.assert_allclose(SuperVector(codebook, constant)(values, regions), wanted.reshape(3, 3, -1), atol=1e-5)
+    np.testing.assert_allclose(
+        SuperVector(codebook, constant)(values, regions), wanted.reshape(3, 3, -1), atol=1e-5
+    )

@@ -80,7 +80,9 @@ def test_layer_table():
 def outputs_of_a_forward_pass(network):
     seen = {}
     for name, module in network.named_children():
-        module.register_forward_hook(lambda _, __, out, name=name: seen.update({name: tuple(out.shape[1:])}))
+        module.register_forward_hook(
+            lambda _, __, out, name=name: seen.update({name: tuple(out.shape[1:])})
+        )
     device = next(network.parameters()).device
     network(torch.zeros(1, 3, network.crop, network.crop, device=device))
     return seen
@@ -89,7 +91,15 @@ def outputs_of_a_forward_pass(network):
 @pytest.mark.parametrize("crop", [224, 227])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"order": "code"}, {"order": "caffe"}, {"columns": "half"}, {"depth": 3}, {"depth": 6}, {"pool": "plain"}],
+    [
+        {},
+        {"order": "code"},
+        {"order": "caffe"},
+        {"columns": "half"},
+        {"depth": 3},
+        {"depth": 6},
+        {"pool": "plain"},
+    ],
     ids=str,
 )
 def test_activations_have_the_shapes_of_the_table(crop, options):
@@ -130,7 +140,9 @@ def test_columns_meet_in_conv3_only():
 @pytest.mark.parametrize(("depth", "first"), [(3, "conv5"), (4, "conv3"), (5, "conv3")])
 def test_the_first_layer_after_pool2_sees_both_columns(depth, first):
     network = full(depth=depth)
-    groups = {name: module.groups for name, module in network.named_children() if name.startswith("conv")}
+    groups = {
+        name: module.groups for name, module in network.named_children() if name.startswith("conv")
+    }
     assert {name for name, count in groups.items() if count == 1} == {"conv1", first}
 
 
@@ -147,11 +159,29 @@ def order_of(network, *wanted):
 def test_orders():
     """The paper; layers-145.cfg of the author's code; Caffe's train_val.prototxt."""
     stage = ("conv1", "act1", "norm1", "pool1", "conv2", "act2", "norm2", "same_map_norm2", "pool2")
-    assert order_of(full(), *stage) == ["conv1", "act1", "norm1", "pool1", "conv2", "act2", "norm2", "pool2"]
+    assert order_of(full(), *stage) == [
+        "conv1",
+        "act1",
+        "norm1",
+        "pool1",
+        "conv2",
+        "act2",
+        "norm2",
+        "pool2",
+    ]
     assert order_of(full(order="code"), *stage) == [
         "conv1", "norm1", "pool1", "act1", "conv2", "act2", "norm2", "same_map_norm2", "pool2",
     ]  # fmt: skip
-    assert order_of(full(order="caffe"), *stage) == ["conv1", "act1", "pool1", "norm1", "conv2", "act2", "pool2", "norm2"]
+    assert order_of(full(order="caffe"), *stage) == [
+        "conv1",
+        "act1",
+        "pool1",
+        "norm1",
+        "conv2",
+        "act2",
+        "pool2",
+        "norm2",
+    ]
 
 
 def test_init_2012():
@@ -159,18 +189,32 @@ def test_init_2012():
     network.initialize("published", torch.Generator().manual_seed(3))
     for name, layer in network.named_children():
         if hasattr(layer, "weight"):
-            assert set(layer.bias.tolist()) == {1.0 if name in {"conv2", "conv4", "conv5", "conv6", "fc6", "fc7"} else 0.0}
+            assert set(layer.bias.tolist()) == {
+                1.0 if name in {"conv2", "conv4", "conv5", "conv6", "fc6", "fc7"} else 0.0
+            }
             assert layer.weight.std().item() == pytest.approx(0.01, rel=0.06)
     again = tiny(depth=6)
     again.initialize("published", torch.Generator().manual_seed(3))
-    assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True)
+    )
 
 
 def test_he_init_makes_up_for_normalization_and_dropout():
     network = tiny()
-    for name, factor in {"conv1": 1, "conv2": 2**-1.5, "conv3": 2**-1.5, "conv4": 1, "fc6": 1, "fc7": 0.5}.items():
+    for name, factor in {
+        "conv1": 1,
+        "conv2": 2**-1.5,
+        "conv3": 2**-1.5,
+        "conv4": 1,
+        "fc6": 1,
+        "fc7": 0.5,
+    }.items():
         layer = getattr(network, name)
-        assert layer.weight.std().item() == pytest.approx((2 / (layer.weight[0].numel() * factor)) ** 0.5, rel=0.06)
+        assert layer.weight.std().item() == pytest.approx(
+            (2 / (layer.weight[0].numel() * factor)) ** 0.5, rel=0.06
+        )
         assert not layer.bias.any()
     assert network.fc8.weight.std().item() == pytest.approx(0.01, rel=0.06)
 
@@ -181,7 +225,11 @@ def test_switches_leave_out_or_put_in_what_they_name():
     assert sum(isinstance(m, torch.nn.Tanh) for m in names.values()) == 7
     assert sum(isinstance(m, torch.nn.Sigmoid) for m in full(activation="sigmoid").children()) == 7
     assert full(pool="plain").layers()[2]["output"] == (96, 28, 28)
-    assert order_of(full(batch_norm=True), "conv3", "batch_norm3", "act3") == ["conv3", "batch_norm3", "act3"]
+    assert order_of(full(batch_norm=True), "conv3", "batch_norm3", "act3") == [
+        "conv3",
+        "batch_norm3",
+        "act3",
+    ]
 
 
 def test_batch_norm_learns_its_means_in_training_alone():
@@ -191,7 +239,9 @@ def test_batch_norm_learns_its_means_in_training_alone():
     assert not network.batch_norm1.mean.any()
     network(images, BatchNoise(torch.Generator().manual_seed(0), 8))
     maps = network.conv1(images)
-    torch.testing.assert_close(network.batch_norm1.mean, 0.1 * maps.mean((0, 2, 3)), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        network.batch_norm1.mean, 0.1 * maps.mean((0, 2, 3)), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_weights_decay_and_biases_do_not():
@@ -210,14 +260,19 @@ def test_narrow_layers_start_with_the_signals_of_the_wide_ones():
         "fc6": (9216, 96 * 9), "fc7": (4096, 512), "fc8": (1, 1),
     }  # fmt: skip
     for name, (wide, own) in fans.items():
-        assert getattr(narrow, name).weight.std().item() == pytest.approx(0.01 * (wide / own) ** 0.5, rel=0.05), name
+        assert getattr(narrow, name).weight.std().item() == pytest.approx(
+            0.01 * (wide / own) ** 0.5, rel=0.05
+        ), name
 
 
 def test_a_narrow_network_with_such_a_start_tells_images_apart():
     """With the paper's deviations the logits of all images are the same to some digits, and training stays at ln(classes)."""
     images = 64 * torch.randn(32, 3, 28, 28, generator=torch.Generator().manual_seed(1))
     spreads = []
-    for network in alexnet(small(28), crop=28, classes=10), build(recipe="2012").design.network(10, 32):
+    for network in (
+        alexnet(small(28), crop=28, classes=10),
+        build(recipe="2012").design.network(10, 32),
+    ):
         network.initialize("published", torch.Generator().manual_seed(0))
         with torch.no_grad():
             logits = network(images)

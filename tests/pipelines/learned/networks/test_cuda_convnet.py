@@ -26,13 +26,18 @@ def net(layers, classes=10, **options):
 def test_counts(layers):
     rows = net(layers).layers()
     parameters, multiply_adds = COUNTS[layers]
-    assert sum(row["parameters"] for row in rows) == parameters == sum(p.numel() for p in net(layers).parameters())
+    assert (
+        sum(row["parameters"] for row in rows)
+        == parameters
+        == sum(p.numel() for p in net(layers).parameters())
+    )
     if multiply_adds:
         assert sum(row["multiply_adds"] for row in rows) == multiply_adds
 
 
 @pytest.mark.parametrize(
-    ("layers", "crop", "sides"), [("80sec", 32, (32, 16, 8, 4)), ("18pct", 32, (32, 16, 8, 4)), ("11pct", 24, (24, 12, 6))]
+    ("layers", "crop", "sides"),
+    [("80sec", 32, (32, 16, 8, 4)), ("18pct", 32, (32, 16, 8, 4)), ("11pct", 24, (24, 12, 6))],
 )
 def test_ceil_pooling(layers, crop, sides):
     network = net(layers)
@@ -52,21 +57,60 @@ def test_order_of_layers():
     assert [name for name, _ in net("80sec").named_children()] == [
         "conv1", "pool1", "act1", "conv2", "act2", "pool2", "conv3", "act3", "pool3", "flatten", "fc64", "act_fc64", "fc10",
     ]  # fmt: skip
-    assert [name for name, _ in net("18pct").named_children()][:5] == ["conv1", "pool1", "act1", "rnorm1", "conv2"]
+    assert [name for name, _ in net("18pct").named_children()][:5] == [
+        "conv1",
+        "pool1",
+        "act1",
+        "rnorm1",
+        "conv2",
+    ]
     assert [name for name, _ in net("11pct").named_children()][:8] == [
         "conv1", "act1", "pool1", "rnorm1", "conv2", "act2", "rnorm2", "pool2",
     ]  # fmt: skip
     eleven = net("11pct").rnorm1
-    assert (eleven.k, eleven.n, eleven.alpha, eleven.beta) == (1.0, 9, pytest.approx(0.001 / 9), 0.75)
+    assert (eleven.k, eleven.n, eleven.alpha, eleven.beta) == (
+        1.0,
+        9,
+        pytest.approx(0.001 / 9),
+        0.75,
+    )
 
 
 # initW and wc of each layer
 FILES = {
-    "80sec": {"conv1": (1e-4, 0.004), "conv2": (0.01, 0.004), "conv3": (0.01, 0.004), "fc64": (0.1, 0.03), "fc10": (0.1, 0.03)},
-    "19pct": {"conv1": (1e-4, 0.004), "conv2": (0.01, 0.004), "conv3": (0.01, 0.004), "fc10": (0.01, 3)},
-    "18pct": {"conv1": (1e-4, 0.004), "conv2": (0.01, 0.004), "conv3": (0.01, 0.004), "fc10": (0.01, 1)},
-    "13pct": {"conv1": (1e-4, 0), "conv2": (0.01, 0), "local3": (0.04, 0.004), "local4": (0.04, 0.004), "fc10": (0.01, 0.004)},
-    "11pct": {"conv1": (1e-4, 0), "conv2": (0.01, 0), "local3": (0.04, 0.004), "local4": (0.04, 0.004), "fc10": (0.01, 0.01)},
+    "80sec": {
+        "conv1": (1e-4, 0.004),
+        "conv2": (0.01, 0.004),
+        "conv3": (0.01, 0.004),
+        "fc64": (0.1, 0.03),
+        "fc10": (0.1, 0.03),
+    },
+    "19pct": {
+        "conv1": (1e-4, 0.004),
+        "conv2": (0.01, 0.004),
+        "conv3": (0.01, 0.004),
+        "fc10": (0.01, 3),
+    },
+    "18pct": {
+        "conv1": (1e-4, 0.004),
+        "conv2": (0.01, 0.004),
+        "conv3": (0.01, 0.004),
+        "fc10": (0.01, 1),
+    },
+    "13pct": {
+        "conv1": (1e-4, 0),
+        "conv2": (0.01, 0),
+        "local3": (0.04, 0.004),
+        "local4": (0.04, 0.004),
+        "fc10": (0.01, 0.004),
+    },
+    "11pct": {
+        "conv1": (1e-4, 0),
+        "conv2": (0.01, 0),
+        "local3": (0.04, 0.004),
+        "local4": (0.04, 0.004),
+        "fc10": (0.01, 0.01),
+    },
 }
 
 
