@@ -9,13 +9,13 @@ class BatchNoise:
     """Random numbers, one row an image, for the rows of a batch that this process holds.
 
     Every process draws the numbers of the whole batch from a generator in the same state and keeps those of its own images
-    (rank, rank + world, ...), so that N processes train the network that one process would.
+    (rank, rank + world_size, ...), so that N processes train the network that one process would.
     """
 
     def __init__(
         self, generator: torch.Generator, batch: int, *, rank: int = 0, world_size: int = 1
     ) -> None:
-        self.generator, self.batch, self.rank, self.world_size = generator, batch, rank, world
+        self.generator, self.batch, self.rank, self.world_size = generator, batch, rank, world_size
 
     @property
     def whole(self) -> BatchNoise:
