@@ -28,9 +28,9 @@ from dataclasses import replace
 from statistics import mean
 from typing import Any
 
-from harness.context import RunContext
-from harness.contract import Split
 from harness.data.load import load_dataset
+from harness.data.split import Split
+from harness.engine.context import RunContext
 from harness.errors import UserError
 from pipelines.alexnet import build
 from pipelines.learned.networks.alexnet import Shape

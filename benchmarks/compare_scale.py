@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.memory import peak_megabytes
-from harness.contract import Result, Scores
 from harness.files import write_json
-from harness.metrics import errors
-from harness.record import SUFFIX, Record
+from harness.metrics.errors import errors
+from harness.runs.record import SUFFIX, Record
+from harness.runs.result import Result, Scores
 
 SECONDS, MEGABYTES = 5.0, 2000.0
 REPEATS = 3

@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 from harness.errors import UserError
-from harness.record import Runs
 from harness.report.pictures import DOTS_PER_INCH, plot_errors
+from harness.runs.record import Runs
 from harness.settings import load_settings
 
 

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from harness.context import RunContext
-from harness.contract import Split
 from harness.data.load import load_dataset
+from harness.data.split import Split
+from harness.engine.context import RunContext
+from harness.engine.device import describe_machine
 from harness.errors import UserError
-from harness.machine import describe_machine
 from pipelines.alexnet import build
 from pipelines.learned.noise import BatchNoise
 from pipelines.learned.optimizers import Optimizer

@@ -19,8 +19,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.contract import Result
-from harness.record import Runs
+from harness.runs.record import Runs
+from harness.runs.result import Result
 
 MODES = ("data", "model", "hybrid")
 TOLERANCE = 1e-4  # of the loss

@@ -42,10 +42,10 @@ import torch
 from torch.nn import functional as F
 
 from harness.data.load import load_dataset
+from harness.engine.device import choose_device, describe_machine
 from harness.errors import UserError
 from harness.files import load_arrays, save_arrays, write_json
-from harness.machine import choose_device, describe_machine
-from harness.progress import duration
+from harness.render.text import duration
 from pipelines.learned.images import square
 from pipelines.learned.memory import kept_memory
 from pipelines.learned.networks.cuda_convnet import cuda_convnet
@@ -116,7 +116,7 @@ def training_errors(curve: Curve, images: Images, kept: Path) -> Iterator[float]
     number. What it takes to go on after a kill is in the file `kept`; without it those epochs are learned again.
     """
     generator = torch.Generator().manual_seed(curve.seed)
-    network = cuda_convnet("19pct", classes=images.num_classes, activation=curve.activation)
+    network = cuda_convnet("19pct", classes=images.classes, activation=curve.activation)
     network.initialize(INIT, generator)
     network.to(images.pixels.device)
     groups: list[dict[str, Any]] = [

@@ -31,9 +31,9 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.memory import peak_megabytes
-from harness.context import FileCheckpoint, RunContext
-from harness.contract import Batch, Split
 from harness.data.decode import decode
+from harness.data.split import Batch, Split
+from harness.engine.context import FileCheckpoint, RunContext
 from pipelines.alexnet import build
 from pipelines.learned import train as training
 from pipelines.learned.classifier import NetworkPipeline

@@ -21,14 +21,14 @@ import torch
 from PIL import Image
 
 from benchmarks.runs import finished_or_run
-from harness.contract import Dataset, Split
-from harness.data.images import ArrayImages
+from harness.data.array_images import ArrayImages
 from harness.data.load import load_whole
+from harness.data.split import Dataset, Split
+from harness.engine.request import resolve
 from harness.errors import UserError
-from harness.metrics import top_k_wrong
-from harness.report.text import text_table
-from harness.request import resolve
-from harness.stats import paired_bootstrap
+from harness.metrics.errors import top_k_wrong
+from harness.metrics.intervals import paired_bootstrap
+from harness.render.text import text_table
 
 SHIFT = 4  # pixels, half a block
 BATCH = 512  # images

@@ -30,17 +30,16 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.power_laws import REACH, Crossing, Curves, PowerLaw, fit_curves, sizes
 from benchmarks.runs import finished, finished_or_run
-from harness.comparison.learning_curves import REACH, Crossing, Curves, PowerLaw, fit_curves, sizes
 from harness.comparison.published import published
 from harness.data.load import dataset_spec
+from harness.engine.request import Request, resolve
 from harness.errors import UserError
-from harness.metrics import top_k_wrong
-from harness.progress import duration
-from harness.record import Record
+from harness.metrics.errors import top_k_wrong
 from harness.registry import Registry
-from harness.report.text import text_table
-from harness.request import Request, resolve
+from harness.render.text import duration, text_table
+from harness.runs.record import Record
 from harness.spec import format_spec, parse_spec
 
 TRIAL_UPDATES = 10_000  # whose time is asked for to know what one update takes
@@ -96,9 +95,9 @@ def counts_updates(spec: str) -> bool:
 
 def updates_within(minutes: float, study: Study) -> int:
     """How many updates, at the largest point, take so many minutes here: the fewest of the pipelines that count them."""
-    from harness.budget import probed
-    from harness.distributed import processes
-    from harness.machine import choose_device
+    from harness.engine.device import choose_device
+    from harness.engine.distributed import processes
+    from harness.engine.estimate import probed
 
     found = []
     for spec in filter(counts_updates, study.pipelines):

@@ -28,10 +28,10 @@ from torchvision.datasets import CIFAR10, ImageFolder
 from torchvision.transforms import Compose, PILToTensor, RandomCrop, RandomHorizontalFlip, Resize
 
 from benchmarks.prepare_speed import repeated
-from harness.contract import Split
 from harness.data import prepare as preparing
-from harness.data.cores import cores
+from harness.data.loader import cores
 from harness.data.sources import open_source
+from harness.data.split import Split
 from harness.progress import progress
 
 BATCH, CROP = 128, 224
@@ -57,13 +57,14 @@ def as_files(split: Split, folder: Path, source: Path) -> None:
     """`full/` holds the original files of the split, `small/` the bytes that the store keeps."""
     originals = {image.name: image.read() for image in open_source(source)}
     assert split.names is not None
+    stored = split.images.stored  # type: ignore[attr-defined]
     for name, label, row in zip(
         split.names.tolist(), split.labels.tolist(), split.rows.tolist(), strict=True
     ):
         for kind, data in (
             ("full", originals[name]),
-            ("small", split.images.stored(row).to_pybytes()),
-        ):  # type: ignore[attr-defined]
+            ("small", stored(row).to_pybytes()),
+        ):
             path = folder / kind / f"{label:03}" / f"{row}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)

@@ -24,8 +24,8 @@ from pathlib import Path
 
 from benchmarks.memory import peak_megabytes
 from harness.data import prepare as preparing
-from harness.data.cores import cores
 from harness.data.decode import decode, encode_jpeg, shrink
+from harness.data.loader import cores
 from harness.data.prepare import JPEG_QUALITY, one_torch_thread, prepare
 from harness.data.sources import open_source
 from harness.progress import progress

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 
 from harness.comparison.compare import compare
-from harness.runner import run
+from harness.engine.runner import run
 
 SPEC = "vgg2012,components=64,c=10,flip=false"
 ARMS = {

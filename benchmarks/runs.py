@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from harness.engine.request import Request, resumable
+from harness.engine.runner import execute
 from harness.errors import UserError
-from harness.record import Record, Runs
-from harness.request import Request, resumable
-from harness.runner import execute
+from harness.runs.record import Record, Runs
 
 
 def finished(request: Request, *, any_source: bool = False) -> Record | None:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from benchmarks import vlfeat
 from benchmarks.speed_descriptors import ROUNDS, medians
-from harness.context import RunContext
+from harness.engine.context import RunContext
 from pipelines.handcrafted.descriptors.sift import DenseSift
 from pipelines.handcrafted.encoders.fisher import FisherVector
 from pipelines.handcrafted.encoders.gmm import GMM, fit_gmm

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
-from harness.context import RunContext
+from harness.engine.context import RunContext
 from pipelines.handcrafted.classifiers.linear_svm import LinearSVM
 from pipelines.handcrafted.classifiers.rows import Rows
 from pipelines.handcrafted.encoders.normalization import signed_root, unit

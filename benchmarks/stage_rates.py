@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from harness.context import RunContext
-from harness.distributed import Processes
+from harness.engine.context import RunContext
+from harness.engine.device import choose_device, describe_machine, synchronize
+from harness.engine.distributed import Processes
 from harness.errors import UserError
-from harness.machine import choose_device, describe_machine, synchronize
 from pipelines.handcrafted.bag import BagOfDescriptors, grids
 from pipelines.handcrafted.channel import join_states, stage_state
 from pipelines.handcrafted.classifiers.linear_svm import LinearSVM

@@ -75,9 +75,9 @@ class Fit:
 
 
 def fit(count: int, results: multiprocessing.Queue[Fit]) -> None:
-    from harness.cache import Cache
-    from harness.context import RunContext
-    from harness.contract import Split
+    from harness.data.split import Split
+    from harness.engine.cache import Cache
+    from harness.engine.context import RunContext
     from harness.registry import Registry
 
     keys = np.array([hashlib.sha256(str(i).encode()).hexdigest()[:16] for i in range(count)])

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from harness.files import load_arrays
-from harness.record import Record, Runs
+from harness.runs.record import Record, Runs
 
 CHECKPOINT_SECONDS = 0.3  # in place of two minutes, so that kills fall between, into and right after checkpoints within an epoch
-HARNESS = f"from harness import context; context.CHECKPOINT_SECONDS = {CHECKPOINT_SECONDS}; from harness.cli import main; main()"
+HARNESS = f"from harness.engine import context; context.CHECKPOINT_SECONDS = {CHECKPOINT_SECONDS}; from harness.cli import main; main()"
 
 
 class Runner:

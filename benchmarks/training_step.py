@@ -28,8 +28,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from harness.engine.device import choose_device, describe_machine, synchronize
 from harness.errors import UserError
-from harness.machine import choose_device, describe_machine, synchronize
 from pipelines.alexnet import build
 from pipelines.learned.layers import Dropout
 from pipelines.learned.memory import kept_memory

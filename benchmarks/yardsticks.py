@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.runs import finished_or_run
-from harness.contract import Result
+from harness.engine.request import resolve
 from harness.errors import UserError
-from harness.request import resolve
+from harness.runs.result import Result
 
 SEEDS = (1, 2, 3)
 

@@ -10,10 +10,10 @@ _EXPORTS = {
     "Split": "harness.contract",
     "UserError": "harness.errors",
     "compare": "harness.comparison.compare",
-    "ensemble": "harness.ensembles",
+    "ensemble": "harness.engine.ensemble",
     "load_dataset": "harness.data.load",
-    "rescore": "harness.rescoring",
-    "run": "harness.runner",
+    "rescore": "harness.engine.rescore",
+    "run": "harness.engine.runner",
 }
 __all__ = sorted([*_EXPORTS, "__version__"])
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
+from harness.render.text import duration
+
 T = TypeVar("T")
 LINE_SECONDS = 15.0  # between plain lines
 
@@ -63,12 +65,3 @@ def _lines(items: Iterable[T], label: str, total: int | None, unit: str) -> Iter
 def _rate(done: int, seconds: float, unit: str) -> str:
     rate = done / max(seconds, 1e-9)
     return f"{rate:,.0f} {unit}/s" if rate >= 10 else f"{rate:.2g} {unit}/s"
-
-
-def duration(seconds: float) -> str:
-    """`4.2 s`, `3 min 20 s`, `2 h 05 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"

@@ -12,7 +12,7 @@ from harness.cli import options
 @options.plugins
 def command(pipeline: str, plugins: tuple[str, ...]) -> None:
     """Fit the pipeline on a few small images and test every promise of the contract, each named with its outcome."""
-    from harness.conformance import conformance
+    from harness.engine.conformance import conformance
 
     failed = 0
     for name, why in conformance(pipeline, plugins=plugins):

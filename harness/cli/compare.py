@@ -38,9 +38,9 @@ def command(
     as_json: bool,
 ) -> None:
     """Compare finished runs, by pipeline spec or run id, image by image on one test split. The first is the reference."""
-    from harness.cli.run import with_missing_runs
+    from harness.cli.missing import with_missing_runs
     from harness.comparison.compare import compare
-    from harness.report.tables import comparison_markdown
+    from harness.comparison.table import comparison_markdown
 
     comparison = with_missing_runs(
         lambda: compare(
@@ -60,8 +60,8 @@ def command(
     click.echo(comparison_markdown(comparison) if markdown else str(comparison))
     beside = None
     if published:
-        from harness.comparison.beside import beside_published
-        from harness.report.published import published_markdown, published_text
+        from harness.comparison.literature import beside_published
+        from harness.report.literature import published_markdown, published_text
 
         beside = beside_published(comparison)
         click.echo("\n" + (published_markdown(beside) if markdown else published_text(beside)))

@@ -25,7 +25,7 @@ def list_(data_root: Path | None, as_json: bool) -> None:
     """Names, sizes and sources of what was prepared, and what preparations that were stopped have left."""
     from harness.data.root import data_root as default_data_root
     from harness.data.store import unfinished
-    from harness.report.text import text_table
+    from harness.render.text import text_table
 
     stores = [_store(name, data_root) for name in _names(data_root)]
     rows = [
@@ -51,8 +51,8 @@ def list_(data_root: Path | None, as_json: bool) -> None:
 @options.as_json
 def info(name: str, data_root: Path | None, as_json: bool) -> None:
     """Digests of its parts and of the nested subsets of train, and every image that could not be decoded or is unusual."""
-    from harness.data.cut import PERCENTS
     from harness.data.load import load_dataset
+    from harness.data.splitting import PERCENTS
     from harness.spec import format_spec
 
     store = _store(name, data_root)

@@ -43,10 +43,10 @@ def command(
     import dataclasses
     import shlex
 
-    from harness.cli.run import with_missing_runs
-    from harness.ensembles import declared as members_of
-    from harness.ensembles import ensemble
-    from harness.report.text import as_flags
+    from harness.cli.missing import with_missing_runs
+    from harness.commands import as_flags
+    from harness.engine.ensemble import declared as members_of
+    from harness.engine.ensemble import ensemble
 
     members = [*runs, *(members_of(declared) if declared else [])]
     result = with_missing_runs(

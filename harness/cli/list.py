@@ -14,7 +14,7 @@ from harness.cli import options
 def command(check: bool, plugins: tuple[str, ...], as_json: bool) -> None:
     """Pipelines and datasets: name, family, origin and what it is. Reads their files without importing them."""
     from harness.registry import Entry, Registry
-    from harness.report.text import text_table
+    from harness.render.text import text_table
 
     registry = Registry(plugins)
     pipelines = [registry.entries["pipeline"][name] for name in registry.names("pipeline")]

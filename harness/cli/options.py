@@ -62,7 +62,7 @@ def complete_run(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     from harness.errors import UserError
-    from harness.record import Runs
+    from harness.runs.record import Runs
     from harness.settings import load_settings
 
     try:

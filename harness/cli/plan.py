@@ -70,11 +70,11 @@ def command(
     """Hours, disk and memory of a run: here, from timing it for half a minute, or the hours on hardware with a published throughput."""
     import dataclasses
 
-    from harness.distributed import processes
+    from harness.engine.device import choose_device
+    from harness.engine.distributed import processes
+    from harness.engine.estimate import imagined, plan_here, plan_lines, plan_on
+    from harness.engine.request import resolve
     from harness.errors import UserError
-    from harness.machine import choose_device
-    from harness.plan import imagined, plan_here, plan_lines, plan_on
-    from harness.request import resolve
 
     if images is not None and dataset is not None:
         raise UserError(

@@ -29,8 +29,8 @@ def command(
     as_json: bool,
 ) -> None:
     """The five likeliest classes of each image (files, or folders of them), as CSV: path, rank, class, score."""
-    from harness.data.names import printable
-    from harness.predict import predict
+    from harness.data.decode import printable
+    from harness.engine.predict import predict
 
     predictions = predict(run, paths, device=device, plugins=plugins, config=config)
     if as_json:

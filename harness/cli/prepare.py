@@ -41,13 +41,13 @@ def command(
     """Make a dataset of SOURCE: ILSVRC-2012 or 2010 as downloaded, Kaggle's layout, imagenet-1k parquet, tar shards, Tiny-ImageNet-200,
     or class folders; a folder or an archive. What a killed preparation has done is kept.
     """
-    from harness.data.cores import cores
+    from harness.commands import as_flags
     from harness.data.load import load_dataset
+    from harness.data.loader import cores
     from harness.data.prepare import prepare
     from harness.data.root import data_root as default_data_root
     from harness.data.sources import open_source
     from harness.progress import progress
-    from harness.report.text import as_flags
 
     root = default_data_root(data_root)
     if plan:
@@ -107,7 +107,7 @@ def _checked(source: Path, name: str) -> str:
 
 
 def _plan(opened: object, root: Path, size: int, workers: int, as_json: bool) -> None:
-    from harness.data.plan import ILSVRC_2012, plan, plan_lines
+    from harness.data.prepare_estimate import ILSVRC_2012, plan, plan_lines
     from harness.data.sources import Source
 
     source: Source = opened  # type: ignore[assignment]

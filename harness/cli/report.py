@@ -53,11 +53,11 @@ def command(
     as_json: bool,
 ) -> None:
     """One page about runs, chosen as for compare: the table, cost, curves, where they differ in pictures, protocol, how to do it again."""
-    from harness.cli.run import with_missing_runs
-    from harness.comparison.compare import find_groups
-    from harness.report.text import size
+    from harness.cli.missing import with_missing_runs
+    from harness.render.text import size
+    from harness.report.export import check_output, write_report
     from harness.report.verdict import verdicts
-    from harness.report.write import check_output, write_report
+    from harness.runs.select import find_groups
 
     check_output(output)
     groups = with_missing_runs(
@@ -92,7 +92,7 @@ def _attach(run_ids: list[str], file: Path, config: Path | None) -> None:
     """Beside the runs in MLflow; a report is no less written where that cannot be."""
     from harness.errors import UserError
     from harness.settings import load_settings
-    from harness.tracking import attach
+    from harness.tracking.artifacts import attach
 
     try:
         links = attach(run_ids, file, load_settings(config))

@@ -35,7 +35,7 @@ def command(
 
     Each becomes a finished run of its own, which compare takes for its table at one view and one model each.
     """
-    from harness.rescoring import rescore
+    from harness.engine.rescore import rescore
 
     for run in runs:
         rescore(

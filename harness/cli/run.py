@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import shlex
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli import options
+from harness.cli.missing import run_and_print
 
 if TYPE_CHECKING:
-    from harness.contract import Result
-
-T = TypeVar("T")
+    pass
 
 
 @click.command()
@@ -95,8 +91,8 @@ def command(
 ) -> None:
     """Fit a pipeline on the train part of a dataset, score the test part, keep the record and log it to MLflow."""
     from harness.errors import UserError
-    from harness.record import Runs, new_run_id
-    from harness.report.run_text import seeds_line
+    from harness.report.run_summary import seeds_line
+    from harness.runs.record import Runs, new_run_id
     from harness.settings import load_settings
     from harness.spec import parse_spec
 
@@ -109,7 +105,7 @@ def command(
             f"--seeds {seeds} makes new runs with the seeds 0 to {seeds - 1}; leave out {'--resume' if resume else '--seed'}"
         )
     if resume and resume != "latest" and pipeline is None:
-        from harness.predict import plugins_for
+        from harness.engine.load import plugins_for
 
         record = Runs(load_settings(config).runs).find(resume)
         if "members" in record.spec:
@@ -161,10 +157,10 @@ def _within(
     budget: str, asked: dict[str, Any], *, config: Path | None, data_root: Path | None, device: str
 ) -> str:
     """The pipeline spec with as many epochs as fit."""
-    from harness.budget import seconds_of, within
-    from harness.distributed import processes
-    from harness.machine import choose_device
-    from harness.runner import resolve
+    from harness.engine.device import choose_device
+    from harness.engine.distributed import processes
+    from harness.engine.estimate import seconds_of, within
+    from harness.engine.runner import resolve
 
     seconds_of(budget)  # a mistake in it is told before the data are read
     with processes(choose_device(device)) as group:
@@ -174,86 +170,3 @@ def _within(
             f"budget     {budget} is {spec.rpartition('epochs=')[2].partition(',')[0]} epochs here"
         )
     return spec
-
-
-def run_and_print(
-    asked: dict[str, Any],
-    *,
-    config: Path | None,
-    data_root: Path | None,
-    device: str = "auto",
-    dry_run: bool = False,
-    resume: str | None = None,
-    as_json: bool = False,
-) -> Result | None:
-    """Do the run that `asked` (arguments of request.resolve) describes and say so line by line.
-
-    Its result; None after a dry run, and on every process but the first.
-    """
-    from harness.machine import choose_device
-    from harness.report.run_text import request_lines
-    from harness.report.text import as_flags
-    from harness.request import resolve, resumable
-    from harness.runner import execute
-
-    choose_device(device)
-    request = resolve(**asked, config=config, data_root=data_root)
-    record = resumable(request, resume) if resume else None
-    if dry_run:
-        click.echo("\n".join(request_lines(request)))
-        return None
-    result = execute(request, device=device, resume=record, say=click.echo)
-    if os.environ.get("RANK", "0") != "0":
-        return None
-    flags = as_flags(
-        dataset=asked.get("dataset"),
-        data_root=data_root,
-        config=config,
-        plugins=asked.get("plugins", ()),
-    )
-    click.echo(f"next       {_next_command(result, asked['pipeline'], flags)}")
-    if as_json:
-        names = (
-            "run_id", "pipeline", "dataset", "n_test", "top1_error", "top5_error", "mean_class_error", "tune_top1_error", "fit_seconds",
-            "score_seconds", "test_digest", "test_looks", "machine",
-        )  # fmt: skip
-        values = dataclasses.asdict(result)
-        options.print_json({name: values[name] for name in names})
-    return result
-
-
-def with_missing_runs(
-    ask: Callable[[], T],
-    *,
-    run_missing: bool,
-    dataset: str | None,
-    plugins: Sequence[str],
-    config: Path | None,
-    data_root: Path | None,
-) -> T:
-    """What `ask` returns; the runs that it finds missing are made first where `run_missing` allows it. Raises NoSuchRun where not."""
-    from harness.comparison.compare import NoSuchRun
-
-    while True:
-        try:
-            return ask()
-        except NoSuchRun as missing:
-            if not run_missing:
-                raise
-            run_and_print(
-                {"pipeline": missing.spec, "dataset": dataset, "plugins": plugins},
-                config=config,
-                data_root=data_root,
-            )
-            click.echo("")
-
-
-def _next_command(result: Any, pipeline: str, flags: str) -> str:
-    if result.top1_error is None:
-        return f"harness run --pipeline {shlex.quote(pipeline)}{flags}"
-    if result.limit is not None or result.limit_test is not None:
-        return "harness runs"
-    if pipeline == "baseline":
-        return f"harness run --pipeline alexnet{flags}"
-    this = pipeline if pipeline == result.name else result.run_id
-    return f"harness compare baseline {this}{flags} --run-missing"

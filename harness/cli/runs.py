@@ -20,10 +20,8 @@ def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
     ctx.obj = config
     if ctx.invoked_subcommand:
         return
-    from harness.progress import duration
-    from harness.record import Runs
-    from harness.report.tables import percent
-    from harness.report.text import text_table
+    from harness.render.text import duration, percent, text_table
+    from harness.runs.record import Runs
     from harness.settings import load_settings
 
     runs = Runs(load_settings(config).runs)
@@ -69,7 +67,7 @@ def remove(config: Path | None, run_ids: tuple[str, ...]) -> None:
     import shutil
 
     from harness.errors import UserError
-    from harness.record import Runs
+    from harness.runs.record import Runs
     from harness.settings import load_settings
 
     runs = Runs(load_settings(config).runs)

@@ -38,7 +38,7 @@ def command(
 ) -> None:
     """Parameters with their defaults and what is allowed; for a network the layers, their parameters, multiply-adds and memory."""
     from harness.registry import Registry
-    from harness.report.text import text_table
+    from harness.render.text import text_table
     from harness.spec import describe, parameters
 
     entry, build, values, spec = Registry(plugins).resolve("pipeline", pipeline)

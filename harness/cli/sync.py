@@ -17,7 +17,7 @@ from harness.cli import options
 def command(config: Path | None, as_json: bool) -> None:
     """Send the runs on record that MLflow lacks, or has in part only: those made while it could not be reached. Each once."""
     from harness.settings import load_settings
-    from harness.tracking import sync
+    from harness.tracking.sync import sync
 
     settings = load_settings(config)
     done = sync(settings, say=lambda run_id: click.echo(f"sent       {run_id}"))

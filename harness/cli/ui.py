@@ -48,7 +48,7 @@ def command(host: str | None, port: int | None, config: Path | None) -> None:
     settings = load_settings(config)
     settings = replace(settings, ui=Ui(host or settings.ui.host, port or settings.ui.port))
 
-    from harness.tracking import links
+    from harness.tracking.links import links
 
     found = links(settings)
     pages = f"{found.table}\n  {found.seeds}\n  {found.charts}"  # the best first; the newest first, seeds together; charts

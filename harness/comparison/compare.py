@@ -6,25 +6,17 @@ Reads run folders only, so it imports neither torch nor mlflow.
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from harness.comparison.cost import Cost, cost, frontier
-from harness.comparison.labels import row_labels
-from harness.comparison.one_view import at_one_view
-from harness.comparison.protocol import protocol
-from harness.contract import Result
-from harness.errors import UserError
-from harness.metrics import top_k_wrong
-from harness.record import SUFFIX, Record, Runs
-from harness.registry import Registry
-from harness.settings import load_settings
-from harness.stats import (
+from harness.comparison.cost import cost, frontier
+from harness.comparison.single_view import at_one_view
+from harness.comparison.table import Comparison, Row, averages, row_labels
+from harness.metrics.errors import top_k_wrong
+from harness.metrics.intervals import (
     bootstrap_within_classes,
     class_means,
     clopper_pearson,
@@ -35,117 +27,11 @@ from harness.stats import (
     sign_flip_test,
     wilson,
 )
-from harness.tracking import compare_link
-
-
-class NoSuchRun(UserError):
-    """There is no finished run of `spec` to compare; says what to type."""
-
-    def __init__(self, message: str, spec: str) -> None:
-        super().__init__(message)
-        self.spec = spec
-
-
-@dataclass(frozen=True)
-class Row:
-    """One pipeline of the table: its runs (one a seed) and how it differs from the reference.
-
-    Errors in percent, deltas in points (this row minus the reference: negative is better), times in seconds; of several seeds
-    the means. What makes the top-1 error vary is told apart: `sd` is over seeds, another training on the same images; `se` is the standard
-    error over test images, the same trainings on other images. Intervals are of 95 %: Wilson for an error and, as `exact`,
-    Clopper-Pearson; of the mean per-class delta once over the images of each class and once over the classes.
-    """
-
-    pipeline: str
-    name: str
-    label: str  # the name, with what tells it from the other rows: `row_labels`
-    family: str
-    notes: tuple[str, ...]
-    run_ids: tuple[str, ...]
-    seeds: tuple[int, ...]
-    source_hashes: tuple[str, ...]
-    finished: tuple[str, ...]
-    n_fit: int
-    n_labeled: int  # train and tune together
-    classes: int
-    augmentation: (
-        tuple[str, ...] | None
-    )  # of the training images; None, here and in views: the record does not tell
-    views: int | None
-    models: int
-    test_looks: int
-    top1_error: float
-    top1_error_ci_low: float
-    top1_error_ci_high: float
-    top1_error_exact_low: float
-    top1_error_exact_high: float
-    top1_error_sd: float | None  # None for one seed
-    top1_error_se: float
-    top5_error: float | None
-    mean_class_error: float
-    fit_seconds: float
-    score_seconds: float
-    cost: Cost = field(default_factory=Cost)
-    on_frontier: bool | None = (
-        None  # no other row of the table is as accurate and as cheap to fit, and better in one of the two
-    )
-    top1_delta: float | None = None  # None in the reference row, as all below
-    top1_delta_low: float | None = None
-    top1_delta_high: float | None = None
-    top1_delta_seed_se: float | None = (
-        None  # standard error that the seeds of both rows leave; None where one has a single seed
-    )
-    top1_delta_image_se: float | None = None
-    top5_delta: float | None = None
-    mean_class_delta: float | None = None
-    mean_class_delta_low: float | None = None
-    mean_class_delta_high: float | None = None
-    mean_class_delta_over_classes_low: float | None = None
-    mean_class_delta_over_classes_high: float | None = None
-    p_value: float | None = None
-    p_holm: float | None = None  # adjusted for the number of rows that are tested
-    smallest_detectable: float | None = None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The table and what it stands on."""
-
-    title: str
-    dataset: str
-    test_digest: str
-    n_test: int
-    rows: tuple[Row, ...]
-    caveats: tuple[str, ...]
-    machines: tuple[str, ...]
-    link: str | None  # MLflow's table of runs
-    one_view: Comparison | None = (
-        None  # the same at one view and one model each, where a row averages more and such runs are on record
-    )
-    runs_link: str | None = None  # MLflow's page of these runs side by side
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def to_frame(self) -> Any:
-        """One row a pipeline, as a pandas DataFrame."""
-        import pandas as pd
-
-        flat = [
-            {**asdict(row), **{f"cost.{name}": value for name, value in vars(row.cost).items()}}
-            for row in self.rows
-        ]
-        return pd.DataFrame(flat).drop(columns="cost")
-
-    def __str__(self) -> str:
-        from harness.report.tables import comparison_text
-
-        return comparison_text(self)
-
-    def _repr_html_(self) -> str:
-        from harness.report.tables import comparison_html
-
-        return comparison_html(self)
+from harness.runs.protocol import protocol
+from harness.runs.record import Record
+from harness.runs.result import Result
+from harness.runs.select import find_groups, same_images
+from harness.tracking.links import compare_link
 
 
 def compare(
@@ -168,24 +54,6 @@ def compare(
         *runs, dataset=dataset, config=config, data_root=data_root, plugins=plugins
     )
     return compare_records(groups, allow_different_train=allow_different_train)
-
-
-def find_groups(
-    *runs: str | Result,
-    dataset: str | None = None,
-    config: Path | None = None,
-    data_root: Path | str | None = None,
-    plugins: Sequence[str] = (),
-) -> list[list[Record]]:
-    """The records that `compare` compares: a group a row, one record a seed. Raises UserError for fewer than two, and where one is missing."""
-    if len(runs) < 2:
-        raise UserError(
-            f"give two or more pipelines or run ids, such as baseline alexnet, got {len(runs)}"
-        )
-    return [
-        find_records(run, dataset=dataset, config=config, data_root=data_root, plugins=plugins)
-        for run in runs
-    ]
 
 
 def compare_records(
@@ -256,107 +124,6 @@ def compare_records(
         runs_link=compare_link(
             [record.links.get("run", "") for group in groups for record in group]
         ),
-    )
-
-
-def averages(views: int | None, models: int | None) -> str:
-    """How tables say what was averaged at test time; ? for what nobody says."""
-    return f"{views or '?'} x {models or '?'}"
-
-
-def same_images(records: Sequence[Record], *, allow_different_train: bool) -> list[str]:
-    """How what they learned from differs. Raises UserError when it does and may not, and where test splits or numbers of classes differ."""
-    reference = records[0].result
-    caveats = []
-    for result in (record.result for record in records):
-        if result.test_digest != reference.test_digest:
-            raise UserError(
-                f"{result.run_id} and {reference.run_id} were scored on different test splits ({result.title}: {result.test_digest}, "
-                f"{reference.title}: {reference.test_digest}); take runs of one dataset with the same limits"
-            )
-        if (
-            result.classes != reference.classes
-        ):  # one may have no test image, and so leave the test digest as it was
-            raise UserError(
-                f"{result.run_id} tells {result.classes} classes apart and {reference.run_id} {reference.classes} (of {result.title}); "
-                f"take runs of one state of the dataset"
-            )
-        if result.train_digest != reference.train_digest:
-            difference = (
-                f"{result.run_id} learned from other images than {reference.run_id} (train + tune: {result.n_train + result.n_tune} against "
-                f"{reference.n_train + reference.n_tune}, digests {result.train_digest[:8]} and {reference.train_digest[:8]})"
-            )
-            if not allow_different_train:
-                raise UserError(f"{difference}; to take both all the same: --allow-different-train")
-            caveats.append(difference)
-    return caveats
-
-
-def find_records(
-    run: str | Result,
-    *,
-    dataset: str | None,
-    config: Path | None,
-    data_root: Path | str | None,
-    plugins: Sequence[str],
-) -> list[Record]:
-    """The finished records that an argument of `compare` names, one a seed. Raises UserError when there are none."""
-    runs = Runs(load_settings(config).runs)
-    name = run.run_id if isinstance(run, Result) else run
-    for folder in (runs.folder / name, runs.folder / f"{name}{SUFFIX}"):
-        if "," not in name and (folder / "spec.json").exists():
-            return [_usable(Record(folder))]
-    if isinstance(run, Result):
-        raise UserError(f"the record of run {name} is not in {runs.folder}")
-    from harness.data.load import dataset_spec
-    from harness.report.text import as_flags
-
-    registry = Registry(plugins)
-    *_, pipeline = registry.resolve("pipeline", name)
-    *_, data = registry.resolve("dataset", dataset_spec(dataset, registry, data_root))
-    whole = [
-        r
-        for r in runs.finished()
-        if r.state == "finished" and r.result.limit is None and r.result.limit_test is None
-    ]
-    here = [r for r in whole if registry.says(r.result.pipeline, "pipeline", pipeline)]
-    here = [r for r in here if registry.says(r.result.dataset, "dataset", data)]
-    if not here:
-        flags = as_flags(dataset=dataset, data_root=data_root, config=config, plugins=plugins)
-        raise NoSuchRun(_no_run(name, pipeline, data, runs, flags), name)
-    alike = {r.result.seed: r for r in here if _only_seed_differs(r.result, here[-1].result)}
-    return [alike[seed] for seed in sorted(alike)]
-
-
-def _only_seed_differs(one: Result, other: Result) -> bool:
-    """Of two whole runs of one pipeline on one dataset, which may have changed in between."""
-    same = ("source_hash", "tune", "train_digest", "test_digest")
-    return all(getattr(one, name) == getattr(other, name) for name in same)
-
-
-def _usable(record: Record) -> Record:
-    record.require_finished()
-    if record.state == "tuned":
-        raise UserError(
-            f"run {record.run_id} stopped after tune (--no-test) and has no test scores to compare"
-        )
-    return record
-
-
-def _no_run(run: str, pipeline: str, data: str, runs: Runs, flags: str) -> str:
-    """Says what to type: the missing run, or --dataset where there are runs on other data."""
-    message = (
-        f"no finished, unlimited run of {run} on {data}; make one with: harness run --pipeline {shlex.quote(run)}{flags} "
-        f"(or give --run-missing)"
-    )
-    of_it = [
-        r.result for r in runs.finished() if r.state == "finished" and r.result.pipeline == pipeline
-    ]
-    elsewhere = {result.title for result in of_it if result.dataset != data}
-    return message + (
-        f"; there are runs of it on {', '.join(sorted(elsewhere))}: give --dataset"
-        if elsewhere
-        else ""
     )
 
 

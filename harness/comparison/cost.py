@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
-from harness.contract import Result
+from harness.runs.result import Result
 
 UNRECORDED = "recorded before this was kept"
 

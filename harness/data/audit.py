@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.contract import Split
 from harness.data.duplicates import exact_pairs, near_pairs, thumbnails
+from harness.data.split import Split
 
 CROSSING = "train and test"
 

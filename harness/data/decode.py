@@ -189,3 +189,25 @@ def decode_crop(data: bytes, out: np.ndarray, top: float, left: float, *, mirror
     y, x = int(top * (image.height - height + 1)), int(left * (image.width - width + 1))
     crop = pixels[y : y + height, x : x + width, :3].transpose(2, 0, 1)
     out[:] = crop[:, :, ::-1] if mirror else crop
+
+
+def is_debris(name: str) -> bool:
+    """Whether it is or lies in what a system left there (`__MACOSX`, `.ipynb_checkpoints`, `._1.jpg`), which shows no class."""
+    left = ("__MACOSX", "Thumbs.db", "desktop.ini")
+    return any(
+        (part.startswith(".") and part not in (".", "..")) or part in left
+        for part in name.split("/")
+    )
+
+
+def is_image(name: str) -> bool:
+    return has_image_suffix(name) and not is_debris(name)
+
+
+def has_image_suffix(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def printable(name: str) -> str:
+    """Bytes that are no UTF-8 written out: the name can then be kept and shown."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -12,9 +12,9 @@ from itertools import combinations, pairwise
 import numpy as np
 import torch
 
-from harness.contract import Split
 from harness.data.decode import resize
 from harness.data.loader import read_batches
+from harness.data.split import Split
 
 THUMBNAIL = 32  # pixels of the square that hashes and confirmations are taken from
 HASH_SIDE = 8

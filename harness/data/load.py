@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.contract import Dataset, Split
 from harness.data.identity import class_balanced
 from harness.data.root import data_root as default_data_root
+from harness.data.split import Dataset, Split
 from harness.errors import UserError
 from harness.registry import Registry
 from harness.spec import format_spec

@@ -6,6 +6,7 @@ batch is taken.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from harness.data.cores import cores
 from harness.data.decode import resize
 
 if TYPE_CHECKING:
-    from harness.contract import Images, Split
+    from harness.data.images import Images
+    from harness.data.split import Split
 
 PIECE = 16  # images that a thread reads at once
 AHEAD = 2  # batches begun before the one that is asked for
@@ -181,3 +182,7 @@ def _in_threads(jobs: Iterable[Job]) -> Iterator[Pixels]:
             yield finish()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from harness.data.cores import cores
 from harness.data.decode import (
     Undecodable,
     decode_noted,
@@ -33,6 +32,7 @@ from harness.data.decode import (
     shrink,
 )
 from harness.data.identity import number_duplicates, split_digest
+from harness.data.loader import cores
 from harness.data.shards import (
     ROWS,
     Row,
@@ -43,8 +43,8 @@ from harness.data.shards import (
     renamed,
 )
 from harness.data.sources import Source, SourceImage
+from harness.data.sources._ilsvrc_val_labels import check_val_labels
 from harness.data.store import BUILDING, Store, store_folder
-from harness.data.val_table import check_val_labels
 from harness.errors import UserError
 from harness.files import write_json
 

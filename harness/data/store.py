@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.contract import Split
 from harness.data.shards import checksum, read_columns
+from harness.data.split import Split
 from harness.errors import UserError
 
 BUILDING = ".building-"  # before the name of a store that is not finished

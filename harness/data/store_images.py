@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.data.array_images import ArrayImages
 from harness.data.decode import Undecodable, decode, decode_crop
-from harness.data.images import ArrayImages
 from harness.data.loader import cut_crops
 from harness.data.shards import read_table
 from harness.errors import UserError

@@ -8,7 +8,8 @@ from html import escape
 import numpy as np
 
 from harness.data.audit import CROSSING, Audit
-from harness.report.html import Html, document, escaped, folded, picture, sentence, table
+from harness.render.html import Html, document, escaped, folded, sentence, table
+from harness.report.thumbnail import picture
 
 SHOWN = 60  # pairs of pictures, and images of a list
 OPEN_CLASSES = 30  # up to so many are listed without a click
@@ -113,7 +114,8 @@ def _sizes(shapes: np.ndarray) -> str:
 
 def _classes(found: Audit) -> str:
     counts = [
-        np.bincount(split.labels, minlength=split.num_classes) for split in (found.train, found.test)
+        np.bincount(split.labels, minlength=split.num_classes)
+        for split in (found.train, found.test)
     ]
     widest = max(1, int(counts[0].max()))
     rows = [

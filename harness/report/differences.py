@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.comparison.where import ClassDelta, cells, class_deltas, confident_mistakes, confusions
-from harness.report.charts import bars
+from harness.comparison.disagreement import (
+    ClassDelta,
+    cells,
+    class_deltas,
+    confident_mistakes,
+    confusions,
+)
+from harness.render.charts import bars
+from harness.render.html import Html, beside, chip, escaped, folded, table
 from harness.report.evidence import Evidence
 from harness.report.galleries import Pictures, gallery, legend, likely, neighbors_of
-from harness.report.html import Html, beside, chip, escaped, folded, table
 
 BARS = 24  # classes that the chart shows: all, or those at both ends
 LISTED = 30  # classes of a table that is open without a click

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.comparison.beside import PublishedComparison, beside_published
-from harness.comparison.compare import Comparison, compare_records
-from harness.comparison.where import Answers, answers, cells, examples, same_seed
-from harness.contract import Split
+from harness.comparison.compare import compare_records
+from harness.comparison.disagreement import Answers, answers, cells, examples, same_seed
+from harness.comparison.literature import PublishedComparison, beside_published
+from harness.comparison.table import Comparison
+from harness.data.split import Split
 from harness.errors import UserError
-from harness.record import Record
+from harness.runs.record import Record
 from harness.spec import parse_spec
 
 if TYPE_CHECKING:
-    from harness.comparison.neighbors import Neighbors
     from harness.data.load import Splits
+    from harness.report.neighbors import Neighbors
 
 EXAMPLES = 2  # of each cell of the paired table, for the lists of likely classes
 QUERIES = 6  # test images whose neighbors are shown
@@ -131,9 +132,9 @@ def _neighbors(
 ) -> Neighbors | str:
     if searched == 0:
         return "left out, as asked"
-    from harness.comparison.neighbors import SEARCHED, nearest_images
-    from harness.machine import choose_device
-    from harness.predict import load_pipeline, new_pipeline
+    from harness.engine.device import choose_device
+    from harness.engine.load import load_pipeline, new_pipeline
+    from harness.report.neighbors import SEARCHED, nearest_images
 
     result, target = record.result, choose_device(device)
     if splits.fit_digest != result.train_digest:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from harness.comparison.compare import Comparison
-from harness.report.cost_table import cost_table
-from harness.report.tables import ONE_VIEW, columns, comparison_markdown, row_notes
+from harness.comparison.compare import compare_records
+from harness.comparison.table import (
+    ONE_VIEW,
+    Comparison,
+    columns,
+    comparison_markdown,
+    cost_table,
+    row_notes,
+)
+from harness.errors import UserError
+from harness.files import write_atomic
+from harness.render.table import _latex_table
 from harness.report.verdict import verdicts
+from harness.runs.record import Record
 
-LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "→": r"$\rightarrow$", "–": "--",
-}  # fmt: skip
 COSTS = ("fit", "score", "augmentation")
 """Columns that LaTeX has in the table of costs, for the width of a page."""
 
@@ -107,46 +113,40 @@ def _costs(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     ]
 
 
-def _latex_table(
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
+TABLES = {".md": report_markdown, ".csv": report_csv, ".tex": report_latex}
+ENDINGS = (".html", *TABLES)
+
+
+def check_output(file: Path) -> None:
+    """Raises UserError for an ending that is not one of ENDINGS, and for a place where no file can be."""
+    if file.suffix.lower() not in ENDINGS:
+        raise UserError(
+            f"--output {file}: the ending says what is written, and {file.suffix or 'none'!r} is not one of: {', '.join(ENDINGS)}"
+        )
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        raise UserError(f"--output {file} must be a file in a folder that is there")
+
+
+def write_report(
+    file: Path,
+    groups: Sequence[Sequence[Record]],
     *,
-    caption: str,
-    label: str,
-    notes: Sequence[str] = (),
-) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return " & ".join(map(latex, cells)) + r" \\"
+    allow_different_train: bool = False,
+    **page: Any,
+) -> Comparison:
+    """Write the report of these records, as `compare_records` takes them; its comparison. `page`: arguments of `gather`, for the page alone.
 
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"  \centering",
-            rf"  \caption{{{latex(caption)}}}",
-            rf"  \label{{tab:{label}}}",
-            r"  \smallskip",
-            rf"  \resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
-            r"    \toprule",
-            f"    {line(head)}",
-            r"    \midrule",
-            *(f"    {line(row)}" for row in rows),
-            r"    \bottomrule",
-            r"  \end{tabular}}",
-            *(
-                rf"  \par\smallskip{{\footnotesize\raggedright {latex(note)}\par}}"
-                for note in notes
-            ),
-            r"\end{table}",
-            "",
-        ]
-    )
+    Raises UserError where the records cannot be compared, and as `check_output` does.
+    """
+    check_output(file)
+    if file.suffix.lower() in TABLES:
+        comparison = compare_records(groups, allow_different_train=allow_different_train)
+        text = TABLES[file.suffix.lower()](comparison)
+    else:
+        from harness.report.evidence import gather
+        from harness.report.page import report_page
 
-
-def latex(text: str) -> str:
-    """Text as LaTeX sets it: special characters escaped, a minus before a number, powers of ten."""
-    escaped = "".join(LATEX.get(character, character) for character in text)
-    numbers = re.sub(
-        r"(?<![\w.-])-(?=\d)", "$-$", escaped
-    )  # before the powers, whose minus signs are in formulas already
-    powers = re.sub(r"\b1e-0?(\d+)\b", r"$10^{-\1}$", numbers)
-    return re.sub(r"\b(\d)e-0?(\d+)\b", r"$\1 \\times 10^{-\2}$", powers)
+        evidence = gather(groups, allow_different_train=allow_different_train, **page)
+        comparison, text = evidence.comparison, report_page(evidence)
+    write_atomic(file, lambda out: out.write(text.encode()))
+    return comparison

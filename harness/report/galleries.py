@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.comparison.where import Answers
-from harness.contract import Split
-from harness.report.charts import color
-from harness.report.html import Html, chip, escaped, picture
+from harness.comparison.disagreement import Answers
+from harness.data.split import Split
+from harness.render.charts import color
+from harness.render.html import Html, chip, escaped
+from harness.report.thumbnail import picture
 
 if TYPE_CHECKING:
-    from harness.comparison.neighbors import Neighbors
+    from harness.report.neighbors import Neighbors
 
 SIDE = 96  # pixels of a picture at most
 

@@ -9,14 +9,20 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 
-from harness.comparison.compare import Comparison, Row, averages
-from harness.contract import Result
-from harness.record import Record
-from harness.report.charts import Curve, Dot, curves, frontier, intervals
-from harness.report.cost_table import cost_notes, cost_table
-from harness.report.differences import differences
-from harness.report.evidence import Evidence
-from harness.report.html import (
+from harness.commands import as_flags
+from harness.comparison.table import (
+    ONE_VIEW,
+    Comparison,
+    Row,
+    augmentation,
+    averages,
+    columns,
+    cost_notes,
+    cost_table,
+    footnotes,
+)
+from harness.render.charts import Curve, Dot, curves, frontier, intervals
+from harness.render.html import (
     Html,
     beside,
     bullets,
@@ -27,10 +33,12 @@ from harness.report.html import (
     sentence,
     table,
 )
-from harness.report.published import published_html
-from harness.report.tables import ONE_VIEW, augmentation, columns, footnotes
-from harness.report.text import as_flags
+from harness.report.differences import differences
+from harness.report.evidence import Evidence
+from harness.report.literature import published_html
 from harness.report.verdict import outcome, verdicts
+from harness.runs.record import Record
+from harness.runs.result import Result
 
 SECONDS = tuple(
     (number * unit, f"{number} {name}")

@@ -6,15 +6,16 @@ matplotlib takes seconds to import and is imported when something is drawn.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.comparison.where import answers, confusions
-from harness.contract import Result
+from harness.comparison.disagreement import answers, confusions
 from harness.files import write_atomic
-from harness.record import PICTURES, Record
+from harness.runs.record import PICTURES, Record
+from harness.runs.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,9 +48,12 @@ def draw_pictures(record: Record, filters: Filters = dict) -> None:
         if figure:
             picture = BytesIO()
             figure.savefig(picture, dpi=DOTS_PER_INCH, format="png")
-            write_atomic(
-                folder / f"{name}.png", lambda file, picture=picture: file.write(picture.getvalue())
-            )  # type: ignore[misc]
+            data = picture.getvalue()
+            write_atomic(folder / f"{name}.png", partial(_write, data))
+
+
+def _write(data: bytes, file: IO[bytes]) -> None:
+    file.write(data)
 
 
 def draw_filters(filters: Mapping[str, Any]) -> Figure | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.comparison.compare import Comparison, Row
-from harness.report.tables import p_value, percent
+from harness.comparison.table import Comparison, Row
+from harness.render.text import p_value, percent
 
 ALPHA = 0.05
 Outcome = Literal["better", "worse", "open"]

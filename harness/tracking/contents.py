@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness import __version__
-from harness.contract import Result
-from harness.progress import duration
+from harness.render.text import duration
+from harness.runs.result import Result
 from harness.spec import parse_spec
-from harness.tracking.store import allowed, milliseconds
+from harness.tracking.client import allowed, milliseconds
 
 WIDTH = 80  # characters of a command in a line
 PERCENT = (

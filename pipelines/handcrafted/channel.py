@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from harness.contract import Context, Split, State
+from harness.contract import Context, State
+from harness.data.split import Split
 from pipelines.handcrafted.images import squares, working_size
 
 

@@ -241,4 +241,6 @@ class PartDropout(Dropout):
         if self.p == 0:
             return units
         numbers = noise.whole.uniform(units.shape[1] * self.exchange.world_size)
-        return units * (numbers.chunk(self.exchange.world_size, dim=1)[self.exchange.rank] >= self.p)
+        return units * (
+            numbers.chunk(self.exchange.world_size, dim=1)[self.exchange.rank] >= self.p
+        )

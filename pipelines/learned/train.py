@@ -12,7 +12,8 @@ from itertools import chain, count, islice
 import torch
 from torch.nn import functional as F
 
-from harness.contract import Batch, Context, Split, State, UserError
+from harness.contract import Context, State, UserError
+from harness.data.split import Batch, Split
 from pipelines.learned.augmentation import Augmentation
 from pipelines.learned.early_stopping import EarlyStopping
 from pipelines.learned.exchange import Clock, Exchange
@@ -248,7 +249,9 @@ class Trainer:
 
     def _guessing(self, loss: float) -> bool:
         """Whether the loss is that of equal guesses; of one class there is nothing to guess."""
-        return self.task.train.num_classes > 1 and loss >= STALLED * math.log(self.task.train.num_classes)
+        return self.task.train.num_classes > 1 and loss >= STALLED * math.log(
+            self.task.train.num_classes
+        )
 
     def _warn(self, loss: float) -> None:
         """Once, of a stalled start, with what to do."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.compare_scale import LEADS, make_record, measure
 from harness.comparison.compare import compare_records
-from harness.record import Runs
+from harness.runs.record import Runs
 
 
 def test_records_are_comparable_and_the_command_is_measured(workdir: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from benchmarks.full_size_steps import BATCH, OneBatch, photographs
-from harness.contract import Split
+from harness.data.split import Split
 
 
 def test_every_batch_is_the_same_and_the_epoch_goes_on_where_it_was() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.jpeg_cost import after_jpeg, main, split_after_jpeg
-from harness.contract import Split
+from harness.data.split import Split
 from harness.errors import UserError
 
 RNG = np.random.default_rng(0)

@@ -21,9 +21,9 @@ from benchmarks.learning_curve import (
     updates_within,
     with_updates,
 )
-from harness.comparison.learning_curves import Crossing, Curves
-from harness.contract import Result
-from harness.record import Runs
+from benchmarks.power_laws import Crossing, Curves
+from harness.runs.record import Runs
+from harness.runs.result import Result
 
 
 def run_study(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -34,7 +34,7 @@ def run_study(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 @pytest.fixture
 def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that are kept but not logged to MLflow, which takes longer than they do."""
-    from harness.runner import execute
+    from harness.engine.runner import execute
 
     monkeypatch.setattr(
         "benchmarks.runs.execute",

@@ -9,7 +9,7 @@ import numpy as np
 
 import harness
 from benchmarks.training_kills import facts
-from harness.record import Record, Runs
+from harness.runs.record import Record, Runs
 
 
 def recorded() -> Record:

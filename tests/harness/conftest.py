@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.contract import Result
+from harness.runs.result import Result
 
 BASELINE = {
     "run_id": "baseline-digits-1",

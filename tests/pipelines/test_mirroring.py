@@ -5,7 +5,7 @@ import pytest
 
 import harness
 from harness import Split
-from harness.context import RunContext
+from harness.engine.context import RunContext
 from pipelines._mirroring import may_mirror
 
 

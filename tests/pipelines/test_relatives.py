@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from harness.context import RunContext
-from harness.contract import Split
+from harness.data.split import Split
+from harness.engine.context import RunContext
 from pipelines import alexnet_one_tower, caffenet, cuda_convnet
 from pipelines.learned.normalization import LocalResponseNorm
 

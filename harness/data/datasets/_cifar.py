@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.contract import Dataset, Split
+from harness.data.split import Dataset, Split
 from harness.errors import UserError
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from harness.contract import Dataset, Split
+from harness.data.split import Dataset, Split
 from harness.errors import UserError
 
 BACKGROUND = "BACKGROUND_Google"
@@ -34,9 +34,9 @@ def build(
     """
     import numpy as np
 
-    from harness.data.cut import members_by_class
     from harness.data.prepare import prepare
     from harness.data.sources import WHOLE, open_source
+    from harness.data.splitting import members_by_class
     from harness.progress import progress
 
     store = prepare(

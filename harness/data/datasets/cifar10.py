@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.contract import Dataset
+from harness.data.split import Dataset
 
 
 def build(root: Path) -> Dataset:

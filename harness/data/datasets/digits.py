@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.contract import Dataset, Split
+from harness.data.split import Dataset, Split
 
 N_TRAIN = 1297
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Lt
 
-from harness.contract import Dataset
+from harness.data.split import Dataset
 
 
 def build(
@@ -24,9 +24,9 @@ def build(
     Files that cannot be decoded are left out of train, and count as errors in test; a remark counts them.
     Raises UserError when there is no such path, no class folders, fewer than two classes, or the archive is damaged.
     """
-    from harness.data.cut import dataset_of
     from harness.data.prepare import prepare
     from harness.data.sources import open_source
+    from harness.data.splitting import dataset_of
     from harness.progress import progress
 
     source = open_source(Path(path))

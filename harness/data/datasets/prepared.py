@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Gt, Lt
 
-from harness.contract import Dataset
+from harness.data.split import Dataset
 
 
 def build(
@@ -23,7 +23,7 @@ def build(
 
     Raises UserError when there is no such store.
     """
-    from harness.data.cut import dataset_of
+    from harness.data.splitting import dataset_of
     from harness.data.store import open_store
 
     store = open_store(root, name)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Gt, Le
 
-from harness.contract import Dataset
+from harness.data.split import Dataset
 
 
 def build(
@@ -20,8 +20,8 @@ def build(
     """
     import numpy as np
 
-    from harness.data.cut import members_by_class
     from harness.data.load import load_whole
+    from harness.data.splitting import members_by_class
 
     _, whole = load_whole(of, root)
     drawn = [

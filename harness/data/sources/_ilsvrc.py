@@ -18,7 +18,7 @@ from typing import IO
 
 import numpy as np
 
-from harness.data.names import is_debris, is_image
+from harness.data.decode import is_debris, is_image
 from harness.data.sources import SourceImage
 from harness.data.sources._tree import Tree, damaged, stat_line, tar_files
 from harness.errors import UserError

@@ -14,8 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NoReturn
 
-from harness.data.decode import Undecodable
-from harness.data.names import is_debris, printable
+from harness.data.decode import Undecodable, is_debris, printable
 from harness.errors import UserError
 
 ENCRYPTED = 1  # the bit of a zip member's flags

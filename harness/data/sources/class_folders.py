@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from harness.data.names import has_image_suffix, is_debris, is_image
+from harness.data.decode import has_image_suffix, is_debris, is_image
 from harness.data.sources import PARTS, WHOLE, Source, part_of
 from harness.data.sources._listed import ListedImages
 from harness.data.sources._tree import Tree

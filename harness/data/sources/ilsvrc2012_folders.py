@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from harness.data.names import is_image
+from harness.data.decode import is_image
 from harness.data.sources import Source
 from harness.data.sources._ilsvrc import read_kit
+from harness.data.sources._ilsvrc_val_labels import VAL_NAME
 from harness.data.sources._listed import ListedImages
 from harness.data.sources._tree import Tree
 from harness.data.sources.ilsvrc2012 import YEAR
-from harness.data.val_table import VAL_NAME
 from harness.errors import UserError
 
 

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.data.names import is_debris, is_image
+from harness.data.decode import is_debris, is_image
 from harness.data.sources import Source, SourceImage, part_of
 from harness.data.sources._tree import files_near, stat_line, tar_files
 from harness.errors import UserError

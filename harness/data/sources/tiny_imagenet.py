@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from harness.data.names import is_image
+from harness.data.decode import is_image
 from harness.data.sources import Source
 from harness.data.sources._listed import ListedImages
 from harness.data.sources._tree import Tree, is_archive

@@ -185,7 +185,7 @@ class Stream:
     """
 
     features: Sequence[Features]
-    classes: int
+    num_classes: int
     context: Context
 
     @property

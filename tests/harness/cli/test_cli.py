@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.record import Runs
+from harness.runs.record import Runs
 
 SLOW_PIPELINE = '''"""Counts slowly."""
 import time, torch

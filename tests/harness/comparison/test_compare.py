@@ -11,14 +11,15 @@ from scipy.stats import binomtest
 
 import harness
 from harness import UserError
-from harness.comparison.compare import NoSuchRun, compare, compare_records
-from harness.contract import Result, Scores
+from harness.comparison.compare import compare, compare_records
+from harness.comparison.table import comparison_markdown
 from harness.files import write_json
-from harness.record import Record, Runs
-from harness.report.run_text import seeds_line
-from harness.report.tables import comparison_markdown
+from harness.metrics.intervals import sign_flip_test
+from harness.report.run_summary import seeds_line
 from harness.report.verdict import outcome, verdicts
-from harness.stats import sign_flip_test
+from harness.runs.record import Record, Runs
+from harness.runs.result import Result, Scores
+from harness.runs.select import NoSuchRun
 
 
 @pytest.fixture

@@ -8,11 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.comparison.compare import Comparison, Row
 from harness.comparison.cost import UNRECORDED, Cost, cost, frontier
-from harness.contract import Result
-from harness.report.cost_table import cost_notes, cost_table
-from harness.report.tables import comparison_html, comparison_markdown, comparison_text
+from harness.comparison.table import (
+    Comparison,
+    Row,
+    comparison_html,
+    comparison_markdown,
+    comparison_text,
+    cost_notes,
+    cost_table,
+)
+from harness.runs.result import Result
 
 ROW = Row(
     pipeline="hog-svm,c=none", name="hog-svm", label="hog-svm", family="hand-crafted", notes=(), run_ids=("hog-svm-1",), seeds=(0,), source_hashes=("0",),

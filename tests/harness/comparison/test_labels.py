@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from harness.comparison.labels import row_labels
+from harness.comparison.table import row_labels
 
 
 def row(pipeline: str, *run_ids: str):

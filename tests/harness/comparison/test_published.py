@@ -11,9 +11,9 @@ import pytest
 
 from harness.comparison.published import METRICS, gap, parse, published
 from harness.errors import UserError
+from harness.metrics.intervals import normal_interval
 from harness.registry import Registry
 from harness.spec import bind, parse_spec
-from harness.stats import normal_interval
 
 ROW = '{ method = "a", top1 = 10.0 }'
 MINIMAL = """

@@ -11,11 +11,11 @@ from PIL import Image
 
 import harness
 from harness import UserError
-from harness.contract import Split
 from harness.data import prepare as prepare_module
 from harness.data.sources import open_source
 from harness.data.sources.class_folders import classify
-from harness.request import resolve
+from harness.data.split import Split
+from harness.engine.request import resolve
 
 Pictures = Callable[..., Path]
 

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from harness import Split, UserError
-from harness.contract import Batch
 from harness.data import prepare as prepare_module
+from harness.data.split import Batch
 from harness.data.store import Store
 
 RNG = np.random.default_rng(0)

@@ -375,7 +375,7 @@ def test_what_a_stopped_preparation_left_is_listed_and_can_be_removed(workdir: P
 def test_a_plan_foresees_what_a_large_set_takes(
     photos: Path, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.data.plan import plan
+    from harness.data.prepare_estimate import plan
 
     assert plan(open_source(photos), size=32, workers=1).raw
     monkeypatch.setattr(prepare_module, "RAW_LIMIT", 1000)
@@ -456,7 +456,7 @@ def test_subsets_of_a_prepared_set_are_nested(
 def test_validation_labels_are_held_against_the_kit_before_anything_is_decoded(
     workdir: Path, pictures: Pictures, store_of: StoreOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.data import val_table
+    from harness.data.sources import _ilsvrc_val_labels as val_table
 
     wnids = ["n01440764", "n02119789"]
     for name in ("right", "wrong"):
@@ -476,8 +476,8 @@ def test_validation_labels_are_held_against_the_kit_before_anything_is_decoded(
 
 def test_the_committed_val_table_is_that_of_the_kit(samples: Path) -> None:
     from harness.data.sources._ilsvrc import read_kit
+    from harness.data.sources._ilsvrc_val_labels import VAL_TABLE, table_digest
     from harness.data.sources.ilsvrc2012 import YEAR
-    from harness.data.val_table import VAL_TABLE, table_digest
 
     if not (samples / "ilsvrc2012-devkit").exists():
         pytest.skip(f"needs ilsvrc2012-devkit in {samples}")

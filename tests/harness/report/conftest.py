@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.contract import Result
-from harness.record import Record
+from harness.runs.record import Record
+from harness.runs.result import Result
 
 PLUGIN = '''"""Nearest class mean of the pixels, some of them left out."""
 FAMILY = "hand-crafted"

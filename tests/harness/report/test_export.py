@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 
 from harness.comparison.compare import compare_records
-from harness.report.export import latex, report_csv, report_latex, report_markdown
+from harness.render.table import latex
+from harness.report.export import report_csv, report_latex, report_markdown
 from harness.report.verdict import verdicts
 
 

@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 
 from harness.comparison.compare import compare_records
-from harness.comparison.where import answers, cells
+from harness.comparison.disagreement import answers, cells
 from harness.data.load import load_dataset
-from harness.record import Record
 from harness.report.evidence import gather
 from harness.report.page import report_page
 from harness.report.verdict import verdicts
+from harness.runs.record import Record
 
 CHROMIUM = shutil.which("chromium")
 

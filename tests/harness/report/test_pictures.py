@@ -13,8 +13,6 @@ from mlflow import MlflowClient
 from PIL import Image
 
 import harness
-from harness.contract import Result, Scores
-from harness.record import Record, Runs
 from harness.report.pictures import (
     CLASSES_SHOWN,
     draw_confusion,
@@ -23,6 +21,8 @@ from harness.report.pictures import (
     draw_pictures,
     tiled,
 )
+from harness.runs.record import Record, Runs
+from harness.runs.result import Result, Scores
 from harness.settings import load_settings
 
 CURVES = {

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.comparison.compare import Row, compare_records
+from harness.comparison.compare import compare_records
+from harness.comparison.table import Row
 from harness.report.verdict import outcome, verdict
 
 

@@ -18,7 +18,7 @@ import pytest
 from harness.cli.ui import command, served
 from harness.errors import UserError
 from harness.settings import Ui, load_settings
-from harness.tracking import track
+from harness.tracking.log_run import track
 
 CHROMIUM = shutil.which("chromium")
 BASELINE = {

@@ -12,12 +12,12 @@ import pytest
 from mlflow import MlflowClient
 
 from harness.errors import UserError
-from harness.record import Record
+from harness.runs.record import Record
 from harness.settings import Experiment, Run, Server, Settings, Views
-from harness.tracking import compare_link, links, track, track_failure
-from harness.tracking.addresses import addresses
+from harness.tracking.client import connection, store
+from harness.tracking.links import addresses, compare_link, links
+from harness.tracking.log_run import track, track_failure
 from harness.tracking.saved_view import VIEW_TAG
-from harness.tracking.store import connection, store
 
 ALEXNET = {
     "run_id": "alexnet-digits-1",
@@ -174,12 +174,12 @@ def test_texts_and_counts_beyond_mlflows_limits_are_cut_and_split(settings, make
 def test_large_scores_stay_in_the_run_folder(settings, make_run, monkeypatch):
     result, folder = make_run(settings.root)
     (folder / "scores.npz").write_bytes(b"0" * 2000)
-    monkeypatch.setattr("harness.tracking.send.ARTIFACT_BYTES", 1999)
+    monkeypatch.setattr("harness.tracking.log_run.ARTIFACT_BYTES", 1999)
     track(result, folder, settings)
     assert "scores.npz" not in {
         item.path for item in client(settings).list_artifacts(runs_of(settings)[0].info.run_id)
     }
-    monkeypatch.setattr("harness.tracking.send.ARTIFACT_BYTES", 2001)
+    monkeypatch.setattr("harness.tracking.log_run.ARTIFACT_BYTES", 2001)
     track(result, folder, settings)
     assert "scores.npz" in {
         item.path for item in client(settings).list_artifacts(runs_of(settings)[0].info.run_id)
@@ -353,7 +353,7 @@ def test_processes_that_meet_on_a_fresh_store_all_get_through_in_silence(tmp_pat
     script = (
         "import json, sys, time; from pathlib import Path\n"
         "import mlflow.store.tracking.sqlalchemy_store\n"  # slow, so that all reach the store at the same moment
-        "from harness.contract import Result; from harness.settings import load_settings; from harness.tracking import track\n"
+        "from harness.contract import Result; from harness.settings import load_settings; from harness.tracking.log_run import track\n"
         "folder = Path(sys.argv[1]); Path(sys.argv[2]).touch()\n"
         f"while len(list(folder.parent.parent.glob('ready-*'))) < {processes}: time.sleep(0.01)\n"
         "track(Result(**json.loads((folder / 'result.json').read_text())), folder, load_settings())\n"

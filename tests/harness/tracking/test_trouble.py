@@ -27,9 +27,10 @@ import pytest
 
 from harness.cli import cli
 from harness.errors import UserError
-from harness.record import Record, Runs
+from harness.runs.record import Record, Runs
 from harness.settings import load_settings
-from harness.tracking import sync, track
+from harness.tracking.log_run import track
+from harness.tracking.sync import sync
 
 # A server killed or absent
 

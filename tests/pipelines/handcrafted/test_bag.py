@@ -10,10 +10,11 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from sklearn.datasets import load_digits
 
-from harness.cache import Cache
-from harness.context import RunContext
-from harness.contract import Batch, Pipeline, Split
-from harness.distributed import Processes
+from harness.contract import Pipeline
+from harness.data.split import Batch, Split
+from harness.engine.cache import Cache
+from harness.engine.context import RunContext
+from harness.engine.distributed import Processes
 from pipelines import sift_bow, sift_fisher, sift_vlad
 from pipelines.handcrafted import images as images_module
 from pipelines.handcrafted.bag import BagOfDescriptors, grids

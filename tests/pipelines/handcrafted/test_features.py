@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.cache import Cache
-from harness.context import RunContext
-from harness.contract import Context, Split, State
-from harness.distributed import Processes
+from harness.contract import Context, State
+from harness.data.split import Split
+from harness.engine.cache import Cache
+from harness.engine.context import RunContext
+from harness.engine.distributed import Processes
 from harness.files import load_arrays
 from pipelines.handcrafted import features
 from pipelines.handcrafted.channel import Joined

@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from harness.context import RunContext
+from harness.engine.context import RunContext
 from pipelines.handcrafted.classifiers.linear_svm import NEVER
 from pipelines.handcrafted.fusion import fusion_weights
 

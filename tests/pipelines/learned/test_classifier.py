@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from harness.context import RunContext
-from harness.contract import Pipeline, Split
+from harness.contract import Pipeline
+from harness.data.split import Split
+from harness.engine.context import RunContext
 from pipelines import cuda_convnet
 from pipelines.alexnet import build
 from pipelines.learned.layers import Dropout

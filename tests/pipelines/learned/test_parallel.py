@@ -13,9 +13,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn import functional as F
 
-from harness.context import FileCheckpoint, RunContext
-from harness.contract import Split, UserError
-from harness.distributed import Processes
+from harness.contract import UserError
+from harness.data.split import Split
+from harness.engine.context import FileCheckpoint, RunContext
+from harness.engine.distributed import Processes
 from pipelines.alexnet import build
 from pipelines.learned import train as trainer
 from pipelines.learned.exchange import Exchange

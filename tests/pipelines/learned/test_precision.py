@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from harness.context import RunContext
+from harness.engine.context import RunContext
 from pipelines.alexnet import build
 from pipelines.learned import precision
 from pipelines.learned.noise import BatchNoise

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import harness
-from harness.context import RunContext
-from harness.contract import TrainedRun, Split, UserError
-from harness.record import Runs
+from harness.contract import TrainedRun, UserError
+from harness.data.split import Split
+from harness.engine.context import RunContext
+from harness.runs.record import Runs
 from pipelines.alexnet import build
 from pipelines.learned.pretrained import start_from
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from harness.context import FileCheckpoint, RunContext
-from harness.contract import Split, UserError
-from harness.distributed import Processes
+from harness.contract import UserError
+from harness.data.split import Split
+from harness.engine.context import FileCheckpoint, RunContext
+from harness.engine.distributed import Processes
 from pipelines.alexnet import build
 from pipelines.learned import designs
 from pipelines.learned.noise import BatchNoise
@@ -61,7 +62,8 @@ def fitted(context, **options):
         pipeline.design, published=replace(RECIPE_2012, batch=16)
     )  # three steps an epoch, as in the short recipe
     train, tune = (
-        split.sharded(context.rank, context.world_size) for split in (stripes(52), stripes(12, seed=1))
+        split.sharded(context.rank, context.world_size)
+        for split in (stripes(52), stripes(12, seed=1))
     )
     pipeline.fit(train, tune, context)
     return pipeline

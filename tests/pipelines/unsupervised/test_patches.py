@@ -4,9 +4,9 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from harness.context import RunContext
-from harness.contract import Split
-from harness.distributed import Processes
+from harness.data.split import Split
+from harness.engine.context import RunContext
+from harness.engine.distributed import Processes
 from pipelines.unsupervised.patches import (
     PER_IMAGE,
     fit_whitening,

@@ -11,10 +11,11 @@ import torch.multiprocessing as mp
 from sklearn.datasets import load_digits
 from torch.nn.functional import interpolate
 
-from harness.cache import Cache
-from harness.context import RunContext
-from harness.contract import Batch, Pipeline, Split, UserError
-from harness.distributed import Processes
+from harness.contract import Pipeline, UserError
+from harness.data.split import Batch, Split
+from harness.engine.cache import Cache
+from harness.engine.context import RunContext
+from harness.engine.distributed import Processes
 from pipelines.handcrafted.features import Features
 from pipelines.kmeans_triangle import build
 from pipelines.unsupervised import single_layer

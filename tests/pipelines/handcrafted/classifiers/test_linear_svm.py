@@ -10,8 +10,8 @@ import torch.multiprocessing as mp
 from sklearn.datasets import load_digits, make_classification
 from sklearn.svm import LinearSVC
 
-from harness.context import RunContext
-from harness.distributed import ALONE, Processes
+from harness.engine.context import RunContext
+from harness.engine.distributed import ALONE, Processes
 from pipelines.handcrafted.classifiers.linear_svm import NEVER, LinearSVM
 from pipelines.handcrafted.classifiers.loss import LossName
 from pipelines.handcrafted.classifiers.rows import Rows
@@ -51,7 +51,9 @@ def solve(
     positive: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights and biases from the share of the rows that this process has."""
-    features, labels = (torch.from_numpy(part[processes.rank :: processes.world_size]) for part in data)
+    features, labels = (
+        torch.from_numpy(part[processes.rank :: processes.world_size]) for part in data
+    )
     rows = Rows([features.float()], RunContext(processes=processes))
     return LinearSVM(rows, labels.long(), int(data[1].max()) + 1, loss).fit(c, positive)
 

@@ -13,8 +13,8 @@ from sklearn.linear_model import PassiveAggressiveClassifier, SGDClassifier
 from torch import Tensor
 from torch.nn.functional import linear, pad
 
-from harness.context import RunContext
-from harness.distributed import ALONE, Processes
+from harness.engine.context import RunContext
+from harness.engine.distributed import ALONE, Processes
 from pipelines.handcrafted.classifiers.linear_svm import NEVER, LinearSVM
 from pipelines.handcrafted.classifiers.loss import Loss, LossName
 from pipelines.handcrafted.classifiers.online import (

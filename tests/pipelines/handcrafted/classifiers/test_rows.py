@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from harness.context import RunContext
+from harness.engine.context import RunContext
 from pipelines.handcrafted.classifiers.rows import Rows
 
 

@@ -8,7 +8,7 @@ import torch
 from sklearn.mixture import GaussianMixture
 
 from benchmarks import vlfeat
-from harness.context import RunContext
+from harness.engine.context import RunContext
 from pipelines.handcrafted.encoders.gmm import GMM, expectation, fit_gmm, maximization, mixture
 
 FLOOR = 1e-6

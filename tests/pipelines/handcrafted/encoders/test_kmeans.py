@@ -6,7 +6,7 @@ import torch
 from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
 
-from harness.context import RunContext
+from harness.engine.context import RunContext
 from pipelines.handcrafted.encoders.kmeans import (
     Clusters,
     Codebook,

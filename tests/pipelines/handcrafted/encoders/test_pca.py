@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn import decomposition
 
-from harness.context import RunContext
+from harness.engine.context import RunContext
 from pipelines.handcrafted.encoders.pca import fit_pca
 
 

@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from harness.context import RunContext
-from harness.distributed import ALONE, Processes
+from harness.engine.context import RunContext
+from harness.engine.distributed import ALONE, Processes
 from pipelines.handcrafted.encoders.gmm import fit_gmm
 from pipelines.handcrafted.encoders.kmeans import fit_kmeans
 from pipelines.handcrafted.encoders.pca import fit_pca

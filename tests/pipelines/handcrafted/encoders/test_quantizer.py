@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from sklearn.cluster import KMeans
 
-from harness.context import RunContext
+from harness.engine.context import RunContext
 from pipelines.handcrafted.encoders.quantizer import ProductQuantizer, fit_quantizer
 
 

@@ -1,0 +1,1 @@
+"""Do a run: request, fit, score, measure, keep; the same path for every pipeline."""

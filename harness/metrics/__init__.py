@@ -1,0 +1,1 @@
+"""Errors, their intervals and tests, and probabilities from scores."""

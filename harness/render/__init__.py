@@ -1,0 +1,1 @@
+"""Tables, text, HTML and charts as text. Knows nothing about runs."""
