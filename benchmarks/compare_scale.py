@@ -54,9 +54,9 @@ def make_record(folder: Path, run_id: str, *, images: int, classes: int, lead: f
         Result(
             run_id=run_id, pipeline=run_id, name=run_id, family="?", dataset="random", title="random scores", seed=0, classes=classes,
             n_train=0, n_tune=0, n_test=images, n_fit=0, refitted=False, limit=None, limit_test=None, tune=0, train_digest="0" * 32,
-            test_digest="0" * 32, identity="0" * 16, source_hash="0" * 16, test_looks=1, **found, tune_top1_error=None,
+            test_digest="0" * 32, identity="0" * 16, source_hash="0" * 16, test_evaluations=1, **found, tune_top1_error=None,
             fit_seconds=0, score_seconds=0, cached_seconds=0, images_per_second=None, peak_memory_mb=0, params_millions=None,
-            gflops_per_image=None, notes=(), remarks=(), absent={}, versions={}, command="",
+            gflops_per_image=None, notes=(), dataset_notes=(), missing_reasons={}, versions={}, command="",
             machine={"cpu": "none", "cores": 0, "memory_gb": 0, "device": "none"}, started="2026-01-01T00:00:00+00:00",
             finished="2026-01-01T00:00:00+00:00",
         )

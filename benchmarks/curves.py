@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.report.pictures import DOTS_PER_INCH, plot_errors
-from harness.runs.record import Runs
+from harness.runs.run_store import RunStore
 from harness.settings import load_settings
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("curves.png"))
     arguments = parser.parse_args()
     try:
-        runs = Runs(load_settings().runs)
+        runs = RunStore(load_settings().runs)
         results = [runs.find(run).result for run in arguments.runs]
     except UserError as error:
         parser.error(str(error))

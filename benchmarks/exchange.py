@@ -19,8 +19,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.runs.record import Runs
 from harness.runs.result import Result
+from harness.runs.run_store import RunStore
 
 MODES = ("data", "model", "hybrid")
 TOLERANCE = 1e-4  # of the loss
@@ -60,7 +60,7 @@ def trained(folder: Path, pipeline: str, dataset: str, *, processes: int, thread
     )
     if done.returncode:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}")
-    return Runs(folder / "runs").finished()[0].result
+    return RunStore(folder / "runs").finished()[0].result
 
 
 def losses(result: Result) -> list[float]:
@@ -73,7 +73,7 @@ def line(name: str, result: Result, difference: float) -> str:
         for name in SHARES
     }
     told = ", ".join(f"{name} {share:4.1f} %" for name, share in shares.items())
-    return f"{name:22} loss {losses(result)[-1]:.6f}, largest difference {difference:.1e}   {told}   fit {result.fit_seconds:.1f} s"
+    return f"{name:22} loss {losses(result)[-1]:.6f}, largest difference {difference:.1e}   {told}   fit {result.cost.fit_seconds:.1f} s"
 
 
 def main() -> None:

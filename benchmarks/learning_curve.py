@@ -173,7 +173,7 @@ def cells(family: Family, fraction: float) -> list[str]:
         f"{mean(errors):.2f} %",
         sd,
         str(len(errors)),
-        duration(mean(result.fit_seconds for result in results)),
+        duration(mean(result.cost.fit_seconds for result in results)),
     ]
 
 

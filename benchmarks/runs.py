@@ -7,7 +7,8 @@ from collections.abc import Callable
 from harness.engine.request import Request, resumable
 from harness.engine.runner import execute
 from harness.errors import UserError
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
+from harness.runs.run_store import RunStore
 
 
 def finished(request: Request, *, any_source: bool = False) -> Record | None:
@@ -17,7 +18,7 @@ def finished(request: Request, *, any_source: bool = False) -> Record | None:
         for key, value in request.spec.items()
         if not (any_source and key == "source_hash")
     }
-    for record in reversed(Runs(request.settings.runs).finished()):
+    for record in reversed(RunStore(request.settings.runs).finished()):
         if record.state == "finished" and all(
             record.spec.get(key) == value for key, value in wanted.items()
         ):
@@ -33,4 +34,4 @@ def finished_or_run(request: Request, *, say: Callable[[str], None] = print) -> 
         begun = resumable(request, "latest")
     except UserError:
         begun = None
-    return Runs(request.settings.runs).find(execute(request, resume=begun, say=say).run_id)
+    return RunStore(request.settings.runs).find(execute(request, resume=begun, say=say).run_id)

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from harness.files import load_arrays
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
+from harness.runs.run_store import RunStore
 
 CHECKPOINT_SECONDS = 0.3  # in place of two minutes, so that kills fall between, into and right after checkpoints within an epoch
 HARNESS = f"from harness.engine import context; context.CHECKPOINT_SECONDS = {CHECKPOINT_SECONDS}; from harness.cli import main; main()"
@@ -34,7 +35,7 @@ class Runner:
     def __init__(self, folder: Path, request: list[str]) -> None:
         folder.mkdir()
         (folder / "mlflow.yaml").touch()
-        self.folder, self.request, self.runs = folder, request, Runs(folder / "runs")
+        self.folder, self.request, self.runs = folder, request, RunStore(folder / "runs")
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", HARNESS, "run", *self.request, *options]

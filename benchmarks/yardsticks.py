@@ -194,7 +194,7 @@ def line(yardstick: Yardstick, results: Sequence[Result]) -> str:
     mean = statistics.mean(found)
     spread = f" +- {statistics.stdev(found):.2f}" if len(found) > 1 else ""
     seconds = statistics.mean(
-        result.fit_seconds + (result.score_seconds or 0) for result in results
+        result.cost.fit_seconds + (result.cost.score_seconds or 0) for result in results
     )
     verdict = "reached" if mean >= yardstick.reach else f"SHORT by {yardstick.reach - mean:.2f}"
     n = "/".join(str(result.n_test) for result in results)

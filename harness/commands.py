@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def as_flags(**given: Path | str | Sequence[str] | None) -> str:
-    """` --NAME VALUE` for each value that was given, of a sequence for each in it: for commands that a message tells to type."""
+def harness_command(*words: str, flags: str = "") -> str:
+    """Return `harness WORD...`, quoted for a shell, followed by `flags` from `as_flags`."""
+    return shlex.join(["harness", *words]) + flags
+
+
+def as_flags(**values: Path | str | Sequence[str] | None) -> str:
+    """Return ` --NAME VALUE` for each value that is set, once per item of a sequence."""
     flags = []
-    for name, value in given.items():
-        values = [value] if isinstance(value, (str, Path)) else value or []
-        flags += [
-            f" --{name.replace('_', '-')} {shlex.quote(str(each))}" for each in values if each
-        ]
+    for name, value in values.items():
+        items = [value] if isinstance(value, (str, Path)) else value or []
+        flags += [f" --{name.replace('_', '-')} {shlex.quote(str(item))}" for item in items if item]
     return "".join(flags)

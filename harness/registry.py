@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from harness.errors import UserError
-from harness.spec import bind, format_spec, parse_spec, suggest
+from harness.spec import bind, format_spec, parameters, parse_spec, suggest
 
 Kind = Literal["pipeline", "dataset"]
 ROOT = Path(__file__).parent.parent
@@ -94,11 +94,10 @@ class Entry:
             )
         return module
 
-    def resolve(self, given: dict[str, str]) -> tuple[Callable[..., Any], dict[str, Any], str]:
-        """(build, all parameters, the spec string with all of them written out)."""
+    def resolve(self, given: dict[str, str]) -> Resolved:
+        """Check the parameters of a spec and fill in the defaults of the others."""
         build = self.load().build
-        values = bind(self.name, build, given)
-        return build, values, format_spec(self.name, values)
+        return Resolved(self, build, bind(self.name, build, given))
 
     @property
     def source_hash(self) -> str:
@@ -108,6 +107,36 @@ class Entry:
         for file in sorted(_closure(path), key=lambda f: (f.name, f.read_bytes())):
             digest.update(file.read_bytes() + b"\0")
         return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A spec string that was looked up: the entry, its `build` and every parameter."""
+
+    entry: Entry
+    build: Callable[..., Any]
+    values: dict[str, Any]
+
+    @property
+    def spec(self) -> str:
+        """The spec string with every parameter written out."""
+        return format_spec(self.entry.name, self.values)
+
+    @property
+    def label(self) -> str:
+        """The name with the parameters that differ from their default."""
+        defaults = {name: p.default for name, p in parameters(self.build).items()}
+        changed = {name: v for name, v in self.values.items() if v != defaults[name]}
+        return format_spec(self.entry.name, changed)
+
+    def make(self, *arguments: Any) -> Any:
+        """Call `build`: for a pipeline without arguments, for a dataset with the data root."""
+        return self.build(*arguments, **self.values)
+
+
+def open_registry(plugins: Iterable[str] = ()) -> Registry:
+    """Return the registry of everything installed and of these plugins."""
+    return Registry(plugins)
 
 
 class Registry:
@@ -142,20 +171,17 @@ class Registry:
             _check_not_shadowed()
         return entries[name]
 
-    def resolve(
-        self, kind: Kind, spec: str
-    ) -> tuple[Entry, Callable[..., Any], dict[str, Any], str]:
-        """(entry, build, all parameters, resolved spec string) of a spec string."""
+    def resolve(self, kind: Kind, spec: str) -> Resolved:
+        """Look up a spec string; raises UserError for an unknown name, key or value."""
         name, given = parse_spec(spec)
-        entry = self.find(kind, name)
-        return entry, *entry.resolve(given)
+        return self.find(kind, name).resolve(given)
 
-    def says(self, recorded: str, kind: Kind, spec: str) -> bool:
+    def matches(self, recorded: str, kind: Kind, spec: str) -> bool:
         """Whether a recorded spec is this resolved one. A parameter that did not exist yet when it was recorded has its default."""
         if recorded == spec or recorded.partition(",")[0] != spec.partition(",")[0]:
             return recorded == spec
         try:
-            *_, now = self.resolve(kind, recorded)
+            now = self.resolve(kind, recorded).spec
         except UserError:  # a parameter or value that is gone
             return False
         return now == spec

@@ -128,7 +128,7 @@ def audit(dataset: str, out: Path, data_root: Path | None, as_json: bool) -> Non
     if dataset in _names(data_root):
         store = _store(dataset, data_root)
         lists = [("Undecodable", store.undecodable), ("Unusual, but decoded", store.noted)]
-    page = audit_page(found, remarks=splits.remarks, lists=lists)
+    page = audit_page(found, dataset_notes=splits.dataset_notes, lists=lists)
     write_atomic(out, lambda file: file.write(page.encode()))
     for kind, counts in found.counts().items():
         click.echo(

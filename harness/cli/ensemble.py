@@ -84,5 +84,5 @@ def command(
         )
         values = dataclasses.asdict(result)
         options.print_json(
-            {name: values[name] for name in (*names, "test_digest", "test_looks", "notes")}
+            {name: values[name] for name in (*names, "test_digest", "test_evaluations", "notes")}
         )

@@ -56,7 +56,7 @@ def run_and_print(
     if as_json:
         names = (
             "run_id", "pipeline", "dataset", "n_test", "top1_error", "top5_error", "mean_class_error", "tune_top1_error", "fit_seconds",
-            "score_seconds", "test_digest", "test_looks", "machine",
+            "score_seconds", "test_digest", "test_evaluations", "machine",
         )  # fmt: skip
         values = dataclasses.asdict(result)
         options.print_json({name: values[name] for name in names})

@@ -62,11 +62,11 @@ def complete_run(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     from harness.errors import UserError
-    from harness.runs.record import Runs
+    from harness.runs.run_store import RunStore
     from harness.settings import load_settings
 
     try:
-        records = Runs(load_settings().runs).all()
+        records = RunStore(load_settings().runs).all()
     except UserError:
         return []
     return [

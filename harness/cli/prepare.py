@@ -67,7 +67,7 @@ def command(
     for part, split in parts.items():
         if split is not None:
             click.echo(f"{part:<10} {len(split):>9,} images, digest {split.digest}")
-    for remark in splits.remarks:
+    for remark in splits.dataset_notes:
         click.echo(f"remark     {remark}")
     root_flag = as_flags(data_root=data_root)
     if store.noted:

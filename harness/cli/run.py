@@ -92,7 +92,7 @@ def command(
     """Fit a pipeline on the train part of a dataset, score the test part, keep the record and log it to MLflow."""
     from harness.errors import UserError
     from harness.report.run_summary import seeds_line
-    from harness.runs.record import Runs, new_run_id
+    from harness.runs.run_store import RunStore, new_run_id
     from harness.settings import load_settings
     from harness.spec import parse_spec
 
@@ -107,8 +107,8 @@ def command(
     if resume and resume != "latest" and pipeline is None:
         from harness.engine.load import plugins_for
 
-        record = Runs(load_settings(config).runs).find(resume)
-        if "members" in record.spec:
+        record = RunStore(load_settings(config).runs).find(resume)
+        if record.spec.kind == "ensemble":
             raise UserError(
                 f"run {record.run_id} is an ensemble, which is made in one go: harness ensemble RUN RUN"
             )
@@ -140,7 +140,7 @@ def command(
             budget, asked, config=config, data_root=data_root, device=device
         )
     if seeds and seeds > 1:
-        asked["above"] = {
+        asked["parent"] = {
             "run_id": new_run_id(f"{parse_spec(asked['pipeline'])[0]}-seeds"),
             "seeds": seeds,
         }

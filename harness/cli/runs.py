@@ -21,10 +21,10 @@ def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
     if ctx.invoked_subcommand:
         return
     from harness.render.text import duration, percent, text_table
-    from harness.runs.record import Runs
+    from harness.runs.run_store import RunStore
     from harness.settings import load_settings
 
-    runs = Runs(load_settings(config).runs)
+    runs = RunStore(load_settings(config).runs)
     rows: list[dict[str, Any]] = []
     for record in runs.all():
         with suppress(FileNotFoundError):
@@ -67,10 +67,10 @@ def remove(config: Path | None, run_ids: tuple[str, ...]) -> None:
     import shutil
 
     from harness.errors import UserError
-    from harness.runs.record import Runs
+    from harness.runs.run_store import RunStore
     from harness.settings import load_settings
 
-    runs = Runs(load_settings(config).runs)
+    runs = RunStore(load_settings(config).runs)
     records = {record.folder: record for record in map(runs.find, run_ids)}.values()
     for record in records:
         if not record.finished and record.state == "running":
@@ -105,9 +105,9 @@ def _row(record: Any) -> dict[str, Any]:
             }
         spec = record.spec
         return row | {
-            "pipeline": spec["pipeline"].partition(",")[0],
-            "dataset": spec["title"],
-            "seed": spec["seed"],
+            "pipeline": spec.pipeline.partition(",")[0],
+            "dataset": spec.title,
+            "seed": spec.seed,
         }
     except (UserError, OSError, ValueError, KeyError):
         return row | {"status": "damaged"}

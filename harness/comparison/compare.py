@@ -61,7 +61,7 @@ def compare_records(
 ) -> Comparison:
     """As `compare`, of records already chosen: one group a row, one record a seed."""
     reference = groups[0][0].result
-    caveats = same_images(
+    warnings = same_images(
         [record for group in groups for record in group],
         allow_different_train=allow_different_train,
     )
@@ -82,27 +82,27 @@ def compare_records(
         ]
     )
     if len({row.n_fit for row in rows}) > 1:
-        caveats.append(
+        warnings.append(
             "labeled images fitted on: " + ", ".join(f"{row.label} {row.n_fit:,}" for row in rows)
         )
     if len({(row.views, row.models) for row in rows}) > 1:
         averaged = ", ".join(f"{row.label} {averages(row.views, row.models)}" for row in rows)
-        caveats.append(
+        warnings.append(
             f"views x models averaged at test time differ: {averaged}; like for like are runs with views=1 of one model each"
         )
     single, missing = at_one_view(groups)
-    caveats += [f"at one view and one model each: {why}" for why in missing]
+    warnings += [f"at one view and one model each: {why}" for why in missing]
     if reference.limit is not None:
         labeled = reference.n_train + reference.n_tune
-        caveats.append(
+        warnings.append(
             f"limited to {labeled:,} labeled images: not all of the dataset's training images"
         )
     if reference.limit_test is not None:
-        caveats.append(
+        warnings.append(
             f"limited to {reference.n_test} test images: not the dataset's own test split"
         )
     if any(len(row.seeds) > 1 for row in rows):
-        caveats.append(
+        warnings.append(
             "several seeds: means, deltas of means; p is of the exact sign-flip test, which for one seed is McNemar's"
         )
     machines = {_machine(record.result) for group in groups for record in group}
@@ -112,7 +112,7 @@ def compare_records(
         test_digest=reference.test_digest,
         n_test=reference.n_test,
         rows=tuple(compared),
-        caveats=(*caveats, *reference.remarks),
+        warnings=(*warnings, *reference.dataset_notes),
         machines=tuple(sorted(machines)),
         one_view=compare_records(single, allow_different_train=allow_different_train)
         if single
@@ -166,7 +166,7 @@ def _row(records: Sequence[Record], wrong: dict[int, np.ndarray]) -> Row:
         n_labeled=last.n_train + last.n_tune,
         classes=last.classes,
         **vars(protocol(records[-1])),
-        test_looks=max(r.test_looks for r in results),
+        test_evaluations=max(r.test_evaluations for r in results),
         top1_error=top1_error,
         top1_error_ci_low=100 * low,
         top1_error_ci_high=100 * high,

@@ -5,39 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
-from harness.runs.result import Result
+from harness.runs.result import COST_FIELDS, Cost, Result
 
 UNRECORDED = "recorded before this was kept"
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Of one run, or the means over seeds; as in Result. What could not be counted is None, and `absent` says why."""
-
-    fit_cpu_seconds: float | None = None
-    score_cpu_seconds: float | None = None
-    fit_device_seconds: float | None = None
-    score_device_seconds: float | None = None
-    peak_memory_mb: float | None = None
-    params_millions: float | None = None
-    gflops_per_image: float | None = None
-    model_bytes: float | None = None
-    absent: Mapping[str, str] = field(default_factory=dict)
-
-
-FIGURES = tuple(each.name for each in fields(Cost) if each.name != "absent")
-
-
-def cost(results: Sequence[Result]) -> Cost:
+def mean_cost(results: Sequence[Result]) -> tuple[Cost, dict[str, str]]:
     """The mean of each figure over the runs of several seeds; absent where it is so of one of them."""
     means: dict[str, float | None] = {}
     absent: dict[str, str] = {}
-    for name in FIGURES:
-        values = [getattr(result, name) for result in results]
+    for name in COST_FIELDS:
+        values = [getattr(result.cost, name) for result in results]
         means[name] = None if None in values else sum(values) / len(values)
         if None in values:
-            absent[name] = results[values.index(None)].absent.get(name, UNRECORDED)
-    return Cost(**means, absent=absent)
+            absent[name] = results[values.index(None)].missing_reasons.get(name, UNRECORDED)
+    return Cost(**means), absent  # type: ignore[arg-type]
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> tuple[bool, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.runs.protocol import protocol
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
+from harness.runs.run_store import RunStore
 from harness.spec import format_spec, parse_spec
 
 
@@ -35,8 +36,8 @@ def _is_plain(record: Record) -> bool:
 
 def _single(record: Record) -> Record:
     """The record, or the first member of an ensemble of ensembles."""
-    while "members" in record.spec:
-        record = Record(record.folder.with_name(record.spec["members"][0]))
+    while record.spec.kind == "ensemble":
+        record = Record(record.folder.with_name(record.spec.members[0]))
         if not record.folder.is_dir():
             break
     return record
@@ -56,7 +57,7 @@ def _plain_runs(group: Sequence[Record]) -> list[Record]:
     weights = {single.run_id for single in singles}
     spec = _one_view_spec(wanted.pipeline)
     alike, rescored = {}, {}
-    for other in Runs(group[0].folder.parent).finished():
+    for other in RunStore(group[0].folder.parent).finished():
         result = other.result
         same = (result.test_digest, result.train_digest) == (
             wanted.test_digest,
@@ -66,7 +67,7 @@ def _plain_runs(group: Sequence[Record]) -> list[Record]:
             same and result.limit == wanted.limit and other.state == "finished" and _is_plain(other)
         ):
             continue
-        if other.spec.get("weights_of") in weights:
+        if other.spec.weights_of in weights:
             rescored[result.seed] = other
         elif (result.pipeline, result.source_hash, result.tune) == (
             spec,

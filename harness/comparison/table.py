@@ -42,7 +42,7 @@ class Row:
     )  # of the training images; None, here and in views: the record does not tell
     views: int | None
     models: int
-    test_looks: int
+    test_evaluations: int
     top1_error: float
     top1_error_ci_low: float
     top1_error_ci_high: float
@@ -85,7 +85,7 @@ class Comparison:
     test_digest: str
     n_test: int
     rows: tuple[Row, ...]
-    caveats: tuple[str, ...]
+    warnings: tuple[str, ...]
     machines: tuple[str, ...]
     link: str | None  # MLflow's table of runs
     one_view: Comparison | None = (
@@ -185,7 +185,7 @@ def cost_notes(rows: Sequence[Row]) -> list[str]:
     """How the figures are meant, and why some are not there."""
     missing: dict[str, dict[str, list[str]]] = {}  # reason -> row -> columns
     for row in rows:
-        for name, reason in row.cost.absent.items():
+        for name, reason in row.cost.missing_reasons.items():
             missing.setdefault(reason, {}).setdefault(row.label, []).append(COST_COLUMNS[name][0])
     return [
         "cost: fit includes tuning on the tune split, and what a cache spared as if spent; CPU is of all threads and processes; frontier: no "
@@ -267,7 +267,7 @@ def footnotes(comparison: Comparison) -> list[str]:
         "views x models: averaged at test time; augmentation: of the training images; ?: not on record",
         *_statistics(comparison),
         *cost_notes(comparison.rows),
-        *comparison.caveats,
+        *comparison.warnings,
         *_caveats_of_one_view(comparison),
     ]
     single = comparison.one_view.rows if comparison.one_view else ()
@@ -277,15 +277,15 @@ def footnotes(comparison: Comparison) -> list[str]:
             row.run_ids, row.seeds, row.source_hashes, row.finished, strict=True
         ):
             lines.append(
-                f"{run_id}: {row.pipeline}, seed {seed}, source {source}, {age(finished)} old, looks at test {row.test_looks}"
+                f"{run_id}: {row.pipeline}, seed {seed}, source {source}, {age(finished)} old, looks at test {row.test_evaluations}"
             )
     return [*lines, *(f"times on {machine}" for machine in comparison.machines)]
 
 
 def _caveats_of_one_view(comparison: Comparison) -> list[str]:
     """Those that are not the whole comparison's already."""
-    caveats = comparison.one_view.caveats if comparison.one_view else ()
-    return [f"{ONE_VIEW}: {caveat}" for caveat in caveats if caveat not in comparison.caveats]
+    warnings = comparison.one_view.warnings if comparison.one_view else ()
+    return [f"{ONE_VIEW}: {caveat}" for caveat in warnings if caveat not in comparison.warnings]
 
 
 def _statistics(comparison: Comparison) -> list[str]:
@@ -408,5 +408,5 @@ def results_html(results: Sequence[Result]) -> str:
 def results_frame(results: Sequence[Result]) -> Any:
     import pandas as pd
 
-    hidden = {"curves", "machine", "versions", "absent"}
+    hidden = {"curves", "machine", "versions", "missing_reasons"}
     return pd.DataFrame([{k: v for k, v in vars(r).items() if k not in hidden} for r in results])

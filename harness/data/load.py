@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from harness.data.identity import class_balanced
-from harness.data.root import data_root as default_data_root
 from harness.data.split import Dataset, Split
 from harness.errors import UserError
 from harness.registry import Registry
 from harness.spec import format_spec
 
 DEFAULT = "digits"
+DatasetSource = str | tuple[Split, Split] | Dataset | None
+"""A spec or path, a (train, test) pair, a Dataset; None: HARNESS_DATASET, else digits."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Splits:
     train: Split
     tune: Split | None
     test: Split
-    remarks: tuple[str, ...]
+    dataset_notes: tuple[str, ...]
 
     @property
     def fit_digest(self) -> str:
@@ -36,7 +36,7 @@ class Splits:
         return (self.train + self.tune if self.tune else self.train).digest
 
 
-def dataset_spec(given: str | None, registry: Registry, root: Path | str | None = None) -> str:
+def dataset_spec(given: str | None, registry: Registry, root: Path) -> str:
     """The spec string asked for: given, else HARNESS_DATASET, else digits. The name of a prepared store below the data root `root` means
     `prepared,name=...`, a path `folder,path=...`.
 
@@ -47,7 +47,7 @@ def dataset_spec(given: str | None, registry: Registry, root: Path | str | None 
     path = Path(spec).expanduser()
     if name in registry.entries["dataset"]:
         return spec
-    if "/" not in name and (default_data_root(root) / "stores" / name / "store.json").exists():
+    if "/" not in name and (root / "stores" / name / "store.json").exists():
         return f"prepared,name={name}{comma}{parameters}"
     if path.exists():
         return format_spec("folder", {"path": path.resolve()})
@@ -56,14 +56,14 @@ def dataset_spec(given: str | None, registry: Registry, root: Path | str | None 
     return spec
 
 
-def load_dataset(
-    dataset: str | tuple[Split, Split] | Dataset | None = None,
+def load_splits(
+    dataset: DatasetSource,
+    registry: Registry,
+    root: Path,
     *,
     tune: int | None = None,
     limit: int | None = None,
     limit_test: int | None = None,
-    data_root: Path | str | None = None,
-    plugins: Sequence[str] = (),
 ) -> Splits:
     """The splits of `dataset`: a spec string, a path, a Dataset or a (train, test) pair.
 
@@ -72,7 +72,7 @@ def load_dataset(
     limit_test  at most so many test images, class-balanced
     Raises UserError for an unknown dataset, a wrong parameter, or a limit below one image a class.
     """
-    spec, whole = load_whole(dataset, data_root, plugins)
+    spec, whole = load_whole(dataset, registry, root)
     train, test = whole.train, whole.test
     if limit is not None:
         train = _limited(train, limit, "--limit")
@@ -90,23 +90,19 @@ def load_dataset(
                 f"class of {whole.title} without training images ({len(train)} in all); use more images or --tune 0"
             )
         train, held_out = train.take(rest), train.take(chosen)
-    return Splits(spec, whole.title, train, held_out, test, whole.remarks)
+    return Splits(spec, whole.title, train, held_out, test, whole.dataset_notes)
 
 
-def load_whole(
-    dataset: str | tuple[Split, Split] | Dataset | None,
-    root: Path | str | None,
-    plugins: Sequence[str] = (),
-) -> tuple[str, Dataset]:
+def load_whole(dataset: DatasetSource, registry: Registry, root: Path) -> tuple[str, Dataset]:
     """(resolved spec, dataset), before anything is limited or held out. Raises UserError for an unknown dataset or a wrong parameter."""
     if isinstance(dataset, Dataset):
         name = dataset.title.replace(",", " ").replace('"', " ")  # a spec gives these two a meaning
         return f"object:{name}", _agreeing(dataset.title, dataset)
     if isinstance(dataset, tuple):
         return "object:splits", _agreeing("splits in memory", Dataset("splits in memory", *dataset))
-    registry = Registry(plugins)
-    entry, build, values, spec = registry.resolve("dataset", dataset_spec(dataset, registry, root))
-    loaded = build(default_data_root(root), **values)
+    resolved = registry.resolve("dataset", dataset_spec(dataset, registry, root))
+    entry, spec = resolved.entry, resolved.spec
+    loaded = resolved.make(root)
     if not isinstance(loaded, Dataset):
         raise UserError(
             f"dataset {entry.name!r} ({entry.origin}): build returned {type(loaded).__name__}, not a Dataset"

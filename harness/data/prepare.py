@@ -368,7 +368,7 @@ def _finish(source: Source, folder: Path, preparation: Preparation, made_from: s
         "codec": "raw" if preparation.raw else "jpeg",
         "preparation": str(preparation),
         "class_names": list(source.class_names),
-        "remarks": list(source.remarks),
+        "dataset_notes": list(source.dataset_notes),
         "parts": parts,
     }
     write_json(folder / "store.json", facts_of_store)

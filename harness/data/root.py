@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 
-def data_root(given: Path | str | None = None) -> Path:
+def find_data_root(given: Path | str | None = None) -> Path:
     """`--data-root`, else HARNESS_DATA, else the user's cache folder."""
     if given or os.environ.get("HARNESS_DATA"):
         return Path(given or os.environ["HARNESS_DATA"]).expanduser().resolve()

@@ -262,14 +262,14 @@ class Dataset:
 
     title           how tables call it (`digits`, `cifar10-jpeg (folder)`)
     tune_per_class  images a class to hold out of train for tuning; None: 10 % of each class
-    remarks         what a reader of the numbers must know about the split; printed with every run
+    dataset_notes         what a reader of the numbers must know about the split; printed with every run
     """
 
     title: str
     train: Split
     test: Split
     tune_per_class: int | None = None
-    remarks: tuple[str, ...] = ()
+    dataset_notes: tuple[str, ...] = ()
 
 
 def to_device(array: torch.Tensor, device: torch.device | str) -> torch.Tensor:

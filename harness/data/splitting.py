@@ -24,12 +24,14 @@ def dataset_of(
 
     Remarks say what was drawn or left out. Raises UserError where a class has too few images to be cut.
     """
-    train, test, remarks = _parts(store, test_fraction, split_seed)
+    train, test, dataset_notes = _parts(store, test_fraction, split_seed)
     train = train.take(np.flatnonzero(train.rows >= 0))
-    remarks += _unknown_classes(train, test)
+    dataset_notes += _unknown_classes(train, test)
     if train_percent != 100:
         train = train.subset(train_percent / 100)
-        remarks.append(f"{train_percent} % of the training images of each class, chosen by key")
+        dataset_notes.append(
+            f"{train_percent} % of the training images of each class, chosen by key"
+        )
     return Dataset(
         title=title,
         train=train,
@@ -37,12 +39,16 @@ def dataset_of(
         tune_per_class=50
         if train.num_classes >= MANY_CLASSES and np.bincount(train.labels).min() > 50
         else None,
-        remarks=(*remarks, *store.facts["remarks"], *_undecodable(store.undecodable)),
+        dataset_notes=(
+            *dataset_notes,
+            *store.facts["dataset_notes"],
+            *_undecodable(store.undecodable),
+        ),
     )
 
 
 def _parts(store: Store, test_fraction: float, split_seed: int) -> tuple[Split, Split, list[str]]:
-    """(train, test, remarks). Images that name no part are those to learn from where there is no train."""
+    """(train, test, dataset_notes). Images that name no part are those to learn from where there is no train."""
     test_part = next((part for part in ("test", "val") if part in store.parts), None)
     train_part = next((part for part in ("train", WHOLE) if part in store.parts), None)
     used = [part for part in (train_part, test_part) if part]
@@ -113,7 +119,7 @@ def members_by_class(split: Split, seed: int) -> list[tuple[int, list[int]]]:
 
 
 def _undecodable(images: Sequence[tuple[str, str, str]]) -> list[str]:
-    remarks = [f"cannot be decoded: {name} ({why})" for _, name, why in images[:LISTED]]
+    dataset_notes = [f"cannot be decoded: {name} ({why})" for _, name, why in images[:LISTED]]
     if (more := len(images) - LISTED) > 0:
-        remarks.append(f"... and {more} more that cannot be decoded")
-    return remarks
+        dataset_notes.append(f"... and {more} more that cannot be decoded")
+    return dataset_notes

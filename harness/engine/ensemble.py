@@ -28,8 +28,9 @@ from harness.metrics.calibration import are_log_probabilities, fitted_sharpness,
 from harness.metrics.errors import errors
 from harness.report.run_summary import result_lines
 from harness.runs.protocol import protocol
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
 from harness.runs.result import Result, Scores
+from harness.runs.run_store import RunStore
 from harness.runs.select import find_records, same_images
 from harness.settings import load_settings
 from harness.spec import format_spec, suggest
@@ -79,7 +80,7 @@ def ensemble(
         if count > 1
     ]:
         raise UserError(f"run {twice[0]} is given twice; weigh runs with --weights tune")
-    caveats = same_images(members, allow_different_train=allow_different_train)
+    warnings = same_images(members, allow_different_train=allow_different_train)
     sharpness = [_sharpness(member) for member in members]
     shares = (
         _tuned(members, sharpness) if weights == "tune" else np.full(len(members), 1 / len(members))
@@ -88,13 +89,13 @@ def ensemble(
     test = _average(members, "scores", sharpness, shares)
     tune = _average(members, "tune_scores", sharpness, shares) if _same_tune(members) else None
 
-    store = Runs(settings.runs)
-    made = _Made(members, weights, shares, sharpness, tuple(caveats))
+    store = RunStore(settings.runs)
+    made = _Made(members, weights, shares, sharpness, tuple(warnings))
     record = store.create(NAME, made.spec)
     record.save_scores(test)
     if tune:
         record.save_scores(tune, "tune_scores")
-    looks = store.test_looks(NAME, made.first.test_digest) + 1
+    looks = store.test_evaluations(NAME, made.first.test_digest) + 1
     result = made.result(record.run_id, test, tune, looks=looks, started=started)
     lines = result_lines(result)
     for line in lines:
@@ -144,7 +145,7 @@ class _Made:
     weights: Weights
     shares: np.ndarray
     sharpness: Sequence[float | None]
-    caveats: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     @property
     def first(self) -> Result:
@@ -167,7 +168,7 @@ class _Made:
     @property
     def models(self) -> int:
         """Members that are ensembles count with all their models."""
-        return sum(member.spec.get("models", 1) for member in self.members)
+        return sum(member.spec.models for member in self.members)
 
     def result(
         self, run_id: str, test: Scores, tune: Scores | None, *, looks: int, started: str
@@ -178,11 +179,11 @@ class _Made:
         measured: dict[str, Any] = errors(test)
         absent = {}
         if measured["top5_error"] is None:
-            absent["top5_error"] = self.first.absent["top5_error"]
+            absent["top5_error"] = self.first.missing_reasons["top5_error"]
         if tune is None:
             absent["tune_top1_error"] = "the members did not all score the same tune images"
-        flags = ["--allow-different-train"] if self.caveats else []
-        score_seconds = _total([r.score_seconds for r in results])
+        flags = ["--allow-different-train"] if self.warnings else []
+        score_seconds = _total([r.cost.score_seconds for r in results])
         costs: dict[str, Any] = {name: _total([getattr(r, name) for r in results]) for name in SUMS}
         absent |= {
             name: "not known of every member" for name, value in costs.items() if value is None
@@ -198,17 +199,17 @@ class _Made:
             train_digest=_joint([r.train_digest for r in results]),
             identity=_joint([r.identity for r in results] + [str(self.shares)])[:16],
             source_hash=_joint([r.source_hash for r in results])[:16],
-            test_looks=looks,
+            test_evaluations=looks,
             **measured,
             tune_top1_error=errors(tune)["top1_error"],
-            fit_seconds=sum(r.fit_seconds for r in results),
+            fit_seconds=sum(r.cost.fit_seconds for r in results),
             score_seconds=score_seconds,
-            cached_seconds=sum(r.cached_seconds for r in results),
+            cached_seconds=sum(r.cost.cached_seconds for r in results),
             images_per_second=len(test) / score_seconds if score_seconds else None,
-            peak_memory_mb=max(r.peak_memory_mb for r in results),
+            peak_memory_mb=max(r.cost.peak_memory_mb for r in results),
             **costs,
             notes=self._notes(results),
-            absent=absent,
+            missing_reasons=absent,
             started=started,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             command=shlex.join(
@@ -244,7 +245,7 @@ class _Made:
         if len({str(r.machine) for r in results}) > 1:
             notes.append("times of several machines added")
         return tuple(
-            dict.fromkeys([*notes, *self.caveats, *(note for r in results for note in r.notes)])
+            dict.fromkeys([*notes, *self.warnings, *(note for r in results for note in r.notes)])
         )
 
 

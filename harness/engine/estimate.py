@@ -24,7 +24,7 @@ from harness.errors import UserError
 from harness.progress import progress
 from harness.registry import Registry
 from harness.render.text import duration, size
-from harness.runs.record import Runs
+from harness.runs.run_store import RunStore
 from harness.spec import format_spec, parse_spec, suggest
 
 SAME = 0.02  # by which the multiply-adds of two networks may differ for a throughput of one to speak for the other
@@ -205,12 +205,14 @@ def _score_seconds(pipeline: Pipeline, test: Split, group: Processes) -> float:
 
 def _expected(request: Request, fitted: bool) -> str:
     """As the last run of this spec took, scaled by the number of images; else as long as one on file. No number without one."""
-    results = [r.result for r in Runs(request.settings.runs).finished() if r.state == "finished"]
+    results = [
+        r.result for r in RunStore(request.settings.runs).finished() if r.state == "finished"
+    ]
     known = [
         r
         for r in results
         if (r.pipeline, r.title) == (request.pipeline, request.splits.title)
-        and r.score_seconds is not None
+        and r.cost.score_seconds is not None
     ]
     if not known:
         return (
@@ -218,8 +220,8 @@ def _expected(request: Request, fitted: bool) -> str:
             or "no earlier run of this pipeline on this dataset to judge the time by; progress shows the time left"
         )
     last = known[-1]
-    fit = 0.0 if fitted else last.fit_seconds * len(request.splits.train) / last.n_train
-    return f"about {duration(fit + (last.score_seconds or 0) * len(request.splits.test) / last.n_test)}, as {last.run_id} took"
+    fit = 0.0 if fitted else last.cost.fit_seconds * len(request.splits.train) / last.n_train
+    return f"about {duration(fit + (last.cost.score_seconds or 0) * len(request.splits.test) / last.n_test)}, as {last.run_id} took"
 
 
 def _on_file(request: Request) -> str | None:
@@ -280,7 +282,7 @@ def probed(request: Request, pipeline: Any, group: Processes) -> Probe:
         seed=request.seed,
         processes=group,
         progress=progress if group.first else quiet_progress,
-        load_run=lambda run: Runs(request.settings.runs).find(run).trained_run(),
+        load_run=lambda run: RunStore(request.settings.runs).find(run).trained_run(),
     )
     found: Probe = pipeline.probe(train, tune, context)
     return found

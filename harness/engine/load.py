@@ -24,17 +24,15 @@ def load_pipeline(record: Record, device: torch.device, plugins: Sequence[str] =
 def new_pipeline(record: Record, plugins: Sequence[str] = ()) -> Pipeline:
     """The same, before it has learned anything. Raises UserError when it was an object and not a file, is an ensemble, or its source is gone."""
     spec = record.spec
-    if "members" in spec:
+    if spec.kind == "ensemble":
         raise UserError(
-            f"run {record.run_id} is an ensemble, without weights of its own; take its members: {', '.join(spec['members'])}"
+            f"run {record.run_id} is an ensemble, without weights of its own; take its members: {', '.join(spec.members)}"
         )
-    if spec["pipeline"].startswith("object:"):
+    if spec.from_object:
         raise UserError(
             f"run {record.run_id} was made from an object in a program; only pipelines in files can be loaded again"
         )
-    _, build, values, _ = Registry(plugins_for(record, plugins)).resolve(
-        "pipeline", spec["pipeline"]
-    )
+    _, build, values, _ = Registry(plugins_for(record, plugins)).resolve("pipeline", spec.pipeline)
     pipeline: Pipeline = build(**values)
     return pipeline
 
@@ -44,6 +42,6 @@ def plugins_for(record: Record, given: Sequence[str]) -> tuple[str, ...]:
     known = Registry(given).entries["pipeline"]
     return (
         tuple(given)
-        if parse_spec(record.spec["pipeline"])[0] in known
-        else (*given, *record.spec["plugins"])
+        if parse_spec(record.spec.pipeline)[0] in known
+        else (*given, *record.spec.plugins)
     )

@@ -14,7 +14,7 @@ from harness.data.split import Batch
 from harness.engine.device import choose_device
 from harness.engine.load import load_pipeline
 from harness.errors import UserError
-from harness.runs.record import Runs
+from harness.runs.run_store import RunStore
 from harness.settings import load_settings
 
 TOP = 5
@@ -32,13 +32,13 @@ def predict(
 
     Raises UserError for a run that is not finished, a path that does not exist and a file that is no image.
     """
-    record = Runs(load_settings(config).runs).find(run)
+    record = RunStore(load_settings(config).runs).find(run)
     record.require_finished()
     files = [file for path in paths for file in _images(path)]
     target = choose_device(device)
     pipeline = load_pipeline(record, target, plugins)
-    class_names, image_size = record.spec["class_names"], record.spec["image_size"]
-    size = re.match(r"size=(\d+) ", record.spec["preparation"])
+    class_names, image_size = record.spec.class_names, record.spec.image_size
+    size = re.match(r"size=(\d+) ", record.spec.preparation)
     for file in files:
         try:
             image = decode(file.read_bytes())

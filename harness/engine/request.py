@@ -19,7 +19,9 @@ from harness.data.split import Dataset, Split
 from harness.errors import UserError
 from harness.registry import Registry
 from harness.render.text import duration
-from harness.runs.record import SILENCE, Record, Runs
+from harness.runs.liveness import STALE_AFTER_SECONDS
+from harness.runs.record import Record
+from harness.runs.run_store import RunStore
 from harness.settings import Settings, load_settings
 from harness.spec import parse_spec
 
@@ -42,7 +44,7 @@ class Request:
     plugins: tuple[str, ...]
     settings: Settings
     data_root: Path
-    above: Mapping[str, Any] | None = (
+    parent: Mapping[str, Any] | None = (
         None  # the run of several seeds that this one is part of: run_id, seeds (how many)
     )
 
@@ -71,7 +73,7 @@ class Request:
             "class_names": train.class_names,
             "image_size": train.image_size,
         }
-        above = {"above": self.above} if self.above else {}
+        parent = {"parent": self.parent} if self.parent else {}
         return {
             **self.spec,
             **facts,
@@ -126,7 +128,7 @@ def resolve(
     config: Path | None = None,
     data_root: Path | str | None = None,
     plugins: Sequence[str] = (),
-    above: Mapping[str, Any] | None = None,
+    parent: Mapping[str, Any] | None = None,
 ) -> Request:
     """Look everything up. Raises UserError for whatever was asked wrongly, before any work is done."""
     settings = load_settings(config)
@@ -173,7 +175,7 @@ def resolve(
         plugins=registry.plugins,
         settings=settings,
         data_root=default_data_root(data_root),
-        above=above,
+        parent=parent,
     )
 
 
@@ -199,7 +201,7 @@ def resumable(request: Request, wanted: str) -> Record:
 
     Raises UserError when there is none, it is still running, or source or data have changed since it began.
     """
-    runs = Runs(request.settings.runs)
+    runs = RunStore(request.settings.runs)
     if wanted != "latest":
         candidates = [runs.find(wanted)]
     else:
@@ -217,7 +219,7 @@ def resumable(request: Request, wanted: str) -> Record:
     if record.state == "running":
         raise UserError(
             f"run {record.run_id} is still running (process {record.status['pid']} on {record.status['host']}); "
-            f"if that machine is gone, try again {duration(SILENCE)} after the run's last sign of life"
+            f"if that machine is gone, try again {duration(STALE_AFTER_SECONDS)} after the run's last sign of life"
         )
     for key, value in request.spec.items():
         if record.spec.get(key) != value:

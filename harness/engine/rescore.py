@@ -14,8 +14,9 @@ from harness.engine.request import Request, resolve
 from harness.engine.runner import execute
 from harness.errors import UserError
 from harness.files import load_arrays, save_arrays
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
 from harness.runs.result import Result
+from harness.runs.run_store import RunStore
 from harness.settings import load_settings
 from harness.spec import format_spec, parse_spec
 
@@ -36,7 +37,7 @@ def rescore(
     Raises UserError for a run that is not finished, has no weights of its own (an ensemble) or was made from an object, for a pipeline
     without a parameter `views` or that number of them, and where the dataset has changed since.
     """
-    runs = Runs(load_settings(config).runs)
+    runs = RunStore(load_settings(config).runs)
     before = runs.find(run if isinstance(run, str) else run.run_id)
     before.require_finished()
     new_pipeline(before, plugins)  # an ensemble or an object cannot be had again
@@ -49,7 +50,7 @@ def rescore(
         else f", learned by another source ({before.result.source_hash})"
     )
     fit["notes"] = [*fit["notes"], f"weights of {before.run_id}{changed}"]
-    fit["peak_memory_mb"] = before.result.peak_memory_mb
+    fit["peak_memory_mb"] = before.result.cost.peak_memory_mb
     record = runs.create(request.name, {**request.record, "weights_of": before.run_id})
     save_arrays(record.state_file, state, {"fit": json.dumps(fit)})
     return execute(request, device=device, track=track, resume=record, say=say)
@@ -64,7 +65,7 @@ def _request(
     data_root: Path | str | None,
 ) -> Request:
     spec = before.spec
-    name, values = parse_spec(spec["pipeline"])
+    name, values = parse_spec(spec.pipeline)
     if "views" not in values:
         raise UserError(
             f"{name} has no parameter views: run {before.run_id} looks at each image once"
@@ -75,11 +76,11 @@ def _request(
         )
     request = resolve(
         format_spec(name, {**values, "views": views}),
-        spec["dataset"],
-        seed=spec["seed"],
-        tune=spec["tune"],
-        limit=spec["limit"],
-        limit_test=spec["limit_test"],
+        spec.dataset,
+        seed=spec.seed,
+        tune=spec.tune,
+        limit=spec.limit,
+        limit_test=spec.limit_test,
         config=config,
         data_root=data_root,
         plugins=plugins_for(before, plugins),
@@ -90,6 +91,6 @@ def _request(
     }.items():
         if digest != spec[f"{part}_digest"]:
             raise UserError(
-                f"{spec['title']} has changed since {before.run_id}: its {part} images had digest {spec[f'{part}_digest']}, now {digest}"
+                f"{spec.title} has changed since {before.run_id}: its {part} images had digest {spec[f'{part}_digest']}, now {digest}"
             )
     return request

@@ -30,8 +30,9 @@ from harness.metrics.errors import errors
 from harness.progress import progress
 from harness.report.pictures import Filters
 from harness.report.run_summary import request_lines, result_lines
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
 from harness.runs.result import Result
+from harness.runs.run_store import RunStore
 from harness.spec import parse_spec
 
 VERSIONS = ("torch", "torchvision", "numpy", "scikit-learn", "before-after-harness")
@@ -69,7 +70,7 @@ def execute(
 ) -> Result:
     """Do the run, or what is left of it. A run that does not end well keeps its folder, marked so, for --resume."""
     with processes(choose_device(device)) as group:
-        runs = Runs(request.settings.runs)
+        runs = RunStore(request.settings.runs)
         record = resume or (runs.create(request.name, request.record) if group.first else None)
         record = Record(group.share(record.folder if record else None))
         lines: list[str] = []
@@ -82,7 +83,7 @@ def execute(
         for line in request_lines(request, fitted=record.state_file.exists()):
             log(line)
         if resume:
-            of = record.spec.get("weights_of")
+            of = record.spec.weights_of
             log(f"weights    of {of}" if of else f"resuming   {record.run_id}")
         if group.first:
             record.set_status("running")
@@ -110,7 +111,7 @@ def execute(
 
 
 def _fit_and_score(
-    request: Request, record: Record, runs: Runs, group: Processes, peak: PeakMemory
+    request: Request, record: Record, runs: RunStore, group: Processes, peak: PeakMemory
 ) -> tuple[Result, Filters]:
     """(what result.json holds, what gives the filters to draw)."""
     splits = request.splits
@@ -177,15 +178,16 @@ def _fit_and_score(
         test_digest=splits.test.digest,
         identity=request.identity,
         source_hash=request.source_hash,
-        test_looks=runs.test_looks(request.name, splits.test.digest) + (scores is not None),
+        test_evaluations=runs.test_evaluations(request.name, splits.test.digest)
+        + (scores is not None),
         **measured,
         tune_top1_error=errors(tune_scores)["top1_error"],
         **costs,
         peak_memory_mb=max(peak.megabytes, earlier_peak),
         model_bytes=arrays_bytes(record.state_file),
         notes=tuple(context.notes),
-        remarks=splits.remarks,
-        absent=absent,
+        dataset_notes=splits.dataset_notes,
+        missing_reasons=absent,
         machine=describe_machine(group.device, group.world_size),
         versions={name: metadata.version(name) for name in VERSIONS},
         started=started,
@@ -200,7 +202,7 @@ def _fit_and_score(
 
 def _command(request: Request, record: Record) -> str:
     """What to type to do it again; weights of another run are only scored again."""
-    of = record.spec.get("weights_of")
+    of = record.spec.weights_of
     return (
         f"harness rescore {of} --views {parse_spec(request.pipeline)[1]['views']}"
         if of
@@ -228,7 +230,7 @@ def _fitted(
             {name: facts.get(name) for name in FIT_COSTS},
             facts.get("peak_memory_mb", 0.0),
         )
-    if of := record.spec.get("weights_of"):
+    if of := record.spec.weights_of:
         raise UserError(
             f"run {record.run_id} was cut off before it had the weights of {of}; score those again: harness rescore {of}"
         )

@@ -1,64 +1,99 @@
-"""Error rates from saved scores. All are in percent, and the rank of the true class counts ties against the pipeline."""
+"""Error rates from saved scores, in percent. The rank of the true class counts ties against the pipeline."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from harness.errors import UserError
 from harness.metrics.intervals import wilson
-from harness.runs.result import Scores
+from harness.runs.result import Estimate, Interval, Scores
 
 CHUNK = 4096  # rows at a time, so that 100,000 x 1,000 scores need no second copy
+MIN_CLASSES_FOR_TOP5 = 6
+
+
+@dataclass(frozen=True)
+class Errors:
+    """The errors of one split in percent; a figure that cannot be computed is None."""
+
+    top1_error: Estimate | None = None
+    top5_error: Estimate | None = None
+    mean_class_error: float | None = None
+
+
+def measure_errors(scores: Scores | None) -> Errors:
+    """Compute top-1 and top-5 error with Wilson intervals, and the mean error over classes.
+
+    Parameters
+    ----------
+    scores : Scores or None
+        None, for a run without a test split, gives no figure at all.
+
+    Returns
+    -------
+    Errors
+        Without a top-5 error below `MIN_CLASSES_FOR_TOP5` classes.
+
+    Raises
+    ------
+    UserError
+        If a score is NaN.
+    """
+    if scores is None:
+        return Errors()
+    rank = ranks(scores.scores, scores.labels)
+    classes = scores.scores.shape[1]
+    return Errors(
+        top1_error=error_rate(rank >= 1),
+        top5_error=error_rate(rank >= 5) if classes >= MIN_CLASSES_FOR_TOP5 else None,
+        mean_class_error=mean_class_error(rank >= 1, scores.labels),
+    )
 
 
 def ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(n,) how many other classes score at least as high as the true one: 0 is right, and constant scores are wrong.
+    """Count for each image the other classes that score at least as high as the true one.
 
-    Raises UserError for NaN.
+    Rank 0 is right; constant scores are wrong for every image.
+
+    Parameters
+    ----------
+    scores : (n, classes) float32
+    labels : (n,) int64
+
+    Returns
+    -------
+    (n,) int64
+
+    Raises
+    ------
+    UserError
+        If a score is NaN.
     """
-    found = np.empty(len(labels), dtype=np.int64)
+    rank = np.empty(len(labels), dtype=np.int64)
     for start in range(0, len(labels), CHUNK):
         rows, truth = scores[start : start + CHUNK], labels[start : start + CHUNK]
-        if np.isnan(rows).any():
-            raise UserError(
-                f"the pipeline gave NaN scores for {int(np.isnan(rows).any(axis=1).sum())} of {len(rows)} images"
-            )
-        found[start : start + CHUNK] = (rows >= rows[np.arange(len(rows)), truth, None]).sum(
-            axis=1
-        ) - 1
-    return found
+        if bad := int(np.isnan(rows).any(axis=1).sum()):
+            raise UserError(f"the pipeline gave NaN scores for {bad} of {len(rows)} images")
+        true_scores = rows[np.arange(len(rows)), truth, None]
+        rank[start : start + CHUNK] = (rows >= true_scores).sum(axis=1) - 1
+    return rank
 
 
 def top_k_wrong(scores: Scores, k: int) -> np.ndarray:
-    """(n,) bool: the true class is not among the k highest."""
+    """Return (n,) bool: whether the true class is missing from the k highest scores."""
     return ranks(scores.scores, scores.labels) >= k
 
 
-def metrics(scores: Scores) -> Iterator[tuple[str, float | None]]:
-    """(name, value) for each error; top-5 error of fewer than six classes is None."""
-    rank = ranks(scores.scores, scores.labels)
-    classes = scores.scores.shape[1]
-    wrong = rank >= 1
-    yield "top1_error", 100 * float(wrong.mean())
-    yield "top5_error", 100 * float((rank >= 5).mean()) if classes > 5 else None
-    n = np.bincount(scores.labels, minlength=classes)
-    n_wrong = np.bincount(scores.labels, weights=wrong, minlength=classes)
-    yield "mean_class_error", 100 * float((n_wrong[n > 0] / n[n > 0]).mean())
+def error_rate(wrong: np.ndarray) -> Estimate:
+    """Return the share of True in `wrong`, (n,) bool, in percent with its 95 % Wilson interval."""
+    low, high = wilson(int(wrong.sum()), len(wrong))
+    return Estimate(100 * float(wrong.mean()), Interval(100 * low, 100 * high))
 
 
-def errors(scores: Scores | None) -> dict[str, float | None]:
-    """The three errors, and of top-1 and top-5 the 95 % Wilson interval as `..._ci_low` and `..._ci_high`; all None without scores."""
-    known = dict(metrics(scores)) if scores else {}
-    found: dict[str, float | None] = {
-        name: known.get(name) for name in ("top1_error", "top5_error", "mean_class_error")
-    }
-    for name in ("top1_error", "top5_error"):
-        low, high, value = None, None, found[name]
-        if scores and value is not None:
-            low, high = (
-                100 * share for share in wilson(round(value * len(scores) / 100), len(scores))
-            )
-        found |= {f"{name}_ci_low": low, f"{name}_ci_high": high}
-    return found
+def mean_class_error(wrong: np.ndarray, labels: np.ndarray) -> float:
+    """Return the unweighted mean over the classes present of each class's error, in percent."""
+    n = np.bincount(labels)
+    n_wrong = np.bincount(labels, weights=wrong)
+    return 100 * float((n_wrong[n > 0] / n[n > 0]).mean())

@@ -26,7 +26,7 @@ KINDS = {
 def audit_page(
     found: Audit,
     *,
-    remarks: Sequence[str] = (),
+    dataset_notes: Sequence[str] = (),
     lists: Sequence[tuple[str, Sequence[Sequence[str]]]] = (),
 ) -> str:
     """The HTML page. `lists` are (heading, rows) to add, such as the undecodable images."""
@@ -34,7 +34,7 @@ def audit_page(
     body = [
         f"<p>{len(found.train):,} training and {len(found.test):,} test images in {found.train.num_classes} classes</p>"
     ]
-    body += [f"<p class=faint>{escape(sentence(remark))}</p>" for remark in remarks]
+    body += [f"<p class=faint>{escape(sentence(remark))}</p>" for remark in dataset_notes]
     body += ["<h2>Copies</h2>", _copies(found)]
     for kind, pairs in (("exact", found.exact), ("near", found.near)):
         heading, meaning = KINDS[kind]

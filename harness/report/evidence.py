@@ -79,7 +79,7 @@ def gather(
     else:
         keys = [str(key) for key in given[0].keys[shown[:QUERIES]]]
         neighbors = [_neighbors(run, splits, keys, searched, device, plugins) for run in runs]
-    names = runs[0].spec.get("class_names")
+    names = runs[0].spec.class_names
     return Evidence(
         comparison=comparison,
         groups=groups,
@@ -106,7 +106,7 @@ def _splits(record: Record, data_root: Path | str | None, plugins: Sequence[str]
     try:
         # A plugin of the run may be gone; it matters only where the dataset is one.
         known = parse_spec(result.dataset)[0] in Registry(plugins).entries["dataset"]
-        wanted = [*plugins, *(() if known else record.spec.get("plugins", ()))]
+        wanted = [*plugins, *(() if known else record.spec.plugins)]
         splits = load_dataset(
             result.dataset,
             tune=result.tune,
@@ -139,7 +139,7 @@ def _neighbors(
     result, target = record.result, choose_device(device)
     if splits.fit_digest != result.train_digest:
         return "it learned from other images than the first row"
-    if "members" in record.spec:
+    if record.spec.kind == "ensemble":
         return "an ensemble has no last hidden layer of its own"
     place = {key: position for position, key in enumerate(splits.test.keys.tolist())}
     queries = [place[key] for key in keys if splits.test.rows[place[key]] >= 0]

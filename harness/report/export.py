@@ -47,7 +47,7 @@ def report_csv(comparison: Comparison) -> str:
 
 def _flat(comparison: Comparison, row: dict[str, Any]) -> dict[str, Any]:
     cost = row.pop("cost")
-    cost.pop("absent")
+    cost.pop("missing_reasons")
     facts = {
         "dataset": comparison.title,
         "n_test": comparison.n_test,
@@ -68,7 +68,7 @@ def report_latex(comparison: Comparison) -> str:
     """A booktabs table for each table of `compare`, shrunk to the width of the text; the preamble needs \\usepackage{booktabs,graphicx}."""
     n = f"{comparison.title}, {comparison.n_test:,} test images; differences in points, against the first row."
     caption = " ".join([*(verdicts(comparison) if len(comparison.rows) == 2 else []), n])
-    notes = [*_notes(comparison), *comparison.caveats]
+    notes = [*_notes(comparison), *comparison.warnings]
     tables = [_latex_table(*_results(comparison), caption=caption, label="results", notes=notes)]
     if comparison.one_view:
         single = comparison.one_view

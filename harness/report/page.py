@@ -64,7 +64,7 @@ def report_page(evidence: Evidence) -> str:
         ("curves", "Error by epoch", _curves(evidence)),
         *differences(evidence),
         ("published", "Published figures beside ours", published_html(evidence.published)),
-        ("protocol", "Protocol and caveats", _protocol(evidence)),
+        ("protocol", "Protocol and warnings", _protocol(evidence)),
         ("reproduce", "Do it again", _reproduce(evidence)),
     ]
     links = "\n".join(
@@ -205,7 +205,7 @@ def _protocol(evidence: Evidence) -> Html:
         "labeled images fitted on": lambda row: f"{row.n_fit:,} of {row.n_labeled:,}",
         "training images varied by": lambda row: augmentation(row.augmentation),
         "views x models averaged": lambda row: averages(row.views, row.models),
-        "looks at this test split": lambda row: str(row.test_looks),
+        "looks at this test split": lambda row: str(row.test_evaluations),
         "seeds": lambda row: ", ".join(map(str, row.seeds)),
         "notes": lambda row: "; ".join(row.notes) or "-",
     }
@@ -274,9 +274,7 @@ def _report_again(evidence: Evidence) -> str:
     records = [record for group in evidence.groups for record in group]
     flags = as_flags(
         dataset=None if dataset.startswith("object:") else dataset,
-        plugins=list(
-            dict.fromkeys(plugin for record in records for plugin in record.spec.get("plugins", ()))
-        ),
+        plugins=list(dict.fromkeys(plugin for record in records for plugin in record.spec.plugins)),
     )
     other_train = len({record.result.train_digest for record in records}) > 1
     return (
@@ -291,7 +289,7 @@ def _found_by_spec(record: Record, dataset: str) -> bool:
     result = record.result
     limited = result.limit is not None or result.limit_test is not None
     objects = result.pipeline.startswith("object:") or dataset.startswith("object:")
-    return not (limited or objects or "members" in record.spec or result.dataset != dataset)
+    return not (limited or objects or record.spec.kind == "ensemble" or result.dataset != dataset)
 
 
 def _small(lines: Sequence[str]) -> str:

@@ -153,7 +153,7 @@ def draw_confusion(record: Record) -> Figure | None:
     """The confusion matrix of the test split in percent of each class; of more than CLASSES_SHOWN classes the most confused pairs."""
     if record.result.top1_error is None:
         return None
-    given, names = answers(record), record.spec["class_names"]
+    given, names = answers(record), record.spec.class_names
     taken = confusions(given)
     if len(names) > CLASSES_SHOWN:
         return _draw_pairs(
@@ -218,7 +218,7 @@ def _draw_pairs(result: Result, pairs: Sequence[tuple[str, str, int, int]]) -> F
 
 
 def _of(result: Result) -> str:
-    return f"{result.name}, seed {result.seed}, on {result.title}: top-1 error {result.top1_error:.2f} % of {result.n_test:,}"
+    return f"{result.name}, seed {result.seed}, on {result.title}: top-1 error {result.top1_error.value:.2f} % of {result.n_test:,}"
 
 
 def _short(name: str, length: int = 22) -> str:

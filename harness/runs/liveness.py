@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import suppress
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+HEARTBEAT_SECONDS = 60.0  # from one touch of the status file to the next
+# A run of another machine is dead after this long without a heartbeat. Clocks may differ by a few
+# minutes, so it is much longer than the interval.
+STALE_AFTER_SECONDS = 600.0
 
-def _this_process() -> dict[str, Any]:
-    return {"pid": os.getpid(), "pid_started": _started(os.getpid()), "host": socket.gethostname()}
+
+def this_process() -> dict[str, Any]:
+    """Return what identifies this process on any machine."""
+    pid = os.getpid()
+    return {"pid": pid, "pid_started": process_start(pid), "host": socket.gethostname()}
 
 
-def _started(pid: int) -> str | None:
-    """When the process of that number began, as text that is never another process's; None where there is no such process."""
+def process_start(pid: int) -> str | None:
+    """Return when the process with this id started, or None if there is none.
+
+    The text is never equal for two processes, since an id may be used again.
+    """
     stat = Path(f"/proc/{pid}/stat")
     with suppress(OSError):
         if Path("/proc/self/stat").exists():
-            # Linux: which boot, and ticks since it. Told as a time of day it would move whenever the clock is set.
+            # Ticks since a given boot; a time of day would move whenever the clock is set.
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
             return f"{boot} {stat.read_text().rpartition(')')[2].split()[19]}"
         import psutil
@@ -26,3 +39,31 @@ def _started(pid: int) -> str | None:
         with suppress(psutil.Error):
             return str(psutil.Process(pid).create_time())
     return None
+
+
+def is_alive(status: Mapping[str, Any], status_file: Path) -> bool:
+    """Return whether the process that wrote `status` is still running.
+
+    On another machine only the heartbeat, the age of the status file, can tell.
+    """
+    if status.get("host") != socket.gethostname():
+        return time.time() - status_file.stat().st_mtime < STALE_AFTER_SECONDS
+    started = process_start(status["pid"]) if "pid" in status else None
+    return started is not None and started == status.get("pid_started")
+
+
+@contextmanager
+def heartbeat(status_file: Path) -> Iterator[None]:
+    """Touch the status file at intervals, so that other machines see that this process is alive."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(HEARTBEAT_SECONDS):
+            with suppress(OSError):
+                os.utime(status_file)
+
+    threading.Thread(target=beat, name="heartbeat", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()

@@ -28,14 +28,14 @@ class Protocol:
 
 def protocol(record: Record) -> Protocol:
     """Of an ensemble: what its members have in common, and how many models they are."""
-    if "members" in record.spec:
-        members = [Record(record.folder.with_name(run_id)) for run_id in record.spec["members"]]
+    if record.spec.kind == "ensemble":
+        members = [Record(record.folder.with_name(run_id)) for run_id in record.spec.members]
         found = [protocol(member) for member in members if member.folder.is_dir()]
         complete = len(found) == len(members)
         return Protocol(
             _common(each.augmentation for each in found) if complete else None,
             _common(each.views for each in found) if complete else None,
-            record.spec["models"],
+            record.spec.models,
         )
     result = record.result
     _, values = parse_spec(result.pipeline)

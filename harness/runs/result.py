@@ -1,19 +1,44 @@
-"""What a run leaves: the scores of a split, and the result."""
+"""What a run leaves behind: the scores of a split, and the result that every table is made from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
+FORMAT = 1  # of result.json and spec.json; a reader refuses any other number
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % interval, in the unit of the figure that it belongs to."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its 95 % interval, both in percent for errors."""
+
+    value: float
+    interval: Interval
+
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of one split, kept for ever: every metric is computed from these arrays.
+    """The scores of one split, from which every metric is computed.
 
-    keys (n,), labels (n,) int64, scores (n, classes) float32: margins or log-probabilities.
+    Parameters
+    ----------
+    keys : (n,) str
+        Identity of each image.
+    labels : (n,) int64
+        True classes.
+    scores : (n, classes) float32
+        Margins or log-probabilities; higher is likelier.
     """
 
     keys: np.ndarray
@@ -25,10 +50,56 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What one run cost, or the mean over the runs of several seeds.
+
+    A figure that could not be counted is None; `missing_reasons` of the owner says why.
+
+    Parameters
+    ----------
+    fit_seconds, score_seconds : float
+        Wall-clock time. Fit includes tuning, and what a cache saved as if it had been spent.
+    cached_seconds : float
+        The part of `fit_seconds` that a cache saved.
+    images_per_second : float
+        Rate of scoring.
+    fit_cpu_seconds, score_cpu_seconds, cached_cpu_seconds : float
+        Processor time, user and system, of all processes with their threads and children.
+    fit_device_seconds, score_device_seconds : float
+        Number of accelerators times the seconds that they were in use.
+    peak_memory_mb : float
+        Largest resident memory of one process, sampled during the run.
+    params_millions : float
+        Parameters of a network.
+    gflops_per_image : float
+        Over all views; 1 multiply-add = 2 FLOPs.
+    model_bytes : float
+        Size of the arrays in the saved state.
+    """
+
+    fit_seconds: float
+    peak_memory_mb: float
+    cached_seconds: float = 0.0
+    score_seconds: float | None = None
+    images_per_second: float | None = None
+    fit_cpu_seconds: float | None = None
+    score_cpu_seconds: float | None = None
+    cached_cpu_seconds: float | None = None
+    fit_device_seconds: float | None = None
+    score_device_seconds: float | None = None
+    params_millions: float | None = None
+    gflops_per_image: float | None = None
+    model_bytes: float | None = None
+
+
+COST_FIELDS = tuple(each.name for each in fields(Cost))
+
+
+@dataclass(frozen=True)
 class Result:
     """One finished run, as `result.json` holds it. Errors are in percent, times in seconds.
 
-    A figure that could not be had is None, and `absent` says why.
+    A figure that could not be measured is None, and `missing_reasons` says why.
     """
 
     run_id: str
@@ -46,63 +117,70 @@ class Result:
     refitted: bool  # on train + tune, after tuning
     limit: int | None
     limit_test: int | None
-    tune: int | None  # images a class asked for with --tune; None: the dataset's own
+    tune: int | None  # images per class asked for with `tune`; None: the dataset's own number
     train_digest: str  # of train + tune
     test_digest: str
     identity: str
     source_hash: str
-    test_looks: int  # finished runs of this pipeline on this test split, this one included
+    test_evaluations: int  # finished runs of this pipeline on this test split, including this one
 
-    top1_error: (
-        float | None
-    )  # None: the run stopped after tune (--no-test) and never enters a comparison
-    top1_error_ci_low: float | None  # 95 % Wilson
-    top1_error_ci_high: float | None
-    top5_error: float | None
-    top5_error_ci_low: float | None
-    top5_error_ci_high: float | None
+    top1_error: Estimate | None  # None: the run stopped after tune and never enters a comparison
+    top5_error: Estimate | None  # None also for fewer than six classes
     mean_class_error: float | None
     tune_top1_error: float | None
-
-    fit_seconds: float  # tuning included, as if nothing had been cached
-    score_seconds: float | None
-    cached_seconds: float  # the part of fit_seconds that a cache saved
-    images_per_second: float | None  # scored
-    peak_memory_mb: float  # resident, sampled over the run
-    params_millions: float | None
-    gflops_per_image: float | None  # 1 multiply-add = 2 FLOPs, all views
+    cost: Cost
 
     notes: tuple[str, ...]
-    remarks: tuple[str, ...]
-    absent: Mapping[str, str]
+    dataset_notes: tuple[str, ...]
+    missing_reasons: Mapping[str, str]
     machine: Mapping[str, Any]
     versions: Mapping[str, str]
     started: str  # ISO 8601, UTC
     finished: str
     command: str
     curves: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
-    views: int | None = (
-        None  # of a test image, averaged; None: recorded before this was kept, or members of an ensemble differ
-    )
-    augmentation: tuple[str, ...] | None = (
-        None  # of the training images; None: its parameters tell, or nothing
-    )
-    # Of processor, user and system, of all processes with their threads and children; cached as for fit_seconds. None, here and below, also
-    # where a run was recorded before this was kept.
-    fit_cpu_seconds: float | None = None
-    score_cpu_seconds: float | None = None
-    cached_cpu_seconds: float | None = None
-    fit_device_seconds: float | None = None  # accelerators times the seconds that they were held
-    score_device_seconds: float | None = None
-    model_bytes: int | None = None  # of the arrays of the saved state
+    views: int | None = None  # averaged per test image; None: the members of an ensemble differ
+    augmentation: tuple[str, ...] | None = None  # of the training images; None: see the parameters
+
+    def to_flat_dict(self) -> dict[str, Any]:
+        """Return every figure by name, without nesting, for JSON lines, CSV and data frames."""
+        flat: dict[str, Any] = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name == "cost":
+                flat |= vars(value)
+            elif each.name in ("top1_error", "top5_error"):
+                flat |= flat_estimate(each.name, value)
+            else:
+                flat[each.name] = value
+        return flat
 
     def to_frame(self) -> Any:
-        """One row as a pandas DataFrame."""
-        from harness.comparison.table import results_frame
-
+        """Return one row as a pandas DataFrame."""
         return results_frame([self])
 
     def _repr_html_(self) -> str:
-        from harness.comparison.table import results_html
+        frame: Any = results_frame([self])[list(SHOWN)].T
+        return str(frame.to_html(header=False))
 
-        return results_html([self])
+
+SHOWN = (
+    "run_id", "name", "title", "seed", "n_test", "top1_error", "top1_error_ci_low",
+    "top1_error_ci_high", "top5_error", "tune_top1_error", "fit_seconds", "score_seconds",
+)  # fmt: skip
+
+
+def flat_estimate(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    """Return the value as `name`, and its interval as `<name>_ci_low` and `<name>_ci_high`."""
+    if estimate is None:
+        return {name: None, f"{name}_ci_low": None, f"{name}_ci_high": None}
+    low, high = estimate.interval.low, estimate.interval.high
+    return {name: estimate.value, f"{name}_ci_low": low, f"{name}_ci_high": high}
+
+
+def results_frame(results: Sequence[Result]) -> Any:
+    """Return a pandas DataFrame with one row per result."""
+    import pandas as pd
+
+    nested = ["curves", "machine", "versions", "missing_reasons"]
+    return pd.DataFrame([result.to_flat_dict() for result in results]).drop(columns=nested)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.registry import Registry
-from harness.runs.record import SUFFIX, Record, Runs
+from harness.runs.record import SUFFIX, Record
 from harness.runs.result import Result
+from harness.runs.run_store import RunStore
 from harness.settings import load_settings
 
 
@@ -48,7 +49,7 @@ def find_records(
     plugins: Sequence[str],
 ) -> list[Record]:
     """The finished records that an argument of `compare` names, one a seed. Raises UserError when there are none."""
-    runs = Runs(load_settings(config).runs)
+    runs = RunStore(load_settings(config).runs)
     name = run.run_id if isinstance(run, Result) else run
     for folder in (runs.folder / name, runs.folder / f"{name}{SUFFIX}"):
         if "," not in name and (folder / "spec.json").exists():
@@ -90,7 +91,7 @@ def _usable(record: Record) -> Record:
     return record
 
 
-def _no_run(run: str, pipeline: str, data: str, runs: Runs, flags: str) -> str:
+def _no_run(run: str, pipeline: str, data: str, runs: RunStore, flags: str) -> str:
     """Says what to type: the missing run, or --dataset where there are runs on other data."""
     message = (
         f"no finished, unlimited run of {run} on {data}; make one with: harness run --pipeline {shlex.quote(run)}{flags} "
@@ -110,7 +111,7 @@ def _no_run(run: str, pipeline: str, data: str, runs: Runs, flags: str) -> str:
 def same_images(records: Sequence[Record], *, allow_different_train: bool) -> list[str]:
     """How what they learned from differs. Raises UserError when it does and may not, and where test splits or numbers of classes differ."""
     reference = records[0].result
-    caveats = []
+    warnings = []
     for result in (record.result for record in records):
         if result.test_digest != reference.test_digest:
             raise UserError(
@@ -131,5 +132,5 @@ def same_images(records: Sequence[Record], *, allow_different_train: bool) -> li
             )
             if not allow_different_train:
                 raise UserError(f"{difference}; to take both all the same: --allow-different-train")
-            caveats.append(difference)
-    return caveats
+            warnings.append(difference)
+    return warnings

@@ -54,8 +54,9 @@ def params(result: Result) -> dict[str, str]:
 
 def figures(result: Result) -> dict[str, float]:
     """The headline figures that could be had, with no more digits than a reader needs: the table shows every digit that is logged."""
-    found = {name: (getattr(result, name), lambda value: round(value, 2)) for name in PERCENT}
-    found |= {name: (getattr(result, name), lambda value: float(f"{value:.4g}")) for name in COST}
+    flat = result.to_flat_dict()
+    found = {name: (flat[name], lambda value: round(value, 2)) for name in PERCENT}
+    found |= {name: (flat[name], lambda value: float(f"{value:.4g}")) for name in COST}
     return {name: rounded(value) for name, (value, rounded) in found.items() if value is not None}
 
 
@@ -109,10 +110,8 @@ def describe(result: Result, members: Mapping[str, str | None]) -> str:
     members  of an ensemble: run id -> its page, or None where the store lacks it
     """
     interval = ""
-    if result.top1_error_ci_low is not None:
-        interval = (
-            f" (95 % interval {result.top1_error_ci_low:.2f} to {result.top1_error_ci_high:.2f})"
-        )
+    if result.top1_error is not None:
+        interval = f" (95 % interval {result.top1_error.interval.low:.2f} to {result.top1_error.interval.high:.2f})"
     rows = [
         ("top-1 error", _figure(result, "top1_error", "{:.2f} %") + interval),
         ("top-5 error", _figure(result, "top5_error", "{:.2f} %")),
@@ -120,13 +119,13 @@ def describe(result: Result, members: Mapping[str, str | None]) -> str:
         ("top-1 error on tune", _figure(result, "tune_top1_error", "{:.2f} %")),
         (
             "fit, tuning included",
-            f"{result.fit_seconds:.1f} s, of which {result.cached_seconds:.1f} s came from the cache",
+            f"{result.cost.fit_seconds:.1f} s, of which {result.cost.cached_seconds:.1f} s came from the cache",
         ),
         ("processor in fit", _figure(result, "fit_cpu_seconds", "{:.1f} s")),
         ("accelerators in fit", _figure(result, "fit_device_seconds", "{:.1f} s")),
         ("score", _figure(result, "score_seconds", "{:.1f} s")),
         ("images scored per second", _figure(result, "images_per_second", "{:.0f}")),
-        ("peak memory", f"{result.peak_memory_mb:.0f} MB"),
+        ("peak memory", f"{result.cost.peak_memory_mb:.0f} MB"),
         ("model", _figure(result, "model_bytes", "{:,} bytes")),
         ("parameters", _figure(result, "params_millions", "{:.3g} million")),
         ("cost of one image", _figure(result, "gflops_per_image", "{:.3g} GFLOPs")),
@@ -140,9 +139,9 @@ def describe(result: Result, members: Mapping[str, str | None]) -> str:
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in rows),
         "",
-        f"Look {result.test_looks} of this pipeline at this test split.",
+        f"Look {result.test_evaluations} of this pipeline at this test split.",
         "",
-        *(f"- {remark}" for remark in result.remarks),
+        *(f"- {remark}" for remark in result.dataset_notes),
         "",
         *_linked("Members", members),
         "```",
@@ -157,14 +156,16 @@ def _in_short(result: Result, interval: str) -> str:
     error = _figure(
         result, "top1_error", "top-1 error {:.2f} %" + f"{interval} on {result.n_test} images"
     )
-    top5 = f"; top-5 error {result.top5_error:.2f} %" if result.top5_error is not None else ""
+    top5 = f"; top-5 error {result.top5_error.value:.2f} %" if result.top5_error is not None else ""
     refitted = " (train + tune, after tuning)" if result.refitted else ""
     scored = (
-        f", scored in {duration(result.score_seconds)}" if result.score_seconds is not None else ""
+        f", scored in {duration(result.cost.score_seconds)}"
+        if result.cost.score_seconds is not None
+        else ""
     )
     return (
         f"**{result.name}** ({result.family}) on {result.title}: {error}{top5}. Fitted on {result.n_fit} labeled images{refitted} in "
-        f"{duration(result.fit_seconds)}, tuning included{scored}; {result.peak_memory_mb:.0f} MB of memory at most."
+        f"{duration(result.cost.fit_seconds)}, tuning included{scored}; {result.cost.peak_memory_mb:.0f} MB of memory at most."
     )
 
 
@@ -190,9 +191,9 @@ def _linked(what: str, runs: Mapping[str, str | None]) -> list[str]:
 
 
 def _figure(result: Result, name: str, form: str) -> str:
-    value = getattr(result, name)
+    value = result.to_flat_dict()[name]
     return (
-        f"not available: {result.absent.get(name, 'no reason given')}"
+        f"not available: {result.missing_reasons.get(name, 'no reason given')}"
         if value is None
         else form.format(value)
     )

@@ -75,10 +75,7 @@ def send(client: Any, settings: Settings, result: Result, folder: Path) -> Links
 
 def _members(client: Any, experiment: str, folder: Path) -> Mapping[str, str | None]:
     """Of an ensemble: each member's id -> its page; None where it is not in the store."""
-    found = {
-        run_id: find(client, experiment, run_id)
-        for run_id in Record(folder).spec.get("members", ())
-    }
+    found = {run_id: find(client, experiment, run_id) for run_id in Record(folder).spec.members}
     return {
         run_id: page(experiment, run.info.run_id) if run else None for run_id, run in found.items()
     }
@@ -101,10 +98,10 @@ def send_failure(
 ) -> Links:
     """As `track_failure`; the status, again, is said last."""
     spec = record.spec
-    name = parse_spec(spec["pipeline"])[0]
+    name = parse_spec(spec.pipeline)[0]
     shown = {
         "pipeline": name,
-        "dataset": parse_spec(spec["dataset"])[0],
+        "dataset": parse_spec(spec.dataset)[0],
         "harness.version": __version__,
         "mlflow.note.content": f"**{name}** did not finish: {reason}",
     }
@@ -116,7 +113,7 @@ def send_failure(
     log(
         client,
         run,
-        params={key: str(spec[key]) for key in ("pipeline", "dataset", "seed")},
+        params={key: str(getattr(spec, key)) for key in ("pipeline", "dataset", "seed")},
         tags={**settings.run.tags, **shown},
     )
     if (record.folder / "log.txt").is_file():

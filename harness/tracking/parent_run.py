@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
 from harness.runs.result import Result
+from harness.runs.spec import RunSpec
+from harness.runs.run_store import RunStore
 from harness.settings import Settings
 from harness.spec import parse_spec
 from harness.tracking.client import find, find_or_create, log, milliseconds
@@ -20,8 +22,8 @@ PARENT_TAG = "mlflow.parentRunId"  # by which the UI nests runs
 
 def parent_of(client: Any, settings: Settings, folder: Path, started: str) -> str | None:
     """MLflow's id of the run above this one, made where missing; None for a run by itself. `started`: of the first run below."""
-    above = Record(folder).spec.get("above")
-    return find_or_create(client, settings, above["run_id"], started) if above else None
+    above = Record(folder).spec.seed_group
+    return find_or_create(client, settings, above.run_id, started) if above else None
 
 
 def update_parent(client: Any, experiment: str, parent: str, folder: Path) -> None:
@@ -29,21 +31,22 @@ def update_parent(client: Any, experiment: str, parent: str, folder: Path) -> No
     from mlflow.entities import Metric
 
     spec = Record(folder).spec
+    assert spec.seed_group
     below = [
         record
-        for record in Runs(folder.parent).readable()
-        if record.spec.get("above") == spec["above"]
+        for record in RunStore(folder.parent).readable()
+        if record.spec.seed_group == spec.seed_group
     ]
     results = [record.result for record in below if record.finished]
     params = {
-        "pipeline": spec["pipeline"],
-        "dataset": spec["dataset"],
-        "seeds": str(spec["above"]["seeds"]),
+        "pipeline": spec.pipeline,
+        "dataset": spec.dataset,
+        "seeds": str(spec.seed_group.seeds),
     }
     pages = {record.run_id: _page(client, experiment, record.run_id) for record in below}
     tags = {
-        "pipeline": parse_spec(spec["pipeline"])[0],
-        "dataset": spec["title"],
+        "pipeline": parse_spec(spec.pipeline)[0],
+        "dataset": spec.title,
         "notes": f"mean of {len(results)} seeds"
         + "".join(f"; {note}" for note in (results[0].notes if results else ())),
         "mlflow.note.content": _describe(spec, results, pages),
@@ -51,7 +54,7 @@ def update_parent(client: Any, experiment: str, parent: str, folder: Path) -> No
     moment = milliseconds(results[-1].finished) if results else 0
     metrics = [Metric(name, value, moment, len(results)) for name, value in _means(results).items()]
     log(client, parent, params=params, tags=tags, metrics=metrics)
-    if len(results) == spec["above"]["seeds"]:
+    if len(results) == spec.seed_group.seeds:
         client.set_terminated(parent, "FINISHED", moment)
     else:
         client.update_run(
@@ -81,20 +84,19 @@ def _means(results: Sequence[Result]) -> dict[str, float]:
     return means
 
 
-def _describe(
-    spec: Mapping[str, Any], results: Sequence[Result], pages: Mapping[str, str | None]
-) -> str:
+def _describe(spec: RunSpec, results: Sequence[Result], pages: Mapping[str, str | None]) -> str:
+    assert spec.seed_group
     means = _means(results)
-    name, wanted = parse_spec(spec["pipeline"])[0], spec["above"]["seeds"]
+    name, wanted = parse_spec(spec.pipeline)[0], spec.seed_group.seeds
     error = f"top-1 error {means['top1_error']:.2f} %" if "top1_error" in means else "no test error"
     spread = (
         f", standard deviation {means['top1_error_sd']:.2f} over trainings"
         if "top1_error_sd" in means
         else ""
     )
-    head = f"**{name}** on {spec['title']}, {len(results)} of {wanted} seeds: {error}{spread}."
+    head = f"**{name}** on {spec.title}, {len(results)} of {wanted} seeds: {error}{spread}."
     rows = [
-        f"| [{result.run_id}]({pages[result.run_id]}) | {result.seed} | {_percent(result.top1_error)} | {_percent(result.tune_top1_error)} |"
+        f"| [{result.run_id}]({pages[result.run_id]}) | {result.seed} | {_percent(result.top1_error.value if result.top1_error else None)} | {_percent(result.tune_top1_error)} |"
         for result in results
     ]
     return "\n".join(

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import UserError
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
+from harness.runs.run_store import RunStore
 from harness.settings import Settings
 from harness.tracking.client import (
     Unreachable,
@@ -40,7 +41,7 @@ def sync(settings: Settings, say: Callable[[str], None] = lambda line: None) -> 
         known = everything(client, experiment_id(client, settings))
     done = Synced()
     gone = ""  # why the store cannot be reached any more
-    for listed in Runs(settings.runs).all():
+    for listed in RunStore(settings.runs).all():
         record = _as_it_is_now(listed)
         if not record.folder.exists():  # removed meanwhile
             continue

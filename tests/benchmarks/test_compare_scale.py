@@ -6,13 +6,13 @@ from pathlib import Path
 
 from benchmarks.compare_scale import LEADS, make_record, measure
 from harness.comparison.compare import compare_records
-from harness.runs.record import Runs
+from harness.runs.run_store import RunStore
 
 
 def test_records_are_comparable_and_the_command_is_measured(workdir: Path) -> None:
     for run_id, lead in LEADS.items():
         make_record(workdir / "runs", run_id, images=2000, classes=20, lead=lead)
-    runs = Runs(workdir / "runs")
+    runs = RunStore(workdir / "runs")
     table = compare_records([[runs.find(run_id)] for run_id in LEADS])
     before, after = table.rows
     assert (

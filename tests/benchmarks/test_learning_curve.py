@@ -22,8 +22,8 @@ from benchmarks.learning_curve import (
     with_updates,
 )
 from benchmarks.power_laws import Crossing, Curves
-from harness.runs.record import Runs
 from harness.runs.result import Result
+from harness.runs.run_store import RunStore
 
 
 def run_study(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -43,7 +43,7 @@ def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def results(folder: Path) -> dict[str, Result]:
-    return {record.run_id: record.result for record in Runs(folder / "runs").finished()}
+    return {record.run_id: record.result for record in RunStore(folder / "runs").finished()}
 
 
 @pytest.mark.usefixtures("untracked")

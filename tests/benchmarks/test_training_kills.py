@@ -9,14 +9,15 @@ import numpy as np
 
 import harness
 from benchmarks.training_kills import facts
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
+from harness.runs.run_store import RunStore
 
 
 def recorded() -> Record:
     run_id = harness.run(
         "raw-linear,size=8,c=1.0,flip=false", "digits", limit=100, limit_test=100, track=False
     ).run_id
-    return Runs(Path("runs")).find(run_id)
+    return RunStore(Path("runs")).find(run_id)
 
 
 def test_a_repetition_is_equal_and_one_changed_bit_is_found(workdir: Path) -> None:

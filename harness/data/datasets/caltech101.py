@@ -69,7 +69,7 @@ def build(
         title="caltech101",
         train=whole.take(chosen[whole.rows[chosen] >= 0]),  # what cannot be decoded teaches nothing
         test=whole.take(np.sort(test)),
-        remarks=(
+        dataset_notes=(
             f"{whole.num_classes} classes, {train_per_class} training and "
             f"{f'at most {test_per_class}' if test_per_class else 'all other'} test images each (split {split_seed}); "
             f"papers give the mean over classes: read mean_class_error",

@@ -38,7 +38,7 @@ def build(root: Path) -> Dataset:
         title="digits",
         train=part(slice(0, N_TRAIN)),
         test=part(slice(N_TRAIN, None)),
-        remarks=(
+        dataset_notes=(
             "digits: the order of writers is not documented, so train and test may share some",
         ),
     )

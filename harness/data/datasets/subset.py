@@ -22,8 +22,9 @@ def build(
 
     from harness.data.load import load_whole
     from harness.data.splitting import members_by_class
+    from harness.registry import open_registry
 
-    _, whole = load_whole(of, root)
+    _, whole = load_whole(of, open_registry(), root)
     drawn = [
         position
         for _, members in members_by_class(whole.train, seed)
@@ -34,5 +35,5 @@ def build(
         title=f"{whole.title}, {percent:g} % of train (subset seed {seed})",
         train=whole.train.take(np.sort(drawn)),
         test=whole.test,
-        remarks=(*whole.remarks, f"train: {share}, drawn by subset seed {seed}"),
+        dataset_notes=(*whole.dataset_notes, f"train: {share}, drawn by subset seed {seed}"),
     )

@@ -51,14 +51,14 @@ class Source(Protocol):
     layout       one line for people
     class_names  in label order: sorted WordNet ids wherever the layout knows them, else sorted names
     fingerprint  hex digits that change when a file is added, removed, resized or rewritten: paths, sizes and times, no contents
-    remarks      what the user should know: parts that were passed over, and why
+    dataset_notes      what the user should know: parts that were passed over, and why
     """
 
     path: Path
     layout: str
     class_names: tuple[str, ...]
     fingerprint: str
-    remarks: tuple[str, ...]
+    dataset_notes: tuple[str, ...]
 
     def __len__(self) -> int: ...
 

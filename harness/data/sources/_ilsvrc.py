@@ -129,7 +129,7 @@ def official_files(path: Path, year: Year) -> OfficialFiles | None:
 class OfficialFiles:
     """The tars and kit of `year` in the folder `path`. Raises UserError naming the file that is missing, or that disagrees with the kit."""
 
-    remarks: tuple[str, ...] = ()
+    dataset_notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, year: Year) -> None:
         self.path = path

@@ -19,7 +19,7 @@ class ListedImages:
         *,
         layout: str,
         class_names: Sequence[str] | None = None,
-        remarks: Sequence[str] = (),
+        dataset_notes: Sequence[str] = (),
     ) -> None:
         self.path: Path = tree.path
         self.layout = layout
@@ -27,7 +27,7 @@ class ListedImages:
         self.class_names = tuple(
             sorted({name for _, name in images.values()}) if class_names is None else class_names
         )
-        self.remarks = tuple(remarks)
+        self.dataset_notes = tuple(dataset_notes)
         self._tree, self._images = tree, images
 
     def __len__(self) -> int:

@@ -35,7 +35,7 @@ def open_source(path: Path) -> Source | None:
             f"{path} holds {' and '.join(sorted({name for _, name in images.values()}))}, but no class folders in them; expected {LAYOUT}"
         )
     outside = [name for name in names if name not in images]
-    remarks = (
+    dataset_notes = (
         [f"{len(outside)} images outside of class folders are passed over, such as {outside[0]}"]
         if outside
         else []
@@ -51,8 +51,8 @@ def open_source(path: Path) -> Source | None:
         ("files whose names do not end as an image's", others),
     ):
         if passed:
-            remarks.append(f"{len(passed)} {what} are passed over, such as {passed[0]}")
-    return ListedImages(tree, images, layout="class folders", remarks=remarks)
+            dataset_notes.append(f"{len(passed)} {what} are passed over, such as {passed[0]}")
+    return ListedImages(tree, images, layout="class folders", dataset_notes=dataset_notes)
 
 
 def classify(names: list[str]) -> dict[str, tuple[str, str]]:

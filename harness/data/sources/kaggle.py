@@ -57,8 +57,10 @@ def open_source(path: Path) -> Source | None:
         elif part == "test":
             test += 1
     _check(images, wnids, label, path)
-    remarks = [f"{test} test images without labels are passed over"] if test else []
-    return ListedImages(tree, images, layout="Kaggle CLS-LOC", class_names=wnids, remarks=remarks)
+    dataset_notes = [f"{test} test images without labels are passed over"] if test else []
+    return ListedImages(
+        tree, images, layout="Kaggle CLS-LOC", class_names=wnids, dataset_notes=dataset_notes
+    )
 
 
 def _solution(text: str, path: Path) -> dict[str, str]:

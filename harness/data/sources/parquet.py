@@ -45,7 +45,7 @@ class ParquetFiles:
             )
         self._count = int((everything >= 0).sum())
         unlabeled = len(everything) - self._count
-        self.remarks: tuple[str, ...] = (
+        self.dataset_notes: tuple[str, ...] = (
             (f"{unlabeled} images without labels are passed over",) if unlabeled else ()
         )
 

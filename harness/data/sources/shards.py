@@ -20,7 +20,7 @@ class Shards:
     """Raises UserError when a shard is damaged, an image has no label, or some labels are numbers and others names."""
 
     layout = "tar shards"
-    remarks: tuple[str, ...] = ()
+    dataset_notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, shards: list[Path]) -> None:
         self.path, self._shards = path, shards

@@ -47,9 +47,9 @@ def open_source(path: Path) -> Source | None:
             raise UserError(
                 f"{path}: {part} holds {there} images, fewer than the {wanted} there must be; get it again from {URL}"
             )
-    remarks = [f"{test} test images without labels are passed over"] if test else []
+    dataset_notes = [f"{test} test images without labels are passed over"] if test else []
     return ListedImages(
-        tree, images, layout="Tiny-ImageNet-200", class_names=wnids, remarks=remarks
+        tree, images, layout="Tiny-ImageNet-200", class_names=wnids, dataset_notes=dataset_notes
     )
 
 

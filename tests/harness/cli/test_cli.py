@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.runs.record import Runs
+from harness.runs.run_store import RunStore
 
 SLOW_PIPELINE = '''"""Counts slowly."""
 import time, torch
@@ -74,8 +74,8 @@ def test_a_plugin_is_listed_run_checked_compared_and_predicts(
         "mean_class_error",
         "fit_seconds",
     } <= set(last)
-    assert {"score_seconds", "test_digest", "test_looks", "machine"} <= set(last)
-    assert (last["n_test"], last["test_looks"], last["pipeline"]) == (
+    assert {"score_seconds", "test_digest", "test_evaluations", "machine"} <= set(last)
+    assert (last["n_test"], last["test_evaluations"], last["pipeline"]) == (
         500,
         1,
         "nearest-mean,shrink=0.0",
@@ -111,9 +111,9 @@ def test_a_plugin_is_listed_run_checked_compared_and_predicts(
 
 def test_seeds_are_runs_of_their_own_that_compare_takes_together(plugin: str) -> None:
     output = harness("run", "--plugins", plugin, "--pipeline", "nearest-mean", "--seeds", "3")
-    assert [r.result.seed for r in Runs(Path("runs")).finished()] == [0, 1, 2]
+    assert [r.result.seed for r in RunStore(Path("runs")).finished()] == [0, 1, 2]
     (error,) = {
-        r.result.top1_error for r in Runs(Path("runs")).finished()
+        r.result.top1_error for r in RunStore(Path("runs")).finished()
     }  # nothing in it is random
     assert (
         f"3 seeds    top-1 error {error:.2f}, {error:.2f}, {error:.2f} %: mean {error:.2f}, standard deviation 0.00"
@@ -267,9 +267,9 @@ def test_the_other_options_beside_a_run_to_resume_are_held_to_its_record(
 ) -> None:
     """A plugin that has moved is found where --plugins says that it is now."""
     harness("run", "--plugins", plugin, "--pipeline", "nearest-mean")
-    (record,) = Runs(Path("runs")).all()
+    (record,) = RunStore(Path("runs")).all()
     folder = record.folder.rename(f"{record.folder}.unfinished")
-    record = Runs(Path("runs")).find(record.run_id)
+    record = RunStore(Path("runs")).find(record.run_id)
     record.set_status("failed", started="2026-01-01T00:00:00+00:00")
     for option, words in {
         "--seed 3": "seed has changed",
@@ -303,7 +303,7 @@ def test_plugins_of_the_environment_are_separated_as_in_path(
 
 def test_a_run_named_twice_is_removed_once(plugin: str) -> None:
     harness("run", "--plugins", plugin, "--pipeline", "nearest-mean")
-    (record,) = Runs(Path("runs")).all()
+    (record,) = RunStore(Path("runs")).all()
     assert harness("runs", "rm", record.run_id, record.run_id[:-2]).count("removed") == 1
 
 
@@ -387,12 +387,12 @@ def test_a_run_that_is_stopped_or_killed_is_marked_and_resumes(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in errors
-    (record,) = Runs(Path("runs")).all()
+    (record,) = RunStore(Path("runs")).all()
     assert record.state == state
     assert state in harness("runs")
     done = subprocess.run([*slow, "--resume"], capture_output=True, text=True, check=True)
     assert f"resuming   {record.run_id}" in done.stdout
-    (record,) = Runs(Path("runs")).all()
+    (record,) = RunStore(Path("runs")).all()
     assert record.state == "finished"
     assert record.result.curves["train/loss"] == [(epoch, float(epoch)) for epoch in range(40)]
     assert record.result.top1_error == pytest.approx(
@@ -429,7 +429,7 @@ def test_two_processes_give_the_scores_of_one(workdir: Path, pipeline: str) -> N
     done = subprocess.run([*torchrun, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     together = json.loads(done.stdout.splitlines()[-1])
-    runs = Runs(Path("runs"))
+    runs = RunStore(Path("runs"))
     a, b = (runs.find(result["run_id"]).scores() for result in (alone, together))
     assert (a.keys == b.keys).all()
     assert a.scores == pytest.approx(b.scores, abs=1e-3)

@@ -17,8 +17,9 @@ from harness.files import write_json
 from harness.metrics.intervals import sign_flip_test
 from harness.report.run_summary import seeds_line
 from harness.report.verdict import outcome, verdicts
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
 from harness.runs.result import Result, Scores
+from harness.runs.run_store import RunStore
 from harness.runs.select import NoSuchRun
 
 
@@ -42,7 +43,7 @@ def test_the_table(made: dict[str, Result], plugin: str) -> None:
     means, linear = made["means"], made["linear"]
     assert b.top1_delta == pytest.approx(linear.top1_error - means.top1_error)  # type: ignore[operator]
     assert b.top1_delta_low < b.top1_delta < b.top1_delta_high  # type: ignore[operator]
-    scores = [Runs(Path("runs")).find(r.run_id).scores() for r in (means, linear)]
+    scores = [RunStore(Path("runs")).find(r.run_id).scores() for r in (means, linear)]
     wrong = [dict(zip(s.keys, s.scores.argmax(1) != s.labels, strict=True)) for s in scores]
     only = [sum(wrong[i][k] and not wrong[1 - i][k] for k in wrong[0]) for i in (0, 1)]
     assert b.p_value == pytest.approx(binomtest(only[0], sum(only)).pvalue)
@@ -70,7 +71,7 @@ def test_run_ids_results_and_specs_name_the_same_rows(made: dict[str, Result], p
 
 
 def test_scores_are_joined_by_key_not_by_position(made: dict[str, Result]) -> None:
-    record = Runs(Path("runs")).find(made["linear"].run_id)
+    record = RunStore(Path("runs")).find(made["linear"].run_id)
     before = compare(made["means"], made["linear"]).rows[1]
     scores, order = record.scores(), np.random.default_rng(0).permutation(500)
     record.save_scores(Scores(scores.keys[order], scores.labels[order], scores.scores[order]))
@@ -88,7 +89,7 @@ def test_other_test_splits_are_refused_and_other_training_said(
     with pytest.raises(UserError, match="--allow-different-train"):
         compare(made["means"], less)
     table = compare(made["means"], less, allow_different_train=True)
-    assert any("learned from other images" in caveat for caveat in table.caveats)
+    assert any("learned from other images" in caveat for caveat in table.warnings)
 
 
 def test_limited_and_tuned_runs_do_not_stand_for_a_spec(
@@ -129,13 +130,13 @@ def test_a_missing_run_says_what_to_type(made: dict[str, Result], plugin: str) -
     with pytest.raises(UserError, match="'' is not a spec"):
         compare("", "nearest-mean", plugins=[plugin])
     with pytest.raises(UserError, match="no run is called ''"):
-        Runs(Path("runs")).find("")
+        RunStore(Path("runs")).find("")
     with pytest.raises(UserError, match="two or more"):
         compare("nearest-mean", plugins=[plugin])
 
 
 def test_an_unfinished_run_says_how_to_finish_it(made: dict[str, Result]) -> None:
-    record = Runs(Path("runs")).create("means", {"pipeline": "x"})
+    record = RunStore(Path("runs")).create("means", {"pipeline": "x"})
     record.set_status("failed")
     with pytest.raises(
         UserError,
@@ -163,7 +164,7 @@ def fake(made: dict[str, Result]) -> Callable[..., Record]:
         labels = np.zeros(100, dtype=np.int64) if labels is None else labels
         n = len(labels)
         keys = np.array([f"{i:016x}" for i in range(n)])
-        record = Runs(Path("made")).create(name, {})
+        record = RunStore(Path("made")).create(name, {})
         values = np.zeros((n, 6), dtype=np.float32)
         values[np.arange(n), np.where(np.arange(n) < wrong, (labels + 1) % 6, labels)] = 1
         record.save_scores(Scores(keys, labels, values))
@@ -253,7 +254,7 @@ def test_seeds_of_data_that_have_changed_since_are_not_averaged_with_the_latest(
     made: dict[str, Result], plugin: str
 ) -> None:
     """As of a folder that got more images: its spec is the same."""
-    record = Runs(Path("runs")).find(made["means"].run_id)
+    record = RunStore(Path("runs")).find(made["means"].run_id)
     before = dataclasses.replace(
         record.result, test_digest="e" * 32, finished="2020-01-01T00:00:00+00:00"
     )
@@ -328,11 +329,11 @@ def test_what_was_averaged_at_test_time_stands_in_the_table(
     assert [row.augmentation for row in table.rows] == [None, (), ()]  # digits may not be mirrored
     assert (
         "views x models averaged at test time differ: nearest-mean 1 x 1, raw-linear 1 x 1, ensemble 1 x 2"
-        in table.caveats[-2]
+        in table.warnings[-2]
     )
     assert {"views x models", "augmentation"} <= set(re.split("  +", str(table).splitlines()[0]))
     assert not any(
-        "views x models" in caveat for caveat in compare(made["means"], made["linear"]).caveats
+        "views x models" in caveat for caveat in compare(made["means"], made["linear"]).warnings
     )
 
 

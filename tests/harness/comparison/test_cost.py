@@ -22,7 +22,7 @@ from harness.runs.result import Result
 
 ROW = Row(
     pipeline="hog-svm,c=none", name="hog-svm", label="hog-svm", family="hand-crafted", notes=(), run_ids=("hog-svm-1",), seeds=(0,), source_hashes=("0",),
-    finished=("2026-01-01T00:00:00+00:00",), n_fit=50, n_labeled=50, classes=2, augmentation=(), views=1, models=1, test_looks=1, top1_error=40.0,
+    finished=("2026-01-01T00:00:00+00:00",), n_fit=50, n_labeled=50, classes=2, augmentation=(), views=1, models=1, test_evaluations=1, top1_error=40.0,
     top1_error_ci_low=39.0, top1_error_ci_high=41.0, top1_error_exact_low=39.0, top1_error_exact_high=41.0, top1_error_sd=None,
     top1_error_se=0.5, top5_error=None, mean_class_error=45.5, fit_seconds=139.0, score_seconds=1.0, on_frontier=True,
 )  # fmt: skip
@@ -67,17 +67,20 @@ def test_seeds_are_averaged_and_a_figure_that_one_of_them_lacks_is_absent(
         fit_cpu_seconds=10.0,
         score_cpu_seconds=2.0,
         model_bytes=1000,
-        absent={"fit_device_seconds": "computed on the CPU"},
+        missing_reasons={"fit_device_seconds": "computed on the CPU"},
     )
     other = make_result(fit_cpu_seconds=30.0, model_bytes=1001)
     found = cost([one, other])
     assert (found.fit_cpu_seconds, found.model_bytes, found.peak_memory_mb) == (20.0, 1000.5, 812.3)
     assert found.score_cpu_seconds is found.fit_device_seconds is None
-    assert (found.absent["score_cpu_seconds"], found.absent["fit_device_seconds"]) == (
+    assert (
+        found.missing_reasons["score_cpu_seconds"],
+        found.missing_reasons["fit_device_seconds"],
+    ) == (
         UNRECORDED,
         "computed on the CPU",
     )
-    assert "fit_cpu_seconds" not in found.absent
+    assert "fit_cpu_seconds" not in found.missing_reasons
 
 
 def test_the_table_leaves_out_what_no_row_has_and_says_why() -> None:
@@ -87,11 +90,13 @@ def test_the_table_leaves_out_what_no_row_has_and_says_why() -> None:
     }
     hog = replace(
         ROW,
-        cost=Cost(fit_cpu_seconds=200.0, peak_memory_mb=978.0, model_bytes=211_700, absent=absent),
+        cost=Cost(
+            fit_cpu_seconds=200.0, peak_memory_mb=978.0, model_bytes=211_700, missing_reasons=absent
+        ),
     )
     net = replace(
         ROW, name="alexnet", label="alexnet", top1_error=15.0, fit_seconds=1358.0, on_frontier=True,
-        cost=Cost(gflops_per_image=0.034, model_bytes=4.1e6, absent={"fit_device_seconds": "computed on the CPU"}),
+        cost=Cost(gflops_per_image=0.034, model_bytes=4.1e6, missing_reasons={"fit_device_seconds": "computed on the CPU"}),
     )  # fmt: skip
     head, cells = cost_table([hog, net])
     assert head == ["cost", "fit", "fit CPU", "memory", "GFLOPs an image", "model", "frontier"]

@@ -15,13 +15,13 @@ from harness.comparison.literature import Beside, beside_published
 from harness.comparison.published import published
 from harness.comparison.table import Comparison, Row
 from harness.report.literature import published_markdown, published_text
-from harness.runs.record import Runs
 from harness.runs.result import Result, Scores
+from harness.runs.run_store import RunStore
 
 ROW = Row(
     pipeline="hog-svm,c=none,flip=false,views=1", name="hog-svm", label="hog-svm", family="hand-crafted", notes=(), run_ids=("hog-svm-1",), seeds=(0,),
     source_hashes=("0",), finished=("2026-01-01T00:00:00+00:00",), n_fit=50_000, n_labeled=50_000, classes=10, augmentation=(), views=1, models=1,
-    test_looks=1, top1_error=45.0, top1_error_ci_low=44.0, top1_error_ci_high=46.0, top1_error_exact_low=44.0, top1_error_exact_high=46.0,
+    test_evaluations=1, top1_error=45.0, top1_error_ci_low=44.0, top1_error_ci_high=46.0, top1_error_exact_low=44.0, top1_error_exact_high=46.0,
     top1_error_sd=None, top1_error_se=0.5, top5_error=10.0, mean_class_error=45.5, fit_seconds=1.0, score_seconds=1.0,
 )  # fmt: skip
 ALEXNET = replace(
@@ -232,7 +232,7 @@ def test_compare_with_published_figures_imports_nothing_heavy(
     scores = Scores(np.array(["0", "1"]), np.array([0, 1]), np.eye(2, 6, dtype=np.float32))
     made = []
     for name in ("a", "b"):
-        record = Runs(Path("runs")).create(name, {})
+        record = RunStore(Path("runs")).create(name, {})
         record.save_scores(scores)
         machine = {"cpu": "x", "cores": 2, "memory_gb": 24.0, "device": "cpu"}
         record.finish(

@@ -10,8 +10,9 @@ import pytest
 
 from harness.comparison.compare import compare_records
 from harness.comparison.table import ONE_VIEW, comparison_markdown
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
 from harness.runs.result import Result, Scores
+from harness.runs.run_store import RunStore
 
 MACHINE = {"cpu": "x", "cores": 2, "memory_gb": 24.0, "device": "cpu"}
 
@@ -33,8 +34,8 @@ def recorded(make_result: Callable[..., Result]) -> Callable[..., Record]:
         name = pipeline.partition(",")[0]
         spec = {"members": [m.run_id for m in members], "models": len(members)} if members else {}
         if weights_of:
-            spec["weights_of"] = weights_of.run_id
-        record = Runs(Path("runs")).create(name, spec)
+            spec.weights_of = weights_of.run_id
+        record = RunStore(Path("runs")).create(name, spec)
         values = np.zeros((100, 6), dtype=np.float32)
         values[np.arange(100), (np.arange(100) < wrong).astype(int)] = 1
         record.save_scores(
@@ -131,16 +132,16 @@ def test_what_is_missing_is_told(recorded) -> None:
     ids = " ".join(record.run_id for record in b)
     assert (
         f"at one view and one model each: no run of b is so; make one with: harness rescore {ids}"
-        in table.caveats
+        in table.warnings
     )
     fixed = compare_records([[a], [recorded("b", 20, views=4, dataset="pets")]])
-    assert "at one view and one model each: b has no parameter views" in fixed.caveats
+    assert "at one view and one model each: b has no parameter views" in fixed.warnings
     gone = recorded("ensemble", 20, members=(recorded("c,views=1", 25),))
-    Runs(Path("runs")).find(gone.spec["members"][0]).folder.rename("elsewhere")
+    RunStore(Path("runs")).find(gone.spec.members[0]).folder.rename("elsewhere")
     lost = compare_records([[a], [Record(gone.folder)]])
     assert (
         f"at one view and one model each: the members of {gone.run_id} are not on record"
-        in lost.caveats
+        in lost.warnings
     )
 
 
@@ -178,7 +179,7 @@ def test_notes_of_all_seeds_stand_beside_a_row_and_a_limit_below_the_table(recor
     )
     assert table.rows[0].notes == ("stalled start", "fine")
     assert any(
-        caveat.startswith("limited to ") and "labeled images" in caveat for caveat in table.caveats
+        caveat.startswith("limited to ") and "labeled images" in caveat for caveat in table.warnings
     )
     cells = [line for line in comparison_markdown(table).splitlines() if line.startswith("| ")]
     assert "means &lt;of> pixels \\| gray" in cells[3]

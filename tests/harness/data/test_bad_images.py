@@ -162,7 +162,9 @@ def test_a_run_finishes_and_counts_every_image(
     assert result.n_test == store.facts["parts"]["test"]["n"] == 31
     assert result.top1_error is not None
     assert result.top1_error >= 100 * undecodable / 31
-    assert any("cannot be decoded: test/cat/truncated.JPEG" in remark for remark in result.remarks)
+    assert any(
+        "cannot be decoded: test/cat/truncated.JPEG" in remark for remark in result.dataset_notes
+    )
 
 
 def plugin_name(path: str) -> str:

@@ -177,7 +177,8 @@ def test_a_subset_leaves_the_test_split_whole_and_tune_lies_within_it() -> None:
     assert np.bincount(part.tune.labels).tolist() == [1] * 10
     assert part.title == "digits, 10 % of train (subset seed 1)"
     assert (
-        part.remarks[-1] == "train: 130 of 1,297 images, 10 % of each class, drawn by subset seed 1"
+        part.dataset_notes[-1]
+        == "train: 130 of 1,297 images, 10 % of each class, drawn by subset seed 1"
     )
 
 

@@ -111,7 +111,7 @@ def test_what_a_system_left_there_shows_no_class(workdir: Path, pictures: Pictur
         (root / name).write_bytes(b"no picture")
     source = open_source(root)
     assert (source.class_names, len(source)) == (("cat", "dog"), 30)
-    assert source.remarks == (
+    assert source.dataset_notes == (
         "3 hidden files are passed over, such as __MACOSX/photos/train/cat/._1.png",
     )
 
@@ -140,7 +140,7 @@ def test_files_that_are_not_taken_for_images_are_said(workdir: Path, pictures: P
     (root / "README.txt").write_text("mine")
     source = open_source(root)
     assert (source.class_names, len(source)) == (("cat", "dog"), 6)
-    assert source.remarks == (
+    assert source.dataset_notes == (
         "1 files whose names do not end as an image's are passed over, such as train/emu/1.heic",
     )
 
@@ -151,10 +151,10 @@ def test_test_images_of_classes_that_train_lacks_are_said(
     root = pictures(
         workdir / "photos", {"train/cat": 12, "train/dog": 12, "test/cat": 2, "test/Dog": 3}
     )
-    remarks = harness.load_dataset(str(root), tune=0).remarks
+    dataset_notes = harness.load_dataset(str(root), tune=0).dataset_notes
     assert (
         "3 of 5 test images are of classes without training images, such as 'Dog': every pipeline errs on them"
-        in remarks
+        in dataset_notes
     )
     root = pictures(
         workdir / "others", {"train/cat": 12, "train/dog": 12, "val/cat": 2, "test/unknown": 3}
@@ -216,7 +216,7 @@ def test_without_a_test_part_a_balanced_fifth_is_drawn_and_said(
     root = pictures(workdir / "photos", {"cat": 20, "dog": 30})
     splits = harness.load_dataset(str(root))
     assert np.bincount(splits.test.labels).tolist() == [4, 6]
-    assert "20% (seed 0) is the test split" in splits.remarks[0]
+    assert "20% (seed 0) is the test split" in splits.dataset_notes[0]
     assert not set(splits.test.keys) & {
         *splits.train.keys,
         *(splits.tune.keys if splits.tune else ()),
@@ -270,8 +270,8 @@ def test_undecodable_images_are_left_out_of_train_and_kept_in_test(
     splits = harness.load_dataset(str(root), tune=1)
     assert (len(splits.train) + len(splits.tune or []), len(splits.test)) == (8, 5)
     assert (splits.test.rows < 0).sum() == 1
-    assert any("train/cat/bad.jpg (the file is empty)" in remark for remark in splits.remarks)
-    assert any("test/dog/bad.jpg" in remark for remark in splits.remarks)
+    assert any("train/cat/bad.jpg (the file is empty)" in remark for remark in splits.dataset_notes)
+    assert any("test/dog/bad.jpg" in remark for remark in splits.dataset_notes)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,10 @@ def test_images_outside_of_class_folders_are_said(workdir: Path, pictures: Pictu
     )
     splits = harness.load_dataset(str(root), tune=1)
     assert len(splits.test) == 4
-    assert "3 images outside of class folders are passed over, such as test/0.png" in splits.remarks
+    assert (
+        "3 images outside of class folders are passed over, such as test/0.png"
+        in splits.dataset_notes
+    )
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.9])

@@ -23,7 +23,7 @@ def store(classes: int, per_class: int, parts: tuple[str, ...] = ("train", "val"
             pixels, np.arange(n) % classes, class_names=[str(i) for i in range(classes)]
         )
 
-    facts = {"class_names": [str(i) for i in range(classes)], "remarks": [], "source": "here"}
+    facts = {"class_names": [str(i) for i in range(classes)], "dataset_notes": [], "source": "here"}
     return SimpleNamespace(facts=facts, parts=list(parts), split=split, undecodable=[])
 
 
@@ -43,14 +43,14 @@ def test_tune_is_fifty_a_class_of_a_thousand_classes_else_a_tenth(
 
 
 def test_test_is_scored_where_there_is_one_else_val() -> None:
-    assert cut(store(2, 5)).remarks == ()
+    assert cut(store(2, 5)).dataset_notes == ()
     both = cut(store(2, 5, ("test", "train", "val")))
-    assert both.remarks == ("val/ is not used: test/ is the test split",)
+    assert both.dataset_notes == ("val/ is not used: test/ is the test split",)
     assert both.test.digest == store(2, 5, ("test", "train", "val")).split("test").digest
 
 
 @pytest.mark.parametrize(
-    ("parts", "learned", "scored", "remarks"),
+    ("parts", "learned", "scored", "dataset_notes"),
     [
         (("all", "test"), "all", "test", ()),
         (("all", "train", "val"), "train", "val", ("all/ is not used: val/ is the test split",)),
@@ -75,11 +75,11 @@ def test_test_is_scored_where_there_is_one_else_val() -> None:
     ],
 )
 def test_every_part_is_used_or_said_not_to_be(
-    parts: tuple[str, ...], learned: str, scored: str, remarks: tuple[str, ...]
+    parts: tuple[str, ...], learned: str, scored: str, dataset_notes: tuple[str, ...]
 ) -> None:
     made = store(2, 10, parts)
     whole = cut(made)
-    assert whole.remarks == remarks
+    assert whole.dataset_notes == dataset_notes
     assert set(whole.train.keys) <= set(made.split(learned).keys)
     assert set(whole.test.keys) <= set(made.split(scored).keys)
 

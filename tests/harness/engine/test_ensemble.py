@@ -22,8 +22,9 @@ from harness.engine.ensemble import (
 )
 from harness.errors import UserError
 from harness.registry import Registry
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
 from harness.runs.result import Result, Scores
+from harness.runs.run_store import RunStore
 
 N, CLASSES = 40, 6
 KEYS = np.array([f"{i:016x}" for i in range(N)])
@@ -46,7 +47,7 @@ def member(make_result: Callable[..., Result]) -> Callable[..., Record]:
     """A finished run with these scores, kept in an order of its own; the tune scores are of a split like it."""
 
     def make(name: str, scores: np.ndarray, tune: np.ndarray | None, **fields: Any) -> Record:
-        record = Runs(Path("runs")).create(
+        record = RunStore(Path("runs")).create(
             name, {"dataset": "digits", "title": "digits", "seed": 0, "class_names": list("abcdef")}
         )
         order = np.random.default_rng(len(name)).permutation(N)
@@ -65,7 +66,7 @@ def member(make_result: Callable[..., Result]) -> Callable[..., Record]:
 
 def made(*records: Record, **options: Any) -> tuple[Result, Record]:
     result = ensemble(*(record.run_id for record in records), track=False, **options)
-    return result, Runs(Path("runs")).find(result.run_id)
+    return result, RunStore(Path("runs")).find(result.run_id)
 
 
 def test_log_probabilities_are_averaged_as_probabilities(member: Callable[..., Record]) -> None:
@@ -77,14 +78,14 @@ def test_log_probabilities_are_averaged_as_probabilities(member: Callable[..., R
     np.testing.assert_allclose(scores.scores, expected, rtol=1e-5, atol=1e-6)
     assert result.top1_error == pytest.approx(100 * (expected.argmax(1) != LABELS).mean())
     assert result.tune_top1_error == result.top1_error
-    assert (result.fit_seconds, result.score_seconds, result.peak_memory_mb) == (
+    assert (result.cost.fit_seconds, result.cost.score_seconds, result.cost.peak_memory_mb) == (
         pytest.approx(2 * 123.456),
         3.0,
         812.3,
     )
-    assert result.images_per_second == N / 3
-    assert result.params_millions is None
-    assert result.absent["params_millions"]
+    assert result.cost.images_per_second == N / 3
+    assert result.cost.params_millions is None
+    assert result.missing_reasons["params_millions"]
 
 
 def test_an_image_that_cannot_be_decoded_stays_wrong(member: Callable[..., Record]) -> None:
@@ -164,7 +165,7 @@ def test_weights_from_tune(member: Callable[..., Record]) -> None:
     """A member that guesses gets next to nothing, and the test scores have no say."""
     good, guess = log_softmax(logits(0, 4.0)), log_softmax(logits(1, 0.0))
     result, record = made(member("good", guess, good), member("guess", good, guess), weights="tune")
-    shares = record.spec["shares"]
+    shares = record.spec.weights
     assert shares[0] > 0.9
     assert sum(shares) == pytest.approx(1)
     assert result.notes[0].startswith(f"2 models, weights from tune: {shares[0]:.3f} good-")
@@ -204,7 +205,7 @@ def test_what_cannot_be_averaged(member: Callable[..., Record]) -> None:
     assert result.train_digest not in (one.result.train_digest, "e" * 32)
     assert any("learned from other images" in note for note in result.notes)
     assert result.tune_top1_error is None
-    assert not [record for record in Runs(Path("runs")).all() if not record.finished]
+    assert not [record for record in RunStore(Path("runs")).all() if not record.finished]
 
 
 def test_ensembles_of_ensembles_count_models(member: Callable[..., Record]) -> None:
@@ -217,7 +218,7 @@ def test_ensembles_of_ensembles_count_models(member: Callable[..., Record]) -> N
     _, pair = made(*runs[:2])
     result, _ = made(pair, runs[2])
     assert result.notes[0].startswith("3 models, equal weights")
-    assert result.test_looks == 2
+    assert result.test_evaluations == 2
     assert {"recipe of a", "recipe of b", "recipe of c"} <= set(result.notes)
 
 
@@ -233,7 +234,7 @@ def test_real_runs_are_put_together_and_compared(plugin: str) -> None:
     assert table.rows[1].top1_error == pytest.approx(result.top1_error)
     assert result.test_digest == runs[0].test_digest
     assert result.identity not in {run.identity for run in runs}
-    record = Runs(Path("runs")).find(result.run_id)
+    record = RunStore(Path("runs")).find(result.run_id)
     assert "2 models" in (record.folder / "log.txt").read_text()
     with pytest.raises(UserError, match="keeps no state"):
         record.trained_run()

@@ -16,8 +16,8 @@ from harness.cli import cli
 from harness.data.load import load_dataset
 from harness.errors import UserError
 from harness.files import load_arrays
-from harness.runs.record import Runs
 from harness.runs.result import Result
+from harness.runs.run_store import RunStore
 from pipelines.alexnet import build
 
 NETWORK = "alexnet,epochs=1,flip=true"
@@ -41,7 +41,7 @@ def before(trained: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch) -> Res
 def test_scores_are_those_of_the_same_weights_at_one_view(before: Result) -> None:
     said: list[str] = []
     result = harness.rescore(before, track=False, say=said.append)
-    runs = Runs(Path("runs"))
+    runs = RunStore(Path("runs"))
     record = runs.find(result.run_id)
     pipeline = build(epochs=1, flip=True, views=1)
     pipeline.load(load_arrays(runs.find(before.run_id).state_file)[0])
@@ -54,14 +54,14 @@ def test_scores_are_those_of_the_same_weights_at_one_view(before: Result) -> Non
         assert not np.array_equal(expected, runs.find(before.run_id).scores(name).scores)
     assert result.pipeline == before.pipeline.replace("views=10", "views=1")
     assert (before.views, result.views) == (10, 1)
-    assert result.fit_seconds == before.fit_seconds
-    assert result.fit_cpu_seconds == before.fit_cpu_seconds
-    assert result.peak_memory_mb >= before.peak_memory_mb
-    assert result.gflops_per_image == pytest.approx(before.gflops_per_image / 10)
+    assert result.cost.fit_seconds == before.cost.fit_seconds
+    assert result.cost.fit_cpu_seconds == before.cost.fit_cpu_seconds
+    assert result.cost.peak_memory_mb >= before.cost.peak_memory_mb
+    assert result.cost.gflops_per_image == pytest.approx(before.cost.gflops_per_image / 10)
     assert result.curves == before.curves
     assert result.notes == (*before.notes, f"weights of {before.run_id}")
-    assert record.spec["weights_of"] == before.run_id
-    assert result.test_looks == before.test_looks + 1
+    assert record.spec.weights_of == before.run_id
+    assert result.test_evaluations == before.test_evaluations + 1
     assert f"weights    of {before.run_id}" in said
 
 
@@ -71,7 +71,7 @@ def test_what_was_fitted_on_tune_has_no_tune_error_at_other_views(before: Result
     result = harness.rescore(first, 10, track=False)
     assert (first.views, result.views) == (1, 5)
     assert result.tune_top1_error is None
-    assert "fitted on the tune split" in result.absent["tune_top1_error"]
+    assert "fitted on the tune split" in result.missing_reasons["tune_top1_error"]
     assert (result.n_tune, result.n_fit) == (first.n_tune, first.n_fit)
 
 
@@ -91,10 +91,10 @@ def test_what_cannot_be_rescored_says_why(
         if pipeline == NETWORK
         else harness.run(pipeline, "digits", limit=200, limit_test=60, track=False)
     )
-    runs = len(Runs(Path("runs")).all())
+    runs = len(RunStore(Path("runs")).all())
     with pytest.raises(UserError, match=message):
         harness.rescore(run, views, track=False)
-    assert len(Runs(Path("runs")).all()) == runs
+    assert len(RunStore(Path("runs")).all()) == runs
 
 
 def test_a_rescoring_cut_off_before_it_had_the_weights_learns_none_of_its_own(
@@ -106,7 +106,7 @@ def test_a_rescoring_cut_off_before_it_had_the_weights_learns_none_of_its_own(
     monkeypatch.setattr("harness.engine.rescore.save_arrays", killed)
     with pytest.raises(KeyboardInterrupt):
         harness.rescore(before, track=False)
-    (cut_off,) = [record for record in Runs(Path("runs")).all() if not record.finished]
+    (cut_off,) = [record for record in RunStore(Path("runs")).all() if not record.finished]
     cut_off.set_status("stopped")
     done = CliRunner().invoke(cli, ["run", "--resume", cut_off.run_id])
     assert f"score those again: harness rescore {before.run_id}" in str(
@@ -121,7 +121,7 @@ def test_an_ensemble_and_changed_data_are_refused(before: Result) -> None:
     pair = harness.ensemble(before, other, track=False)
     with pytest.raises(UserError, match=f"take its members: {before.run_id}"):
         harness.rescore(pair, track=False)
-    spec = Runs(Path("runs")).find(other.run_id).folder / "spec.json"
+    spec = RunStore(Path("runs")).find(other.run_id).folder / "spec.json"
     spec.write_text(json.dumps({**json.loads(spec.read_text()), "test_digest": "0" * 32}))
     with pytest.raises(UserError, match="has changed since"):
         harness.rescore(other, 10, track=False)

@@ -24,7 +24,8 @@ from harness.engine.resources import Spent
 from harness.engine.runner import execute
 from harness.metrics.errors import metrics
 from harness.runs import record as record_module
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
+from harness.runs.run_store import RunStore
 
 
 class Means:
@@ -73,7 +74,7 @@ class Means:
 
 
 def record_of(result: harness.runner.Result) -> Record:  # type: ignore[name-defined]
-    return Runs(Path("runs")).find(result.run_id)
+    return RunStore(Path("runs")).find(result.run_id)
 
 
 def test_the_result_equals_a_recomputation_from_the_saved_scores() -> None:
@@ -92,12 +93,12 @@ def test_the_result_equals_a_recomputation_from_the_saved_scores() -> None:
 
 def test_the_result_says_what_it_cost() -> None:
     result = harness.run(Means(), "digits", track=False)
-    assert result.fit_cpu_seconds > 0
-    assert result.score_cpu_seconds is not None
-    assert result.cached_cpu_seconds == 0
-    assert result.model_bytes == 10 * 3 * 32 * 32 * 4  # the means of the classes, float32
-    assert result.fit_device_seconds is None
-    assert result.absent["fit_device_seconds"] == "computed on the CPU"
+    assert result.cost.fit_cpu_seconds > 0
+    assert result.cost.score_cpu_seconds is not None
+    assert result.cost.cached_cpu_seconds == 0
+    assert result.cost.model_bytes == 10 * 3 * 32 * 32 * 4  # the means of the classes, float32
+    assert result.cost.fit_device_seconds is None
+    assert result.missing_reasons["fit_device_seconds"] == "computed on the CPU"
 
 
 def test_a_record_made_before_costs_were_kept_is_read_and_its_model_measured() -> None:
@@ -114,8 +115,8 @@ def test_a_record_made_before_costs_were_kept_is_read_and_its_model_measured() -
         del kept[name]
     path.write_text(json.dumps(kept))
     old = record_of(result).result
-    assert old.fit_cpu_seconds is None
-    assert old.model_bytes == result.model_bytes
+    assert old.cost.fit_cpu_seconds is None
+    assert old.cost.model_bytes == result.cost.model_bytes
 
 
 def test_constant_scores_are_100_percent_wrong() -> None:
@@ -123,7 +124,11 @@ def test_constant_scores_are_100_percent_wrong() -> None:
 
 
 def test_looks_at_the_test_split_are_counted() -> None:
-    assert [harness.run(Means(), "digits", track=False).test_looks for _ in range(3)] == [1, 2, 3]
+    assert [harness.run(Means(), "digits", track=False).test_evaluations for _ in range(3)] == [
+        1,
+        2,
+        3,
+    ]
 
 
 def test_no_global_state_is_left_changed() -> None:
@@ -145,11 +150,11 @@ def test_no_global_state_is_left_changed() -> None:
 
 def test_no_test_stops_after_tune() -> None:
     result = harness.run(Means(), "digits", track=False, test=False)
-    assert (result.top1_error, result.n_test, result.score_seconds) == (None, 0, None)
+    assert (result.top1_error, result.n_test, result.cost.score_seconds) == (None, 0, None)
     assert result.tune_top1_error is not None
     assert record_of(result).state == "tuned"
     assert not (record_of(result).folder / "scores.npz").exists()
-    assert harness.run(Means(), "digits", track=False).test_looks == 1
+    assert harness.run(Means(), "digits", track=False).test_evaluations == 1
 
 
 def test_without_tune_there_is_no_tune_error() -> None:
@@ -166,7 +171,7 @@ def test_scores_that_are_none_are_an_error_and_the_run_is_failed(
 ) -> None:
     with pytest.raises(UserError, match=words):
         harness.run(Means(misbehave), "digits", track=False, tune=0)
-    (record,) = Runs(Path("runs")).all()
+    (record,) = RunStore(Path("runs")).all()
     assert record.state == "failed"
     assert "scores" in record.status["why"]
 
@@ -181,7 +186,7 @@ def test_a_run_interrupted_in_fit_resumes_from_its_checkpoint_and_ends_the_same(
     result = execute(request, track=False, resume=record)
     assert result.curves == undisturbed.curves
     assert result.top1_error == undisturbed.top1_error
-    assert [r.state for r in Runs(Path("runs")).all()] == ["finished", "finished"]
+    assert [r.state for r in RunStore(Path("runs")).all()] == ["finished", "finished"]
 
 
 def test_a_run_that_fails_between_fit_and_score_does_not_fit_again() -> None:
@@ -202,7 +207,7 @@ def test_resume_refuses_what_it_cannot_go_on_with(plugin: str) -> None:
 
     with pytest.raises(UserError, match="no unfinished run of nearest-mean"):
         resumable(request(), "latest")
-    record = Runs(Path("runs").resolve()).create("nearest-mean", request().record)
+    record = RunStore(Path("runs").resolve()).create("nearest-mean", request().record)
     with pytest.raises(UserError, match="is still running"):
         resumable(request(), "latest")
     record.set_status("failed")
@@ -232,7 +237,7 @@ def test_a_place_that_cannot_be_written_is_said_before_any_work() -> None:
 
 
 def test_a_dead_run_is_told_from_a_running_one() -> None:
-    record = Runs(Path("runs")).create("means", {"pipeline": "x"})
+    record = RunStore(Path("runs")).create("means", {"pipeline": "x"})
     assert record.state == "running"
     gone = 2**22 + 1
     for other in (
@@ -248,7 +253,7 @@ def test_a_dead_run_is_told_from_a_running_one() -> None:
 
 
 def test_why_a_run_failed_is_forgotten_when_it_goes_on() -> None:
-    record = Runs(Path("runs")).create("means", {"pipeline": "x"})
+    record = RunStore(Path("runs")).create("means", {"pipeline": "x"})
     record.set_status("failed", why="out of memory")
     record.set_status("running", phase="score")
     assert "why" not in record.status
@@ -275,7 +280,7 @@ def test_a_checkpoint_that_is_loaded_again_brings_the_facts_of_the_part_before_o
 
 
 def test_a_run_cut_off_before_its_spec_was_written_is_not_on_record() -> None:
-    runs = Runs(Path("runs"))
+    runs = RunStore(Path("runs"))
     with pytest.raises(TypeError):
         runs.create(
             "mean-brightness", {"pipeline": object()}
@@ -296,13 +301,13 @@ def test_parameters_that_do_not_go_together_leave_no_run_behind(workdir: Path) -
 def test_a_run_of_another_machine_is_dead_when_its_heart_has_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    record = Runs(Path("runs")).create("means", {"pipeline": "x"})
+    record = RunStore(Path("runs")).create("means", {"pipeline": "x"})
     status = record.folder / "status.json"
     status.write_text(json.dumps({**record.status, "host": "another", "pid": 1}))
     assert record.state == "running"
-    os.utime(status, (0, time.time() - 2 * record_module.SILENCE))
+    os.utime(status, (0, time.time() - 2 * record_module.STALE_AFTER_SECONDS))
     assert record.state == "dead"
-    monkeypatch.setattr(record_module, "BEAT", 0.01)
+    monkeypatch.setattr(record_module, "HEARTBEAT_SECONDS", 0.01)
     with record.heartbeat():
         deadline = time.monotonic() + 10
         while record.state == "dead" and time.monotonic() < deadline:
@@ -315,9 +320,9 @@ def test_a_damaged_record_is_in_nobodys_way() -> None:
     result = harness.run(Means(), "digits", track=False)
     for folder in ("half-copied", "no-status.unfinished"):
         Path("runs", folder).mkdir()
-    runs = Runs(Path("runs"))
+    runs = RunStore(Path("runs"))
     assert [record.run_id for record in runs.finished()] == [result.run_id]
-    assert runs.test_looks(result.name, result.test_digest) == 1
+    assert runs.test_evaluations(result.name, result.test_digest) == 1
     assert runs.find("no-status").state == "dead"
     with pytest.raises(UserError, match="there is no unfinished run"):
         resumable(resolve(Means(), "digits"), "latest")
@@ -336,4 +341,4 @@ def test_runs_are_in_the_order_in_which_they_finished() -> None:
     }
     (record_of(second).folder / "result.json").write_text(json.dumps(finished))
     record.save_links("table", "run")
-    assert [r.run_id for r in Runs(Path("runs")).finished()] == [first.run_id, second.run_id]
+    assert [r.run_id for r in RunStore(Path("runs")).finished()] == [first.run_id, second.run_id]

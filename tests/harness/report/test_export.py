@@ -68,7 +68,7 @@ def test_latex_says_what_every_table_says(comparison) -> None:
     noted = replace(
         comparison,
         rows=(first, replace(second, notes=("32 px variant",))),
-        caveats=("limited to 100 test images",),
+        warnings=("limited to 100 test images",),
     )
     text = report_latex(noted)
     assert r"ridge (32 px variant)\par" in text

@@ -21,8 +21,9 @@ from harness.report.pictures import (
     draw_pictures,
     tiled,
 )
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
 from harness.runs.result import Result, Scores
+from harness.runs.run_store import RunStore
 from harness.settings import load_settings
 
 CURVES = {
@@ -39,7 +40,7 @@ def record(make_result: Callable[..., Result]) -> Callable[..., Record]:
     def make(taken: dict[int, list[int]], classes: int = 3, **fields: Any) -> Record:
         labels = np.array([label for label, answers in taken.items() for _ in answers])
         scores = np.eye(classes, dtype=np.float32)[np.concatenate(list(taken.values()))]
-        made = Runs(Path("runs")).create(
+        made = RunStore(Path("runs")).create(
             "hog-svm", {"class_names": [f"class {i}" for i in range(classes)]}
         )
         made.save_scores(
@@ -143,7 +144,7 @@ class Filtered:
 
 def test_a_run_leaves_its_pictures_in_its_folder_and_in_mlflow(store: None) -> None:
     result = harness.run(Filtered(), "digits", tune=0)
-    pictures = Runs(Path("runs")).find(result.run_id).folder / "pictures"
+    pictures = RunStore(Path("runs")).find(result.run_id).folder / "pictures"
     assert sorted(file.name for file in pictures.iterdir()) == [
         "confusion.png",
         "curves.png",
@@ -163,7 +164,7 @@ def test_a_picture_that_cannot_be_drawn_costs_nothing_but_itself(store: None) ->
     pipeline = Filtered()
     pipeline.filters = lambda: {"conv1": np.zeros((8, 3))}  # type: ignore[method-assign]  # no filters at all
     result = harness.run(pipeline, "digits", tune=0)
-    record = Runs(Path("runs")).find(result.run_id)
+    record = RunStore(Path("runs")).find(result.run_id)
     assert record.state == "finished"
     assert record.links
     assert "pictures   not drawn: ValueError" in (record.folder / "log.txt").read_text()

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from harness.runs.protocol import Protocol, protocol
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
 from harness.runs.result import Result
+from harness.runs.run_store import RunStore
 
 
 @pytest.fixture
 def recorded(make_result: Callable[..., Result]) -> Callable[..., Record]:
     def make(pipeline: str, spec: dict[str, Any] | None = None, **fields: Any) -> Record:
-        record = Runs(Path("runs")).create("x", spec or {})
+        record = RunStore(Path("runs")).create("x", spec or {})
         record.finish(make_result(run_id=record.run_id, pipeline=pipeline, **fields))
         return Record(record.folder)
 

@@ -50,7 +50,7 @@ ABOVE = {
     "score_seconds": 2.0,
 }  # the means of:
 SEEDS = [
-    {**ABOVE, "run_id": f"hog-svm-{seed}", "pipeline": "hog-svm", "seed": seed, "top1_error": error, "spec": {"above": {"run_id": "hog-seeds", "seeds": 2}}}
+    {**ABOVE, "run_id": f"hog-svm-{seed}", "pipeline": "hog-svm", "seed": seed, "top1_error": error, "spec": {"parent": {"run_id": "hog-seeds", "seeds": 2}}}
     for seed, error in enumerate((20.0, 22.0))
 ]  # fmt: skip
 

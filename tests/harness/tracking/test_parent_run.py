@@ -9,7 +9,8 @@ from mlflow import MlflowClient
 
 import harness
 from harness.cli import cli
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
+from harness.runs.run_store import RunStore
 from harness.settings import Settings, load_settings
 from harness.tracking.log_run import track, track_failure
 from harness.tracking.sync import sync
@@ -27,7 +28,7 @@ def stored(settings: Settings) -> dict[str, Any]:
 def one(settings: Settings, make_run: Any, seed: int, error: float, **fields: Any) -> None:
     result, folder = make_run(
         settings.root,
-        spec={"above": ABOVE},
+        spec={"parent": ABOVE},
         run_id=f"baseline-{seed}",
         seed=seed,
         top1_error=error,
@@ -69,7 +70,7 @@ def test_a_seed_that_fails_is_seen_above_until_it_is_done(
     settings: Settings, make_run: Any
 ) -> None:
     one(settings, make_run, 0, 12.0)
-    record = Runs(settings.runs).create(
+    record = RunStore(settings.runs).create(
         "baseline", {**Record(settings.runs / "baseline-0").spec, "seed": 1}
     )
     record.set_status("failed", why="out of memory")

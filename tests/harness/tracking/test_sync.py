@@ -15,7 +15,8 @@ import pytest
 from mlflow import MlflowClient
 
 from harness.cli import cli
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
+from harness.runs.run_store import RunStore
 from harness.settings import Settings
 from harness.tracking.log_run import track, track_failure
 from harness.tracking.sync import Synced, sync
@@ -35,7 +36,7 @@ def stored(settings: Settings) -> Callable[[], list[tuple[str, str]]]:
 
 
 def unfinished(settings: Settings, state: str, **facts: Any) -> Record:
-    record = Runs(settings.runs).create(
+    record = RunStore(settings.runs).create(
         "hog-svm", {"pipeline": "hog-svm,c=none", "dataset": "digits", "title": "digits", "seed": 0}
     )
     record.set_status(state, **facts)

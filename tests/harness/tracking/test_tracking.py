@@ -102,7 +102,7 @@ def test_the_data_sets_carry_our_digests(settings, make_run):
 
 def test_the_description_tells_the_story(settings, make_run):
     absent = {"params_millions": "no network", "fit_device_seconds": "computed on the CPU"}
-    text = track_one(settings, make_run, absent=absent).data.tags["mlflow.note.content"]
+    text = track_one(settings, make_run, missing_reasons=absent).data.tags["mlflow.note.content"]
     assert text.splitlines()[:3] == [
         "**baseline** (hand-crafted) on digits: top-1 error 12.35 % (95 % interval 10.20 to 14.80) on 797 images; top-5 error 1.23 %. "
         "Fitted on 1000 labeled images (train + tune, after tuning) in 2 min 3 s, tuning included, scored in 1.5 s; "
@@ -137,7 +137,7 @@ def test_a_run_that_stopped_after_tune_says_so(settings, make_run):
         "score_seconds",
     )
     nothing = dict.fromkeys([*names, "images_per_second"])
-    run = track_one(settings, make_run, **nothing, absent={"top1_error": "--no-test"})
+    run = track_one(settings, make_run, **nothing, missing_reasons={"top1_error": "--no-test"})
     assert not set(nothing) & set(run.data.metrics)
     assert run.data.metrics["tune_top1_error"] == 11.0
     assert (

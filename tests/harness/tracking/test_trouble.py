@@ -27,7 +27,8 @@ import pytest
 
 from harness.cli import cli
 from harness.errors import UserError
-from harness.runs.record import Record, Runs
+from harness.runs.record import Record
+from harness.runs.run_store import RunStore
 from harness.settings import load_settings
 from harness.tracking.log_run import track
 from harness.tracking.sync import sync
@@ -133,7 +134,7 @@ def test_a_server_killed_while_a_run_is_logged(server: TrackingServer, plugin: s
     (line,) = [line for line in out.splitlines() if line.startswith("MLflow")]
     assert "does not answer as an MLflow server" in line
     assert "harness sync sends it later" in line
-    (record,) = Runs(Path("runs")).all()
+    (record,) = RunStore(Path("runs")).all()
     assert (record.state, len(record.scores())) == ("finished", 500)
     ((_, status, _),) = server.rows()
     assert status == "RUNNING"  # written in part
@@ -377,11 +378,11 @@ def test_a_disk_that_fills_during_a_run(
     with pytest.raises(OSError, match="No space left on device") as error:
         cli(arguments, standalone_mode=False)
     assert error.value.filename.endswith(file)
-    (record,) = Runs(Path("runs")).all()
+    (record,) = RunStore(Path("runs")).all()
     assert record.state == "failed"
     assert {path.name for path in record.folder.iterdir()} == left
     small_disk.clear()
     cli([*arguments, "--resume"], standalone_mode=False)
-    (again,) = Runs(Path("runs")).all()
+    (again,) = RunStore(Path("runs")).all()
     assert (again.run_id, again.state) == (record.run_id, "finished")
     assert Record(again.folder).links

@@ -12,7 +12,7 @@ import harness
 from harness.contract import TrainedRun, UserError
 from harness.data.split import Split
 from harness.engine.context import RunContext
-from harness.runs.record import Runs
+from harness.runs.run_store import RunStore
 from pipelines.alexnet import build
 from pipelines.learned.pretrained import start_from
 
@@ -118,4 +118,4 @@ def test_a_run_starts_from_another_and_its_table_says_so():
 
 
 def torch_state(run_id):
-    return Runs(Path("runs")).find(run_id).trained_run().state
+    return RunStore(Path("runs")).find(run_id).trained_run().state

@@ -93,7 +93,7 @@ def test_ilsvrc_2010_scores_its_public_test_part(
     root = layouts["official"](generated, workdir / "ilsvrc2010", year=2010)
     store_of(root, name="ilsvrc2010")
     test = harness.load_dataset("ilsvrc2010", data_root=workdir / "root", tune=1)
-    assert "val/ is not used: test/ is the test split" in test.remarks
+    assert "val/ is not used: test/ is the test split" in test.dataset_notes
     assert test.test.names is not None
     labeled = {
         name: generated.wnids[label]
@@ -404,7 +404,7 @@ def test_parquet_rows_without_labels_are_passed_over_and_said(
     )
     source = open_source(root)
     assert {image.part for image in source} == {"train", "val"}
-    assert source.remarks == ("3 images without labels are passed over",)
+    assert source.dataset_notes == ("3 images without labels are passed over",)
     assert source.class_names[0] == "words of n01440764"
 
 
@@ -429,7 +429,7 @@ def test_tiny_imagenet(generated: Any, store_of: StoreOf, workdir: Path) -> None
     store = store_of(root)
     assert len(store.split("train")) == len(generated.train)
     assert store.facts["layout"] == "Tiny-ImageNet-200"
-    assert store.facts["remarks"] == ["10 test images without labels are passed over"]
+    assert store.facts["dataset_notes"] == ["10 test images without labels are passed over"]
     assert [generated.wnids[label] for label in store.split("val").labels] == [
         wnid for wnid, _ in generated.val
     ]
