@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.api import compare as compare
+    from harness.api import ensemble as ensemble
+    from harness.api import load as load
+    from harness.api import load_dataset as load_dataset
+    from harness.api import predict as predict
+    from harness.api import report as report
+    from harness.api import rescore as rescore
+    from harness.api import run as run
+    from harness.contract import Batch as Batch
+    from harness.contract import Dataset as Dataset
+    from harness.contract import Split as Split
+    from harness.contract import UserError as UserError
+    from harness.engine.observer import RunObserver as RunObserver
+    from harness.workspace import Workspace as Workspace
+
 __version__ = "0.1.0"
 
 _EXPORTS = {
     "Batch": "harness.contract",
     "Dataset": "harness.contract",
+    "RunObserver": "harness.engine.observer",
     "Split": "harness.contract",
     "UserError": "harness.errors",
-    "compare": "harness.comparison.compare",
-    "ensemble": "harness.engine.ensemble",
-    "load_dataset": "harness.data.load",
-    "rescore": "harness.engine.rescore",
-    "run": "harness.engine.runner",
+    "Workspace": "harness.workspace",
+    "compare": "harness.api",
+    "ensemble": "harness.api",
+    "load": "harness.api",
+    "load_dataset": "harness.api",
+    "predict": "harness.api",
+    "report": "harness.api",
+    "rescore": "harness.api",
+    "run": "harness.api",
 }
 __all__ = sorted([*_EXPORTS, "__version__"])
 

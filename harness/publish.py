@@ -1,46 +1,49 @@
-"""A finished record drawn and shown in MLflow, or a line that says why it is not."""
+"""A finished record drawn and logged to MLflow, and a failed one marked there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-
+from harness.commands import harness_command
+from harness.contract import HasFilters, Pipeline
+from harness.engine.observer import RunObserver
 from harness.errors import UserError
-from harness.report.pictures import Filters, draw_pictures
+from harness.report.pictures import draw_pictures
 from harness.runs.record import Record
 from harness.settings import Settings
-from harness.tracking.log_run import track
+from harness.tracking.log_run import log_failed_run, log_finished_run
 
 
-def mirror(
-    record: Record,
-    settings: Settings,
-    lines: Sequence[str],
-    say: Callable[[str], None],
-    *,
-    filters: Filters = dict,
-) -> None:
-    """Draw the finished record's pictures and log it to MLflow; keep `lines` and what is said here as its log. Where a picture cannot be
-    drawn or MLflow cannot be written the run is no less finished.
+class Publisher(RunObserver):
+    """Draws the pictures of a finished run and logs it to MLflow.
 
-    filters  as for draw_pictures
+    The run is no less finished where a picture cannot be drawn or MLflow cannot be written: a line
+    then says why.
+
+    Parameters
+    ----------
+    settings : Settings
+    log : RunObserver
+        Receives the lines.
     """
-    last = []
-    try:
-        draw_pictures(record, filters)
-    except Exception as error:  # whatever goes wrong in drawing, the figures are there
-        last.append(f"pictures   not drawn: {type(error).__name__}: {error}")
-    try:
-        links = track(record.result, record.folder, settings)
-        record.save_links(links.table, links.runs[record.run_id])
-        last.append(f"MLflow     {links.table}")
-    except (UserError, OSError) as error:
-        last.append(
-            f"MLflow     not logged: {error}; the record is kept in {record.folder}, and harness sync sends it later"
-        )
-    for line in last:
-        say(line)
-    with suppress(
-        OSError
-    ):  # the disk may be full by now, and the record is complete without MLflow's address
-        record.save_log([*lines, *last])
+
+    def __init__(self, settings: Settings, log: RunObserver) -> None:
+        self.settings = settings
+        self.log = log
+
+    def finished(self, record: Record, pipeline: Pipeline | None) -> None:
+        try:
+            draw_pictures(record, pipeline.filters if isinstance(pipeline, HasFilters) else dict)
+        except Exception as error:  # whatever goes wrong in drawing, the figures are there
+            self.log.line(f"pictures   not drawn: {type(error).__name__}: {error}")
+        try:
+            links = log_finished_run(record, self.settings)
+            record.save_links(links.table, links.runs[record.run_id])
+            self.log.line(f"MLflow     {links.table}")
+        except (UserError, OSError) as error:
+            later = harness_command("sync")
+            self.log.line(
+                f"MLflow     not logged: {error}; the record is kept in {record.folder}, "
+                f"and {later} sends it later"
+            )
+
+    def failed(self, record: Record, reason: str, *, stopped: bool) -> None:
+        log_failed_run(record, self.settings, reason=reason, killed=stopped)

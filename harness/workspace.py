@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TypedDict
 
 from harness.commands import as_flags
 from harness.data.load import DatasetSource, Splits, dataset_spec, load_splits
@@ -13,26 +15,31 @@ from harness.registry import Kind, Registry, Resolved, open_registry
 from harness.settings import Settings, load_settings
 
 
+class WorkspaceOptions(TypedDict, total=False):
+    """The arguments of `Workspace.open`, for functions that pass them on."""
+
+    config: Path | None
+    data_root: Path | str | None
+    plugins: Sequence[str]
+
+
 @dataclass(frozen=True)
 class Workspace:
-    """What every command needs, opened once.
+    """What every command needs, opened once. Settings and registry are read on first use.
 
     Parameters
     ----------
-    settings : Settings
-        Of `mlflow.yaml`, or the defaults.
-    registry : Registry
-        Pipelines and datasets, including those of plugins.
     data_root : Path
         The folder of downloads, prepared datasets and caches.
-    flags : str
-        The command-line options that lead to the same workspace, for suggested commands.
+    config : Path or None
+        The settings file that was asked for.
+    requested_plugins : tuple of str
+        As they were given; `plugins` has them as understood from any folder.
     """
 
-    settings: Settings
-    registry: Registry
     data_root: Path
-    flags: str = ""
+    config: Path | None = None
+    requested_plugins: tuple[str, ...] = ()
 
     @classmethod
     def open(
@@ -52,18 +59,18 @@ class Workspace:
             Default: HARNESS_DATA, else the user's cache folder.
         plugins : sequence of str
             Paths of .py files or names of importable modules.
-
-        Raises
-        ------
-        UserError
-            If the settings or a plugin cannot be read.
         """
-        return cls(
-            settings=load_settings(config),
-            registry=open_registry(plugins),
-            data_root=find_data_root(data_root),
-            flags=as_flags(data_root=data_root, config=config, plugins=plugins),
-        )
+        return cls(find_data_root(data_root), config, tuple(plugins))
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings; raises UserError when the file cannot be read."""
+        return load_settings(self.config)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Pipelines and datasets; raises UserError when a plugin cannot be read."""
+        return open_registry(self.requested_plugins)
 
     @property
     def plugins(self) -> tuple[str, ...]:
@@ -72,6 +79,17 @@ class Workspace:
     @property
     def runs_folder(self) -> Path:
         return self.settings.runs
+
+    @property
+    def flags(self) -> str:
+        """The options that lead a suggested command to this workspace."""
+        is_default = self.data_root == find_data_root()
+        data_root = None if is_default else self.data_root
+        return as_flags(data_root=data_root, config=self.config, plugins=self.plugins)
+
+    def with_plugins(self, plugins: Sequence[str]) -> Workspace:
+        """Return the same workspace with these plugins instead of its own."""
+        return replace(self, requested_plugins=tuple(plugins))
 
     def resolve(self, kind: Kind, spec: str) -> Resolved:
         """Look up a spec string; raises UserError for an unknown name, key or value."""
@@ -98,7 +116,3 @@ class Workspace:
             limit=limit,
             limit_test=limit_test,
         )
-
-    def with_plugins(self, plugins: Sequence[str]) -> Workspace:
-        """Return the same workspace with these plugins instead of its own."""
-        return Workspace(self.settings, open_registry(plugins), self.data_root, self.flags)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli import options
+
+if TYPE_CHECKING:
+    from harness.workspace import Workspace
 
 
 @click.command()
@@ -19,60 +22,77 @@ from harness.cli import options
     shell_complete=options.complete_pipeline_or_run,
 )
 @click.option(
+    "--details",
+    is_flag=True,
+    help="Add exact intervals, errors by class, cost, the table at one view, and every run.",
+)
+@click.option(
     "--published",
     is_flag=True,
-    help="Below the table: what others have published on that dataset, and how it differs.",
+    help="Add what others have published on the dataset, and how it differs.",
 )
-@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
-@options.of_finished_runs
+@click.option("--markdown", is_flag=True, help="Print Markdown.")
+@options.finished_runs
 def command(
     runs: tuple[str, ...],
-    dataset: str | None,
-    run_missing: bool,
-    allow_different_train: bool,
+    details: bool,
     published: bool,
     markdown: bool,
-    plugins: tuple[str, ...],
-    config: Path | None,
-    data_root: Path | None,
-    as_json: bool,
+    workspace: Workspace,
+    **given: Any,
 ) -> None:
-    """Compare finished runs, by pipeline spec or run id, image by image on one test split. The first is the reference."""
-    from harness.cli.missing import with_missing_runs
-    from harness.comparison.compare import compare
-    from harness.comparison.table import comparison_markdown
+    """Compare finished runs image by image on one test split.
 
+    A run is named by its pipeline's spec or by its id. The first is the reference.
+    """
+    from harness import api
+    from harness.cli.missing import with_missing_runs
+    from harness.comparison.table import comparison_markdown, comparison_text
+
+    dataset, as_json = given["dataset"], given["as_json"]
     comparison = with_missing_runs(
-        lambda: compare(
+        lambda: api.compare(
             *runs,
             dataset=dataset,
-            allow_different_train=allow_different_train,
-            config=config,
-            data_root=data_root,
-            plugins=plugins,
+            allow_different_train=given["allow_different_train"],
+            workspace=workspace,
         ),
-        run_missing=run_missing,
+        workspace,
         dataset=dataset,
-        plugins=plugins,
-        config=config,
-        data_root=data_root,
+        run_missing=given["run_missing"],
     )
-    click.echo(comparison_markdown(comparison) if markdown else str(comparison))
-    beside = None
-    if published:
-        from harness.comparison.literature import beside_published
-        from harness.report.literature import published_markdown, published_text
-
-        beside = beside_published(comparison)
-        click.echo("\n" + (published_markdown(beside) if markdown else published_text(beside)))
-    if comparison.link and not markdown:
-        click.echo(f"MLflow: {comparison.link} (harness ui starts it)")
-        if comparison.runs_link:
-            click.echo(f"side by side: {comparison.runs_link}")
+    if markdown:
+        click.echo(comparison_markdown(comparison))
+    else:
+        click.echo(comparison_text(comparison, details=details))
+    literature = _print_published(comparison, markdown) if published else {}
+    if not markdown:
+        _print_links(workspace, comparison)
     if as_json:
-        options.print_json(
-            {
-                **comparison.to_dict(),
-                **({"published": dataclasses.asdict(beside)} if beside else {}),
-            }
-        )
+        options.print_json({**comparison.to_dict(), **literature})
+
+
+def _print_published(comparison: Any, markdown: bool) -> dict[str, Any]:
+    """Print the published figures, and return them for --json."""
+    from harness.comparison.literature import compare_with_literature
+    from harness.report.literature import published_markdown, published_text
+
+    literature = compare_with_literature(comparison)
+    text = published_markdown(literature) if markdown else published_text(literature)
+    click.echo(f"\n{text}")
+    return {"published": dataclasses.asdict(literature)}
+
+
+def _print_links(workspace: Workspace, comparison: Any) -> None:
+    """Print the links to MLflow that the records keep."""
+    from harness.runs.run_store import RunStore
+    from harness.tracking.links import compare_link
+
+    store = RunStore(workspace.runs_folder)
+    run_ids = [run_id for row in comparison.rows for run_id in row.run_ids]
+    links = [store.find(run_id).links for run_id in run_ids]
+    tables = [link["table"] for link in links if link]
+    if tables:
+        click.echo(f"MLflow: {tables[0]} (harness ui starts it)")
+    if pages := compare_link([link.get("run", "") for link in links]):
+        click.echo(f"side by side: {pages}")

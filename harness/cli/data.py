@@ -11,6 +11,7 @@ from harness.cli import options
 
 if TYPE_CHECKING:
     from harness.data.store import Store
+    from harness.workspace import Workspace
 
 
 @click.group()
@@ -19,15 +20,14 @@ def command() -> None:
 
 
 @command.command(name="list")
-@options.data_root
+@options.workspace("data_root")
 @options.as_json
-def list_(data_root: Path | None, as_json: bool) -> None:
+def list_(workspace: Workspace, as_json: bool) -> None:
     """Names, sizes and sources of what was prepared, and what preparations that were stopped have left."""
-    from harness.data.root import data_root as default_data_root
     from harness.data.store import unfinished
     from harness.render.text import text_table
 
-    stores = [_store(name, data_root) for name in _names(data_root)]
+    stores = [_store(name, workspace) for name in _names(workspace)]
     rows = [
         [
             s.folder.name, " + ".join(f"{part} {facts['n']:,}" for part, facts in s.facts["parts"].items()),
@@ -36,8 +36,8 @@ def list_(data_root: Path | None, as_json: bool) -> None:
         for s in stores
     ]  # fmt: skip
     heads = ["dataset", "images", "classes", "pixels", "codec", "MB", "layout"]
-    click.echo(text_table(heads, rows, left=2) if rows else _nothing(data_root))
-    for folder in unfinished(default_data_root(data_root)):
+    click.echo(text_table(heads, rows, left=2) if rows else _nothing(workspace))
+    for folder in unfinished(workspace.data_root):
         click.echo(
             f"unfinished {folder.name} ({_bytes(folder) / 1e6:,.1f} MB): preparing the same again goes on with it; harness data rm {folder.name} removes it"
         )
@@ -47,15 +47,14 @@ def list_(data_root: Path | None, as_json: bool) -> None:
 
 @command.command()
 @click.argument("name", shell_complete=options.complete_prepared)
-@options.data_root
+@options.workspace("data_root")
 @options.as_json
-def info(name: str, data_root: Path | None, as_json: bool) -> None:
+def info(name: str, workspace: Workspace, as_json: bool) -> None:
     """Digests of its parts and of the nested subsets of train, and every image that could not be decoded or is unusual."""
-    from harness.data.load import load_dataset
     from harness.data.splitting import PERCENTS
     from harness.spec import format_spec
 
-    store = _store(name, data_root)
+    store = _store(name, workspace)
     for label, key in (("source", "source"), ("layout", "layout"), ("made by", "preparation")):
         click.echo(f"{label:<10} {store.facts[key]}")
     for part, facts in store.facts["parts"].items():
@@ -63,7 +62,7 @@ def info(name: str, data_root: Path | None, as_json: bool) -> None:
     subsets = {}
     for percent in PERCENTS:
         spec = format_spec("prepared", {"name": name, "train_percent": percent})
-        splits = load_dataset(spec, data_root=data_root, tune=0)
+        splits = workspace.dataset(spec, tune=0)
         subsets[percent] = {"n": len(splits.train), "digest": splits.train.digest}
         click.echo(
             f"{percent:>3} % train {len(splits.train):>9,} images, digest {splits.train.digest}"
@@ -86,15 +85,15 @@ def info(name: str, data_root: Path | None, as_json: bool) -> None:
 
 @command.command()
 @click.argument("names", nargs=-1, shell_complete=options.complete_prepared)
-@options.data_root
-def verify(names: tuple[str, ...], data_root: Path | None) -> None:
+@options.workspace("data_root")
+def verify(names: tuple[str, ...], workspace: Workspace) -> None:
     """Read every file of the named datasets (default: all) and compare checksums and digests."""
     damaged = False
-    names = names or tuple(_names(data_root))
+    names = names or tuple(_names(workspace))
     if not names:
-        click.echo(_nothing(data_root))
+        click.echo(_nothing(workspace))
     for name in names:
-        wrong = _store(name, data_root).damaged()
+        wrong = _store(name, workspace).damaged()
         damaged |= bool(wrong)
         click.echo(f"{name}: {'; '.join(wrong) or 'as it was written'}")
     if damaged:
@@ -110,23 +109,22 @@ def verify(names: tuple[str, ...], data_root: Path | None) -> None:
     show_default=True,
     help="The page to write.",
 )
-@options.data_root
+@options.workspace("data_root")
 @options.as_json
-def audit(dataset: str, out: Path, data_root: Path | None, as_json: bool) -> None:
+def audit(dataset: str, out: Path, workspace: Workspace, as_json: bool) -> None:
     """A page about DATASET (a prepared name, or any --dataset): class balance, sizes, exact and near duplicates side by side."""
     from harness.data.audit import audit
-    from harness.data.load import load_dataset
     from harness.errors import UserError
     from harness.files import write_atomic
     from harness.report.audit_page import audit_page
 
     if not out.absolute().parent.is_dir() or out.is_dir():
         raise UserError(f"--out {out} must be a file in a folder that is there")
-    splits = load_dataset(dataset, data_root=data_root, tune=0)
+    splits = workspace.dataset(dataset, tune=0)
     found = audit(splits.title, splits.train, splits.test)
     lists = []
-    if dataset in _names(data_root):
-        store = _store(dataset, data_root)
+    if dataset in _names(workspace):
+        store = _store(dataset, workspace)
         lists = [("Undecodable", store.undecodable), ("Unusual, but decoded", store.noted)]
     page = audit_page(found, dataset_notes=splits.dataset_notes, lists=lists)
     write_atomic(out, lambda file: file.write(page.encode()))
@@ -144,17 +142,16 @@ def audit(dataset: str, out: Path, data_root: Path | None, as_json: bool) -> Non
 @command.command()
 @click.argument("names", nargs=-1, required=True, shell_complete=options.complete_prepared)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@options.data_root
-def rm(names: tuple[str, ...], yes: bool, data_root: Path | None) -> None:
+@options.workspace("data_root")
+def rm(names: tuple[str, ...], yes: bool, workspace: Workspace) -> None:
     """Remove prepared datasets, and what `list` calls unfinished; the sources stay."""
     import shutil
 
-    from harness.data.root import data_root as default_data_root
     from harness.data.store import unfinished
 
-    begun = [folder for folder in unfinished(default_data_root(data_root)) if folder.name in names]
+    begun = [folder for folder in unfinished(workspace.data_root) if folder.name in names]
     stores = [
-        _store(name, data_root) for name in names if name not in {folder.name for folder in begun}
+        _store(name, workspace) for name in names if name not in {folder.name for folder in begun}
     ]
     if not yes:
         size = sum(store.bytes for store in stores) + sum(map(_bytes, begun))
@@ -189,24 +186,21 @@ def _remove_unfinished(folder: Path) -> None:
     click.echo(f"removed {folder}")
 
 
-def _names(root: Path | None) -> list[str]:
-    from harness.data.root import data_root
+def _names(workspace: Workspace) -> list[str]:
     from harness.data.store import store_names
 
-    return store_names(data_root(root))
+    return store_names(workspace.data_root)
 
 
-def _nothing(root: Path | None) -> str:
-    from harness.data.root import data_root
+def _nothing(workspace: Workspace) -> str:
 
-    return f"nothing is prepared in {data_root(root)}; harness prepare SOURCE does it"
+    return f"nothing is prepared in {workspace.data_root}; harness prepare SOURCE does it"
 
 
-def _store(name: str, root: Path | None) -> Store:
-    from harness.data.root import data_root
+def _store(name: str, workspace: Workspace) -> Store:
     from harness.data.store import open_store
 
-    return open_store(data_root(root), name)
+    return open_store(workspace.data_root, name)
 
 
 def _brief(store: Store) -> dict[str, object]:

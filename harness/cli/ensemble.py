@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli import options
+
+if TYPE_CHECKING:
+    from harness.workspace import Workspace
+
+JSON_FIELDS = (
+    "run_id", "pipeline", "dataset", "n_test", "top1_error", "top5_error", "mean_class_error",
+    "tune_top1_error", "test_digest", "test_evaluations", "notes",
+)  # fmt: skip
 
 
 @click.command()
@@ -14,75 +22,54 @@ from harness.cli import options
     "runs", nargs=-1, metavar="RUN RUN ...", shell_complete=options.complete_pipeline_or_run
 )
 @click.option(
-    "--declared", metavar="NAME", help="The members of an ensemble in benchmarks/ensembles.toml."
+    "--declared",
+    metavar="NAME",
+    help="Add the members of an ensemble in benchmarks/ensembles.toml.",
 )
 @click.option(
     "--weights",
     type=click.Choice(["equal", "tune"]),
     default="equal",
     show_default=True,
-    help="tune: those that make the tune split's labels likeliest.",
+    help="tune: the weights that make the labels of the tune split most likely.",
 )
-@options.of_finished_runs
+@options.finished_runs
 def command(
     runs: tuple[str, ...],
     declared: str | None,
-    weights: str,
-    dataset: str | None,
-    run_missing: bool,
-    allow_different_train: bool,
-    plugins: tuple[str, ...],
-    config: Path | None,
-    data_root: Path | None,
-    as_json: bool,
+    weights: Any,
+    workspace: Workspace,
+    **given: Any,
 ) -> None:
-    """Average the probabilities of finished runs, by run id or by pipeline spec (then every seed), from the scores on record.
+    """Average the probabilities of finished runs, from the scores on record.
 
-    The result is a finished run: compare and MLflow show it.
+    A run is named by its id, or by its pipeline's spec, which stands for every seed. The result is
+    a finished run, which compare and MLflow show.
     """
-    import dataclasses
-    import shlex
-
+    from harness import api
     from harness.cli.missing import with_missing_runs
-    from harness.commands import as_flags
-    from harness.engine.ensemble import declared as members_of
-    from harness.engine.ensemble import ensemble
+    from harness.commands import as_flags, harness_command
+    from harness.engine.declared_ensembles import declared_members
+    from harness.report.run_summary import Terminal
 
-    members = [*runs, *(members_of(declared) if declared else [])]
+    dataset, allow_different_train = given["dataset"], given["allow_different_train"]
+    members = [*runs, *(declared_members(declared) if declared else [])]
     result = with_missing_runs(
-        lambda: ensemble(
+        lambda: api.ensemble(
             *members,
-            weights=weights,  # type: ignore[arg-type]
+            weights=weights,
             dataset=dataset,
             allow_different_train=allow_different_train,
-            config=config,
-            data_root=data_root,
-            plugins=plugins,
-            say=click.echo,
+            observer=Terminal(click.echo),
+            workspace=workspace,
         ),
-        run_missing=run_missing,
+        workspace,
         dataset=dataset,
-        plugins=plugins,
-        config=config,
-        data_root=data_root,
+        run_missing=given["run_missing"],
     )
-    flags = as_flags(dataset=dataset, data_root=data_root, config=config, plugins=plugins)
-    allowed = " --allow-different-train" if allow_different_train else ""
-    click.echo(
-        f"next       harness compare {shlex.quote(members[0])} {result.run_id}{flags}{allowed}"
-    )
-    if as_json:
-        names = (
-            "run_id",
-            "pipeline",
-            "dataset",
-            "n_test",
-            "top1_error",
-            "top5_error",
-            "mean_class_error",
-            "tune_top1_error",
-        )
-        values = dataclasses.asdict(result)
-        options.print_json(
-            {name: values[name] for name in (*names, "test_digest", "test_evaluations", "notes")}
-        )
+    flags = as_flags(dataset=dataset) + workspace.flags
+    flags += " --allow-different-train" if allow_different_train else ""
+    click.echo(f"next       {harness_command('compare', members[0], result.run_id, flags=flags)}")
+    if given["as_json"]:
+        flat = result.to_flat_dict()
+        options.print_json({name: flat[name] for name in JSON_FIELDS})

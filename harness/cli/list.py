@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from harness.cli import options
 
+if TYPE_CHECKING:
+    from harness.workspace import Workspace
+
 
 @click.command()
 @click.option("--check", is_flag=True, help="Import each one and say why a broken one is broken.")
-@options.plugins
+@options.workspace("plugins")
 @options.as_json
-def command(check: bool, plugins: tuple[str, ...], as_json: bool) -> None:
+def command(check: bool, workspace: Workspace, as_json: bool) -> None:
     """Pipelines and datasets: name, family, origin and what it is. Reads their files without importing them."""
-    from harness.registry import Entry, Registry
+    from harness.registry import Entry
     from harness.render.text import text_table
 
-    registry = Registry(plugins)
+    registry = workspace.registry
     pipelines = [registry.entries["pipeline"][name] for name in registry.names("pipeline")]
     datasets = [registry.entries["dataset"][name] for name in registry.names("dataset")]
     broken = {

@@ -1,78 +1,74 @@
-"""Run what a command needs and is not yet on record."""
+"""Run a pipeline and print it, also where another command finds its run missing."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import shlex
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from harness.cli import options
-from harness.runs.result import Result
+if TYPE_CHECKING:
+    from harness.engine.request import Request
+    from harness.runs.record import Record
+    from harness.runs.result import Result
+    from harness.workspace import Workspace
 
 T = TypeVar("T")
+JSON_FIELDS = (
+    "run_id", "pipeline", "dataset", "n_test", "top1_error", "top5_error", "mean_class_error",
+    "tune_top1_error", "fit_seconds", "score_seconds", "test_digest", "test_evaluations", "machine",
+)  # fmt: skip
 
 
 def run_and_print(
-    asked: dict[str, Any],
+    request: Request,
     *,
-    config: Path | None,
-    data_root: Path | None,
     device: str = "auto",
-    dry_run: bool = False,
-    resume: str | None = None,
-    as_json: bool = False,
+    resume: Record | None = None,
+    verbose: bool = False,
+    dataset: str | None = None,
 ) -> Result | None:
-    """Do the run that `asked` (arguments of request.resolve) describes and say so line by line.
+    """Do a run, print it, and suggest what to do next.
 
-    Its result; None after a dry run, and on every process but the first.
+    Parameters
+    ----------
+    dataset : str or None
+        As the user gave it, for the suggested command.
+
+    Returns
+    -------
+    Result or None
+        None on every process but the first.
     """
-    from harness.commands import as_flags
-    from harness.engine.device import choose_device
-    from harness.engine.request import resolve, resumable
-    from harness.engine.runner import execute
-    from harness.report.run_summary import request_lines
+    from harness import api
+    from harness.engine.distributed import is_first_process
+    from harness.report.run_summary import Terminal
 
-    choose_device(device)
-    request = resolve(**asked, config=config, data_root=data_root)
-    record = resumable(request, resume) if resume else None
-    if dry_run:
-        click.echo("\n".join(request_lines(request)))
+    terminal = Terminal(click.echo, verbose=verbose)
+    result = api.run_request(request, device=device, resume=resume, observer=terminal)
+    if not is_first_process():
         return None
-    result = execute(request, device=device, resume=record, say=click.echo)
-    if os.environ.get("RANK", "0") != "0":
-        return None
-    flags = as_flags(
-        dataset=asked.get("dataset"),
-        data_root=data_root,
-        config=config,
-        plugins=asked.get("plugins", ()),
-    )
-    click.echo(f"next       {_next_command(result, asked['pipeline'], flags)}")
-    if as_json:
-        names = (
-            "run_id", "pipeline", "dataset", "n_test", "top1_error", "top5_error", "mean_class_error", "tune_top1_error", "fit_seconds",
-            "score_seconds", "test_digest", "test_evaluations", "machine",
-        )  # fmt: skip
-        values = dataclasses.asdict(result)
-        options.print_json({name: values[name] for name in names})
+    click.echo(f"next       {_next_command(request, result, dataset)}")
     return result
 
 
+def flat_json(result: Result) -> dict[str, Any]:
+    """Return the figures of a result that `--json` prints."""
+    flat = result.to_flat_dict()
+    return {name: flat[name] for name in JSON_FIELDS}
+
+
 def with_missing_runs(
-    ask: Callable[[], T],
-    *,
-    run_missing: bool,
-    dataset: str | None,
-    plugins: Sequence[str],
-    config: Path | None,
-    data_root: Path | None,
+    ask: Callable[[], T], workspace: Workspace, *, dataset: str | None, run_missing: bool
 ) -> T:
-    """What `ask` returns; the runs that it finds missing are made first where `run_missing` allows it. Raises NoSuchRun where not."""
+    """Return what `ask` returns, after running what it finds missing.
+
+    Raises
+    ------
+    NoSuchRun
+        If a run is missing and `run_missing` is False.
+    """
+    from harness.engine.request import resolve_request
     from harness.runs.select import NoSuchRun
 
     while True:
@@ -81,20 +77,19 @@ def with_missing_runs(
         except NoSuchRun as missing:
             if not run_missing:
                 raise
-            run_and_print(
-                {"pipeline": missing.spec, "dataset": dataset, "plugins": plugins},
-                config=config,
-                data_root=data_root,
-            )
+            run_and_print(resolve_request(workspace, missing.spec, dataset), dataset=dataset)
             click.echo("")
 
 
-def _next_command(result: Any, pipeline: str, flags: str) -> str:
+def _next_command(request: Request, result: Result, dataset: str | None) -> str:
+    from harness.commands import as_flags, harness_command
+
+    flags = as_flags(dataset=dataset) + request.workspace.flags
     if result.top1_error is None:
-        return f"harness run --pipeline {shlex.quote(pipeline)}{flags}"
+        return harness_command("run", "--pipeline", result.label, flags=flags)
     if result.limit is not None or result.limit_test is not None:
-        return "harness runs"
-    if pipeline == "baseline":
-        return f"harness run --pipeline alexnet{flags}"
-    this = pipeline if pipeline == result.name else result.run_id
-    return f"harness compare baseline {this}{flags} --run-missing"
+        return harness_command("runs")
+    if result.label == "baseline":
+        return harness_command("run", "--pipeline", "alexnet", flags=flags)
+    row = result.name if result.label == result.name else result.run_id
+    return harness_command("compare", "baseline", row, "--run-missing", flags=flags)

@@ -2,51 +2,121 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+if TYPE_CHECKING:
+    from harness.registry import Kind
+    from harness.workspace import Workspace
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
 
 class _Plugin(click.ParamType):
     name = "plugin"
-    envvar_list_splitter = os.pathsep  # as in PATH: a file's name may hold a blank
+    envvar_list_splitter = os.pathsep  # as in PATH, since a file's name may hold a blank
 
 
-plugins = click.option(
-    "--plugins",
-    type=_Plugin(),
-    multiple=True,
-    metavar="FILE_OR_MODULE",
-    envvar="HARNESS_PLUGINS",
-    help="A pipeline or dataset of yours; may be repeated. Default: $HARNESS_PLUGINS, several as in $PATH.",
-)
-config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    help="Settings file; default: the nearest mlflow.yaml upward.",
-)
-data_root = click.option(
-    "--data-root", type=click.Path(path_type=Path), help="Folder of downloads, stores and caches."
-)
+_WORKSPACE_OPTIONS = {
+    "plugins": click.option(
+        "--plugins",
+        type=_Plugin(),
+        multiple=True,
+        metavar="FILE_OR_MODULE",
+        envvar="HARNESS_PLUGINS",
+        help="Your own pipeline or dataset; may be repeated.  "
+        "[default: $HARNESS_PLUGINS, separated as in $PATH]",
+    ),
+    "config": click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        help="Settings file.  [default: the nearest mlflow.yaml upward]",
+    ),
+    "data_root": click.option(
+        "--data-root",
+        type=click.Path(path_type=Path),
+        help="Folder of downloads, prepared datasets and caches.  "
+        "[default: $HARNESS_DATA, else the user's cache folder]",
+    ),
+}
+
+
+def workspace(*names: str) -> Callable[[Command], Command]:
+    """Add the options that open a workspace, and pass it on as the argument `workspace`.
+
+    Parameters
+    ----------
+    names : str
+        Which of plugins, config and data_root to offer; default: all three.
+    """
+    chosen = names or tuple(_WORKSPACE_OPTIONS)
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            from harness.workspace import Workspace
+
+            where = {name: kwargs.pop(name) for name in chosen}
+            return command(*args, workspace=Workspace.open(**where), **kwargs)
+
+        decorated: Any = call
+        for name in reversed(chosen):
+            decorated = _WORKSPACE_OPTIONS[name](decorated)
+        result: Command = decorated
+        return result
+
+    return decorate
+
+
 as_json = click.option(
-    "--json", "as_json", is_flag=True, help="Last line of output: one JSON object."
+    "--json", "as_json", is_flag=True, help="Print one JSON object as the last line."
+)
+device = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+)
+verbose = click.option(
+    "-v", "--verbose", is_flag=True, help="Also print the full specs and the digests."
+)
+run_missing = click.option("--run-missing", is_flag=True, help="Run any missing pipelines first.")
+allow_different_train = click.option(
+    "--allow-different-train",
+    is_flag=True,
+    help="Accept runs that were fitted on different images; a note says so.",
 )
 
 
-def _complete(kind: str) -> Callable[..., list[CompletionItem]]:
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value))
+
+
+def _open_for_completion(ctx: click.Context) -> Workspace:
+    """Open the workspace that the options on the line so far describe."""
+    from harness.workspace import Workspace
+
+    params = ctx.params
+    return Workspace.open(
+        config=params.get("config"),
+        data_root=params.get("data_root"),
+        plugins=params.get("plugins") or (),
+    )
+
+
+def _complete(kind: Kind) -> Completion:
     def complete(
         ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         from harness.errors import UserError
-        from harness.registry import Registry
 
         try:
-            entries = Registry(ctx.params.get("plugins") or ()).entries[kind]  # type: ignore[index]
+            entries = _open_for_completion(ctx).registry.entries[kind]
         except UserError:
             return []
         return [
@@ -58,80 +128,64 @@ def _complete(kind: str) -> Callable[..., list[CompletionItem]]:
     return complete
 
 
+complete_pipeline = _complete("pipeline")
+
+
 def complete_run(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
+    """Complete run ids."""
     from harness.errors import UserError
     from harness.runs.run_store import RunStore
-    from harness.settings import load_settings
 
     try:
-        records = RunStore(load_settings().runs).all()
+        records = RunStore(_open_for_completion(ctx).runs_folder).all()
     except UserError:
         return []
-    return [
-        CompletionItem(record.run_id) for record in records if record.run_id.startswith(incomplete)
-    ]
+    ids = [record.run_id for record in records]
+    return [CompletionItem(run_id) for run_id in ids if run_id.startswith(incomplete)]
 
 
 def complete_pipeline_or_run(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
+    """Complete names of pipelines, then run ids."""
     return [*complete_pipeline(ctx, param, incomplete), *complete_run(ctx, param, incomplete)]
 
 
 def complete_prepared(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Names below --data-root, where the line has it so far."""
-    from harness.data.root import data_root
+    """Complete names of prepared datasets below --data-root, if the line gives it already."""
+    from harness.data.root import find_data_root
     from harness.data.store import store_names
 
-    names = store_names(data_root(ctx.params.get("data_root")))
+    names = store_names(find_data_root(ctx.params.get("data_root")))
     return [CompletionItem(name, help="prepared") for name in names if name.startswith(incomplete)]
 
 
 def complete_dataset(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
+    """Complete names of datasets, then of prepared ones."""
     return [
         *_complete("dataset")(ctx, param, incomplete),
         *complete_prepared(ctx, param, incomplete),
     ]
 
 
-complete_pipeline = _complete("pipeline")
 dataset = click.option(
     "--dataset",
     metavar="SPEC|PATH",
     shell_complete=complete_dataset,
-    help="Default: $HARNESS_DATASET, else digits.",
-)
-
-run_missing = click.option(
-    "--run-missing", is_flag=True, help="First make the runs that there are not yet."
-)
-allow_different_train = click.option(
-    "--allow-different-train",
-    is_flag=True,
-    help="Take runs that learned from different images; the table says so.",
+    help="Name, spec or path.  [default: $HARNESS_DATASET, else digits]",
 )
 
 
-def print_json(value: Any) -> None:
-    click.echo(json.dumps(value))
-
-
-def of_finished_runs(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What every command takes that is given finished runs, by id or by pipeline spec."""
-    for option in (
-        as_json,
-        data_root,
-        config,
-        plugins,
-        allow_different_train,
-        run_missing,
-        dataset,
-    ):
-        command = option(command)
-    return command
+def finished_runs(command: Command) -> Command:
+    """Add the options of every command that takes finished runs by id or by pipeline spec."""
+    decorated: Any = workspace()(command)
+    for option in (as_json, allow_different_train, run_missing, dataset):
+        decorated = option(decorated)
+    result: Command = decorated
+    return result

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import dataclasses
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli import options
+
+if TYPE_CHECKING:
+    from harness.data.split import Dataset
+    from harness.engine.estimate import Plan
+    from harness.engine.request import Request
+    from harness.workspace import Workspace
 
 
 @click.command()
@@ -23,7 +29,7 @@ from harness.cli import options
     "--images",
     type=click.IntRange(2),
     metavar="N",
-    help="In place of a dataset: so many labeled images.",
+    help="Plan for N labeled images instead of a dataset.",
 )
 @click.option(
     "--test-images",
@@ -31,7 +37,7 @@ from harness.cli import options
     default=50_000,
     show_default=True,
     metavar="N",
-    help="With --images.",
+    help="With --images: test images.",
 )
 @click.option(
     "--classes",
@@ -39,19 +45,24 @@ from harness.cli import options
     default=1000,
     show_default=True,
     metavar="N",
-    help="With --images.",
+    help="With --images: classes.",
 )
-@click.option("--image-size", type=click.IntRange(8), default=256, show_default=True, metavar="N", help="With --images: pixels a side.")  # fmt: skip
+@click.option(
+    "--image-size",
+    type=click.IntRange(8),
+    default=256,
+    show_default=True,
+    metavar="N",
+    help="With --images: height and width in pixels.",
+)
 @click.option(
     "--on",
     "hardware",
     metavar="NAME",
-    help="By a published throughput of benchmarks/throughputs.toml, not timed here.",
+    help="Use a published throughput of benchmarks/throughputs.toml; nothing is timed here.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
-@options.plugins
-@options.config
-@options.data_root
+@options.device
+@options.workspace()
 @options.as_json
 def command(
     pipeline: str,
@@ -62,48 +73,67 @@ def command(
     image_size: int,
     hardware: str | None,
     device: str,
-    plugins: tuple[str, ...],
-    config: Path | None,
-    data_root: Path | None,
+    workspace: Workspace,
     as_json: bool,
 ) -> None:
-    """Hours, disk and memory of a run: here, from timing it for half a minute, or the hours on hardware with a published throughput."""
-    import dataclasses
+    """Estimate hours, disk and memory of a run by timing it for half a minute.
 
+    With --on, estimate the hours on hardware with a published throughput instead.
+    """
     from harness.engine.device import choose_device
-    from harness.engine.distributed import processes
-    from harness.engine.estimate import imagined, plan_here, plan_lines, plan_on
-    from harness.engine.request import resolve
+    from harness.engine.distributed import is_first_process, join_processes
+    from harness.engine.estimate import plan_here, plan_on, synthetic_dataset
+    from harness.engine.observer import RunObserver
+    from harness.engine.request import resolve_request
     from harness.errors import UserError
+    from harness.report.run_summary import ProgressDisplay
 
     if images is not None and dataset is not None:
-        raise UserError(
-            "--images plans for a dataset that is not here, and --dataset for one that is: give one of the two"
+        raise UserError("--images and --dataset exclude each other: give one of the two")
+    source: str | Dataset | None = dataset
+    if images is not None:
+        source = synthetic_dataset(
+            images, test_images=test_images, classes=classes, side=image_size
         )
-    if images is not None and images < 2 * classes:
-        raise UserError(
-            f"--images {images} are too few for --classes {classes}: two a class at least, one of which is held out; give --classes"
-        )
-    source = dataset if images is None else imagined(images, test_images, classes, image_size)
-    with processes(choose_device(device)) as group:
-        request = resolve(pipeline, source, config=config, data_root=data_root, plugins=plugins)
-        train, tune, test = request.splits.train, request.splits.tune, request.splits.test
-        if hardware is None:
-            plan = plan_here(request, group)
+    with join_processes(choose_device(device)) as processes:
+        request = resolve_request(workspace, pipeline, source)
+        if hardware is not None:
+            plan = plan_on(hardware, request)
         else:
-            plan = plan_on(hardware, request.build(), request.name, images=len(train), classes=train.num_classes, image_size=train.image_size)  # fmt: skip
-    if os.environ.get("RANK", "0") != "0":
+            observer = ProgressDisplay() if processes.first else RunObserver()
+            plan = plan_here(request, processes, observer)
+    if not is_first_process():
         return
-    click.echo(f"dataset   {request.splits.title}")
-    click.echo(f"pipeline   {request.pipeline}")
-    click.echo(
-        f"images     train {len(train):,}, tune {len(tune or ()):,}, test {len(test):,}; {train.num_classes} classes"
-    )
-    for line in plan_lines(plan):
+    for line in _plan_lines(request, plan):
         click.echo(line)
     if images is not None and hardware is None:
-        click.echo(
-            "remark     random pixels in memory: reading and decoding files comes on top where it is slower than training"
-        )
+        click.echo("note       random pixels in memory: decoding files may take longer")
     if as_json:
         options.print_json(dataclasses.asdict(plan))
+
+
+def _plan_lines(request: Request, plan: Plan) -> list[str]:
+    from harness.render.text import duration, size
+
+    splits = request.splits
+    n_tune = len(splits.tune) if splits.tune else 0
+    fit = " to ".join(dict.fromkeys(duration(seconds) for seconds in plan.fit_seconds))
+    lines = [
+        f"pipeline   {request.label}",
+        f"dataset    {splits.title}: {len(splits.train):,} train, {n_tune:,} tune, "
+        f"{len(splits.test):,} test images, {splits.train.num_classes} classes",
+        f"throughput {plan.throughput}",
+        f"fit        about {fit}: {round(plan.epochs, 2):g} epochs of {plan.images:,} images",
+    ]
+    if plan.score_seconds is not None:
+        lines.append(f"score      about {duration(plan.score_seconds)}")
+    if plan.running_bytes is not None and plan.kept_bytes is not None:
+        lines.append(
+            f"disk       {size(plan.running_bytes)} during the run, {size(plan.kept_bytes)} kept: "
+            "state and scores, without the dataset"
+        )
+    if plan.memory_bytes is not None:
+        lines.append(f"memory     about {size(plan.memory_bytes)} per process")
+    if plan.kept_bytes is None:
+        lines.append("unknown    score, disk and memory: plan it here, without --on")
+    return lines

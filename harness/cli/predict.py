@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli import options
+
+if TYPE_CHECKING:
+    from harness.workspace import Workspace
 
 
 @click.command()
@@ -16,23 +20,20 @@ from harness.cli import options
 @click.argument(
     "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH..."
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
-@options.plugins
-@options.config
-@click.option("--json", "as_json", is_flag=True, help="One JSON array in place of CSV.")
+@options.device
+@options.workspace("plugins", "config")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON array instead of CSV.")
 def command(
-    run: str,
-    paths: tuple[Path, ...],
-    device: str,
-    plugins: tuple[str, ...],
-    config: Path | None,
-    as_json: bool,
+    run: str, paths: tuple[Path, ...], device: str, workspace: Workspace, as_json: bool
 ) -> None:
-    """The five likeliest classes of each image (files, or folders of them), as CSV: path, rank, class, score."""
-    from harness.data.decode import printable
-    from harness.engine.predict import predict
+    """Print the five most likely classes of each image as CSV: path, rank, class, score.
 
-    predictions = predict(run, paths, device=device, plugins=plugins, config=config)
+    A path is an image file or a folder of them.
+    """
+    from harness import api
+    from harness.data.decode import printable
+
+    predictions = api.predict(run, paths, device=device, workspace=workspace)
     if as_json:
         options.print_json(
             [
@@ -44,9 +45,5 @@ def command(
     writer = csv.writer(sys.stdout)
     writer.writerow(["path", "rank", "class", "score"])
     for path, top in predictions:
-        writer.writerows(
-            [
-                [printable(str(path)), rank, class_name, f"{score:.4f}"]
-                for rank, (class_name, score) in enumerate(top, 1)
-            ]
-        )
+        for rank, (class_name, score) in enumerate(top, 1):
+            writer.writerow([printable(str(path)), rank, class_name, f"{score:.4f}"])

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli import options
+
+if TYPE_CHECKING:
+    from harness.workspace import Workspace
 
 
 @click.command()
@@ -27,7 +31,7 @@ from harness.cli import options
     is_flag=True,
     help="Say what it will take, and ILSVRC-2012 at this rate; write nothing.",
 )
-@options.data_root
+@options.workspace("data_root")
 @options.as_json
 def command(
     source: Path,
@@ -35,25 +39,22 @@ def command(
     size: int,
     workers: int | None,
     plan: bool,
-    data_root: Path | None,
+    workspace: Workspace,
     as_json: bool,
 ) -> None:
     """Make a dataset of SOURCE: ILSVRC-2012 or 2010 as downloaded, Kaggle's layout, imagenet-1k parquet, tar shards, Tiny-ImageNet-200,
     or class folders; a folder or an archive. What a killed preparation has done is kept.
     """
-    from harness.commands import as_flags
-    from harness.data.load import load_dataset
     from harness.data.loader import cores
     from harness.data.prepare import prepare
-    from harness.data.root import data_root as default_data_root
     from harness.data.sources import open_source
     from harness.progress import progress
 
-    root = default_data_root(data_root)
+    root = workspace.data_root
     if plan:
         _plan(open_source(source), root, size, workers or cores(), as_json)
         return
-    name = _checked(source, name or source.expanduser().resolve().name.split(".")[0])
+    name = _checked(workspace, source, name or source.expanduser().resolve().name.split(".")[0])
     opened = open_source(source)
     click.echo(
         f"source     {source} ({opened.layout}, {len(opened.class_names)} classes, {len(opened):,} images)"
@@ -62,14 +63,14 @@ def command(
     click.echo(
         f"store      {store.folder} ({store.bytes / 1e6:,.1f} MB, {store.facts['preparation']})"
     )
-    splits = load_dataset(f"prepared,name={name}", data_root=root)
+    splits = workspace.dataset(f"prepared,name={name}")
     parts = {"train": splits.train, "tune": splits.tune, "test": splits.test}
     for part, split in parts.items():
         if split is not None:
             click.echo(f"{part:<10} {len(split):>9,} images, digest {split.digest}")
     for remark in splits.dataset_notes:
-        click.echo(f"remark     {remark}")
-    root_flag = as_flags(data_root=data_root)
+        click.echo(f"note       {remark}")
+    root_flag = workspace.flags
     if store.noted:
         click.echo(
             f"noted      {len(store.noted)} unusual images that were decoded: harness data info {name}{root_flag} lists them"
@@ -84,24 +85,24 @@ def command(
         options.print_json({"name": name, "splits": facts})
 
 
-def _checked(source: Path, name: str) -> str:
+def _checked(workspace: Workspace, source: Path, name: str) -> str:
     """Raises UserError for a name that `--dataset` would read as something else, and for a source that is a dataset already."""
     from harness.errors import UserError
-    from harness.registry import Registry
 
-    if str(source) in Registry().entries["dataset"] and not source.exists():
+    datasets = workspace.registry.names("dataset")
+    if str(source) in datasets and not source.exists():
         raise UserError(
             f"{source} needs no preparing: give it to --dataset (harness run --dataset {source})"
         )
     if (
-        name in Registry().entries["dataset"]
+        name in datasets
         or not name
         or name.startswith(("-", "."))
         or not set(name).isdisjoint('/,="~ ')
     ):
         raise UserError(
             f"a prepared dataset cannot be called {name!r}: choose with --name one that is no built-in dataset "
-            f'({", ".join(Registry().names("dataset"))}) and has no blank and none of / , = " ~ in it'
+            f'({", ".join(datasets)}) and has no blank and none of / , = " ~ in it'
         )
     return name
 

@@ -1,12 +1,16 @@
-"""`harness report`: the table and what stands behind it, as a page; or the table alone for a paper."""
+"""`harness report`: the comparison as a page, or its tables alone for a paper."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli import options
+
+if TYPE_CHECKING:
+    from harness.workspace import Workspace
 
 
 @click.command()
@@ -23,79 +27,69 @@ from harness.cli import options
     type=click.Path(path_type=Path),
     default=Path("report.html"),
     show_default=True,
-    help="Its ending says what is written: .html the page; .md, .csv or .tex its tables.",
+    help="Ends in .html for the page, in .md, .csv or .tex for the tables alone.",
 )
 @click.option(
     "--neighbors",
     type=click.IntRange(0),
     metavar="N",
-    help="Training images to look for neighbors in; 0: none. [default: 5000]",
+    help="Training images to search for nearest neighbors; 0: none.  [default: 5000]",
 )
 @click.option(
     "--no-pictures", is_flag=True, help="Leave out the test images, which need the dataset."
 )
-@click.option(
-    "--device", default="auto", show_default=True, help="Of the neighbors: auto, cpu, cuda, cuda:1."
-)
-@options.of_finished_runs
+@options.device
+@options.finished_runs
 def command(
     runs: tuple[str, ...],
-    dataset: str | None,
     output: Path,
     neighbors: int | None,
     no_pictures: bool,
     device: str,
-    run_missing: bool,
-    allow_different_train: bool,
-    plugins: tuple[str, ...],
-    config: Path | None,
-    data_root: Path | None,
-    as_json: bool,
+    workspace: Workspace,
+    **given: Any,
 ) -> None:
-    """One page about runs, chosen as for compare: the table, cost, curves, where they differ in pictures, protocol, how to do it again."""
+    """Write one page about runs, chosen as for compare.
+
+    It holds the table, cost, curves, where the runs differ in pictures, and how to do it again.
+    """
+    from harness import api
     from harness.cli.missing import with_missing_runs
+    from harness.comparison.verdict import verdicts
     from harness.render.text import size
-    from harness.report.export import check_output, write_report
-    from harness.report.verdict import verdicts
-    from harness.runs.select import find_groups
+    from harness.report.export import check_output
 
     check_output(output)
-    groups = with_missing_runs(
-        lambda: find_groups(
-            *runs, dataset=dataset, config=config, data_root=data_root, plugins=plugins
+    comparison = with_missing_runs(
+        lambda: api.report(
+            *runs,
+            output=output,
+            dataset=given["dataset"],
+            allow_different_train=given["allow_different_train"],
+            pictures=not no_pictures,
+            neighbors=neighbors,
+            device=device,
+            workspace=workspace,
         ),
-        run_missing=run_missing,
-        dataset=dataset,
-        plugins=plugins,
-        config=config,
-        data_root=data_root,
-    )
-    comparison = write_report(
-        output,
-        groups,
-        allow_different_train=allow_different_train,
-        pictures=not no_pictures,
-        searched=neighbors,
-        device=device,
-        data_root=data_root,
-        plugins=plugins,
+        workspace,
+        dataset=given["dataset"],
+        run_missing=given["run_missing"],
     )
     for line in verdicts(comparison):
         click.echo(line)
     click.echo(f"report     {output.resolve()} ({size(output.stat().st_size)})")
-    _attach([run_id for row in comparison.rows for run_id in row.run_ids], output, config)
-    if as_json:
+    _attach(workspace, [run_id for row in comparison.rows for run_id in row.run_ids], output)
+    if given["as_json"]:
         options.print_json({"file": str(output.resolve()), **comparison.to_dict()})
 
 
-def _attach(run_ids: list[str], file: Path, config: Path | None) -> None:
-    """Beside the runs in MLflow; a report is no less written where that cannot be."""
+def _attach(workspace: Workspace, run_ids: list[str], file: Path) -> None:
+    """Attach the report to its runs in MLflow; where that fails it is written all the same."""
     from harness.errors import UserError
-    from harness.settings import load_settings
-    from harness.tracking.artifacts import attach
+    from harness.tracking.artifacts import attach_file
 
     try:
-        links = attach(run_ids, file, load_settings(config))
+        links = attach_file(run_ids, file, workspace.settings)
         click.echo(f"MLflow     {links.compare or links.table}")
     except (UserError, OSError) as error:
         click.echo(f"MLflow     not attached: {error}")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli import options
+
+if TYPE_CHECKING:
+    from harness.workspace import Workspace
 
 
 @click.command()
@@ -19,31 +22,16 @@ from harness.cli import options
     show_default=True,
     help="Crops of each test image whose scores are averaged.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
-@options.plugins
-@options.config
-@options.data_root
-def command(
-    runs: tuple[str, ...],
-    views: int,
-    device: str,
-    plugins: tuple[str, ...],
-    config: Path | None,
-    data_root: Path | None,
-) -> None:
-    """Score finished runs again, without training: at one view of each test image, or at as many as --views says.
+@options.device
+@options.workspace()
+def command(runs: tuple[str, ...], views: int, device: str, workspace: Workspace) -> None:
+    """Score finished runs again, without training, at one view of each test image or at --views.
 
-    Each becomes a finished run of its own, which compare takes for its table at one view and one model each.
+    Each becomes a finished run of its own, which compare uses for its table at one view.
     """
-    from harness.engine.rescore import rescore
+    from harness import api
+    from harness.report.run_summary import Terminal
 
     for run in runs:
-        rescore(
-            run,
-            views,
-            device=device,
-            plugins=plugins,
-            config=config,
-            data_root=data_root,
-            say=click.echo,
-        )
+        observer = Terminal(click.echo)
+        api.rescore(run, views, device=device, observer=observer, workspace=workspace)

@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli import options
-from harness.cli.missing import run_and_print
 
 if TYPE_CHECKING:
-    pass
+    from harness.engine.request import Request, RunOptions
+    from harness.runs.record import Record
+    from harness.workspace import Workspace
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class _Arguments:
+    """What the user gave; None where nothing was given."""
+
+    pipeline: str | None
+    dataset: str | None
+    seed: int | None
+    seeds: int | None
+    limit: int | None
+    limit_test: int | None
+    tune: int | None
+    no_test: bool
+    budget: str | None
+    device: str
+    dry_run: bool
+    resume: str | None
+    verbose: bool
+    as_json: bool
+
+    def run_options(self) -> RunOptions:
+        from harness.engine.request import RunOptions
+
+        return RunOptions(
+            seed=self.seed or 0,
+            tune=self.tune,
+            limit=self.limit,
+            limit_test=self.limit_test,
+            test=not self.no_test,
+        )
 
 
 @click.command()
@@ -24,149 +57,182 @@ if TYPE_CHECKING:
 )
 @options.dataset
 @click.option(
-    "--seed", type=click.IntRange(0), metavar="N", help="Of everything random.  [default: 0]"
+    "--seed",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Seed of everything random.  [default: 0]",
 )
 @click.option(
     "--seeds",
     type=click.IntRange(1),
     metavar="N",
-    help="N runs, with the seeds 0 to N - 1; compare takes them together; --json: a line a run.",
+    help="N runs with the seeds 0 to N - 1, which compare averages.",
 )
 @click.option(
     "--limit",
     type=click.IntRange(1),
     metavar="N",
-    help="At most N labeled images, class-balanced; the test split stays.",
+    help="Use at most N labeled images, balanced over the classes.",
 )
 @click.option(
     "--limit-test",
     type=click.IntRange(1),
     metavar="N",
-    help="At most N test images; the run is marked as limited.",
+    help="Use at most N test images; the run is marked as limited.",
 )
 @click.option(
     "--tune",
     type=click.IntRange(0),
     metavar="N",
-    help="Images a class held out for tuning; 0: none. [default: 10 %]",
+    help="Images per class held out for tuning; 0: none.  [default: 10 %]",
 )
 @click.option(
-    "--no-test", is_flag=True, help="Stop after the tune error; the run never enters compare."
+    "--no-test", is_flag=True, help="Stop after the tune error; compare never uses the run."
 )
 @click.option(
     "--budget",
     metavar="TIME",
-    help="Such as 20m or 1h30m: as many epochs as fit, timed once beforehand and kept in the spec.",
+    help="Train for as many epochs as fit into 20m, 1h30m, ...; the spec keeps the number.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
-@click.option("--dry-run", is_flag=True, help="Stop after the resolved spec.")
+@options.device
+@click.option("--dry-run", is_flag=True, help="Print what would be run, and stop.")
 @click.option(
     "--resume",
     is_flag=False,
-    flag_value="latest",
+    flag_value=LATEST,
     metavar="[RUN]",
-    help="Go on with an unfinished run; default: the latest of this spec.",
+    help="Finish an unfinished run.  [default: the latest of this spec]",
 )
-@options.plugins
-@options.config
-@options.data_root
+@options.verbose
+@options.workspace()
 @options.as_json
-def command(
-    pipeline: str | None,
-    dataset: str | None,
-    seed: int | None,
-    seeds: int | None,
-    limit: int | None,
-    limit_test: int | None,
-    tune: int | None,
-    no_test: bool,
-    budget: str | None,
-    device: str,
-    dry_run: bool,
-    resume: str | None,
-    plugins: tuple[str, ...],
-    config: Path | None,
-    data_root: Path | None,
-    as_json: bool,
-) -> None:
-    """Fit a pipeline on the train part of a dataset, score the test part, keep the record and log it to MLflow."""
+def command(workspace: Workspace, **given: Any) -> None:
+    """Fit a pipeline on the train part of a dataset and score the test part.
+
+    The record stays in runs/ and is logged to MLflow.
+    """
+    arguments = _Arguments(**given)
+    _require_consistent(workspace, arguments)
+    if arguments.budget:
+        arguments = replace(arguments, pipeline=_within_budget(workspace, arguments))
+    if arguments.seeds:
+        _run_seeds(workspace, arguments)
+        return
+    request, record = _look_up(workspace, arguments)
+    _run_one(request, record, arguments)
+
+
+def _require_consistent(workspace: Workspace, arguments: _Arguments) -> None:
+    """Raise UserError for options that exclude each other, and without a pipeline or device."""
+    from harness.commands import harness_command
+    from harness.engine.device import choose_device
     from harness.errors import UserError
+
+    resume = arguments.resume
+    if arguments.seeds and (arguments.seed is not None or resume):
+        raise UserError(
+            f"--seeds {arguments.seeds} makes new runs with the seeds 0 to {arguments.seeds - 1}; "
+            f"leave out {'--resume' if resume else '--seed'}"
+        )
+    if arguments.budget and resume:
+        raise UserError(
+            "--budget with --resume: an unfinished run keeps its number of epochs; "
+            f"resume it by its id ({harness_command('runs')})"
+        )
+    if arguments.pipeline is None and resume in (None, LATEST):
+        names = ", ".join(workspace.registry.names("pipeline"))
+        raise UserError(f"name a pipeline: harness run --pipeline NAME; available: {names}")
+    choose_device(arguments.device)
+
+
+def _look_up(workspace: Workspace, arguments: _Arguments) -> tuple[Request, Record | None]:
+    """Return the request, and the record to resume if that was asked for."""
+    from harness.engine.request import find_unfinished, resolve_request, resume_request
+    from harness.runs.run_store import RunStore
+
+    resume = arguments.resume
+    if resume and resume != LATEST and arguments.pipeline is None:
+        request = resume_request(
+            workspace,
+            RunStore(workspace.runs_folder).find(resume),
+            dataset=arguments.dataset,
+            seed=arguments.seed,
+            limit=arguments.limit,
+            limit_test=arguments.limit_test,
+            tune=arguments.tune,
+            test=False if arguments.no_test else None,
+        )
+    else:
+        assert arguments.pipeline is not None
+        request = resolve_request(
+            workspace, arguments.pipeline, arguments.dataset, arguments.run_options()
+        )
+    return request, find_unfinished(request, resume) if resume else None
+
+
+def _run_one(request: Request, record: Record | None, arguments: _Arguments) -> Any:
+    """Run, or with --dry-run only print the request; return the result of the first process."""
+    from harness.cli.missing import flat_json, run_and_print
+    from harness.engine.estimate import expected_time
+    from harness.report.run_summary import request_lines
+
+    if arguments.dry_run:
+        expected = expected_time(request)
+        click.echo("\n".join(request_lines(request, expected, verbose=arguments.verbose)))
+        return None
+    result = run_and_print(
+        request,
+        device=arguments.device,
+        resume=record,
+        verbose=arguments.verbose,
+        dataset=arguments.dataset,
+    )
+    if result and arguments.as_json:
+        options.print_json(flat_json(result))
+    return result
+
+
+def _run_seeds(workspace: Workspace, arguments: _Arguments) -> None:
+    from harness.engine.request import resolve_request
     from harness.report.run_summary import seeds_line
-    from harness.runs.run_store import RunStore, new_run_id
-    from harness.settings import load_settings
+    from harness.runs.run_store import new_run_id
+    from harness.runs.spec import SeedGroup
     from harness.spec import parse_spec
 
-    asked: dict[str, Any] = {
-        "pipeline": pipeline, "dataset": dataset, "seed": seed or 0, "limit": limit, "limit_test": limit_test, "tune": tune, "test": not no_test,
-        "plugins": plugins,
-    }  # fmt: skip
-    if seeds and (seed is not None or resume):
-        raise UserError(
-            f"--seeds {seeds} makes new runs with the seeds 0 to {seeds - 1}; leave out {'--resume' if resume else '--seed'}"
-        )
-    if resume and resume != "latest" and pipeline is None:
-        from harness.engine.load import plugins_for
-
-        record = RunStore(load_settings(config).runs).find(resume)
-        if record.spec.kind == "ensemble":
-            raise UserError(
-                f"run {record.run_id} is an ensemble, which is made in one go: harness ensemble RUN RUN"
-            )
-        # What is given beside the run is held to what is on record, as it is where a pipeline is named.
-        given = {
-            "dataset": dataset,
-            "seed": seed,
-            "limit": limit,
-            "limit_test": limit_test,
-            "tune": tune,
-            "test": False if no_test else None,
-        }
-        asked = {name: record.spec[name] for name in asked} | {
-            name: value for name, value in given.items() if value is not None
-        }
-        asked["plugins"] = plugins_for(record, plugins)
-    if asked["pipeline"] is None:
-        from harness.registry import Registry
-
-        raise UserError(
-            f"say which pipeline: harness run --pipeline NAME; there are: {', '.join(Registry(plugins).names('pipeline'))}"
-        )
-    if budget:
-        if resume:
-            raise UserError(
-                "--budget with --resume: an unfinished run keeps its number of epochs; resume it by its id (harness runs)"
-            )
-        asked["pipeline"] = _within(
-            budget, asked, config=config, data_root=data_root, device=device
-        )
-    if seeds and seeds > 1:
-        asked["parent"] = {
-            "run_id": new_run_id(f"{parse_spec(asked['pipeline'])[0]}-seeds"),
-            "seeds": seeds,
-        }
-    results = [
-        run_and_print({**asked, "seed": each}, config=config, data_root=data_root, device=device, dry_run=dry_run, resume=resume, as_json=as_json)
-        for each in (range(seeds) if seeds else [asked["seed"]])
-    ]  # fmt: skip
-    made = [result for result in results if result]
-    if len(made) > 1 and not as_json:
-        click.echo(seeds_line(made))
+    assert arguments.pipeline is not None
+    assert arguments.seeds is not None
+    name, _ = parse_spec(arguments.pipeline)
+    group = None
+    if arguments.seeds > 1:
+        group = SeedGroup(new_run_id(f"{name}-seeds"), arguments.seeds)
+    results = []
+    for seed in range(arguments.seeds):
+        run_options = replace(arguments.run_options(), seed=seed, seed_group=group)
+        request = resolve_request(workspace, arguments.pipeline, arguments.dataset, run_options)
+        results.append(_run_one(request, None, arguments))
+    finished = [result for result in results if result]
+    if len(finished) > 1 and not arguments.as_json:
+        click.echo(seeds_line(finished))
 
 
-def _within(
-    budget: str, asked: dict[str, Any], *, config: Path | None, data_root: Path | None, device: str
-) -> str:
-    """The pipeline spec with as many epochs as fit."""
+def _within_budget(workspace: Workspace, arguments: _Arguments) -> str:
+    """Return the pipeline spec with as many epochs as fit into the budget."""
+    from harness.engine.budget import epochs_within, parse_budget, with_epochs
     from harness.engine.device import choose_device
-    from harness.engine.distributed import processes
-    from harness.engine.estimate import seconds_of, within
-    from harness.engine.runner import resolve
+    from harness.engine.distributed import is_first_process, join_processes
+    from harness.engine.observer import RunObserver
+    from harness.engine.request import resolve_request
+    from harness.report.run_summary import ProgressDisplay
 
-    seconds_of(budget)  # a mistake in it is told before the data are read
-    with processes(choose_device(device)) as group:
-        spec = within(resolve(**asked, config=config, data_root=data_root), budget, group)
-    if os.environ.get("RANK", "0") == "0":
-        click.echo(
-            f"budget     {budget} is {spec.rpartition('epochs=')[2].partition(',')[0]} epochs here"
+    assert arguments.pipeline is not None
+    assert arguments.budget is not None
+    parse_budget(arguments.budget)  # a mistake in it is reported before the data are read
+    with join_processes(choose_device(arguments.device)) as processes:
+        request = resolve_request(
+            workspace, arguments.pipeline, arguments.dataset, arguments.run_options()
         )
-    return spec
+        observer = ProgressDisplay() if processes.first else RunObserver()
+        epochs = epochs_within(request, arguments.budget, processes, observer)
+    if is_first_process():
+        click.echo(f"budget     {arguments.budget} is {epochs} epochs here")
+    return with_epochs(request.spec.pipeline, epochs)

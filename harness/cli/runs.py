@@ -3,56 +3,39 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli import options
 
+if TYPE_CHECKING:
+    from harness.runs.record import Record
+    from harness.workspace import Workspace
+
 
 @click.group(invoke_without_command=True)
-@options.config
+@options.workspace("config")
 @options.as_json
 @click.pass_context
-def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
-    """All runs: id, pipeline, dataset, seed, status, top-1 error, age. A run whose process was killed is shown as dead."""
-    ctx.obj = config
+def command(ctx: click.Context, workspace: Workspace, as_json: bool) -> None:
+    """List all runs with their state; a run whose process was killed is shown as dead."""
+    ctx.obj = workspace
     if ctx.invoked_subcommand:
         return
-    from harness.render.text import duration, percent, text_table
     from harness.runs.run_store import RunStore
-    from harness.settings import load_settings
 
-    runs = RunStore(load_settings(config).runs)
+    store = RunStore(workspace.runs_folder)
     rows: list[dict[str, Any]] = []
-    for record in runs.all():
+    for record in store.all():
         with suppress(FileNotFoundError):
             row = _row(record)
-            if record.folder.exists():  # else the run that it is of has renamed it meanwhile
+            if record.folder.exists():  # else its run has renamed it in the meantime
                 rows.append(row)
-    if not rows:
-        click.echo(f"no runs in {runs.folder} yet; make one with: harness run --pipeline hog-svm")
+    if rows:
+        _print_table(rows)
     else:
-        lines = [
-            [
-                r["run_id"],
-                r["pipeline"],
-                r["dataset"],
-                str(r["seed"]),
-                r["status"],
-                percent(r["top1_error"]),
-                duration(r["age_seconds"]),
-            ]
-            for r in rows
-        ]
-        click.echo(
-            text_table(
-                ["run", "pipeline", "dataset", "seed", "status", "top-1 error", "age"],
-                lines,
-                left=5,
-            )
-        )
+        click.echo(f"no runs in {store.folder} yet; make one with: harness run --pipeline hog-svm")
     if as_json:
         options.print_json(rows)
 
@@ -62,30 +45,47 @@ def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
     "run_ids", nargs=-1, required=True, metavar="RUN...", shell_complete=options.complete_run
 )
 @click.pass_obj
-def remove(config: Path | None, run_ids: tuple[str, ...]) -> None:
-    """Delete runs from disk, scores and state with them. A run that still goes on is left alone."""
+def remove(workspace: Workspace, run_ids: tuple[str, ...]) -> None:
+    """Delete runs with their scores and state. A run that is still running is not touched."""
     import shutil
 
     from harness.errors import UserError
     from harness.runs.run_store import RunStore
-    from harness.settings import load_settings
 
-    runs = RunStore(load_settings(config).runs)
-    records = {record.folder: record for record in map(runs.find, run_ids)}.values()
+    store = RunStore(workspace.runs_folder)
+    records = {record.folder: record for record in map(store.find, run_ids)}.values()
     for record in records:
         if not record.finished and record.state == "running":
-            raise UserError(
-                f"run {record.run_id} is still running (process {record.status.get('pid')}); stop it first"
-            )
+            pid = record.status.get("pid")
+            raise UserError(f"run {record.run_id} is still running (process {pid}); stop it first")
     for record in records:
         shutil.rmtree(record.folder)
         click.echo(f"removed {record.run_id}")
 
 
-def _row(record: Any) -> dict[str, Any]:
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from harness.render.text import duration, percent, text_table
+
+    head = ["run", "pipeline", "dataset", "seed", "state", "top-1 error", "age"]
+    cells = [
+        [
+            row["run_id"],
+            row["pipeline"],
+            row["dataset"],
+            str(row["seed"]),
+            row["status"],
+            percent(row["top1_error"]),
+            duration(row["age_seconds"]),
+        ]
+        for row in rows
+    ]
+    click.echo(text_table(head, cells, left=5))
+
+
+def _row(record: Record) -> dict[str, Any]:
     from harness.errors import UserError
 
-    row = {
+    row: dict[str, Any] = {
         "run_id": record.run_id,
         "pipeline": "?",
         "dataset": "?",
@@ -95,19 +95,11 @@ def _row(record: Any) -> dict[str, Any]:
     }
     try:
         row["status"] = record.state
-        if record.finished:
-            result = record.result
-            return row | {
-                "pipeline": result.name,
-                "dataset": result.title,
-                "seed": result.seed,
-                "top1_error": result.top1_error,
-            }
         spec = record.spec
-        return row | {
-            "pipeline": spec.pipeline.partition(",")[0],
-            "dataset": spec.title,
-            "seed": spec.seed,
-        }
-    except (UserError, OSError, ValueError, KeyError):
-        return row | {"status": "damaged"}
+        row |= {"dataset": spec.title, "seed": spec.seed}
+        row["pipeline"] = spec.pipeline.partition(",")[0]
+        if record.finished and record.result.top1_error:
+            row["top1_error"] = record.result.top1_error.value
+    except (UserError, OSError):
+        row["status"] = "damaged"
+    return row

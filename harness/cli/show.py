@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import inspect
 from math import prod
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli import options
+
+if TYPE_CHECKING:
+    from harness.workspace import Workspace
 
 MEGABYTE = 1e6
 VALUE = 4  # bytes of a float32
@@ -31,17 +35,18 @@ BATCH = 128  # images
     show_default=True,
     help="Side of the square image, in pixels.",
 )
-@options.plugins
+@options.workspace("plugins")
 @options.as_json
 def command(
-    pipeline: str, classes: int, image_size: int, plugins: tuple[str, ...], as_json: bool
+    pipeline: str, classes: int, image_size: int, workspace: Workspace, as_json: bool
 ) -> None:
     """Parameters with their defaults and what is allowed; for a network the layers, their parameters, multiply-adds and memory."""
-    from harness.registry import Registry
+    from harness.contract import HasLayers
     from harness.render.text import text_table
     from harness.spec import describe, parameters
 
-    entry, build, values, spec = Registry(plugins).resolve("pipeline", pipeline)
+    resolved = workspace.resolve("pipeline", pipeline)
+    entry, build, values, spec = resolved.entry, resolved.build, resolved.values, resolved.spec
     module_doc = inspect.cleandoc(entry.load().__doc__ or "")
     known = parameters(build)
     click.echo(
@@ -61,8 +66,8 @@ def command(
         if rows
         else "no parameters"
     )
-    layers = getattr(build(**values), "layers", None)
-    table = layers(classes, (image_size, image_size)) if layers else []
+    made = resolved.make()
+    table = made.layers(classes, (image_size, image_size)) if isinstance(made, HasLayers) else []
     table = [{**layer, "output_bytes": VALUE * prod(layer["output"])} for layer in table]
     totals = (
         {

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli import options
 
+if TYPE_CHECKING:
+    from harness.workspace import Workspace
+
 
 @click.command()
-@options.config
+@options.workspace("config")
 @options.as_json
-def command(config: Path | None, as_json: bool) -> None:
+def command(workspace: Workspace, as_json: bool) -> None:
     """Send the runs on record that MLflow lacks, or has in part only: those made while it could not be reached. Each once."""
-    from harness.settings import load_settings
     from harness.tracking.sync import sync
 
-    settings = load_settings(config)
+    settings = workspace.settings
     done = sync(settings, say=lambda run_id: click.echo(f"sent       {run_id}"))
     for run_id, why in done.left.items():
         click.echo(f"left       {run_id}: {why}")

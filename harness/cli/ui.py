@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 from typing import IO
 from urllib.error import URLError
@@ -20,8 +19,10 @@ from urllib.request import ProxyHandler, build_opener
 
 import click
 
+from harness.cli import options
 from harness.errors import UserError
-from harness.settings import Settings, Ui, load_settings
+from harness.settings import Settings, Ui
+from harness.workspace import Workspace
 
 START_SECONDS = 120  # a first start takes 12 s on two cores
 STOP_SECONDS = 10
@@ -38,14 +39,10 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
     type=click.IntRange(1, 65535),
     help="Port to listen on.  [default: mlflow.yaml, else 5000]",
 )
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    help="Settings file.  [default: the nearest mlflow.yaml upward]",
-)
-def command(host: str | None, port: int | None, config: Path | None) -> None:
+@options.workspace("config")
+def command(host: str | None, port: int | None, workspace: Workspace) -> None:
     """Open the MLflow UI on the table of results, until Ctrl-C."""
-    settings = load_settings(config)
+    settings = workspace.settings
     settings = replace(settings, ui=Ui(host or settings.ui.host, port or settings.ui.port))
 
     from harness.tracking.links import links

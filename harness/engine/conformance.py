@@ -1,52 +1,51 @@
-"""The contract as tests that run on any pipeline: what `harness check` prints and what the test suite asserts."""
+"""The contract as checks that run on any pipeline: `harness check`, and the test suite.
+
+A check is a function whose docstring is the promise; it raises `Broken` when the promise is not kept.
+"""
 
 from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from harness.contract import Pipeline
-from harness.data.load import load_dataset
-from harness.data.split import Split
+from harness.contract import Pipeline, Split
 from harness.engine.context import RunContext
 from harness.engine.runner import seeded
 from harness.errors import UserError
 from harness.files import load_arrays, save_arrays
-from harness.registry import Registry
+from harness.registry import Resolved
+from harness.workspace import Workspace
 
-TOLERANCE = (
-    1e-4  # of scores, relative to their largest magnitude: batching changes the order of float sums
-)
+# Of scores, relative to their largest magnitude: batching changes the order of float sums.
+TOLERANCE = 1e-4
 N_LABELED, N_SCORED = 200, 60  # of the embedded digits
+FAMILIES = ("hand-crafted", "unsupervised", "learned")
 
 
 class Broken(Exception):
-    """The pipeline does not keep a promise; says which."""
+    """The pipeline does not keep a promise; the message says how."""
 
 
 class Subject:
     """The pipeline under test, fitted once on a few digits."""
 
-    def __init__(self, spec: str, plugins: Sequence[str]) -> None:
-        self.spec, self.plugins = spec, tuple(plugins)
-        splits = load_dataset("digits", limit=N_LABELED, limit_test=N_SCORED)
+    def __init__(self, workspace: Workspace, spec: str) -> None:
+        self.spec, self.plugins = spec, workspace.plugins
+        splits = workspace.dataset("digits", limit=N_LABELED, limit_test=N_SCORED)
         self.train, self.tune, self.test = splits.train, splits.tune, splits.test
-        self.entry, *_ = Registry(plugins).resolve("pipeline", spec)
+        self.resolved: Resolved = workspace.resolve("pipeline", spec)
         self.settings = global_settings()
         self.fitted = self.fit()
         self.scores = self.score(self.fitted)
 
-    def build(self) -> Pipeline:
-        return _build(self.spec, self.plugins)
-
     def fit(self, seed: int = 0) -> Pipeline:
-        pipeline = self.build()
+        pipeline: Pipeline = self.resolved.make()
         with seeded(seed):
             pipeline.fit(self.train, self.tune, RunContext(seed=seed))
         return pipeline
@@ -57,30 +56,26 @@ class Subject:
 
 def check_docstring_and_family(subject: Subject) -> None:
     """its file says what it is: a docstring and a FAMILY"""
-    if subject.entry.summary.startswith("("):
-        raise Broken(f"the file has {subject.entry.summary.strip('()')}")
-    if subject.entry.family not in ("hand-crafted", "unsupervised", "learned"):
-        raise Broken(
-            f"FAMILY is {subject.entry.family!r}; allowed: hand-crafted, unsupervised, learned"
-        )
+    entry = subject.resolved.entry
+    if entry.summary.startswith("("):
+        raise Broken(f"the file has {entry.summary.strip('()')}")
+    if entry.family not in FAMILIES:
+        raise Broken(f"FAMILY is {entry.family!r}; allowed: {', '.join(FAMILIES)}")
 
 
 def check_methods(subject: Subject) -> None:
     """it has fit, scores, state and load"""
     if not isinstance(subject.fitted, Pipeline):
-        missing = [
-            name for name in ("fit", "scores", "state", "load") if not hasattr(subject.fitted, name)
-        ]
+        methods = ("fit", "scores", "state", "load")
+        missing = [name for name in methods if not hasattr(subject.fitted, name)]
         raise Broken(f"build returned {type(subject.fitted).__name__} without {', '.join(missing)}")
 
 
 def check_score_shape(subject: Subject) -> None:
     """scores are (n, classes) float32 without NaN"""
-    scores = subject.scores
-    if tuple(scores.shape) != (len(subject.test), subject.test.num_classes):
-        raise Broken(
-            f"scores are {tuple(scores.shape)}, not {(len(subject.test), subject.test.num_classes)}"
-        )
+    scores, expected = subject.scores, (len(subject.test), subject.test.num_classes)
+    if tuple(scores.shape) != expected:
+        raise Broken(f"scores are {tuple(scores.shape)}, not {expected}")
     if scores.dtype != torch.float32:
         raise Broken(f"scores are {scores.dtype}, not torch.float32")
     if scores.isnan().any():
@@ -89,13 +84,13 @@ def check_score_shape(subject: Subject) -> None:
 
 def check_learns(subject: Subject) -> None:
     """it beats guessing on the images it was fitted on"""
-    right = (
-        subject.score(subject.fitted, subject.train).argmax(dim=1).numpy() == subject.train.labels
-    )
+    predicted = subject.score(subject.fitted, subject.train).argmax(dim=1).numpy()
+    right = (predicted == subject.train.labels).mean()
     guessing = 1 / subject.train.num_classes
-    if right.mean() <= 1.5 * guessing:
+    if right <= 1.5 * guessing:
         raise Broken(
-            f"{100 * right.mean():.0f} % of its own training images right, where guessing gives {100 * guessing:.0f} %"
+            f"{100 * right:.0f} % of its own training images are right, "
+            f"where guessing gives {100 * guessing:.0f} %"
         )
 
 
@@ -103,7 +98,7 @@ def check_scores_is_pure(subject: Subject) -> None:
     """scores leaves the pipeline as it was and gives the same again"""
     before = copy.deepcopy(subject.fitted.state())
     again = subject.score(subject.fitted)
-    _same(again, subject.scores, "scoring twice gave other scores", exactly=True)
+    _require_equal(again, subject.scores, "scoring twice gave different scores", exactly=True)
     after = subject.fitted.state()
     changed = [
         name for name in before if name not in after or not torch.equal(before[name], after[name])
@@ -114,28 +109,28 @@ def check_scores_is_pure(subject: Subject) -> None:
 
 def check_deterministic(subject: Subject) -> None:
     """the same seed gives the same scores"""
-    _same(
-        subject.score(subject.fit()),
+    again = subject.score(subject.fit())
+    _require_equal(
+        again,
         subject.scores,
-        "fitting again with the same seed gave other scores",
+        "fitting again with the same seed gave different scores",
         exactly=True,
     )
 
 
 def check_batch_is_whole(subject: Subject) -> None:
     """one image at a time scores as all at once"""
-    _same(
-        subject.score(subject.fitted, size=1),
-        subject.score(subject.fitted, size=len(subject.test)),
-        "single images score otherwise",
-    )
+    singly = subject.score(subject.fitted, size=1)
+    at_once = subject.score(subject.fitted, size=len(subject.test))
+    _require_equal(singly, at_once, "single images get different scores")
 
 
 def check_order_free(subject: Subject) -> None:
     """the order of images does not matter"""
     order = np.random.default_rng(0).permutation(len(subject.test))
     shuffled = subject.score(subject.fitted, subject.test.take(order))
-    _same(shuffled, subject.scores[torch.from_numpy(order)], "shuffled images score otherwise")
+    expected = subject.scores[torch.from_numpy(order)]
+    _require_equal(shuffled, expected, "shuffled images get different scores")
 
 
 def check_leaves_globals(subject: Subject) -> None:
@@ -143,7 +138,8 @@ def check_leaves_globals(subject: Subject) -> None:
     after = global_settings()
     if subject.settings != after:
         raise Broken(
-            f"(threads, deterministic, dtype, gradients) were {subject.settings} and are {after}"
+            "(threads, deterministic, dtype, gradients) were "
+            f"{subject.settings} and are now {after}"
         )
 
 
@@ -154,16 +150,8 @@ def check_state_round_trip(subject: Subject) -> None:
         save_arrays(path, subject.fitted.state())
         with get_context("forkserver").Pool(1) as pool:
             rescored = pool.apply(_rescore, (subject.spec, subject.plugins, path))
-    _same(torch.from_numpy(rescored), subject.scores, "the reloaded pipeline scores otherwise")
-
-
-def global_settings() -> tuple[int, bool, torch.dtype, bool]:
-    """torch's (threads, deterministic algorithms, default dtype, gradients on), for the whole process."""
-    return (
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.get_default_dtype(),
-        torch.is_grad_enabled(),
+    _require_equal(
+        torch.from_numpy(rescored), subject.scores, "the reloaded pipeline gives different scores"
     )
 
 
@@ -181,47 +169,60 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
 )
 
 
-def conformance(spec: str, *, plugins: Sequence[str] = ()) -> Iterator[tuple[str, str | None]]:
-    """(what is promised, why it is not kept or None) for every check. Raises UserError for a spec that names nothing."""
-    Registry(plugins).resolve("pipeline", spec)
+def check_pipeline(workspace: Workspace, spec: str) -> Iterator[tuple[str, str | None]]:
+    """Yield (promise, why it is not kept or None) for every check.
+
+    Raises
+    ------
+    UserError
+        If the spec names nothing.
+    """
+    workspace.resolve("pipeline", spec)
+    first = "fits and scores a few digits"
     try:
-        subject = Subject(spec, plugins)
+        subject = Subject(workspace, spec)
     except Exception as error:
-        yield "fits and scores a few digits", _reason(error)
+        yield first, _reason(error)
         return
-    yield "fits and scores a few digits", None
+    yield first, None
     for check in CHECKS:
         try:
             check(subject)
-            why = None
+            reason = None
         except Exception as error:
-            why = _reason(error)
-        yield str(check.__doc__), why
+            reason = _reason(error)
+        yield str(check.__doc__), reason
 
 
-def _build(spec: str, plugins: Sequence[str]) -> Pipeline:
-    _, build, values, _ = Registry(plugins).resolve("pipeline", spec)
-    pipeline: Pipeline = build(**values)
-    return pipeline
+def global_settings() -> tuple[int, bool, torch.dtype, bool]:
+    """Return torch's (threads, deterministic algorithms, default dtype, gradients)."""
+    return (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+    )
 
 
-def _rescore(spec: str, plugins: Sequence[str], path: Path) -> np.ndarray:
-    """In a fresh process: the scores of the test digits from spec and state alone."""
-    pipeline = _build(spec, plugins)
+def _rescore(spec: str, plugins: tuple[str, ...], path: Path) -> np.ndarray:
+    """In a fresh process: score the test digits from spec and state alone."""
+    workspace = Workspace.open(plugins=plugins)
+    pipeline: Pipeline = workspace.resolve("pipeline", spec).make()
     pipeline.load(load_arrays(path)[0])
-    test = load_dataset("digits", limit=N_LABELED, limit_test=N_SCORED).test
+    test = workspace.dataset("digits", limit=N_LABELED, limit_test=N_SCORED).test
     return torch.cat([pipeline.scores(batch) for batch in test.batches(64)]).numpy()
 
 
-def _same(
-    found: torch.Tensor, wanted: torch.Tensor, complaint: str, *, exactly: bool = False
+def _require_equal(
+    scores: torch.Tensor, expected: torch.Tensor, complaint: str, *, exactly: bool = False
 ) -> None:
-    worst = float((found - wanted).abs().max())
-    if worst > (0.0 if exactly else TOLERANCE * float(wanted.abs().max().clamp(min=1))):
+    worst = float((scores - expected).abs().max())
+    tolerance = 0.0 if exactly else TOLERANCE * float(expected.abs().max().clamp(min=1))
+    if worst > tolerance:
         raise Broken(f"{complaint} (largest difference {worst:.3g})")
 
 
 def _reason(error: Exception) -> str:
-    return (
-        str(error) if isinstance(error, Broken | UserError) else f"{type(error).__name__}: {error}"
-    )
+    if isinstance(error, Broken | UserError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

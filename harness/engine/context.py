@@ -1,4 +1,4 @@
-"""What a pipeline is handed in `fit`: the implementation of `contract.Context`."""
+"""What a pipeline is given in `fit`: the implementation of `contract.Context`."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.contract import Checkpoint, Pipeline, State, TrainedRun
 from harness.engine.cache import Cache
-from harness.engine.distributed import ALONE, Processes
-from harness.engine.resources import Spent, Stopwatch
+from harness.engine.distributed import SINGLE_PROCESS, Processes
+from harness.engine.observer import RunObserver
+from harness.engine.resources import Stopwatch, Usage
 from harness.errors import UserError
 from harness.files import load_arrays, save_arrays
 
 T = TypeVar("T")
-CHECKPOINT_SECONDS = 120.0  # a killed run loses at most this much work and the stage it was in
+CHECKPOINT_SECONDS = 120.0  # a killed run loses at most this much work, and the stage it was in
 
 
 class MemoryCheckpoint:
-    """A checkpoint that lives as long as this object: for tests and for runs that leave no folder."""
+    """A checkpoint that lives as long as this object: for tests and runs without a folder."""
 
     def __init__(self) -> None:
         self.arrays: State | None = None
@@ -37,59 +39,81 @@ class MemoryCheckpoint:
 
 
 class FileCheckpoint:
-    """The run folder's `checkpoint/state.safetensors`, replaced in one step. Carries the context's own facts along."""
+    """`checkpoint/state.safetensors` of a run folder, replaced in one step.
+
+    The context's own progress (curves, notes, time) travels in the header.
+    """
 
     def __init__(self, folder: Path, context: RunContext) -> None:
         self.path = folder / "state.safetensors"
         self.context = context
         self.saved_at = time.monotonic()
-        self.begun = False  # whether the context's facts are this process's own already
+        self.resumed = False  # whether the progress of an earlier process is restored already
 
     def save(self, arrays: State) -> None:
         if self.context.rank == 0:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_arrays(self.path, arrays, {"context": json.dumps(self.context.facts())})
+            save_arrays(self.path, arrays, {"context": json.dumps(self.context.progress_so_far())})
         self.saved_at = time.monotonic()
-        self.begun = True
+        self.resumed = True
 
     def load(self) -> State | None:
         if not self.path.exists():
             return None
-        arrays, facts = load_arrays(self.path)
-        if not self.begun:
-            self.context.restore(json.loads(facts["context"]))
-        self.begun = True
+        arrays, header = load_arrays(self.path)
+        if not self.resumed:
+            self.context.restore(json.loads(header["context"]))
+        self.resumed = True
         return arrays
 
     def due(self) -> bool:
         return time.monotonic() - self.saved_at > CHECKPOINT_SECONDS
 
 
-def quiet_progress(
-    items: Iterable[T], *, label: str, total: int | None = None, unit: str = "batch"
-) -> Iterator[T]:
-    """The items and not a word."""
-    return iter(items)
-
-
-def no_runs(run: str) -> TrainedRun:
+def _no_runs(run: str) -> TrainedRun:
     raise UserError(f"there are no runs on record here, so none called {run!r}")
 
 
+def _score_nothing(pipeline: Pipeline) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class RunServices:
+    """What a run offers its context; the defaults keep nothing and show nothing.
+
+    Parameters
+    ----------
+    checkpoint_folder : Path or None
+        None: the checkpoint lives in memory.
+    cache : Cache or None
+        None: every stage is computed.
+    observer : RunObserver
+        Receives curves and progress.
+    keep_tune_scores : callable
+        Scores the tune split with a pipeline and keeps the scores.
+    load_run : callable
+        Returns what a finished run has learned, by its id.
+    """
+
+    checkpoint_folder: Path | None = None
+    cache: Cache | None = None
+    observer: RunObserver = RunObserver()  # noqa: RUF009 (it has no state)
+    keep_tune_scores: Callable[[Pipeline], None] = _score_nothing
+    load_run: Callable[[str], TrainedRun] = _no_runs
+
+
 class RunContext:
-    """One run's context. Without arguments: this process alone, on the CPU, nothing kept, nothing shown."""
+    """One run's context. Without arguments: one process on the CPU, nothing kept or shown."""
 
     def __init__(
         self,
         *,
         seed: int = 0,
-        processes: Processes = ALONE,
-        checkpoint_folder: Path | None = None,
-        cache: Cache | None = None,
-        progress: Callable[..., Iterator[Any]] = quiet_progress,
-        keep_tune_scores: Callable[[Pipeline], None] = lambda pipeline: None,
-        load_run: Callable[[str], TrainedRun] = no_runs,
+        processes: Processes = SINGLE_PROCESS,
+        services: RunServices | None = None,
     ) -> None:
+        self.services = services or RunServices()
         self.seed = seed
         self.processes = processes
         self.device = processes.device
@@ -98,56 +122,69 @@ class RunContext:
         self.sum = processes.sum
         self.broadcast = processes.broadcast
         self.gather = processes.stack
-        self.checkpoint: Checkpoint = (
-            FileCheckpoint(checkpoint_folder, self) if checkpoint_folder else MemoryCheckpoint()
-        )
+        folder = self.services.checkpoint_folder
+        self.checkpoint: Checkpoint = FileCheckpoint(folder, self) if folder else MemoryCheckpoint()
         self.stopwatch = Stopwatch(processes.device)
-        self.progress = progress
         self.notes: list[str] = []
         self.curves: dict[str, list[tuple[int, float]]] = {}
         self.refitted = False
-        self._cache = cache
-        self.keep_tune_scores = keep_tune_scores
-        self.load_run = load_run
+        self.load_run = self.services.load_run
 
     @property
-    def cached(self) -> Spent:
-        return self._cache.saved if self._cache else Spent()
+    def cache_savings(self) -> Usage:
+        """What the cache has saved so far."""
+        return self.services.cache.saved if self.services.cache else Usage()
 
     def cache(self, key: Mapping[str, Any], make: Callable[[], State]) -> State:
-        if self._cache is None:
+        if self.services.cache is None:
             return make()
-        arrays = self._cache({**key, "rank": self.rank, "world": self.world_size}, make)
+        shared_key = {**key, "rank": self.rank, "world": self.world_size}
+        arrays = self.services.cache(shared_key, make)
         return {name: array.to(self.device) for name, array in arrays.items()}
 
     def log(self, name: str, value: float, step: int) -> None:
         self.curves.setdefault(name, []).append((step, float(value)))
+        self.services.observer.epoch(name, float(value), step)
 
     def note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
 
+    def progress(
+        self, items: Iterable[T], *, label: str, total: int | None = None, unit: str = "batch"
+    ) -> Iterator[T]:
+        return self.services.observer.progress(items, label=label, total=total, unit=unit)
+
     def score_tune(self, pipeline: Pipeline) -> None:
         self.refitted = True
+        self.keep_tune_scores(pipeline)
+
+    def keep_tune_scores(self, pipeline: Pipeline) -> None:
+        """Score the tune split, outside the clock of the fit."""
         with self.stopwatch.paused():
-            self.keep_tune_scores(pipeline)
+            self.services.keep_tune_scores(pipeline)
 
-    def facts(self) -> dict[str, Any]:
-        """What a resumed run must know of the part that was done before."""
-        spent = self.stopwatch.spent
-        # Of several processes only the first one's is at hand here, and those that go on may be more or fewer.
-        cpu_seconds = spent.cpu_seconds if self.world_size == 1 else math.nan
-        done = {"curves": self.curves, "notes": self.notes, "refitted": self.refitted}
-        return {**done, "seconds": spent.seconds, "cpu_seconds": cpu_seconds}
+    def progress_so_far(self) -> dict[str, Any]:
+        """Return what a resumed run must know of the part that is done."""
+        usage = self.stopwatch.usage
+        # Only this process's time is at hand, and those that resume may be more or fewer.
+        cpu_seconds = usage.cpu_seconds if self.world_size == 1 else math.nan
+        return {
+            "curves": self.curves,
+            "notes": self.notes,
+            "refitted": self.refitted,
+            "seconds": usage.seconds,
+            "cpu_seconds": cpu_seconds,
+        }
 
-    def restore(self, facts: Mapping[str, Any]) -> None:
+    def restore(self, progress: Mapping[str, Any]) -> None:
+        """Take over what `progress_so_far` of an earlier process returned."""
         self.curves = {
             name: [(int(step), float(value)) for step, value in points]
-            for name, points in facts["curves"].items()
+            for name, points in progress["curves"].items()
         }
-        self.notes = list(dict.fromkeys([*facts["notes"], *self.notes]))
-        self.refitted = bool(facts["refitted"])
-        cpu_seconds = (
-            float(facts.get("cpu_seconds", math.nan)) if self.rank == 0 else 0.0
-        )  # once, however many processes go on
-        self.stopwatch.earlier += Spent(float(facts["seconds"]), cpu_seconds)
+        self.notes = list(dict.fromkeys([*progress["notes"], *self.notes]))
+        self.refitted = bool(progress["refitted"])
+        # Counted once, however many processes resume.
+        cpu_seconds = float(progress["cpu_seconds"]) if self.rank == 0 else 0.0
+        self.stopwatch.earlier += Usage(float(progress["seconds"]), cpu_seconds)

@@ -1,4 +1,4 @@
-"""The processes of one run. Started plainly there is one; started by torchrun they meet here, over gloo or nccl."""
+"""The processes of one run: one when started plainly, several over gloo or nccl under torchrun."""
 
 from __future__ import annotations
 
@@ -18,7 +18,17 @@ from harness.errors import UserError
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of the run: rank 0 to world - 1, and the device it computes on."""
+    """This process among those of the run.
+
+    Parameters
+    ----------
+    rank : int
+        0 to world_size - 1.
+    world_size : int
+        Number of processes.
+    device : torch.device
+        The device that this process computes on.
+    """
 
     rank: int
     world_size: int
@@ -29,17 +39,19 @@ class Processes:
         return self.rank == 0
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Sum the tensor over all processes, in place."""
         if self.world_size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def broadcast(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Copy the values of process 0 to every process, in place."""
         if self.world_size > 1:
             dist.broadcast(tensor, src=0)
         return tensor
 
     def stack(self, tensor: torch.Tensor) -> torch.Tensor:
-        """(world, *shape): everybody's tensor, in order of rank, on every process."""
+        """Return (world_size, *shape): the tensors of all processes in order of rank."""
         if self.world_size == 1:
             return tensor[None]
         stacked = tensor.new_empty(self.world_size, *tensor.shape)
@@ -47,7 +59,7 @@ class Processes:
         return stacked
 
     def gather(self, value: Any) -> list[Any]:
-        """Everybody's value, in order of rank, on every process."""
+        """Return the values of all processes in order of rank."""
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
@@ -55,42 +67,59 @@ class Processes:
         return values
 
     def share(self, value: Any) -> Any:
-        """Process 0's value on every process."""
+        """Return the value of process 0 on every process."""
         return self.gather(value)[0]
 
 
-_groups = itertools.count()
-ALONE = Processes(0, 1, torch.device("cpu"))
+SINGLE_PROCESS = Processes(0, 1, torch.device("cpu"))
+_group_numbers = itertools.count()
 
 
 @contextmanager
-def processes(device: torch.device) -> Iterator[Processes]:
-    """The group that torchrun's RANK and WORLD_SIZE describe, or this process alone. Raises UserError for more processes than GPUs."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1 or dist.is_initialized():
-        yield (
-            Processes(dist.get_rank(), dist.get_world_size(), device)
-            if dist.is_initialized()
-            else Processes(0, 1, device)
-        )
+def join_processes(device: torch.device) -> Iterator[Processes]:
+    """Join the group that torchrun's RANK and WORLD_SIZE describe; without them, run alone.
+
+    Raises
+    ------
+    UserError
+        If there are more processes than GPUs.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if dist.is_initialized():
+        yield Processes(dist.get_rank(), dist.get_world_size(), device)
+        return
+    if world_size == 1:
+        yield Processes(0, 1, device)
         return
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        if device.index >= (here := torch.cuda.device_count()):
-            raise UserError(
-                f"more processes than GPUs: there are {here} here; start at most {here}, or give --device cpu"
-            )
-        torch.cuda.set_device(device)
-    # Keys of an earlier group of these processes stay in torchrun's store, and whoever comes first would take them for the new ones.
-    store, rank, world = next(rendezvous("env://"))
-    store = dist.PrefixStore(f"group {next(_groups)}", store)
-    dist.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo", store=store, rank=rank, world_size=world
-    )
+        device = _own_gpu()
+    # Keys of an earlier group of the same processes stay in torchrun's store, and whoever comes
+    # first would take them for the new ones.
+    store, rank, world_size = next(rendezvous("env://"))
+    store = dist.PrefixStore(f"group {next(_group_numbers)}", store)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), device)
-        # Leave together: of processes that ended right after their last exchange over gloo one in some thirty aborted at its exit,
-        # perhaps because a thread of gloo's still held that exchange's tensors.
+        # Leave together: of processes that ended right after their last exchange over gloo, one in
+        # about thirty aborted at exit, perhaps because one of gloo's threads still held tensors.
         dist.barrier()
     finally:
         dist.destroy_process_group()
+
+
+def is_first_process() -> bool:
+    """Return whether this process prints, also where no group has been joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _own_gpu() -> torch.device:
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    available = torch.cuda.device_count()
+    if device.index >= available:
+        raise UserError(
+            f"more processes than GPUs: this machine has {available}; "
+            f"start at most {available}, or give --device cpu"
+        )
+    torch.cuda.set_device(device)
+    return device

@@ -1,150 +1,105 @@
-"""Several finished runs as one classifier: their probabilities averaged, offline, from the scores they left.
+"""Several finished runs as one classifier: their probabilities averaged, from the scores on record.
 
-Krizhevsky et al. 2012, section 6, average the predictions of five and of seven networks. Scores that are log-probabilities are averaged
-as probabilities. Margins are first made probabilities by a softmax at a temperature of their own, the one number of it fitted to the
-run's tune scores (Guo et al. 2017), so that a run does not count for more because its margins are larger. Which of the two a run left is
-seen from the scores: exponentials of log-probabilities sum to 1.
+Krizhevsky et al. 2012, section 6, average the predictions of five and of seven networks.
+Log-probabilities are averaged as probabilities. Margins first become probabilities through a softmax
+at a temperature of their own, fitted to the run's tune scores (Guo et al. 2017), so that a run does
+not count for more because its margins are larger. The scores tell which of the two a run left:
+exponentials of log-probabilities sum to 1.
 
 Reads run folders only, so it imports neither torch nor mlflow.
 """
 
 from __future__ import annotations
 
-import shlex
-import tomllib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import sha256
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from harness.commands import harness_command
+from harness.engine.observer import RunObserver
 from harness.errors import UserError
 from harness.metrics.calibration import are_log_probabilities, fitted_sharpness, logsumexp
-from harness.metrics.errors import errors
-from harness.report.run_summary import result_lines
+from harness.metrics.errors import measure_errors
 from harness.runs.protocol import protocol
 from harness.runs.record import Record
-from harness.runs.result import Result, Scores
+from harness.runs.result import COST_FIELDS, Cost, Result, Scores
 from harness.runs.run_store import RunStore
-from harness.runs.select import find_records, same_images
-from harness.settings import load_settings
-from harness.spec import format_spec, suggest
+from harness.runs.select import require_same_images
+from harness.runs.spec import RunSpec
+from harness.spec import format_spec
+from harness.workspace import Workspace
 
 NAME = "ensemble"
-Weights = Literal["equal", "tune"]
-SUMS = (
-    "params_millions", "gflops_per_image", "model_bytes", "fit_cpu_seconds", "score_cpu_seconds", "cached_cpu_seconds",
-    "fit_device_seconds", "score_device_seconds",
-)  # fmt: skip
-EM_STEPS, EM_CHANGE = 1000, 1e-6
+Weighting = Literal["equal", "tune"]
+EM_STEPS, EM_TOLERANCE = 1000, 1e-6
 
 
-def ensemble(
-    *runs: str | Result,
-    weights: Weights = "equal",
-    dataset: str | None = None,
+def average_runs(
+    workspace: Workspace,
+    members: Sequence[Record],
+    *,
+    weighting: Weighting = "equal",
     allow_different_train: bool = False,
-    config: Path | None = None,
-    data_root: Path | str | None = None,
-    plugins: Sequence[str] = (),
-    track: bool = True,
-    say: Callable[[str], None] = lambda line: None,
+    observer: RunObserver | None = None,
 ) -> Result:
-    """The weighted mean of the members' probabilities, as a finished run with a record of its own.
+    """Average the members' probabilities into a finished run with a record of its own.
 
-    runs     as for `compare`: run ids, Results, or spec strings, which stand for the latest run of every seed on `dataset`
-    weights  equal, or those that make the tune split's labels likeliest
-    Raises UserError for fewer than two members, where test splits (or, unless allowed, what was learned from) differ, and where tune scores
-    are needed and were not kept.
+    Parameters
+    ----------
+    members : sequence of Record
+        Two or more finished runs on one test split.
+    weighting : {"equal", "tune"}
+        `tune`: the weights that make the labels of the tune split most likely.
+    allow_different_train : bool
+        Accept members that were fitted on different images.
+
+    Raises
+    ------
+    UserError
+        If there are fewer than two members or one is given twice, if test splits or, unless allowed,
+        training images differ, or if tune scores are needed and were not kept.
     """
-    settings = load_settings(config)
-    where: dict[str, Any] = {
-        "dataset": dataset,
-        "config": config,
-        "data_root": data_root,
-        "plugins": plugins,
-    }
-    members = [record for run in runs for record in find_records(run, **where)]
-    if len(members) < 2:
-        raise UserError(
-            f"an ensemble needs two or more finished runs, got {len(members)}: harness ensemble RUN RUN"
-        )
-    if twice := [
-        run_id
-        for run_id, count in Counter(member.run_id for member in members).items()
-        if count > 1
-    ]:
-        raise UserError(f"run {twice[0]} is given twice; weigh runs with --weights tune")
-    warnings = same_images(members, allow_different_train=allow_different_train)
-    sharpness = [_sharpness(member) for member in members]
-    shares = (
-        _tuned(members, sharpness) if weights == "tune" else np.full(len(members), 1 / len(members))
-    )
+    _require_distinct(members)
+    warnings = require_same_images(members, allow_different_train=allow_different_train)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    test = _average(members, "scores", sharpness, shares)
-    tune = _average(members, "tune_scores", sharpness, shares) if _same_tune(members) else None
+    temperatures = [_temperature(member) for member in members]
+    mixture = _Mixture(members, temperatures, weighting, tuple(warnings))
+    test = mixture.average("scores")
+    tune = mixture.average("tune_scores") if _have_same_tune_images(members) else None
 
-    store = RunStore(settings.runs)
-    made = _Made(members, weights, shares, sharpness, tuple(warnings))
-    record = store.create(NAME, made.spec)
+    store = RunStore(workspace.runs_folder)
+    record = store.create(NAME, mixture.spec)
     record.save_scores(test)
     if tune:
         record.save_scores(tune, "tune_scores")
-    looks = store.test_evaluations(NAME, made.first.test_digest) + 1
-    result = made.result(record.run_id, test, tune, looks=looks, started=started)
-    lines = result_lines(result)
-    for line in lines:
-        say(line)
-    record.save_log(lines)
+    evaluations = store.test_evaluations(NAME, mixture.first.test_digest) + 1
+    result = mixture.result(record.run_id, test, tune)
+    result = replace(result, test_evaluations=evaluations, started=started)
     record.finish(result)
-    if track:
-        from harness.publish import mirror
-
-        mirror(record, settings, lines, say)
+    if observer:
+        observer.finished(record, None)
     return result
 
 
-def declared(name: str) -> list[str]:
-    """The pipeline specs of an ensemble of `benchmarks/ensembles.toml`.
-
-    Raises UserError for an unknown name, and for an ensemble with members that cannot be had here: what each of them needs.
-    """
-    sets = declarations()
-    if name not in sets:
-        raise UserError(
-            f"no ensemble is called {name!r}{suggest(name, sets)}; there are: {', '.join(sets)}"
-        )
-    members = (
-        [*sets[sets[name]["includes"]]["member"], *sets[name]["member"]]
-        if "includes" in sets[name]
-        else sets[name]["member"]
-    )
-    if missing := [
-        f"{member['config']} needs {member['needs']}" for member in members if "needs" in member
-    ]:
-        raise UserError(
-            f"ensemble {name}, {sets[name]['title']}, cannot be put together here: {'; '.join(missing)}"
-        )
-    return [member["pipeline"] for member in members]
-
-
-def declarations() -> dict[str, Any]:
-    return tomllib.loads((files("benchmarks") / "ensembles.toml").read_text(encoding="utf-8"))
-
-
 @dataclass(frozen=True)
-class _Made:
-    """What an ensemble was made of. `sharpness` is 1 over the temperature, None for log-probabilities."""
+class _Mixture:
+    """The members of an ensemble and their weights.
+
+    Parameters
+    ----------
+    temperatures : sequence of float or None
+        None for a member that left log-probabilities.
+    """
 
     members: Sequence[Record]
-    weights: Weights
-    shares: np.ndarray
-    sharpness: Sequence[float | None]
+    temperatures: Sequence[float | None]
+    weighting: Weighting
     warnings: tuple[str, ...]
 
     @property
@@ -152,191 +107,225 @@ class _Made:
         return self.members[0].result
 
     @property
-    def pipeline(self) -> str:
-        return format_spec(
-            NAME,
-            {"runs": " ".join(member.run_id for member in self.members), "weights": self.weights},
+    def results(self) -> list[Result]:
+        return [member.result for member in self.members]
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """(members,) float, summing to 1."""
+        if self.weighting == "equal":
+            return np.full(len(self.members), 1 / len(self.members))
+        if not _have_same_tune_images(self.members):
+            raise UserError(
+                "--weights tune needs every member's scores of one tune split, and these have "
+                "scores of different images, or none; use --weights equal"
+            )
+        parts = [
+            _log_probabilities(member, "tune_scores", temperature)
+            for member, temperature in zip(self.members, self.temperatures, strict=True)
+        ]
+        return mixture_weights(
+            np.stack([part.scores[np.arange(len(part)), part.labels] for part in parts])
         )
 
     @property
-    def spec(self) -> dict[str, Any]:
-        facts = {
-            name: self.members[0].spec[name] for name in ("dataset", "title", "seed", "class_names")
-        }
-        return {**facts, "pipeline": self.pipeline, "members": [member.run_id for member in self.members], "shares": self.shares.tolist(), "models": self.models}  # fmt: skip
+    def pipeline(self) -> str:
+        runs = " ".join(member.run_id for member in self.members)
+        return format_spec(NAME, {"runs": runs, "weights": self.weighting})
 
     @property
     def models(self) -> int:
-        """Members that are ensembles count with all their models."""
+        """The number of models; a member that is an ensemble counts with all of its own."""
         return sum(member.spec.models for member in self.members)
 
-    def result(
-        self, run_id: str, test: Scores, tune: Scores | None, *, looks: int, started: str
-    ) -> Result:
-        """The record: errors of the averaged scores; times, parameters and operations are sums of the members', memory is the largest."""
-        results = [member.result for member in self.members]
+    @property
+    def spec(self) -> RunSpec:
+        specs = [member.spec for member in self.members]
+        return replace(
+            specs[0],
+            kind="ensemble",
+            pipeline=self.pipeline,
+            source_hash=_joint_digest([spec.source_hash for spec in specs])[:16],
+            train_digest=_joint_digest([spec.train_digest for spec in specs]),
+            members=tuple(member.run_id for member in self.members),
+            weights=tuple(self.weights.tolist()),
+            models=self.models,
+            from_object=False,
+            seed_group=None,
+            weights_of=None,
+        )
+
+    def average(self, name: str) -> Scores:
+        """Return the log of the weighted mean probability, with one member in memory at a time."""
+        total: np.ndarray | None = None
+        parts = zip(self.members, self.temperatures, self.weights, strict=True)
+        for member, temperature, weight in parts:
+            part = _log_probabilities(member, name, temperature)
+            with np.errstate(divide="ignore"):
+                weighted = part.scores + np.log(weight)
+            total = weighted if total is None else np.logaddexp(total, weighted)
+        assert total is not None
+        return Scores(part.keys, part.labels, total.astype(np.float32))
+
+    def result(self, run_id: str, test: Scores, tune: Scores | None) -> Result:
+        """Return the result: errors of the averaged scores, and the members' costs summed."""
+        results, spec, errors = self.results, self.spec, measure_errors(test)
         views = {protocol(member).views for member in self.members}
-        measured: dict[str, Any] = errors(test)
-        absent = {}
-        if measured["top5_error"] is None:
-            absent["top5_error"] = self.first.missing_reasons["top5_error"]
-        if tune is None:
-            absent["tune_top1_error"] = "the members did not all score the same tune images"
-        flags = ["--allow-different-train"] if self.warnings else []
-        score_seconds = _total([r.cost.score_seconds for r in results])
-        costs: dict[str, Any] = {name: _total([getattr(r, name) for r in results]) for name in SUMS}
-        absent |= {
-            name: "not known of every member" for name, value in costs.items() if value is None
+        cost = _summed_cost([result.cost for result in results], len(test))
+        missing = {
+            name: "not known for every member"
+            for name in COST_FIELDS
+            if getattr(cost, name) is None
         }
+        if errors.top5_error is None:
+            missing["top5_error"] = self.first.missing_reasons["top5_error"]
+        tune_error = measure_errors(tune).top1_error
+        if tune_error is None:
+            missing["tune_top1_error"] = "the members did not all score the same tune images"
+        identities = [result.identity for result in results] + [str(self.weights)]
         return replace(
             self.first,
             run_id=run_id,
             pipeline=self.pipeline,
             name=NAME,
-            family=" + ".join(dict.fromkeys(r.family for r in results)),
-            n_fit=max(r.n_fit for r in results),
-            refitted=any(r.refitted for r in results),
-            train_digest=_joint([r.train_digest for r in results]),
-            identity=_joint([r.identity for r in results] + [str(self.shares)])[:16],
-            source_hash=_joint([r.source_hash for r in results])[:16],
-            test_evaluations=looks,
-            **measured,
-            tune_top1_error=errors(tune)["top1_error"],
-            fit_seconds=sum(r.cost.fit_seconds for r in results),
-            score_seconds=score_seconds,
-            cached_seconds=sum(r.cost.cached_seconds for r in results),
-            images_per_second=len(test) / score_seconds if score_seconds else None,
-            peak_memory_mb=max(r.cost.peak_memory_mb for r in results),
-            **costs,
-            notes=self._notes(results),
-            missing_reasons=absent,
-            started=started,
+            label=NAME,
+            family=" + ".join(dict.fromkeys(result.family for result in results)),
+            n_fit=max(result.n_fit for result in results),
+            refitted=any(result.refitted for result in results),
+            train_digest=spec.train_digest,
+            identity=_joint_digest(identities)[:16],
+            source_hash=spec.source_hash,
+            **vars(errors),
+            tune_top1_error=tune_error.value if tune_error else None,
+            cost=cost,
+            notes=self._notes(),
+            missing_reasons=missing,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=shlex.join(
-                [
-                    "harness",
-                    "ensemble",
-                    *(r.run_id for r in results),
-                    "--weights",
-                    self.weights,
-                    *flags,
-                ]
-            ),
+            command=self._command(),
             curves={},
             views=views.pop() if len(views) == 1 else None,
         )
 
-    def _notes(self, results: Sequence[Result]) -> tuple[str, ...]:
-        """Number of models, members with their weights, how margins were treated; then whatever the members' tables say."""
-        weighed = ", ".join(
-            f"{share:.3f} {r.run_id}" for share, r in zip(self.shares, results, strict=True)
+    def _command(self) -> str:
+        run_ids = [member.run_id for member in self.members]
+        allowed = ["--allow-different-train"] if self.warnings else []
+        return harness_command("ensemble", *run_ids, "--weights", self.weighting, *allowed)
+
+    def _notes(self) -> tuple[str, ...]:
+        """State the models, their weights and temperatures, then what the members' notes say."""
+        results = self.results
+        weights = ", ".join(
+            f"{weight:.3f} {result.run_id}"
+            for weight, result in zip(self.weights, results, strict=True)
         )
-        chosen = "equal weights" if self.weights == "equal" else "weights from tune"
-        softened = [
-            f"{r.run_id} {1 / sharp:.3g}"
-            for r, sharp in zip(results, self.sharpness, strict=True)
-            if sharp is not None
+        chosen = "equal weights" if self.weighting == "equal" else "weights from tune"
+        notes = [f"{self.models} models, {chosen}: {weights}"]
+        temperatures = [
+            f"{result.run_id} {temperature:.3g}"
+            for result, temperature in zip(results, self.temperatures, strict=True)
+            if temperature is not None
         ]
-        notes = [f"{self.models} models, {chosen}: {weighed}"]
-        if softened:
+        if temperatures:
             notes.append(
-                f"margins made probabilities at temperatures from tune: {', '.join(softened)}"
+                "margins turned into probabilities at temperatures from tune: "
+                + ", ".join(temperatures)
             )
-        if len({str(r.machine) for r in results}) > 1:
+        if len({str(result.machine) for result in results}) > 1:
             notes.append("times of several machines added")
-        return tuple(
-            dict.fromkeys([*notes, *self.warnings, *(note for r in results for note in r.notes)])
-        )
+        member_notes = [note for result in results for note in result.notes]
+        return tuple(dict.fromkeys([*notes, *self.warnings, *member_notes]))
 
 
 def mixture_weights(log_likelihoods: np.ndarray) -> np.ndarray:
-    """(members,) weights, at least 0 and 1 in sum, under which sum_i log sum_m w_m p_m(y_i) is largest.
+    """Find the weights w that maximize sum_i log sum_m w_m p_m(y_i).
 
-    log_likelihoods (members, n): the log-probability that each member gives to the true class of each image. By expectation-maximization
-    over which member is right (Dempster, Laird and Rubin 1977); the likelihood is concave in the weights, so there is one best answer.
+    By expectation-maximization over which member is right (Dempster, Laird and Rubin 1977). The
+    likelihood is concave in the weights, so there is one best answer.
+
+    Parameters
+    ----------
+    log_likelihoods : (members, n)
+        The log-probability that each member gives to the true class of each image.
+
+    Returns
+    -------
+    (members,) float
+        At least 0, and summing to 1.
     """
     seen = log_likelihoods[:, np.isfinite(log_likelihoods).any(axis=0)]
     likelihoods = np.exp(seen - seen.max(axis=0))
     weights = np.full(len(likelihoods), 1 / len(likelihoods))
     for _ in range(EM_STEPS):
         joint = weights[:, None] * likelihoods
-        # An image that only members of weight 0 get right has no say any more.
-        moved = (joint / joint.sum(axis=0).clip(min=np.finfo(float).tiny)).mean(axis=1)
-        moved /= moved.sum()
-        if np.abs(moved - weights).max() < EM_CHANGE:
-            return moved
-        weights = moved
+        # The sum is 0 for an image that only members of weight 0 get right.
+        updated = (joint / joint.sum(axis=0).clip(min=np.finfo(float).tiny)).mean(axis=1)
+        updated /= updated.sum()
+        change = np.abs(updated - weights).max()
+        weights = updated
+        if change < EM_TOLERANCE:
+            break
     return weights
 
 
-def _sharpness(record: Record) -> float | None:
-    """None where the scores are log-probabilities. Raises UserError where they are margins and there are no tune scores to fit to."""
+def _require_distinct(members: Sequence[Record]) -> None:
+    if len(members) < 2:
+        example = harness_command("ensemble", "RUN", "RUN")
+        raise UserError(
+            f"an ensemble needs two or more finished runs, got {len(members)}: {example}"
+        )
+    counts = Counter(member.run_id for member in members)
+    if repeated := [run_id for run_id, count in counts.items() if count > 1]:
+        raise UserError(f"run {repeated[0]} is given twice; weigh runs with --weights tune")
+
+
+def _temperature(record: Record) -> float | None:
+    """Return the temperature of a run's margins, or None if it left log-probabilities."""
     if are_log_probabilities(record.scores().scores):
         return None
     if not record.has_scores("tune_scores"):
         raise UserError(
-            f"run {record.run_id} left margins, which become probabilities by its tune scores, and it has none (as with --tune 0, or a "
-            f"rescored run that was refitted with its tune images)"
+            f"run {record.run_id} left margins, which become probabilities by means of its tune "
+            "scores, and it has none (as with --tune 0, or a rescored run that was refitted with "
+            "its tune images)"
         )
-    return fitted_sharpness(record.scores("tune_scores"))
+    return 1 / fitted_sharpness(record.scores("tune_scores"))
 
 
-def _log_probabilities(record: Record, name: str, sharpness: float | None) -> Scores:
-    """The record's scores as log-probabilities, float64, in order of key. A row of -inf, an image that cannot be decoded, stays one."""
+def _log_probabilities(record: Record, name: str, temperature: float | None) -> Scores:
+    """Return the record's scores as float64 log-probabilities, in order of key.
+
+    A row of -inf, which stands for an image that cannot be decoded, stays one.
+    """
     scores = record.scores(name)
     order = np.argsort(scores.keys)
     logs = scores.scores[order].astype(np.float64)
-    if sharpness is not None:
-        logs *= sharpness
+    if temperature is not None:
+        logs /= temperature
         logs -= np.where(np.isfinite(logs).any(axis=1), logsumexp(logs), 0)[:, None]
     return Scores(scores.keys[order], scores.labels[order], logs)
 
 
-def _average(
-    members: Sequence[Record], name: str, sharpness: Sequence[float | None], shares: np.ndarray
-) -> Scores:
-    """The logarithm of the weighted mean of the members' probabilities, one member in memory at a time."""
-    total: np.ndarray | None = None
-    for member, sharp, share in zip(members, sharpness, shares, strict=True):
-        part = _log_probabilities(member, name, sharp)
-        with np.errstate(divide="ignore"):
-            weighed = part.scores + np.log(share)
-        total = weighed if total is None else np.logaddexp(total, weighed)
-    assert total is not None
-    return Scores(part.keys, part.labels, total.astype(np.float32))
-
-
-def _tuned(members: Sequence[Record], sharpness: Sequence[float | None]) -> np.ndarray:
-    if not _same_tune(members):
-        raise UserError(
-            "--weights tune needs the scores of one tune split from every member, and these have those of other images, or none; "
-            "use --weights equal"
-        )
-    parts = (
-        _log_probabilities(member, "tune_scores", sharp)
-        for member, sharp in zip(members, sharpness, strict=True)
-    )
-    return mixture_weights(
-        np.stack([part.scores[np.arange(len(part)), part.labels] for part in parts])
-    )
-
-
-def _same_tune(members: Sequence[Record]) -> bool:
+def _have_same_tune_images(members: Sequence[Record]) -> bool:
     if not all(member.has_scores("tune_scores") for member in members):
         return False
     keys = [np.sort(member.scores("tune_scores").keys) for member in members]
-    return all(np.array_equal(each, keys[0]) for each in keys)
+    return all(np.array_equal(own, keys[0]) for own in keys)
 
 
-def _joint(digests: Sequence[str]) -> str:
-    """The one digest of all, or, where they differ, one of its own."""
-    return (
-        digests[0]
-        if len(set(digests)) == 1
-        else sha256(" ".join(digests).encode()).hexdigest()[:32]
-    )
+def _joint_digest(digests: Sequence[str]) -> str:
+    """Return the digest that all have in common, or else a new one over all."""
+    if len(set(digests)) == 1:
+        return digests[0]
+    return sha256(" ".join(digests).encode()).hexdigest()[:32]
 
 
-def _total(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
+def _summed_cost(costs: Sequence[Cost], n_test: int) -> Cost:
+    """Sum the costs, except for memory, of which the largest counts, and the scoring rate."""
+    sums: dict[str, Any] = {}
+    for name in COST_FIELDS:
+        values = [getattr(cost, name) for cost in costs]
+        sums[name] = None if None in values else sum(values)
+    sums["peak_memory_mb"] = max(cost.peak_memory_mb for cost in costs)
+    seconds = sums["score_seconds"]
+    sums["images_per_second"] = n_test / seconds if seconds else None
+    return Cost(**sums)

@@ -1,8 +1,10 @@
-"""What a run will take: here, by timing a little of it; elsewhere, by a throughput that somebody published. No number without one of the two."""
+"""What a run will take: from earlier runs, from a short probe here, or from published throughputs.
+
+No number is given without one of the three.
+"""
 
 from __future__ import annotations
 
-import re
 import time
 import tomllib
 from dataclasses import dataclass
@@ -12,144 +14,205 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.contract import Pipeline, Probe
-from harness.data.split import Dataset, Split
-from harness.engine.context import RunContext, quiet_progress
+from harness.contract import Dataset, HasLayers, Pipeline, Plannable, Probe, Split
+from harness.engine.context import RunContext, RunServices
 from harness.engine.device import describe_machine, synchronize
 from harness.engine.distributed import Processes
+from harness.engine.observer import RunObserver
 from harness.engine.request import Request
 from harness.engine.resources import PeakMemory
 from harness.engine.scoring import SCORE_BATCH
 from harness.errors import UserError
-from harness.progress import progress
-from harness.registry import Registry
-from harness.render.text import duration, size
+from harness.render.text import duration
 from harness.runs.run_store import RunStore
-from harness.spec import format_spec, parse_spec, suggest
+from harness.spec import suggest
 
-SAME = 0.02  # by which the multiply-adds of two networks may differ for a throughput of one to speak for the other
-POOL = 256  # different random images: what is in them takes no time
+# A throughput of one network speaks for another whose multiply-adds differ by at most this share.
+MULTIPLY_ADDS_TOLERANCE = 0.02
+POOL_IMAGES = 256  # different random images; their content takes no time
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Times in seconds, sizes in bytes; None where nothing is known.
+    """What a run will take; None where nothing is known.
 
-    fit        (low, high), preparation included
-    running    on the disk while the run goes on, the dataset not counted
-    kept       of that, when it has finished
+    Parameters
+    ----------
+    throughput : str
+        What the estimate is based on, in words.
+    epochs : float
+    images : int
+        Training images per epoch.
+    fit_seconds : (low, high)
+        Preparation included.
+    score_seconds : float
+    running_bytes : int
+        Disk space while the run goes on, without the dataset.
+    kept_bytes : int
+        The part of `running_bytes` that stays when the run has finished.
+    memory_bytes : int
+        Of one process.
     """
 
     throughput: str
     epochs: float
     images: int
-    fit: tuple[float, float]
-    score: float | None = None
-    running: int | None = None
-    kept: int | None = None
-    memory: int | None = None
+    fit_seconds: tuple[float, float]
+    score_seconds: float | None = None
+    running_bytes: int | None = None
+    kept_bytes: int | None = None
+    memory_bytes: int | None = None
 
 
-def plan_here(request: Request, group: Processes) -> Plan:
-    """By the pipeline's probe and a timed batch of the test split, on this machine, by all processes together.
+def expected_time(request: Request, *, fitted: bool = False) -> str:
+    """Say how long a run will take, judged by earlier runs.
 
-    Raises UserError for a pipeline that cannot be probed.
+    Parameters
+    ----------
+    fitted : bool
+        The pipeline's state is on record, and the run only scores.
     """
-    pipeline = _plannable(request.build(), request.name)
+    spec, splits = request.spec, request.splits
+    finished = RunStore(request.workspace.runs_folder).finished()
+    known = [
+        record.result
+        for record in finished
+        if record.state == "finished"
+        and (record.result.pipeline, record.result.title) == (spec.pipeline, spec.title)
+        and record.result.cost.score_seconds is not None
+    ]
+    if not known:
+        unknown = "unknown: there is no earlier run of this pipeline on this dataset"
+        return (None if fitted else _reference_time(request)) or unknown
+    last = known[-1]
+    fit_seconds = 0.0 if fitted else last.cost.fit_seconds * len(splits.train) / last.n_train
+    score_seconds = (last.cost.score_seconds or 0.0) * len(splits.test) / last.n_test
+    return f"about {duration(fit_seconds + score_seconds)}, judged by {last.run_id}"
+
+
+def _reference_time(request: Request) -> str | None:
+    """Return the time of this run on another machine, from `benchmarks/reference_times.toml`."""
+    text = (files("benchmarks") / "reference_times.toml").read_text(encoding="utf-8")
+    matches = request.workspace.registry.matches
+    for entry in tomllib.loads(text).get("time", []):
+        same_dataset = entry["title"] == request.spec.title and request.spec.limit is None
+        if same_dataset and matches(entry["pipeline"], "pipeline", request.spec.pipeline):
+            seconds, machine = duration(entry["seconds"]), entry["machine"]
+            return f"{seconds} on {machine} ({entry['date']}); this machine may differ"
+    return None
+
+
+def plan_here(request: Request, processes: Processes, observer: RunObserver) -> Plan:
+    """Plan a run by the pipeline's own probe and a timed batch of the test split, on this machine.
+
+    Raises
+    ------
+    UserError
+        If the pipeline cannot be probed.
+    """
+    pipeline = request.build()
+    plannable = _require_plannable(pipeline, request.name)
     splits = request.splits
     with PeakMemory() as peak:
-        probe = probed(request, pipeline, group)
-        score = _score_seconds(pipeline, splits.test, group) if request.test else 0.0
+        probe = probe_fit(request, plannable, processes, observer)
+        score_seconds = 0.0
+        if request.spec.test:
+            score_seconds = _estimate_score_seconds(pipeline, splits.test, processes)
     images, tune = len(splits.train), len(splits.tune) if splits.tune else 0
-    epochs = pipeline.epochs(images, splits.train.image_size)
-    kept = sum(array.nbytes for array in pipeline.state().values())
-    for split in (splits.tune, splits.test if request.test else None):
-        if split:  # keys, labels and a float32 a class
-            kept += split.keys.nbytes + split.labels.nbytes + 4 * len(split) * split.num_classes
-    machine = describe_machine(group.device, group.world_size)
-    place = f"{machine['cpu'] if machine['device'] == 'cpu' else machine['device']}, {machine['cores']} cores"
-    place += f", {group.world_size} processes" if group.world_size > 1 else ""
-    passed = images + tune / 3
+    epochs = plannable.epochs(images, splits.train.image_size)
+    kept = _kept_bytes(pipeline, request)
+    forward_images = images + tune / 3  # a forward pass is a third of a training step
+    milliseconds = 1000 * probe.seconds_per_epoch / forward_images
+    fit_seconds = probe.preparation_seconds + epochs * probe.seconds_per_epoch
     return Plan(
-        throughput=f"{1000 * probe.seconds_per_epoch / passed:.3g} ms an image in training, timed here ({place})",
+        throughput=f"{milliseconds:.3g} ms per training image, timed here ({_place(processes)})",
         epochs=epochs,
         images=images,
-        fit=2 * (probe.preparation_seconds + epochs * probe.seconds_per_epoch,),
-        score=score,
-        running=kept
-        + 2 * probe.checkpoint_bytes,  # a new checkpoint is whole before the old one goes
-        kept=kept,
-        memory=round(peak.megabytes * 2**20) + probe.unseen_bytes,
+        fit_seconds=(fit_seconds, fit_seconds),
+        score_seconds=score_seconds,
+        # A new checkpoint is complete before the old one is deleted.
+        running_bytes=kept + 2 * probe.checkpoint_bytes,
+        kept_bytes=kept,
+        memory_bytes=round(peak.megabytes * 2**20) + probe.unseen_bytes,
     )
 
 
-def plan_on(
-    hardware: str,
-    pipeline: Any,
-    name: str,
-    *,
-    images: int,
-    classes: int,
-    image_size: tuple[int, int] | None,
-) -> Plan:
-    """By a throughput of `benchmarks/throughputs.toml`: the time of the fit and nothing else.
+def plan_on(hardware: str, request: Request) -> Plan:
+    """Plan the fit by a published throughput of `benchmarks/throughputs.toml`.
 
-    Raises UserError for hardware that is not on file, and for a network that was not measured on it.
+    Raises
+    ------
+    UserError
+        If the hardware is unknown, or the network is not the one that was measured on it.
     """
     known = throughputs()
     if hardware not in known:
         raise UserError(
-            f"no throughput of {hardware!r} is on file{suggest(hardware, known)}; there are: {', '.join(known)}"
+            f"there is no published throughput of {hardware!r}{suggest(hardware, known)}; "
+            f"available: {', '.join(known)}"
         )
-    entry = known[hardware]
-    _plannable(pipeline, name)
-    multiply_adds = sum(layer["multiply_adds"] for layer in pipeline.layers(classes, image_size))
-    if name != entry["pipeline"] or abs(multiply_adds / entry["multiply_adds"] - 1) > SAME:
-        raise UserError(
-            f"what is on file for {hardware} was measured with {entry['pipeline']} at {entry['multiply_adds']:,} multiply-adds a view, and this is "
-            f"{name} at {multiply_adds:,}; plan it here, without --on"
-        )
-    epochs = pipeline.epochs(images, image_size)
-    low, high = (epochs * images * seconds for seconds in entry["seconds_an_image"])
-    each = " to ".join(
-        f"{1000 * seconds:.3g}" for seconds in dict.fromkeys(entry["seconds_an_image"])
+    entry, pipeline, train = known[hardware], request.build(), request.splits.train
+    plannable = _require_plannable(pipeline, request.name)
+    _require_same_network(hardware, entry, pipeline, request)
+    images = len(train)
+    epochs = plannable.epochs(images, train.image_size)
+    seconds = entry["seconds_per_image"]
+    low, high = (epochs * images * each for each in seconds)
+    milliseconds = " to ".join(f"{1000 * each:.3g}" for each in dict.fromkeys(seconds))
+    throughput = (
+        f"{milliseconds} ms per image on {entry['hardware']} ({entry['counts']}; {entry['source']})"
     )
-    throughput = f"{each} ms an image on {entry['hardware']} ({entry['counts']}; {entry['source']})"
-    return Plan(throughput=throughput, epochs=epochs, images=images, fit=(low, high))
+    return Plan(throughput=throughput, epochs=epochs, images=images, fit_seconds=(low, high))
 
 
 def throughputs() -> dict[str, Any]:
-    return tomllib.loads((files("benchmarks") / "throughputs.toml").read_text(encoding="utf-8"))
+    """Return the published throughputs by the name of the hardware."""
+    text = (files("benchmarks") / "throughputs.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
 
 
-def plan_lines(plan: Plan) -> list[str]:
-    """What `harness plan` says after the request."""
-    fit = " to ".join(dict.fromkeys(duration(seconds) for seconds in plan.fit))
-    lines = [
-        f"throughput {plan.throughput}",
-        f"fit        about {fit}: {round(plan.epochs, 2):g} epochs of {plan.images:,} images",
-    ]
-    if plan.score is not None:
-        lines.append(f"score      about {duration(plan.score)}")
-    if plan.running is not None and plan.kept is not None:
-        lines.append(
-            f"disk       {size(plan.running)} while it runs, {size(plan.kept)} kept: state and scores, the dataset not counted"
+def probe_fit(
+    request: Request, pipeline: Plannable, processes: Processes, observer: RunObserver
+) -> Probe:
+    """Return what the fit takes here, by the pipeline's own `probe`."""
+    splits = request.splits
+    rank, world_size = processes.rank, processes.world_size
+    store = RunStore(request.workspace.runs_folder)
+    services = RunServices(
+        observer=observer, load_run=lambda run_id: store.find(run_id).trained_run()
+    )
+    context = RunContext(seed=request.spec.seed, processes=processes, services=services)
+    tune = splits.tune.sharded(rank, world_size) if splits.tune else None
+    return pipeline.probe(splits.train.sharded(rank, world_size), tune, context)
+
+
+def synthetic_dataset(
+    images: int, *, test_images: int = 50_000, classes: int = 1000, side: int = 256
+) -> Dataset:
+    """Return a dataset of random pixels that takes no space, to plan for one that is not here.
+
+    Parameters
+    ----------
+    images, test_images : int
+        Number of labeled and of test images.
+    side : int
+        Height and width in pixels.
+
+    Raises
+    ------
+    UserError
+        If there are fewer than two images per class, of which one is held out for tuning.
+    """
+    if images < 2 * classes:
+        raise UserError(
+            f"images={images} is too few for classes={classes}: at least two per class, one of "
+            "which is held out for tuning; give fewer classes"
         )
-    if plan.memory is not None:
-        lines.append(f"memory     about {size(plan.memory)} a process")
-    if plan.kept is None:
-        lines.append("not known  score, disk and memory: for those plan it here, without --on")
-    return lines
-
-
-def imagined(images: int, test_images: int, classes: int, side: int) -> Dataset:
-    """A dataset of random pixels that takes no place, however large: to plan for one that is not here."""
     names = [str(label) for label in range(classes)]
 
     def split(n: int, first: int) -> Split:
-        keys = np.char.mod("%016x", np.arange(first, first + n))
         return Split(
-            keys=keys,
+            keys=np.char.mod("%016x", np.arange(first, first + n)),
             labels=np.arange(n) % classes,
             class_names=names,
             images=_RandomImages(n, side),
@@ -160,129 +223,76 @@ def imagined(images: int, test_images: int, classes: int, side: int) -> Dataset:
 
 
 class _RandomImages:
-    """`contract.Images`: `n` squares, POOL of them different."""
+    """`data.images.Images`: `n` squares, of which `POOL_IMAGES` differ."""
 
     in_memory = True
 
     def __init__(self, n: int, side: int) -> None:
         self.image_size: tuple[int, int] | None = (side, side)
         self._n = n
-        self._pool = torch.randint(
-            256,
-            (POOL, 3, side, side),
-            dtype=torch.uint8,
-            generator=torch.Generator().manual_seed(0),
-        )
+        generator = torch.Generator().manual_seed(0)
+        shape = (POOL_IMAGES, 3, side, side)
+        self._pool = torch.randint(256, shape, dtype=torch.uint8, generator=generator)
 
     def __len__(self) -> int:
         return self._n
 
     def read(self, rows: np.ndarray) -> torch.Tensor:
-        return self._pool[torch.from_numpy(rows % POOL)]
+        return self._pool[torch.from_numpy(rows % POOL_IMAGES)]
 
 
-def _plannable(pipeline: Any, name: str) -> Any:
-    if not (hasattr(pipeline, "probe") and hasattr(pipeline, "epochs")):
+def _require_plannable(pipeline: Pipeline, name: str) -> Plannable:
+    if not isinstance(pipeline, Plannable):
         raise UserError(
-            f"{name} does not learn in epochs, of which a few could be timed; once it has run, harness run says what the last run took"
+            f"{name} does not learn in epochs, of which a few could be timed; "
+            "once it has run, `harness run` says what the last run took"
         )
     return pipeline
 
 
-def _score_seconds(pipeline: Pipeline, test: Split, group: Processes) -> float:
-    """For this process's share of the test split, from its first batch, read and scored a second time."""
+def _require_same_network(
+    hardware: str, entry: dict[str, Any], pipeline: Pipeline, request: Request
+) -> None:
+    """Raise UserError unless the throughput was measured with a network of this name and size."""
+    assert isinstance(pipeline, HasLayers)  # a network, since it is plannable
+    train = request.splits.train
+    layers = pipeline.layers(train.num_classes, train.image_size)
+    multiply_adds = sum(layer["multiply_adds"] for layer in layers)
+    difference = abs(multiply_adds / entry["multiply_adds"] - 1)
+    if request.name != entry["pipeline"] or difference > MULTIPLY_ADDS_TOLERANCE:
+        raise UserError(
+            f"the throughput of {hardware} was measured with {entry['pipeline']} at "
+            f"{entry['multiply_adds']:,} multiply-adds per view, and this is {request.name} at "
+            f"{multiply_adds:,}; plan it here, without --on"
+        )
+
+
+def _estimate_score_seconds(pipeline: Pipeline, test: Split, processes: Processes) -> float:
+    """Time one batch of the test split, the second time, for this process's share."""
     readable = test.take(np.flatnonzero(test.rows >= 0)[:SCORE_BATCH])
 
     def timed() -> float:
         started = time.perf_counter()
-        pipeline.scores(next(readable.batches(SCORE_BATCH, device=group.device)))
-        synchronize(group.device)
+        pipeline.scores(next(readable.batches(SCORE_BATCH, device=processes.device)))
+        synchronize(processes.device)
         return time.perf_counter() - started
 
     timed()
-    return timed() * len(test) / len(readable) / group.world_size
+    return timed() * len(test) / len(readable) / processes.world_size
 
 
-def _expected(request: Request, fitted: bool) -> str:
-    """As the last run of this spec took, scaled by the number of images; else as long as one on file. No number without one."""
-    results = [
-        r.result for r in RunStore(request.settings.runs).finished() if r.state == "finished"
-    ]
-    known = [
-        r
-        for r in results
-        if (r.pipeline, r.title) == (request.pipeline, request.splits.title)
-        and r.cost.score_seconds is not None
-    ]
-    if not known:
-        return (
-            (None if fitted else _on_file(request))
-            or "no earlier run of this pipeline on this dataset to judge the time by; progress shows the time left"
-        )
-    last = known[-1]
-    fit = 0.0 if fitted else last.cost.fit_seconds * len(request.splits.train) / last.n_train
-    return f"about {duration(fit + (last.cost.score_seconds or 0) * len(request.splits.test) / last.n_test)}, as {last.run_id} took"
-
-
-def _on_file(request: Request) -> str | None:
-    """A time of this pipeline on this dataset, measured elsewhere and kept with the machine that it was measured on."""
-    times = tomllib.loads((files("benchmarks") / "reference_times.toml").read_text()).get(
-        "time", []
-    )
-    registry = Registry(request.plugins)
-    for entry in times:
-        known = entry["title"] == request.splits.title and registry.says(
-            entry["pipeline"], "pipeline", request.pipeline
-        )
-        if known and request.limit is None:
-            return f"{duration(entry['seconds'])} on {entry['machine']} ({entry['date']}); this machine may differ"
-    return None
-
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
-
-
-def seconds_of(budget: str) -> float:
-    """`90s`, `20m`, `1.5h` and `1h30m` in seconds. Raises UserError for anything else."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", budget)
-    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
-    if not seconds or "".join(number + unit for number, unit in parts) != budget:
-        raise UserError(f"--budget {budget} is not a time; write 90s, 20m, 1.5h or 1h30m")
-    return seconds
-
-
-def within(request: Request, budget: str, group: Processes) -> str:
-    """The request's pipeline spec with the number of epochs, at least one, whose fit takes about `budget` here.
-
-    Raises UserError where the pipeline has no epochs or the spec already says how long to train.
-    """
-    seconds = seconds_of(budget)
-    name, values = parse_spec(request.pipeline)
-    for key in ("epochs", "updates"):
-        if values.get(key, "none") != "none":
-            raise UserError(
-                f"--budget {budget} is turned into a number of epochs, and {key}={values[key]} says how long to train: give one of the two"
-            )
-    pipeline = request.build()
-    if not hasattr(pipeline, "probe"):
-        raise UserError(
-            f"--budget {budget}: {name} does not learn in epochs, of which fewer would take less time"
-        )
-    found = probed(request, pipeline, group)
-    epochs = max(1, int((seconds - found.preparation_seconds) / found.seconds_per_epoch))
-    return format_spec(name, {**values, "epochs": group.share(epochs)})
-
-
-def probed(request: Request, pipeline: Any, group: Processes) -> Probe:
-    """What the request's fit takes here, by the pipeline's `probe`."""
+def _kept_bytes(pipeline: Pipeline, request: Request) -> int:
+    """Count the state, and per scored image its key, label and a float32 per class."""
     splits = request.splits
-    train = splits.train.sharded(group.rank, group.world_size)
-    tune = splits.tune.sharded(group.rank, group.world_size) if splits.tune else None
-    context = RunContext(
-        seed=request.seed,
-        processes=group,
-        progress=progress if group.first else quiet_progress,
-        load_run=lambda run: RunStore(request.settings.runs).find(run).trained_run(),
-    )
-    found: Probe = pipeline.probe(train, tune, context)
-    return found
+    kept = sum(array.nbytes for array in pipeline.state().values())
+    for split in (splits.tune, splits.test if request.spec.test else None):
+        if split:
+            kept += split.keys.nbytes + split.labels.nbytes + 4 * len(split) * split.num_classes
+    return kept
+
+
+def _place(processes: Processes) -> str:
+    machine = describe_machine(processes.device, processes.world_size)
+    unit = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
+    several = f", {processes.world_size} processes" if processes.world_size > 1 else ""
+    return f"{unit}, {machine['cores']} cores{several}"

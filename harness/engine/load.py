@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from harness.contract import Pipeline
@@ -12,36 +10,52 @@ from harness.files import load_arrays
 from harness.registry import Registry
 from harness.runs.record import Record
 from harness.spec import parse_spec
+from harness.workspace import Workspace
 
 
-def load_pipeline(record: Record, device: torch.device, plugins: Sequence[str] = ()) -> Pipeline:
-    """The fitted pipeline of a run. Raises UserError as `new_pipeline` does."""
-    pipeline = new_pipeline(record, plugins)
+def load_pipeline(workspace: Workspace, record: Record, device: torch.device) -> Pipeline:
+    """Return the fitted pipeline of a run.
+
+    Raises
+    ------
+    UserError
+        As `new_pipeline` does.
+    """
+    pipeline = new_pipeline(workspace, record)
     pipeline.load(load_arrays(record.state_file, device)[0])
     return pipeline
 
 
-def new_pipeline(record: Record, plugins: Sequence[str] = ()) -> Pipeline:
-    """The same, before it has learned anything. Raises UserError when it was an object and not a file, is an ensemble, or its source is gone."""
+def new_pipeline(workspace: Workspace, record: Record) -> Pipeline:
+    """Return the pipeline of a run as it was before `fit`.
+
+    Raises
+    ------
+    UserError
+        If the run is an ensemble, was made from an object, or the source of its pipeline is gone.
+    """
     spec = record.spec
     if spec.kind == "ensemble":
         raise UserError(
-            f"run {record.run_id} is an ensemble, without weights of its own; take its members: {', '.join(spec.members)}"
+            f"run {record.run_id} is an ensemble, without weights of its own; "
+            f"take its members: {', '.join(spec.members)}"
         )
     if spec.from_object:
         raise UserError(
-            f"run {record.run_id} was made from an object in a program; only pipelines in files can be loaded again"
+            f"run {record.run_id} was made from an object in a program; "
+            "only pipelines in files can be loaded again"
         )
-    _, build, values, _ = Registry(plugins_for(record, plugins)).resolve("pipeline", spec.pipeline)
-    pipeline: Pipeline = build(**values)
+    own = workspace.with_plugins(plugins_for(record, workspace.registry))
+    pipeline: Pipeline = own.resolve("pipeline", spec.pipeline).make()
     return pipeline
 
 
-def plugins_for(record: Record, given: Sequence[str]) -> tuple[str, ...]:
-    """The plugins that a run is loaded with again: those given, and its own, which may have moved, where these do not know its pipeline."""
-    known = Registry(given).entries["pipeline"]
-    return (
-        tuple(given)
-        if parse_spec(record.spec.pipeline)[0] in known
-        else (*given, *record.spec.plugins)
-    )
+def plugins_for(record: Record, registry: Registry) -> tuple[str, ...]:
+    """Return the plugins that load a run's pipeline again.
+
+    Those of the registry, and, unless it knows the pipeline already, those of the run, which may
+    have moved in the meantime.
+    """
+    if parse_spec(record.spec.pipeline)[0] in registry.entries["pipeline"]:
+        return registry.plugins
+    return (*registry.plugins, *record.spec.plugins)

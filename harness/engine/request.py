@@ -1,250 +1,305 @@
-"""What is asked for: a run with everything looked up and nothing yet done; fresh, or an unfinished one to go on with."""
+"""A run with everything looked up and nothing yet done: a new one, or an unfinished one to resume."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import re
-import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.commands import harness_command
 from harness.contract import Pipeline
-from harness.data.load import Splits, dataset_spec, load_dataset
-from harness.data.root import data_root as default_data_root
-from harness.data.split import Dataset, Split
+from harness.data.load import DatasetSource, Splits
+from harness.engine.load import plugins_for
 from harness.errors import UserError
-from harness.registry import Registry
 from harness.render.text import duration
 from harness.runs.liveness import STALE_AFTER_SECONDS
 from harness.runs.record import Record
 from harness.runs.run_store import RunStore
-from harness.settings import Settings, load_settings
+from harness.runs.spec import RunSpec, SeedGroup
 from harness.spec import parse_spec
+from harness.workspace import Workspace
+
+LATEST = "latest"
+# What an unfinished run may differ in to be found; that it has changed is then said in words.
+CHANGEABLE = {
+    "source_hash": "the source of the pipeline",
+    "train_digest": "the training data",
+    "test_digest": "the test data",
+}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a pipeline on a dataset.
+
+    Parameters
+    ----------
+    seed : int
+        Seeds everything that is random.
+    tune : int, optional
+        Images per class to hold out for tuning; 0: none; None: the dataset's own number.
+    limit, limit_test : int, optional
+        At most this many labeled or test images, balanced over the classes.
+    test : bool
+        False: stop after the tune error.
+    seed_group : SeedGroup, optional
+        The runs of several seeds that this run is one of.
+    """
+
+    seed: int = 0
+    tune: int | None = None
+    limit: int | None = None
+    limit_test: int | None = None
+    test: bool = True
+    seed_group: SeedGroup | None = None
 
 
 @dataclass(frozen=True)
 class Request:
-    """A run with everything resolved and nothing yet done."""
+    """A run with everything looked up.
 
+    Parameters
+    ----------
+    build : callable
+        Makes the pipeline anew.
+    name, family, label : str
+        The pipeline's bare name, its family, and the name with the parameters that differ from
+        their default.
+    """
+
+    workspace: Workspace
+    spec: RunSpec
+    splits: Splits
     build: Callable[[], Pipeline]
-    pipeline: str  # resolved spec
     name: str
     family: str
+    label: str
+
+
+@dataclass(frozen=True)
+class _PipelineSource:
+    """A pipeline of the registry or an object, described alike."""
+
+    build: Callable[[], Pipeline]
+    spec: str
+    name: str
+    family: str
+    label: str
     source_hash: str
-    splits: Splits
-    seed: int
-    tune: int | None
-    limit: int | None
-    limit_test: int | None
-    test: bool
-    plugins: tuple[str, ...]
-    settings: Settings
-    data_root: Path
-    parent: Mapping[str, Any] | None = (
-        None  # the run of several seeds that this one is part of: run_id, seeds (how many)
-    )
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """What makes two runs the same run, the state of the source and of the data included."""
-        return {
-            "pipeline": self.pipeline,
-            "dataset": self.splits.spec,
-            "seed": self.seed,
-            "tune": self.tune,
-            "limit": self.limit,
-            "limit_test": self.limit_test,
-            "test": self.test,
-            "source_hash": self.source_hash,
-            "train_digest": self.splits.fit_digest,
-            "test_digest": self.splits.test.digest,
-        }
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """What spec.json holds: the above, and what it takes to load the fitted pipeline again."""
-        train = self.splits.train
-        facts = {
-            "title": self.splits.title,
-            "class_names": train.class_names,
-            "image_size": train.image_size,
-        }
-        parent = {"parent": self.parent} if self.parent else {}
-        return {
-            **self.spec,
-            **facts,
-            "preparation": train.preparation,
-            "plugins": self.plugins,
-            **above,
-        }
-
-    @property
-    def identity(self) -> str:
-        return hashlib.sha256(json.dumps(self.spec, sort_keys=True).encode()).hexdigest()[:16]
-
-    @property
-    def command(self) -> str:
-        """What to type to do this run again."""
-        words = [
-            "harness",
-            "run",
-            "--pipeline",
-            self.pipeline,
-            "--dataset",
-            self.splits.spec,
-            "--seed",
-            str(self.seed),
-        ]
-        for flag, value in {
-            "--tune": self.tune,
-            "--limit": self.limit,
-            "--limit-test": self.limit_test,
-        }.items():
-            words += [flag, str(value)] if value is not None else []
-        words += [] if self.test else ["--no-test"]
-        words += (
-            []
-            if self.data_root == default_data_root(None)
-            else ["--data-root", str(self.data_root)]
-        )
-        for plugin in self.plugins:
-            words += ["--plugins", plugin]
-        return shlex.join(words)
+    from_object: bool
 
 
-def resolve(
+def resolve_request(
+    workspace: Workspace,
     pipeline: str | Pipeline,
-    dataset: str | tuple[Split, Split] | Dataset | None = None,
-    *,
-    seed: int = 0,
-    tune: int | None = None,
-    limit: int | None = None,
-    limit_test: int | None = None,
-    test: bool = True,
-    config: Path | None = None,
-    data_root: Path | str | None = None,
-    plugins: Sequence[str] = (),
-    parent: Mapping[str, Any] | None = None,
+    dataset: DatasetSource = None,
+    options: RunOptions | None = None,
 ) -> Request:
-    """Look everything up. Raises UserError for whatever was asked wrongly, before any work is done."""
-    settings = load_settings(config)
-    registry = Registry(plugins)
-    if isinstance(pipeline, str):
-        entry, build, values, spec = registry.resolve("pipeline", pipeline)
-        builder, name, family, source_hash = (
-            (lambda: build(**values)),
-            entry.name,
-            entry.family,
-            entry.source_hash,
-        )
-        builder()  # parameters that do not go together are told now, not in the middle of a run
-    else:
-        given = pipeline
-        builder, name, family, source_hash = (
-            (lambda: given),
-            _object_name(given),
-            str(getattr(given, "FAMILY", "?")),
-            _object_hash(given),
-        )
-        spec = f"object:{name}"
+    """Look up everything that a run needs, before any work is done.
+
+    Parameters
+    ----------
+    pipeline : str or Pipeline
+        A spec string, or an object with the methods of `contract.Pipeline`.
+    dataset : str, Dataset, (train, test) pair of Splits or None
+        None: HARNESS_DATASET, else digits.
+
+    Raises
+    ------
+    UserError
+        If anything about the request is wrong.
+    """
+    options = options or RunOptions()
+    source = _look_up(workspace, pipeline)
     if dataset is None or isinstance(dataset, str):
-        _check_apart(settings, dataset, registry, data_root)
+        _require_runs_outside(workspace, workspace.dataset_spec(dataset))
+    splits = workspace.dataset(
+        dataset, tune=options.tune, limit=options.limit, limit_test=options.limit_test
+    )
+    spec = RunSpec(
+        kind="fit",
+        pipeline=source.spec,
+        dataset=splits.spec,
+        title=splits.title,
+        class_names=splits.train.class_names,
+        source_hash=source.source_hash,
+        train_digest=splits.fit_digest,
+        test_digest=splits.test.digest,
+        preparation=splits.train.preparation,
+        image_size=splits.train.image_size,
+        plugins=workspace.plugins,
+        from_object=source.from_object,
+        dataset_from_object=not (dataset is None or isinstance(dataset, str)),
+        **vars(options),
+    )
     return Request(
-        build=builder,
-        pipeline=spec,
-        name=name,
-        family=family,
-        source_hash=source_hash,
-        splits=load_dataset(
-            dataset,
-            tune=tune,
-            limit=limit,
-            limit_test=limit_test,
-            data_root=data_root,
-            plugins=registry.plugins,
-        ),
-        seed=seed,
-        tune=tune,
-        limit=limit,
-        limit_test=limit_test,
-        test=test,
-        plugins=registry.plugins,
-        settings=settings,
-        data_root=default_data_root(data_root),
-        parent=parent,
+        workspace=workspace,
+        spec=spec,
+        splits=splits,
+        build=source.build,
+        name=source.name,
+        family=source.family,
+        label=source.label,
     )
 
 
-def _check_apart(
-    settings: Settings, dataset: str | None, registry: Registry, data_root: Path | str | None
-) -> None:
-    """Raises UserError where runs would be kept inside the folder of images: their pictures would be another class of the next run."""
-    name, values = parse_spec(dataset_spec(dataset, registry, data_root))
-    if name == "subset" and "of" in values:
-        _check_apart(settings, values["of"], registry, data_root)
-    if (
-        name == "folder"
-        and "path" in values
-        and settings.runs.resolve().is_relative_to(Path(values["path"]).expanduser().resolve())
-    ):
-        raise UserError(
-            f"runs are kept in {settings.runs}, which would become part of the dataset {values['path']}; work in another folder, or give --config"
-        )
+def resume_request(
+    workspace: Workspace,
+    record: Record,
+    pipeline: str | None = None,
+    dataset: str | None = None,
+    **changes: Any,
+) -> Request:
+    """Look up an unfinished run again, as it was asked for except for what is given here.
 
+    What differs is refused later, by `find_unfinished`, with the value on record.
 
-def resumable(request: Request, wanted: str) -> Record:
-    """The unfinished run to go on with: by id, or `latest` of the same identity.
-
-    Raises UserError when there is none, it is still running, or source or data have changed since it began.
+    Raises
+    ------
+    UserError
+        If the run is an ensemble, or as `resolve_request` does.
     """
-    runs = RunStore(request.settings.runs)
-    if wanted != "latest":
-        candidates = [runs.find(wanted)]
-    else:
-        loose = {"source_hash", "train_digest", "test_digest"}
-        candidates = [
-            r for r in runs.readable() if not r.finished and all(r.spec.get(k) == v for k, v in request.spec.items() if k not in loose)
-        ]  # fmt: skip
-    if not candidates:
-        raise UserError(
-            f"there is no unfinished run of {request.pipeline} on {request.splits.spec} with seed {request.seed} to resume; see: harness runs"
-        )
-    record = candidates[-1]
+    spec = record.spec
+    if spec.kind == "ensemble":
+        again = harness_command("ensemble", "RUN", "RUN")
+        raise UserError(f"run {record.run_id} is an ensemble, which is made in one go: {again}")
+    options = RunOptions(
+        seed=spec.seed,
+        tune=spec.tune,
+        limit=spec.limit,
+        limit_test=spec.limit_test,
+        test=spec.test,
+        seed_group=spec.seed_group,
+    )
+    given = {name: value for name, value in changes.items() if value is not None}
+    return resolve_request(
+        workspace.with_plugins(plugins_for(record, workspace.registry)),
+        pipeline or spec.pipeline,
+        dataset or spec.dataset,
+        replace(options, **given),
+    )
+
+
+def rerun_command(spec: RunSpec, flags: str = "") -> str:
+    """Return the command line that does a run again."""
+    if spec.weights_of:
+        views = parse_spec(spec.pipeline)[1]["views"]
+        return harness_command("rescore", spec.weights_of, "--views", views)
+    words = ["run", "--pipeline", spec.pipeline, "--dataset", spec.dataset]
+    words += ["--seed", str(spec.seed)]
+    limits = {"--tune": spec.tune, "--limit": spec.limit, "--limit-test": spec.limit_test}
+    for flag, value in limits.items():
+        words += [flag, str(value)] if value is not None else []
+    words += [] if spec.test else ["--no-test"]
+    return harness_command(*words, flags=flags)
+
+
+def find_unfinished(request: Request, run_id: str = LATEST) -> Record:
+    """Return the unfinished run to resume.
+
+    Parameters
+    ----------
+    run_id : str
+        `latest` stands for the latest run of the same request.
+
+    Raises
+    ------
+    UserError
+        If there is none, it is still running, or source or data have changed since it began.
+    """
+    store = RunStore(request.workspace.runs_folder)
+    record = store.find(run_id) if run_id != LATEST else _latest_unfinished(request, store)
     if record.finished:
         raise UserError(f"run {record.run_id} is finished; there is nothing to resume")
     if record.state == "running":
         raise UserError(
-            f"run {record.run_id} is still running (process {record.status['pid']} on {record.status['host']}); "
-            f"if that machine is gone, try again {duration(STALE_AFTER_SECONDS)} after the run's last sign of life"
+            f"run {record.run_id} is still running (process {record.status['pid']} on "
+            f"{record.status['host']}); if that machine is gone, try again "
+            f"{duration(STALE_AFTER_SECONDS)} after the run's last sign of life"
         )
-    for key, value in request.spec.items():
-        if record.spec.get(key) != value:
-            what = {
-                "source_hash": "the source of the pipeline",
-                "train_digest": "the training data",
-                "test_digest": "the test data",
-            }
+    recorded = record.spec.identifying
+    for name, value in request.spec.identifying.items():
+        if recorded[name] != value:
             raise UserError(
-                f"run {record.run_id} cannot be resumed: {what.get(key, key)} has changed since it began "
-                f"({record.spec.get(key)} then, {value} now); start afresh without --resume, or put it back"
+                f"run {record.run_id} cannot be resumed: {CHANGEABLE.get(name, name)} has changed "
+                f"since it began ({recorded[name]} then, {value} now); start a new run without "
+                "--resume, or restore it"
             )
     return record
 
 
-def _object_name(pipeline: Pipeline) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", type(pipeline).__name__).lower()
+def _latest_unfinished(request: Request, store: RunStore) -> Record:
+    wanted = _unchangeable(request.spec)
+    matches = [
+        record
+        for record in store.readable()
+        if not record.finished and _unchangeable(record.spec) == wanted
+    ]
+    if not matches:
+        raise UserError(
+            f"there is no unfinished run of {request.spec.pipeline} on {request.spec.dataset} with "
+            f"seed {request.spec.seed} to resume; see: {harness_command('runs')}"
+        )
+    return matches[-1]
+
+
+def _unchangeable(spec: RunSpec) -> dict[str, Any]:
+    return {name: value for name, value in spec.identifying.items() if name not in CHANGEABLE}
+
+
+def _look_up(workspace: Workspace, pipeline: str | Pipeline) -> _PipelineSource:
+    if not isinstance(pipeline, str):
+        name = _kebab_case(type(pipeline).__name__)
+        return _PipelineSource(
+            build=lambda: pipeline,
+            spec=f"object:{name}",
+            name=name,
+            family=str(getattr(pipeline, "FAMILY", "?")),
+            label=name,
+            source_hash=_object_hash(pipeline),
+            from_object=True,
+        )
+    resolved = workspace.resolve("pipeline", pipeline)
+    resolved.make()  # parameters that exclude each other fail now, not in the middle of a run
+    return _PipelineSource(
+        build=resolved.make,
+        spec=resolved.spec,
+        name=resolved.entry.name,
+        family=resolved.entry.family,
+        label=resolved.label,
+        source_hash=resolved.entry.source_hash,
+        from_object=False,
+    )
+
+
+def _require_runs_outside(workspace: Workspace, dataset: str) -> None:
+    """Raise UserError where the folder of images holds the runs: their pictures would be a class."""
+    name, values = parse_spec(dataset)
+    if name == "subset" and "of" in values:
+        _require_runs_outside(workspace, workspace.dataset_spec(values["of"]))
+    if name != "folder" or "path" not in values:
+        return
+    images = Path(values["path"]).expanduser().resolve()
+    if workspace.runs_folder.resolve().is_relative_to(images):
+        raise UserError(
+            f"runs are kept in {workspace.runs_folder}, which would become part of the dataset "
+            f"{values['path']}; work in another folder, or give --config"
+        )
+
+
+def _kebab_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
 
 
 def _object_hash(pipeline: Pipeline) -> str:
-    """Of the class's source text and the object's plain attributes, since those are its settings."""
+    """Hash the class's source and the object's plain attributes, since those are its settings."""
     try:
         source = inspect.getsource(type(pipeline))
     except (OSError, TypeError):
         source = type(pipeline).__qualname__
-    return hashlib.sha256(
-        f"{source} {sorted(vars(pipeline).items(), key=lambda item: item[0])}".encode()
-    ).hexdigest()[:16]
+    attributes = sorted(vars(pipeline).items(), key=lambda item: item[0])
+    return hashlib.sha256(f"{source} {attributes}".encode()).hexdigest()[:16]

@@ -1,96 +1,88 @@
-"""A finished run scored again, with another number of views of each test image: the same weights, as a run of its own.
+"""A finished run scored again with another number of views: the same weights, as a run of its own.
 
-So the table at one view, which stands beside the one of averages, costs no second training. What the fit cost is told as of the first run.
+So the table at one view, beside the one of averages, costs no second training. The cost of the fit is
+that of the first run.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import replace
 
 from harness.engine.load import new_pipeline, plugins_for
-from harness.engine.request import Request, resolve
+from harness.engine.observer import RunObserver
+from harness.engine.request import Request, RunOptions, resolve_request
 from harness.engine.runner import execute
 from harness.errors import UserError
 from harness.files import load_arrays, save_arrays
 from harness.runs.record import Record
 from harness.runs.result import Result
 from harness.runs.run_store import RunStore
-from harness.settings import load_settings
 from harness.spec import format_spec, parse_spec
+from harness.workspace import Workspace
 
 
-def rescore(
-    run: str | Result,
+def rescore_run(
+    workspace: Workspace,
+    run: str,
     views: int = 1,
     *,
     device: str = "auto",
-    track: bool = True,
-    plugins: Sequence[str] = (),
-    config: Path | None = None,
-    data_root: Path | str | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    observer: RunObserver | None = None,
 ) -> Result:
-    """The run's weights at so many views. It is one more look at the test split.
+    """Score a run's weights at this many views: one more evaluation of the test split.
 
-    Raises UserError for a run that is not finished, has no weights of its own (an ensemble) or was made from an object, for a pipeline
-    without a parameter `views` or that number of them, and where the dataset has changed since.
+    Raises
+    ------
+    UserError
+        If the run is not finished, has no weights of its own or was made from an object, if its
+        pipeline has no parameter `views` or was scored at that number, or if the dataset has changed.
     """
-    runs = RunStore(load_settings(config).runs)
-    before = runs.find(run if isinstance(run, str) else run.run_id)
-    before.require_finished()
-    new_pipeline(before, plugins)  # an ensemble or an object cannot be had again
-    request = _request(before, views, plugins=plugins, config=config, data_root=data_root)
-    state, facts = load_arrays(before.state_file)
-    fit = json.loads(facts["fit"])
-    changed = (
-        ""
-        if request.source_hash == before.result.source_hash
-        else f", learned by another source ({before.result.source_hash})"
-    )
-    fit["notes"] = [*fit["notes"], f"weights of {before.run_id}{changed}"]
-    fit["peak_memory_mb"] = before.result.cost.peak_memory_mb
-    record = runs.create(request.name, {**request.record, "weights_of": before.run_id})
-    save_arrays(record.state_file, state, {"fit": json.dumps(fit)})
-    return execute(request, device=device, track=track, resume=record, say=say)
+    store = RunStore(workspace.runs_folder)
+    source = store.find(run)
+    source.require_finished()
+    new_pipeline(workspace, source)  # fails where the pipeline cannot be had again
+    request = _rescore_request(workspace, source, views)
+    record = store.create(request.name, request.spec)
+    _copy_weights(source, record, request)
+    return execute(request, device=device, resume=record, observer=observer)
 
 
-def _request(
-    before: Record,
-    views: int,
-    *,
-    plugins: Sequence[str],
-    config: Path | None,
-    data_root: Path | str | None,
-) -> Request:
-    spec = before.spec
+def _rescore_request(workspace: Workspace, source: Record, views: int) -> Request:
+    spec = source.spec
     name, values = parse_spec(spec.pipeline)
     if "views" not in values:
         raise UserError(
-            f"{name} has no parameter views: run {before.run_id} looks at each image once"
+            f"{name} has no parameter views: run {source.run_id} looks at each image once"
         )
     if values["views"] == str(views):
         raise UserError(
-            f"run {before.run_id} was scored with views={views}; give another number with --views"
+            f"run {source.run_id} was scored with views={views}; give another number with --views"
         )
-    request = resolve(
+    request = resolve_request(
+        workspace.with_plugins(plugins_for(source, workspace.registry)),
         format_spec(name, {**values, "views": views}),
         spec.dataset,
-        seed=spec.seed,
-        tune=spec.tune,
-        limit=spec.limit,
-        limit_test=spec.limit_test,
-        config=config,
-        data_root=data_root,
-        plugins=plugins_for(before, plugins),
+        RunOptions(seed=spec.seed, tune=spec.tune, limit=spec.limit, limit_test=spec.limit_test),
     )
-    for part, digest in {
-        "train": request.splits.fit_digest,
-        "test": request.splits.test.digest,
-    }.items():
-        if digest != spec[f"{part}_digest"]:
+    for part in ("train", "test"):
+        before = getattr(spec, f"{part}_digest")
+        now = getattr(request.spec, f"{part}_digest")
+        if now != before:
             raise UserError(
-                f"{spec.title} has changed since {before.run_id}: its {part} images had digest {spec[f'{part}_digest']}, now {digest}"
+                f"{spec.title} has changed since {source.run_id}: its {part} images had digest "
+                f"{before}, now {now}"
             )
-    return request
+    return replace(request, spec=replace(request.spec, kind="rescore", weights_of=source.run_id))
+
+
+def _copy_weights(source: Record, record: Record, request: Request) -> None:
+    """Copy the state, with a note of where it comes from and whether the source has changed."""
+    state, header = load_arrays(source.state_file)
+    progress = json.loads(header["fit"])
+    note = f"weights of {source.run_id}"
+    if request.spec.source_hash != source.result.source_hash:
+        note += f", learned by another source ({source.result.source_hash})"
+    progress["notes"] = [*progress["notes"], note]
+    progress["peak_memory_mb"] = source.result.cost.peak_memory_mb
+    save_arrays(record.state_file, state, {"fit": json.dumps(progress)})

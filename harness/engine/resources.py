@@ -15,74 +15,50 @@ import torch
 
 from harness.engine.device import synchronize
 
-
-def cpu_seconds() -> float:
-    """Seconds of processor that this process has taken so far, user and system, with all its threads and child processes."""
-    import psutil
-
-    total = time.process_time() + sum(os.times()[2:4])  # ours, and children that have ended
-    for child in _below(os.getpid()):
-        with suppress(psutil.Error):
-            total += sum(psutil.Process(child).cpu_times()[:4])
-    return total
-
-
-def _below(process: int) -> list[int]:
-    """The ids of all processes that descend from this one. Linux lists them by thread, in 0.1 ms; psutil looks at every process there is,
-    which takes 17 ms, too long where a clock is read.
-    """
-    import psutil
-
-    lists = list(Path(f"/proc/{process}/task").glob("*/children"))
-    if not lists:
-        with suppress(psutil.Error):
-            return [child.pid for child in psutil.Process(process).children(recursive=True)]
-        return []
-    found: list[int] = []
-    for file in lists:
-        with suppress(OSError):  # a thread that has ended
-            for child in map(int, file.read_text().split()):
-                found += [child, *_below(child)]
-    return found
+SAMPLE_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
-class Spent:
-    """Seconds on the wall, and seconds of processor: of all threads and child processes, user and system."""
+class Usage:
+    """Wall-clock seconds, and processor seconds of all threads and child processes."""
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
 
     @classmethod
-    def so_far(cls) -> Spent:
-        """By this process; only differences mean anything."""
+    def so_far(cls) -> Usage:
+        """Return what this process has used; only differences have a meaning."""
         return cls(time.perf_counter(), cpu_seconds())
 
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(self.seconds + other.seconds, self.cpu_seconds + other.cpu_seconds)
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.seconds + other.seconds, self.cpu_seconds + other.cpu_seconds)
 
-    def __sub__(self, other: Spent) -> Spent:
-        return Spent(self.seconds - other.seconds, self.cpu_seconds - other.cpu_seconds)
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(self.seconds - other.seconds, self.cpu_seconds - other.cpu_seconds)
 
 
 class Stopwatch:
-    """What was spent since it was made, less pauses, plus what was spent `earlier`; every reading waits for the device first."""
+    """Measures usage since it was made, without pauses, plus what was used `earlier`.
+
+    Every reading first waits for the device.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.earlier = Spent()
+        self.earlier = Usage()
         self._started = self._now()
 
-    def _now(self) -> Spent:
+    def _now(self) -> Usage:
         synchronize(self.device)
-        return Spent.so_far()
+        return Usage.so_far()
 
     @property
-    def spent(self) -> Spent:
+    def usage(self) -> Usage:
         return self.earlier + (self._now() - self._started)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
+        """Do not count what happens inside the block."""
         began = self._now()
         try:
             yield
@@ -91,10 +67,16 @@ class Stopwatch:
 
 
 class PeakMemory:
-    """Samples the resident memory of this process in the background: `with PeakMemory() as peak: ...; peak.megabytes`."""
+    """Samples the resident memory of this process in the background, as a context manager.
 
-    def __init__(self, seconds: float = 0.1) -> None:
-        self.seconds = seconds
+    Attributes
+    ----------
+    megabytes : float
+        The largest sample so far.
+    """
+
+    def __init__(self, interval_seconds: float = SAMPLE_SECONDS) -> None:
+        self.interval_seconds = interval_seconds
         self.megabytes = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
@@ -105,7 +87,7 @@ class PeakMemory:
         process = psutil.Process()
         while True:
             self.megabytes = max(self.megabytes, process.memory_info().rss / 2**20)
-            if self._stop.wait(self.seconds):
+            if self._stop.wait(self.interval_seconds):
                 return
 
     def __enter__(self) -> PeakMemory:
@@ -120,3 +102,36 @@ class PeakMemory:
     ) -> None:
         self._stop.set()
         self._thread.join()
+
+
+def cpu_seconds() -> float:
+    """Return user and system seconds of this process, with all its threads and children."""
+    import psutil
+
+    ended_children = sum(os.times()[2:4])
+    total = time.process_time() + ended_children
+    for child in _descendants(os.getpid()):
+        with suppress(psutil.Error):
+            total += sum(psutil.Process(child).cpu_times()[:4])
+    return total
+
+
+def _descendants(pid: int) -> list[int]:
+    """Return the ids of all processes that descend from this one.
+
+    Linux lists them by thread, in 0.1 ms; psutil looks at every process of the machine, which takes
+    17 ms: too long where a clock is read.
+    """
+    import psutil
+
+    child_lists = list(Path(f"/proc/{pid}/task").glob("*/children"))
+    if not child_lists:
+        with suppress(psutil.Error):
+            return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+        return []
+    descendants: list[int] = []
+    for file in child_lists:
+        with suppress(OSError):  # a thread that has ended
+            for child in map(int, file.read_text().split()):
+                descendants += [child, *_descendants(child)]
+    return descendants

@@ -1,12 +1,13 @@
-"""One run: fit, score, measure, keep, track. The same path for every pipeline."""
+"""One run: fit, score, measure, keep. The same path for every pipeline."""
 
 from __future__ import annotations
 
 import json
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -14,310 +15,335 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.contract import Pipeline
-from harness.data.load import Splits
-from harness.data.split import Dataset, Split
+from harness.commands import harness_command
+from harness.contract import HasLayers, Pipeline
 from harness.engine.cache import Cache
-from harness.engine.context import RunContext, quiet_progress
+from harness.engine.context import RunContext, RunServices
 from harness.engine.device import choose_device, describe_machine
-from harness.engine.distributed import Processes, processes
-from harness.engine.request import Request, resolve
-from harness.engine.resources import PeakMemory, Spent
+from harness.engine.distributed import Processes, join_processes
+from harness.engine.estimate import expected_time
+from harness.engine.observer import RunObserver
+from harness.engine.request import Request, rerun_command
+from harness.engine.resources import PeakMemory, Usage
 from harness.engine.scoring import score
 from harness.errors import UserError
 from harness.files import arrays_bytes, load_arrays, save_arrays
-from harness.metrics.errors import errors
-from harness.progress import progress
-from harness.report.pictures import Filters
-from harness.report.run_summary import request_lines, result_lines
+from harness.metrics.errors import measure_errors
+from harness.runs.liveness import heartbeat
 from harness.runs.record import Record
-from harness.runs.result import Result
+from harness.runs.result import Cost, Result
 from harness.runs.run_store import RunStore
-from harness.spec import parse_spec
 
 VERSIONS = ("torch", "torchvision", "numpy", "scikit-learn", "before-after-harness")
-FIT_COSTS = ("fit_seconds", "cached_seconds", "fit_cpu_seconds", "cached_cpu_seconds")
-Say = Callable[[str], None]
 
 
-def run(
-    pipeline: str | Pipeline,
-    dataset: str | tuple[Split, Split] | Dataset | None = None,
-    *,
-    seed: int = 0,
-    device: str = "auto",
-    track: bool = True,
-    **options: Any,
-) -> Result:
-    """Fit `pipeline` on the train part of `dataset`, score the test part, keep the record, log it to MLflow.
+@dataclass(frozen=True)
+class FitOutcome:
+    """A fitted pipeline and what fitting it cost, as if nothing had been cached.
 
-    pipeline  a spec string, or an object with the methods of contract.Pipeline
-    dataset   a spec string or path, a Dataset, or a (train, test) pair of Splits; None: HARNESS_DATASET, else digits
-    track     also draw its pictures and log it
-    options   as for `resolve`: tune, limit, limit_test, test, config, data_root, plugins
-    Raises UserError for a wrong request; the random state and thread settings of the process are left as they were.
+    Processor times are None where a part was not counted: cached, or done before an interruption.
     """
-    return execute(resolve(pipeline, dataset, seed=seed, **options), device=device, track=track)
+
+    pipeline: Pipeline
+    fit_seconds: float
+    cached_seconds: float
+    fit_cpu_seconds: float | None
+    cached_cpu_seconds: float | None
+    peak_memory_mb: float = 0.0  # of an earlier process of this run
+
+    def measured(self) -> dict[str, float | None]:
+        """Return the figures that travel with the saved state."""
+        return {name: value for name, value in vars(self).items() if name != "pipeline"}
 
 
 def execute(
     request: Request,
     *,
     device: str = "auto",
-    track: bool = True,
     resume: Record | None = None,
-    say: Say = lambda line: None,
+    observer: RunObserver | None = None,
 ) -> Result:
-    """Do the run, or what is left of it. A run that does not end well keeps its folder, marked so, for --resume."""
-    with processes(choose_device(device)) as group:
-        runs = RunStore(request.settings.runs)
-        record = resume or (runs.create(request.name, request.record) if group.first else None)
-        record = Record(group.share(record.folder if record else None))
-        lines: list[str] = []
+    """Do a run, or what is left of an unfinished one.
 
-        def log(line: str) -> None:
-            lines.append(line)
-            if group.first:
-                say(line)
+    A run that does not end well keeps its folder, marked as stopped or failed, to be resumed.
 
-        for line in request_lines(request, fitted=record.state_file.exists()):
-            log(line)
-        if resume:
-            of = record.spec.weights_of
-            log(f"weights    of {of}" if of else f"resuming   {record.run_id}")
-        if group.first:
+    Parameters
+    ----------
+    device : str
+        auto, cpu, cuda or cuda:N.
+    resume : Record, optional
+        An unfinished record of the same request.
+    observer : RunObserver, optional
+        Told what happens, in process 0.
+
+    Returns
+    -------
+    Result
+        On every process.
+    """
+    with join_processes(choose_device(device)) as processes:
+        first = processes.first
+        observer = observer if observer and first else RunObserver()
+        record = _shared_record(request, resume, processes)
+        expected = expected_time(request, fitted=record.state_file.exists())
+        observer.started(request, record, expected=expected, resumed=resume is not None)
+        if first:
             record.set_status("running")
+        alive = heartbeat(record.status_file) if first else nullcontext()
         try:
-            with (
-                seeded(request.seed),
-                PeakMemory() as peak,
-                record.heartbeat() if group.first else nullcontext(),
-            ):
-                result, filters = _fit_and_score(request, record, runs, group, peak)
+            with seeded(request.spec.seed), PeakMemory() as peak, alive:
+                run = _Run(request, record, processes, observer, peak)
+                outcome = run.fit()
+                result = run.score(outcome)
         except BaseException as error:
-            if group.first:
-                _record_failure(error, request, record, lines, track)
+            if first:
+                _record_failure(error, record, observer)
             raise
-        for line in result_lines(result):
-            log(line)
-        if group.first:
-            record.save_log(lines)
+        if first:
             record.finish(result)
-            if track:
-                from harness.publish import mirror
-
-                mirror(record, request.settings, lines, say, filters=filters)
+            observer.finished(record, outcome.pipeline)
     return result
 
 
-def _fit_and_score(
-    request: Request, record: Record, runs: RunStore, group: Processes, peak: PeakMemory
-) -> tuple[Result, Filters]:
-    """(what result.json holds, what gives the filters to draw)."""
-    splits = request.splits
-    # Now: the first process may have finished the record, and with that renamed it, before another is done.
-    started, command = record.status["started"], _command(request, record)
-    shown = progress if group.first else quiet_progress
+def _shared_record(request: Request, resume: Record | None, processes: Processes) -> Record:
+    """Return the record that process 0 creates or resumes, on every process."""
+    record = resume
+    if record is None and processes.first:
+        record = RunStore(request.workspace.runs_folder).create(request.name, request.spec)
+    return Record(processes.share(record.folder if record else None))
 
-    def keep_tune_scores(pipeline: Pipeline) -> None:
-        if splits.tune:
-            scores, _ = score(pipeline, splits.tune, group, progress=shown, label="scoring tune")
-            if group.first:
-                record.save_scores(scores, "tune_scores")
 
-    context = RunContext(
-        seed=request.seed,
-        processes=group,
-        checkpoint_folder=record.folder / "checkpoint",
-        cache=Cache(request.data_root / "cache", request.source_hash),
-        progress=shown,
-        keep_tune_scores=keep_tune_scores,
-        load_run=lambda run: runs.find(run).trained_run(),
-    )
-    pipeline, fit_costs, earlier_peak = _fitted(request, record, context, peak)
-    if group.first:
-        record.set_status("running", phase="score")
-    scores, spent = (
-        score(pipeline, splits.test, group, progress=shown, label="scoring test")
-        if request.test
-        else (None, None)
-    )
-    if scores is not None and group.first:
-        record.save_scores(scores)
+class _Run:
+    """The two halves of a run, fit and score, and what they share."""
 
-    n_train, n_tune = len(splits.train), len(splits.tune) if splits.tune else 0
-    tune_scores = (
-        record.scores("tune_scores") if group.first and record.has_scores("tune_scores") else None
-    )
-    costs, absent = _costs(pipeline, splits, group, fit_costs, spent)
-    if splits.tune and tune_scores is None:
-        absent["tune_top1_error"] = "fitted on the tune split before it was scored so"
-    measured: dict[str, Any] = errors(scores)
-    if scores is not None and measured["top5_error"] is None:
-        absent["top5_error"] = (
-            f"{splits.test.num_classes} classes are too few for a top-5 error to say anything"
+    def __init__(
+        self,
+        request: Request,
+        record: Record,
+        processes: Processes,
+        observer: RunObserver,
+        peak: PeakMemory,
+    ) -> None:
+        self.request = request
+        self.record = record
+        self.processes = processes
+        self.observer = observer
+        self.peak = peak
+        self.store = RunStore(request.workspace.runs_folder)
+        # Read now: process 0 may have finished, and renamed, the record before another is done.
+        self.started = record.status["started"]
+        self.spec = record.spec
+        cache_folder = request.workspace.data_root / "cache"
+        self.context = RunContext(
+            seed=request.spec.seed,
+            processes=processes,
+            services=RunServices(
+                checkpoint_folder=record.folder / "checkpoint",
+                cache=Cache(cache_folder, request.spec.source_hash),
+                observer=observer,
+                keep_tune_scores=self._keep_tune_scores,
+                load_run=lambda run_id: self.store.find(run_id).trained_run(),
+            ),
         )
-    result = Result(
-        run_id=record.run_id,
-        pipeline=request.pipeline,
-        name=request.name,
-        family=request.family,
-        dataset=splits.spec,
-        title=splits.title,
-        seed=request.seed,
-        classes=splits.train.num_classes,
-        n_train=n_train,
-        n_tune=n_tune,
-        n_test=len(splits.test) if scores is not None else 0,
-        n_fit=n_train + n_tune if context.refitted else n_train,
-        refitted=context.refitted,
-        limit=request.limit,
-        limit_test=request.limit_test,
-        tune=request.tune,
-        train_digest=splits.fit_digest,
-        test_digest=splits.test.digest,
-        identity=request.identity,
-        source_hash=request.source_hash,
-        test_evaluations=runs.test_evaluations(request.name, splits.test.digest)
-        + (scores is not None),
-        **measured,
-        tune_top1_error=errors(tune_scores)["top1_error"],
-        **costs,
-        peak_memory_mb=max(peak.megabytes, earlier_peak),
-        model_bytes=arrays_bytes(record.state_file),
-        notes=tuple(context.notes),
-        dataset_notes=splits.dataset_notes,
-        missing_reasons=absent,
-        machine=describe_machine(group.device, group.world_size),
-        versions={name: metadata.version(name) for name in VERSIONS},
-        started=started,
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=command,
-        curves=context.curves,
-        views=getattr(pipeline, "views", 1),
-        augmentation=getattr(pipeline, "augmentation", None),
-    )
-    return result, getattr(pipeline, "filters", dict)
 
-
-def _command(request: Request, record: Record) -> str:
-    """What to type to do it again; weights of another run are only scored again."""
-    of = record.spec.weights_of
-    return (
-        f"harness rescore {of} --views {parse_spec(request.pipeline)[1]['views']}"
-        if of
-        else request.command
-    )
-
-
-def _fitted(
-    request: Request, record: Record, context: RunContext, peak: PeakMemory
-) -> tuple[Pipeline, dict[str, Any], float]:
-    """(the pipeline; what its fit cost as if nothing had been cached, and what of that a cache saved; MB at most in an earlier process);
-    from the record when that was done before."""
-    splits, group = request.splits, context.processes
-    pipeline = request.build()
-    state_file = record.state_file
-    if state_file.exists():
-        state, saved = load_arrays(state_file, group.device)
-        pipeline.load(state)
-        facts = json.loads(saved["fit"])
-        context.restore(facts)
-        if not context.refitted and not group.share(record.has_scores("tune_scores")):
+    def fit(self) -> FitOutcome:
+        """Fit the pipeline and save its state, or load the state if an earlier process did."""
+        if self.record.state_file.exists():
+            return self._load_fitted()
+        if other := self.spec.weights_of:
+            raise UserError(
+                f"run {self.record.run_id} was interrupted before it had the weights of {other}; "
+                f"score those again: {harness_command('rescore', other)}"
+            )
+        processes, splits, context = self.processes, self.request.splits, self.context
+        pipeline = self.request.build()
+        rank, world_size = processes.rank, processes.world_size
+        tune = splits.tune.sharded(rank, world_size) if splits.tune else None
+        pipeline.fit(splits.train.sharded(rank, world_size), tune, context)
+        outcome = self._measure_fit(pipeline)
+        if not context.refitted:
             context.keep_tune_scores(pipeline)
-        return (
-            pipeline,
-            {name: facts.get(name) for name in FIT_COSTS},
-            facts.get("peak_memory_mb", 0.0),
+        if processes.first:
+            measured = {**outcome.measured(), "peak_memory_mb": self.peak.megabytes}
+            header = {"fit": json.dumps({**context.progress_so_far(), **measured})}
+            save_arrays(self.record.state_file, pipeline.state(), header)
+        return outcome
+
+    def _measure_fit(self, pipeline: Pipeline) -> FitOutcome:
+        cached = self.context.cache_savings
+        usage = self.context.stopwatch.usage + cached
+        gather = self.processes.gather
+        return FitOutcome(
+            pipeline=pipeline,
+            fit_seconds=usage.seconds,
+            cached_seconds=cached.seconds,
+            fit_cpu_seconds=_none_if_nan(sum(gather(usage.cpu_seconds))),
+            cached_cpu_seconds=_none_if_nan(sum(gather(cached.cpu_seconds))),
         )
-    if of := record.spec.weights_of:
-        raise UserError(
-            f"run {record.run_id} was cut off before it had the weights of {of}; score those again: harness rescore {of}"
+
+    def _load_fitted(self) -> FitOutcome:
+        pipeline = self.request.build()
+        state, header = load_arrays(self.record.state_file, self.processes.device)
+        pipeline.load(state)
+        progress = json.loads(header["fit"])
+        self.context.restore(progress)
+        has_tune_scores = self.processes.share(self.record.has_scores("tune_scores"))
+        if not self.context.refitted and not has_tune_scores:
+            self.context.keep_tune_scores(pipeline)
+        names = FitOutcome.__dataclass_fields__.keys() - {"pipeline"}
+        return FitOutcome(pipeline, **{name: progress[name] for name in names})
+
+    def score(self, outcome: FitOutcome) -> Result:
+        """Score the test split, unless the run stops after tune, and measure everything."""
+        if self.processes.first:
+            self.record.set_status("running", phase="score")
+        scores, usage = None, None
+        if self.spec.test:
+            scores, usage = score(
+                outcome.pipeline,
+                self.request.splits.test,
+                self.processes,
+                observer=self.observer,
+                label="scoring test",
+            )
+            if self.processes.first:
+                self.record.save_scores(scores)
+        tune_scores = None
+        if self.processes.first and self.record.has_scores("tune_scores"):
+            tune_scores = self.record.scores("tune_scores")
+        tune_error = measure_errors(tune_scores).top1_error
+        errors = measure_errors(scores)
+        cost = self._cost(outcome, usage)
+        missing = self._missing_reasons(cost, outcome.pipeline)
+        if scores is not None and errors.top5_error is None:
+            classes = self.request.splits.test.num_classes
+            missing["top5_error"] = f"{classes} classes are too few for a meaningful top-5 error"
+        if self.request.splits.tune and tune_error is None:
+            missing["tune_top1_error"] = "fitted on the tune split before it was scored"
+        return self._result(
+            outcome.pipeline,
+            cost=cost,
+            missing_reasons=missing,
+            tune_top1_error=tune_error.value if tune_error else None,
+            **vars(errors),
         )
-    tune = splits.tune.sharded(group.rank, group.world_size) if splits.tune else None
-    pipeline.fit(splits.train.sharded(group.rank, group.world_size), tune, context)
-    cached = context.cached
-    spent = context.stopwatch.spent + cached
-    cpu_seconds = (sum(group.gather(part.cpu_seconds)) for part in (spent, cached))
-    costs = dict(
-        zip(FIT_COSTS, (spent.seconds, cached.seconds, *map(_known, cpu_seconds)), strict=True)
-    )
-    if not context.refitted:
-        context.keep_tune_scores(pipeline)
-    if group.first:
-        facts = {**context.facts(), **costs, "peak_memory_mb": peak.megabytes}
-        save_arrays(state_file, pipeline.state(), {"fit": json.dumps(facts)})
-    return pipeline, costs, 0.0
+
+    def _result(self, pipeline: Pipeline, **measured: Any) -> Result:
+        request, spec, splits, context = self.request, self.spec, self.request.splits, self.context
+        n_train, n_tune = len(splits.train), len(splits.tune) if splits.tune else 0
+        tested = measured["top1_error"] is not None
+        earlier = self.store.test_evaluations(request.name, spec.test_digest)
+        return Result(
+            run_id=self.record.run_id,
+            pipeline=spec.pipeline,
+            name=request.name,
+            label=request.label,
+            family=request.family,
+            dataset=spec.dataset,
+            title=spec.title,
+            seed=spec.seed,
+            classes=splits.train.num_classes,
+            n_train=n_train,
+            n_tune=n_tune,
+            n_test=len(splits.test) if tested else 0,
+            n_fit=n_train + n_tune if context.refitted else n_train,
+            refitted=context.refitted,
+            limit=spec.limit,
+            limit_test=spec.limit_test,
+            tune=spec.tune,
+            train_digest=spec.train_digest,
+            test_digest=spec.test_digest,
+            identity=spec.identity,
+            source_hash=spec.source_hash,
+            test_evaluations=earlier + tested,
+            notes=tuple(context.notes),
+            dataset_notes=splits.dataset_notes,
+            machine=describe_machine(self.processes.device, self.processes.world_size),
+            versions={name: metadata.version(name) for name in VERSIONS},
+            started=self.started,
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=rerun_command(spec, request.workspace.flags),
+            curves=context.curves,
+            views=getattr(pipeline, "views", 1),
+            augmentation=getattr(pipeline, "augmentation", None),
+            **measured,
+        )
+
+    def _cost(self, outcome: FitOutcome, usage: Usage | None) -> Cost:
+        """Combine what fit and score cost; `usage` is what this process spent on scoring."""
+        processes, splits = self.processes, self.request.splits
+        parameters, gflops = _network_size(outcome.pipeline, self.request)
+        score_seconds = usage.seconds if usage else None
+        score_cpu = sum(processes.gather(usage.cpu_seconds)) if usage else None
+        on_device = processes.world_size if processes.device.type != "cpu" else None
+        return Cost(
+            fit_seconds=outcome.fit_seconds,
+            score_seconds=score_seconds,
+            cached_seconds=outcome.cached_seconds,
+            images_per_second=len(splits.test) / score_seconds if score_seconds else None,
+            fit_cpu_seconds=outcome.fit_cpu_seconds,
+            score_cpu_seconds=score_cpu,
+            cached_cpu_seconds=outcome.cached_cpu_seconds,
+            fit_device_seconds=on_device * outcome.fit_seconds if on_device else None,
+            score_device_seconds=on_device * score_seconds if on_device and score_seconds else None,
+            peak_memory_mb=max(self.peak.megabytes, outcome.peak_memory_mb),
+            params_millions=parameters,
+            gflops_per_image=gflops,
+            model_bytes=arrays_bytes(self.record.state_file),
+        )
+
+    def _missing_reasons(self, cost: Cost, pipeline: Pipeline) -> dict[str, str]:
+        missing: dict[str, str] = {}
+        if cost.fit_cpu_seconds is None:
+            reason = "a part was cached, or done before an interruption, uncounted"
+            missing |= {"fit_cpu_seconds": reason, "cached_cpu_seconds": reason}
+        if self.processes.device.type == "cpu":
+            reason = "computed on the CPU"
+            missing |= {"fit_device_seconds": reason, "score_device_seconds": reason}
+        if not isinstance(pipeline, HasLayers):
+            reason = "only networks list their layers"
+            missing |= {"params_millions": reason, "gflops_per_image": reason}
+        return missing
+
+    def _keep_tune_scores(self, pipeline: Pipeline) -> None:
+        tune = self.request.splits.tune
+        if not tune:
+            return
+        scores, _ = score(
+            pipeline, tune, self.processes, observer=self.observer, label="scoring tune"
+        )
+        if self.processes.first:
+            self.record.save_scores(scores, "tune_scores")
 
 
-def _costs(
-    pipeline: Pipeline,
-    splits: Splits,
-    group: Processes,
-    fit_costs: dict[str, Any],
-    spent: Spent | None,
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """(fields of Result by name: seconds, parameters, operations; why a figure is absent). `spent` on scoring, by this process."""
-    absent: dict[str, str] = {}
-    costs = {
-        **fit_costs,
-        "score_seconds": None,
-        "score_cpu_seconds": None,
-        "images_per_second": None,
-    }
-    if spent:
-        costs["score_seconds"], costs["images_per_second"] = (
-            spent.seconds,
-            len(splits.test) / spent.seconds,
-        )
-        costs["score_cpu_seconds"] = sum(group.gather(spent.cpu_seconds))
-    if costs["fit_cpu_seconds"] is None:
-        absent["fit_cpu_seconds"] = absent["cached_cpu_seconds"] = (
-            "a part was cached, or done before an interruption, uncounted"
-        )
-    for stage in ("fit", "score"):
-        seconds = costs[f"{stage}_seconds"]
-        costs[f"{stage}_device_seconds"] = (
-            None if group.device.type == "cpu" or seconds is None else group.world_size * seconds
-        )
-        if group.device.type == "cpu":
-            absent[f"{stage}_device_seconds"] = "computed on the CPU"
-    if not hasattr(pipeline, "layers"):
-        absent["params_millions"] = absent["gflops_per_image"] = "only networks list their layers"
-        return {**costs, "params_millions": None, "gflops_per_image": None}, absent
-    layers = pipeline.layers(splits.train.num_classes, splits.train.image_size)
-    multiply_adds = getattr(pipeline, "views", 1) * sum(layer["multiply_adds"] for layer in layers)
+def _network_size(pipeline: Pipeline, request: Request) -> tuple[float | None, float | None]:
+    """Return millions of parameters, and GFLOPs per image over all views; None without layers."""
+    if not isinstance(pipeline, HasLayers):
+        return None, None
+    train = request.splits.train
+    layers = pipeline.layers(train.num_classes, train.image_size)
     parameters = sum(layer["parameters"] for layer in layers)
-    return {
-        **costs,
-        "params_millions": parameters / 1e6,
-        "gflops_per_image": 2 * multiply_adds / 1e9,
-    }, absent
+    multiply_adds = getattr(pipeline, "views", 1) * sum(layer["multiply_adds"] for layer in layers)
+    return parameters / 1e6, 2 * multiply_adds / 1e9
 
 
-def _known(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _record_failure(
-    error: BaseException, request: Request, record: Record, lines: list[str], track: bool
-) -> None:
-    """Mark the folder, and MLflow's copy, as stopped or failed. What goes wrong on the way must not hide the error itself."""
+def _record_failure(error: BaseException, record: Record, observer: RunObserver) -> None:
+    """Mark the folder as stopped or failed. A further failure must not hide the error itself."""
     stopped = isinstance(error, KeyboardInterrupt)
-    why = f"{type(error).__name__}: {error}".removeprefix("UserError: ")
+    reason = f"{type(error).__name__}: {error}".removeprefix("UserError: ")
     with suppress(OSError):
-        record.set_status("stopped" if stopped else "failed", why=why)
-        record.save_log([*lines, f"{'stopped' if stopped else 'failed'}     {why}"])
-    if track:
-        from harness.tracking.log_run import track_failure
-
-        with suppress(UserError):
-            track_failure(record, request.settings, reason=why, killed=stopped)
+        record.set_status("stopped" if stopped else "failed", why=reason)
+    with suppress(OSError, UserError):
+        observer.failed(record, reason, stopped=stopped)
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed Python's, numpy's and torch's global generators, and put all three back."""
+    """Seed the global generators of Python, numpy and torch, and restore all three at the end."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         random.seed(seed)

@@ -1,4 +1,4 @@
-"""How a run was shown its images: augmentation in training, views and models averaged at test time. Read from its record."""
+"""How a run saw its images: augmentation in training, views and models averaged at test time."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from harness.runs.record import Record
 from harness.spec import parse_spec
 
 T = TypeVar("T")
+NO_FLIPS = "no flips"  # the beginning of the note of a pipeline that found flips to change classes
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """None where the record does not tell.
+    """None, in any field: the record does not say.
 
-    augmentation  of the training images: crops, mirroring (or mirroring by tune), color
-    views         of a test image whose scores a model averages
-    models        whose scores are averaged
+    Parameters
+    ----------
+    augmentation : tuple of str or None
+        Of the training images: crops, flips (or flips by tune), color.
+    views : int or None
+        Views of a test image whose scores one model averages.
+    models : int
+        Models whose scores are averaged.
     """
 
     augmentation: tuple[str, ...] | None
@@ -27,42 +33,44 @@ class Protocol:
 
 
 def protocol(record: Record) -> Protocol:
-    """Of an ensemble: what its members have in common, and how many models they are."""
+    """Read the protocol from a record; of an ensemble, what its members have in common."""
     if record.spec.kind == "ensemble":
-        members = [Record(record.folder.with_name(run_id)) for run_id in record.spec.members]
-        found = [protocol(member) for member in members if member.folder.is_dir()]
-        complete = len(found) == len(members)
-        return Protocol(
-            _common(each.augmentation for each in found) if complete else None,
-            _common(each.views for each in found) if complete else None,
-            record.spec.models,
-        )
+        return _ensemble_protocol(record)
     result = record.result
     _, values = parse_spec(result.pipeline)
-    asked = values.get("views", "1")
-    # Ten views asked for may be five, where mirroring changes the class: only the pipeline knew.
-    views = result.views if result.views is not None or asked != "1" else 1
     augmentation = result.augmentation
+    if augmentation is None:
+        augmentation = _augmentation(values, result.notes)
+    return Protocol(augmentation, result.views)
+
+
+def _ensemble_protocol(record: Record) -> Protocol:
+    members = [Record(record.folder.with_name(run_id)) for run_id in record.spec.members]
+    if not all(member.folder.is_dir() for member in members):
+        return Protocol(None, None, record.spec.models)
+    protocols = [protocol(member) for member in members]
     return Protocol(
-        _augmentation(values, result.notes) if augmentation is None else augmentation, views
+        _common(each.augmentation for each in protocols),
+        _common(each.views for each in protocols),
+        record.spec.models,
     )
 
 
 def _augmentation(values: Mapping[str, str], notes: Iterable[str]) -> tuple[str, ...] | None:
-    """By the parameters that built-in pipelines call so; None for a pipeline that has none of them."""
+    """Read it from the parameters crops, flip and color; None for a pipeline without them."""
     if not {"crops", "flip", "color"} & set(values):
         return None
-    forbidden = any(note.startswith("no mirroring") for note in notes)
-    mirroring = {"true": "mirroring", "none": "" if forbidden else "mirroring by tune"}.get(
-        values.get("flip", ""), ""
-    )
-    crops, color = (
-        ("crops" if values.get("crops") == "true" else ""),
-        ("color" if values.get("color") == "true" else ""),
-    )
-    return tuple(word for word in (crops, mirroring, color) if word)
+    forbidden = any(note.startswith(NO_FLIPS) for note in notes)
+    flips = {"true": "flips", "none": "" if forbidden else "flips by tune"}
+    words = [
+        "crops" if values.get("crops") == "true" else "",
+        flips.get(values.get("flip", ""), ""),
+        "color" if values.get("color") == "true" else "",
+    ]
+    return tuple(word for word in words if word)
 
 
 def _common(values: Iterable[T | None]) -> T | None:
-    different = set(values)
-    return different.pop() if len(different) == 1 else None
+    """Return the value that all share, else None."""
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else None

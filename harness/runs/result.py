@@ -105,6 +105,7 @@ class Result:
     run_id: str
     pipeline: str  # resolved spec: every parameter written out
     name: str  # the pipeline's bare name
+    label: str  # the name with the parameters that differ from their default
     family: str
     dataset: str  # resolved spec
     title: str  # the dataset as tables call it

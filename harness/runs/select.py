@@ -1,21 +1,22 @@
-"""Which records a spec or run id refers to."""
+"""Which records a run id or a pipeline spec refers to."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
+from harness.commands import harness_command
 from harness.errors import UserError
-from harness.registry import Registry
-from harness.runs.record import SUFFIX, Record
+from harness.runs.record import SPEC, SUFFIX, Record
 from harness.runs.result import Result
 from harness.runs.run_store import RunStore
-from harness.settings import load_settings
+from harness.workspace import Workspace
+
+Group = list[Record]
+"""The runs of one row of a comparison, one per seed."""
 
 
 class NoSuchRun(UserError):
-    """There is no finished run of `spec` to compare; says what to type."""
+    """There is no finished run of `spec` to compare; the message says how to make one."""
 
     def __init__(self, message: str, spec: str) -> None:
         super().__init__(message)
@@ -23,66 +24,124 @@ class NoSuchRun(UserError):
 
 
 def find_groups(
-    *runs: str | Result,
-    dataset: str | None = None,
-    config: Path | None = None,
-    data_root: Path | str | None = None,
-    plugins: Sequence[str] = (),
-) -> list[list[Record]]:
-    """The records that `compare` compares: a group a row, one record a seed. Raises UserError for fewer than two, and where one is missing."""
+    workspace: Workspace, runs: Sequence[str | Result], *, dataset: str | None = None
+) -> list[Group]:
+    """Find the records of each row of a comparison.
+
+    Parameters
+    ----------
+    runs : sequence of str or Result
+        Two or more; see `find_group`.
+    dataset : str, optional
+        For pipeline specs: a dataset spec or path; default HARNESS_DATASET, else digits.
+
+    Raises
+    ------
+    UserError
+        If there are fewer than two runs, or one of them is not on record.
+    """
     if len(runs) < 2:
         raise UserError(
             f"give two or more pipelines or run ids, such as baseline alexnet, got {len(runs)}"
         )
-    return [
-        find_records(run, dataset=dataset, config=config, data_root=data_root, plugins=plugins)
-        for run in runs
-    ]
+    return [find_group(workspace, run, dataset=dataset) for run in runs]
 
 
-def find_records(
-    run: str | Result,
-    *,
-    dataset: str | None,
-    config: Path | None,
-    data_root: Path | str | None,
-    plugins: Sequence[str],
-) -> list[Record]:
-    """The finished records that an argument of `compare` names, one a seed. Raises UserError when there are none."""
-    runs = RunStore(load_settings(config).runs)
+def find_group(workspace: Workspace, run: str | Result, *, dataset: str | None = None) -> Group:
+    """Find the finished records that one argument of `compare` names.
+
+    Parameters
+    ----------
+    run : str or Result
+        A run id or a Result names one record. A pipeline spec names its latest unlimited run on
+        `dataset`, together with the runs of other seeds that have the same source, images and
+        tune split.
+
+    Raises
+    ------
+    NoSuchRun
+        If there is no finished, unlimited run of the spec.
+    UserError
+        If the run is not on record, not finished or without test scores.
+    """
+    store = RunStore(workspace.runs_folder)
     name = run.run_id if isinstance(run, Result) else run
-    for folder in (runs.folder / name, runs.folder / f"{name}{SUFFIX}"):
-        if "," not in name and (folder / "spec.json").exists():
-            return [_usable(Record(folder))]
+    for folder in (store.folder / name, store.folder / f"{name}{SUFFIX}"):
+        if "," not in name and (folder / SPEC).exists():
+            return [_require_test_scores(Record(folder))]
     if isinstance(run, Result):
-        raise UserError(f"the record of run {name} is not in {runs.folder}")
-    from harness.commands import as_flags
-    from harness.data.load import dataset_spec
+        raise UserError(f"the record of run {name} is not in {store.folder}")
+    pipeline = workspace.resolve("pipeline", name).spec
+    full_dataset = workspace.resolve("dataset", workspace.dataset_spec(dataset)).spec
+    of_pipeline = _unlimited_runs(workspace, store, pipeline)
+    matches = workspace.registry.matches
+    on_dataset = [r for r in of_pipeline if matches(r.result.dataset, "dataset", full_dataset)]
+    if not on_dataset:
+        message = _missing_run_message(workspace, name, full_dataset, dataset, of_pipeline)
+        raise NoSuchRun(message, name)
+    latest = on_dataset[-1].result
+    by_seed = {r.result.seed: r for r in on_dataset if _only_seed_differs(r.result, latest)}
+    return [by_seed[seed] for seed in sorted(by_seed)]
 
-    registry = Registry(plugins)
-    *_, pipeline = registry.resolve("pipeline", name)
-    *_, data = registry.resolve("dataset", dataset_spec(dataset, registry, data_root))
+
+def require_same_images(
+    records: Sequence[Record], *, allow_different_train: bool = False
+) -> list[str]:
+    """Check that the runs can be compared, and return in words how their training images differ.
+
+    Raises
+    ------
+    UserError
+        If test splits or numbers of classes differ, or, unless allowed, training images do.
+    """
+    reference = records[0].result
+    warnings = []
+    for result in (record.result for record in records):
+        if result.test_digest != reference.test_digest:
+            raise UserError(
+                f"{result.run_id} and {reference.run_id} were scored on different test splits "
+                f"({result.title}: {result.test_digest}, {reference.title}: "
+                f"{reference.test_digest}); take runs of one dataset with the same limits"
+            )
+        # A class without test images leaves the test digest as it is.
+        if result.classes != reference.classes:
+            raise UserError(
+                f"{result.run_id} has {result.classes} classes and {reference.run_id} "
+                f"{reference.classes} (of {result.title}); take runs of one state of the dataset"
+            )
+        if result.train_digest == reference.train_digest:
+            continue
+        difference = (
+            f"{result.run_id} was fitted on other images than {reference.run_id} (train + tune: "
+            f"{result.n_train + result.n_tune} and {reference.n_train + reference.n_tune}, "
+            f"digests {result.train_digest[:8]} and {reference.train_digest[:8]})"
+        )
+        if not allow_different_train:
+            raise UserError(f"{difference}; to compare them anyway: --allow-different-train")
+        warnings.append(difference)
+    return warnings
+
+
+def _unlimited_runs(workspace: Workspace, store: RunStore, pipeline: str) -> list[Record]:
+    """Return the finished runs of a resolved pipeline spec on whole datasets, oldest first."""
     whole = [
-        r
-        for r in runs.finished()
-        if r.state == "finished" and r.result.limit is None and r.result.limit_test is None
+        record
+        for record in store.finished()
+        if record.state == "finished"
+        and record.result.limit is None
+        and record.result.limit_test is None
     ]
-    here = [r for r in whole if registry.says(r.result.pipeline, "pipeline", pipeline)]
-    here = [r for r in here if registry.says(r.result.dataset, "dataset", data)]
-    if not here:
-        flags = as_flags(dataset=dataset, data_root=data_root, config=config, plugins=plugins)
-        raise NoSuchRun(_no_run(name, pipeline, data, runs, flags), name)
-    alike = {r.result.seed: r for r in here if _only_seed_differs(r.result, here[-1].result)}
-    return [alike[seed] for seed in sorted(alike)]
+    matches = workspace.registry.matches
+    return [record for record in whole if matches(record.result.pipeline, "pipeline", pipeline)]
 
 
 def _only_seed_differs(one: Result, other: Result) -> bool:
-    """Of two whole runs of one pipeline on one dataset, which may have changed in between."""
-    same = ("source_hash", "tune", "train_digest", "test_digest")
-    return all(getattr(one, name) == getattr(other, name) for name in same)
+    """Compare two runs of one pipeline on one dataset; either may have changed in between."""
+    names = ("source_hash", "tune", "train_digest", "test_digest")
+    return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
-def _usable(record: Record) -> Record:
+def _require_test_scores(record: Record) -> Record:
     record.require_finished()
     if record.state == "tuned":
         raise UserError(
@@ -91,46 +150,21 @@ def _usable(record: Record) -> Record:
     return record
 
 
-def _no_run(run: str, pipeline: str, data: str, runs: RunStore, flags: str) -> str:
-    """Says what to type: the missing run, or --dataset where there are runs on other data."""
+def _missing_run_message(
+    workspace: Workspace,
+    name: str,
+    full_dataset: str,
+    dataset: str | None,
+    of_pipeline: Sequence[Record],
+) -> str:
+    """Suggest the run that is missing, and --dataset where there are runs on other data."""
+    dataset_words = ["--dataset", dataset] if dataset else []
+    command = harness_command("run", "--pipeline", name, *dataset_words, flags=workspace.flags)
     message = (
-        f"no finished, unlimited run of {run} on {data}; make one with: harness run --pipeline {shlex.quote(run)}{flags} "
-        f"(or give --run-missing)"
+        f"no finished, unlimited run of {name} on {full_dataset}; make one with: {command} "
+        "(or give --run-missing)"
     )
-    of_it = [
-        r.result for r in runs.finished() if r.state == "finished" and r.result.pipeline == pipeline
-    ]
-    elsewhere = {result.title for result in of_it if result.dataset != data}
-    return message + (
-        f"; there are runs of it on {', '.join(sorted(elsewhere))}: give --dataset"
-        if elsewhere
-        else ""
-    )
-
-
-def same_images(records: Sequence[Record], *, allow_different_train: bool) -> list[str]:
-    """How what they learned from differs. Raises UserError when it does and may not, and where test splits or numbers of classes differ."""
-    reference = records[0].result
-    warnings = []
-    for result in (record.result for record in records):
-        if result.test_digest != reference.test_digest:
-            raise UserError(
-                f"{result.run_id} and {reference.run_id} were scored on different test splits ({result.title}: {result.test_digest}, "
-                f"{reference.title}: {reference.test_digest}); take runs of one dataset with the same limits"
-            )
-        if (
-            result.classes != reference.classes
-        ):  # one may have no test image, and so leave the test digest as it was
-            raise UserError(
-                f"{result.run_id} tells {result.classes} classes apart and {reference.run_id} {reference.classes} (of {result.title}); "
-                f"take runs of one state of the dataset"
-            )
-        if result.train_digest != reference.train_digest:
-            difference = (
-                f"{result.run_id} learned from other images than {reference.run_id} (train + tune: {result.n_train + result.n_tune} against "
-                f"{reference.n_train + reference.n_tune}, digests {result.train_digest[:8]} and {reference.train_digest[:8]})"
-            )
-            if not allow_different_train:
-                raise UserError(f"{difference}; to take both all the same: --allow-different-train")
-            warnings.append(difference)
-    return warnings
+    if not of_pipeline:
+        return message
+    titles = ", ".join(sorted({record.result.title for record in of_pipeline}))
+    return f"{message}; there are runs of it on {titles}: give --dataset"

@@ -44,8 +44,8 @@ class RunSpec:
         How pixels were made from the source bytes.
     image_size : (height, width) or None
         In pixels; None where the sizes of the images differ.
-    from_object : bool
-        The pipeline was a Python object, which cannot be built again from its spec.
+    from_object, dataset_from_object : bool
+        The pipeline or the dataset was a Python object, which its spec cannot build again.
     seed_group : SeedGroup or None
         Set when the run is one of several seeds.
     members : tuple of str
@@ -73,6 +73,7 @@ class RunSpec:
     image_size: tuple[int, int] | None = None
     plugins: tuple[str, ...] = ()
     from_object: bool = False
+    dataset_from_object: bool = False
     seed_group: SeedGroup | None = None
     members: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()

@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.runs.record import Record
 from harness.runs.result import Result
-from harness.runs.spec import RunSpec
 from harness.runs.run_store import RunStore
+from harness.runs.spec import RunSpec
 from harness.settings import Settings
 from harness.spec import parse_spec
 from harness.tracking.client import find, find_or_create, log, milliseconds
