@@ -1,4 +1,4 @@
-"""`harness sync`: what MLflow has not got yet."""
+"""`harness sync`: send runs that MLflow lacks."""
 
 from __future__ import annotations
 
@@ -18,19 +18,24 @@ if TYPE_CHECKING:
 @options.workspace("config")
 @options.as_json
 def command(workspace: Workspace, as_json: bool) -> None:
-    """Send the runs on record that MLflow lacks, or has in part only: those made while it could not be reached. Each once."""
-    from harness.tracking.sync import sync
+    """Send the runs on record that MLflow lacks or has only in part, each of them once.
 
-    settings = workspace.settings
-    done = sync(settings, say=lambda run_id: click.echo(f"sent       {run_id}"))
-    for run_id, why in done.left.items():
-        click.echo(f"left       {run_id}: {why}")
-    for run_id, why in done.failed.items():
-        click.echo(f"not sent   {run_id}: {why}")
+    These are the runs that ended while MLflow could not be reached.
+    """
+    from harness.tracking.sync import sync_runs
+
+    summary = sync_runs(
+        workspace.settings, on_sent=lambda run_id: click.echo(f"sent       {run_id}")
+    )
+    for run_id, reason in summary.skipped.items():
+        click.echo(f"skipped    {run_id}: {reason}")
+    for run_id, reason in summary.failed.items():
+        click.echo(f"not sent   {run_id}: {reason}")
     click.echo(
-        f"{len(done.sent)} sent, {len(done.there)} already there, {len(done.left)} left, {len(done.failed)} not sent"
+        f"{len(summary.sent)} sent, {len(summary.present)} already in MLflow, "
+        f"{len(summary.skipped)} skipped, {len(summary.failed)} not sent"
     )
     if as_json:
-        options.print_json(dataclasses.asdict(done))
-    if done.failed:
+        options.print_json(dataclasses.asdict(summary))
+    if summary.failed:
         sys.exit(1)

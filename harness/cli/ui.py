@@ -24,7 +24,7 @@ from harness.errors import UserError
 from harness.settings import Settings, Ui
 from harness.workspace import Workspace
 
-START_SECONDS = 120  # a first start takes 12 s on two cores
+START_SECONDS = 120  # the first start takes 12 s on two cores
 STOP_SECONDS = 10
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -32,7 +32,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 @click.command(name="ui")
 @click.option(
     "--host",
-    help="Address to listen on; 0.0.0.0 lets other machines in.  [default: mlflow.yaml, else 127.0.0.1]",
+    help="Address to listen on; 0.0.0.0 admits other machines.  "
+    "[default: mlflow.yaml, else 127.0.0.1]",
 )
 @click.option(
     "--port",
@@ -41,32 +42,32 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 )
 @options.workspace("config")
 def command(host: str | None, port: int | None, workspace: Workspace) -> None:
-    """Open the MLflow UI on the table of results, until Ctrl-C."""
+    """Open the MLflow UI on the table of results; Ctrl-C stops it."""
+    from harness.tracking.links import find_links
+
     settings = workspace.settings
     settings = replace(settings, ui=Ui(host or settings.ui.host, port or settings.ui.port))
-
-    from harness.tracking.links import links
-
-    found = links(settings)
-    pages = f"{found.table}\n  {found.seeds}\n  {found.charts}"  # the best first; the newest first, seeds together; charts
+    links = find_links(settings)
+    pages = f"{links.table}\n  {links.seeds}\n  {links.charts}"
     if settings.server.is_remote:
-        click.echo(f"Runs are tracked on a server that already runs:\n  {pages}")
+        click.echo(f"Runs are tracked on a server that is already running:\n  {pages}")
         return
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # both, since a shell's background job starts with SIGINT ignored
-        signal.signal(number, _interrupt)
-    if (
-        signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-    ):  # the terminal is closed, and this was not started by nohup
-        signal.signal(signal.SIGHUP, _interrupt)
-    with suppress(KeyboardInterrupt), served(settings) as server:
-        click.echo(f"Results, with seeds together, as charts:\n  {pages}\nPress Ctrl-C to stop.")
+    _stop_on_signals()
+    with suppress(KeyboardInterrupt), serve_mlflow(settings) as server:
+        click.echo(f"Table, seeds together, charts:\n  {pages}\nPress Ctrl-C to stop.")
         server.wait()
         raise UserError(
-            f"the MLflow server has stopped by itself with exit code {server.returncode}; start `harness ui` again"
+            f"the MLflow server stopped by itself with exit code {server.returncode}; "
+            "start `harness ui` again"
         )
+
+
+def _stop_on_signals() -> None:
+    """Stop as for Ctrl-C when killed or when the terminal is closed."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job ignores SIGINT
+        signal.signal(number, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored: started by nohup
+        signal.signal(signal.SIGHUP, _interrupt)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
@@ -74,30 +75,30 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 
 @contextmanager
-def served(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """An MLflow server on the settings' store, answering; its whole process group is gone afterwards.
+def serve_mlflow(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """Run an MLflow server on the database of the settings until the block ends.
 
-    Raises UserError when the port is taken or the server does not come up.
+    The block starts when the server answers; all of its processes have ended afterwards.
+
+    Raises
+    ------
+    UserError
+        If the port is in use or the server does not start.
     """
     _check_port(settings.ui)
-    environment = {**_visitors(settings.ui), **os.environ}
-    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = (
-        "false"  # eight processes that serve language models
-    )
-    if not settings.telemetry:
-        environment["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    options = ["--backend-store-uri", settings.server.tracking_uri, "--workers", "1"]
-    options += ["--host", settings.ui.host, "--port", str(settings.ui.port)]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+    command += ["--backend-store-uri", settings.server.tracking_uri]
+    command += ["--host", settings.ui.host, "--port", str(settings.ui.port)]
     if settings.server.artifact_location:
-        options += ["--default-artifact-root", settings.server.artifact_location]
+        command += ["--default-artifact-root", settings.server.artifact_location]
     with tempfile.TemporaryFile() as output:
         server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *options],
+            command,
             cwd=settings.root,
-            env=environment,
+            env=_server_environment(settings),
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # its own process group: Ctrl-C reaches us alone, and we stop all of it
+            start_new_session=True,  # Ctrl-C then reaches us alone, and we stop the whole group
         )
         try:
             _wait_until_healthy(server, settings.ui, output)
@@ -106,40 +107,49 @@ def served(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
             _stop(server)
 
 
-def _visitors(ui: Ui) -> dict[str, str]:
-    """MLflow's variables that let browsers in which know this machine by any of its names; none where it listens to itself alone."""
+def _server_environment(settings: Settings) -> dict[str, str]:
+    environment = {**_allowed_names(settings.ui), **os.environ}
+    # These are eight processes that serve language models only.
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    if not settings.telemetry:
+        environment["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    return environment
+
+
+def _allowed_names(ui: Ui) -> dict[str, str]:
+    """Return MLflow's variables that admit browsers by every name and address of this machine.
+
+    There are none for a server that only this machine can reach.
+    """
     import psutil
 
     if ui.host in LOOPBACK:
         return {}
-    found = [address for card in psutil.net_if_addrs().values() for address in card]
-    numbers = [each.address for each in found if each.family == socket.AF_INET]
-    numbers += [
-        f"[{each.address.partition('%')[0]}]" for each in found if each.family == socket.AF_INET6
-    ]
-    names = sorted({*LOOPBACK, ui.host, socket.gethostname(), socket.getfqdn(), *numbers})
+    names = {*LOOPBACK, ui.host, socket.gethostname(), socket.getfqdn()}
+    for interface in psutil.net_if_addrs().values():
+        for address in interface:
+            if address.family == socket.AF_INET:
+                names.add(address.address)
+            elif address.family == socket.AF_INET6:
+                names.add(f"[{address.address.partition('%')[0]}]")
+    with_port = [f"{name}:{ui.port}" for name in sorted(names)]
     return {
-        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(
-            each for name in names for each in (name, f"{name}:{ui.port}")
-        ),
-        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(
-            f"http://{name}:{ui.port}" for name in names
-        ),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join([*sorted(names), *with_port]),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": ",".join(f"http://{name}" for name in with_port),
     }
 
 
 def _check_port(ui: Ui) -> None:
-    family, kind, protocol, _, address = _resolve(ui)
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # a port that was just given back is free
+    family, kind, _, _, address = _resolve(ui)
+    with socket.socket(family, kind) as probe:
+        # A port that was released a moment ago is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address)
         except OSError as error:
             raise UserError(
-                f"cannot listen on {ui.host}:{ui.port}: {error.strerror}; "
-                f"stop what uses it, or choose another with --port (or --host, or ui in mlflow.yaml)"
+                f"cannot listen on {ui.host}:{ui.port}: {error.strerror}; stop the program that "
+                "uses it, or choose another with --port (or --host, or ui in mlflow.yaml)"
             ) from error
 
 
@@ -148,7 +158,8 @@ def _resolve(ui: Ui) -> tuple[int, int, int, str, tuple[object, ...]]:
         return socket.getaddrinfo(ui.host, ui.port, type=socket.SOCK_STREAM)[0]
     except socket.gaierror as error:
         raise UserError(
-            f"--host {ui.host}: {error.strerror}; allowed: an address of this machine, such as 127.0.0.1"
+            f"--host {ui.host}: {error.strerror}; "
+            "allowed: an address of this machine, such as 127.0.0.1"
         ) from error
 
 
@@ -159,18 +170,17 @@ def _wait_until_healthy(server: subprocess.Popen[bytes], ui: Ui, output: IO[byte
         with suppress(URLError, OSError), direct.open(f"{ui.address}/health", timeout=2):
             return
         time.sleep(0.2)
+    if server.poll() is None:
+        failure = f"did not answer within {START_SECONDS} s"
+    else:
+        failure = f"stopped with exit code {server.returncode}"
     output.seek(0)
-    last = output.read().decode(errors="replace").strip().splitlines()[-5:]
-    state = (
-        f"did not answer within {START_SECONDS} s"
-        if server.poll() is None
-        else f"stopped with exit code {server.returncode}"
-    )
-    raise UserError("\n  ".join([f"the MLflow server {state}; its last words:", *last]))
+    last_lines = output.read().decode(errors="replace").strip().splitlines()[-5:]
+    raise UserError("\n  ".join([f"the MLflow server {failure}; its last output:", *last_lines]))
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """End the whole group: politely, then not."""
+    """End the server's process group, by force where it does not end when asked."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(server.pid, number)

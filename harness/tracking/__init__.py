@@ -1,1 +1,1 @@
-"""The only room that knows MLflow: it writes finished records to the tracking store and links to them."""
+"""Write runs to MLflow and link to them. No other room imports mlflow."""

@@ -1,4 +1,4 @@
-"""The tracking store: how to reach it, what is wrong when it cannot be, and the experiment and runs in it."""
+"""The connection to MLflow: its database or server, our experiment, and the runs in it."""
 
 from __future__ import annotations
 
@@ -12,62 +12,263 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from harness.commands import harness_command
 from harness.errors import UserError
 from harness.settings import Settings
-from harness.tracking.saved_view import same_view, views
+from harness.tracking.saved_view import is_same_view, saved_views
 
-PARAM_LENGTH, TAG_LENGTH = 6000, 8000  # characters; MLflow refuses more
-BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # items in one request; MLflow refuses more
-PAGE = 1000  # runs in one answer
-LOCK_SECONDS = 120  # creating a store takes 3 s; longer means that somebody else's creation hangs
-# An unreachable server would otherwise be tried for minutes while a finished run waits to be reported.
+# MLflow refuses more.
+MAX_PARAM_CHARACTERS, MAX_TAG_CHARACTERS = 6000, 8000
+MAX_BATCH_ITEMS = {"metrics": 1000, "params": 100, "tags": 100}
+
+RUNS_PER_PAGE = 1000
+# Creating a database takes 3 s; a longer wait means that the process that creates it hangs.
+LOCK_SECONDS = 120
+# By default mlflow tries an unreachable server for minutes, while a finished run waits.
 HTTP_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}
 
 
-class Unreachable(UserError):
-    """The store does not answer at all, so that there is no use in trying the next run."""
+class TrackingUnreachable(UserError):
+    """The tracking server does not answer at all, so there is no point in trying the next run."""
+
+
+class TrackingClient:
+    """The runs of our MLflow experiment.
+
+    MLflow gives each run an id of its own, called `mlflow_id` here; the tag `run_id` holds ours.
+
+    Parameters
+    ----------
+    client : mlflow.MlflowClient
+    settings : Settings
+    experiment_id : str
+    """
+
+    def __init__(self, client: Any, settings: Settings, experiment_id: str) -> None:
+        self.settings = settings
+        self.experiment_id = experiment_id
+        self._client = client
+
+    def find_run(self, run_id: str) -> Any | None:
+        """Return MLflow's record of our run, or None if there is none."""
+        runs = self._client.search_runs(
+            [self.experiment_id], f"tags.run_id = '{run_id}'", max_results=1
+        )
+        return runs[0] if runs else None
+
+    def find_mlflow_ids(self, run_ids: Sequence[str]) -> dict[str, str]:
+        """Return MLflow's id of each of our runs.
+
+        Raises
+        ------
+        UserError
+            If MLflow lacks one of the runs.
+        """
+        runs = {run_id: self.find_run(run_id) for run_id in run_ids}
+        if missing := [run_id for run_id, run in runs.items() if run is None]:
+            raise UserError(
+                f"{describe_tracking(self.settings)} has no run {', '.join(missing)} in experiment "
+                f"{self.settings.experiment.name!r}; send the runs on record with: "
+                f"{harness_command('sync')}"
+            )
+        return {run_id: run.info.run_id for run_id, run in runs.items() if run}
+
+    def find_or_create_run(self, run_id: str, started: str) -> str:
+        """Return MLflow's id of our run, which is created when missing.
+
+        Parameters
+        ----------
+        run_id : str
+        started : str
+            ISO 8601; the start of a run that is created.
+        """
+        with _creation_lock(self.settings):
+            if run := self.find_run(run_id):
+                return str(run.info.run_id)
+            run = self._client.create_run(
+                self.experiment_id,
+                start_time=to_milliseconds(started),
+                run_name=run_id,
+                tags={"run_id": run_id},
+            )
+        return str(run.info.run_id)
+
+    def all_runs(self) -> dict[str, Any]:
+        """Return MLflow's record of every run by our id, including those deleted in MLflow."""
+        from mlflow.entities import ViewType
+
+        runs: dict[str, Any] = {}
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self.experiment_id],
+                run_view_type=ViewType.ALL,
+                max_results=RUNS_PER_PAGE,
+                page_token=token,
+            )
+            for run in page:
+                run_id = run.data.tags.get("run_id")
+                # A run that was deleted and sent again is there twice; the active one counts.
+                is_active = run.info.lifecycle_stage == "active"
+                if run_id and (run_id not in runs or is_active):
+                    runs[run_id] = run
+            if not (token := page.token):
+                return runs
+
+    def log(
+        self,
+        mlflow_id: str,
+        *,
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+        metrics: Sequence[Any] = (),
+    ) -> None:
+        """Log params, tags and metrics in requests of the size that MLflow allows.
+
+        Logging the same again changes nothing.
+        """
+        from mlflow.entities import Param, RunTag
+
+        items: dict[str, Sequence[Any]] = {
+            "params": [Param(mlflow_name(k), v[:MAX_PARAM_CHARACTERS]) for k, v in params.items()],
+            "tags": [RunTag(mlflow_name(k), v[:MAX_TAG_CHARACTERS]) for k, v in tags.items()],
+            "metrics": metrics,
+        }
+        for kind, values in items.items():
+            size = MAX_BATCH_ITEMS[kind]
+            for start in range(0, len(values), size):
+                self._client.log_batch(mlflow_id, **{kind: values[start : start + size]})
+
+    def log_datasets(self, mlflow_id: str, inputs: Sequence[Any]) -> None:
+        self._client.log_inputs(mlflow_id, inputs)
+
+    def log_artifact(self, mlflow_id: str, file: Path, folder: str | None = None) -> None:
+        """Upload a file to the artifacts of a run.
+
+        Raises
+        ------
+        UserError
+            Also for an error of an object store's own library, which mlflow does not wrap.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.log_artifact(mlflow_id, str(file), folder)
+        except (MlflowException, OSError, ImportError):
+            raise  # `connect` explains these
+        except Exception as error:
+            raise UserError(
+                f"{file.name} cannot be uploaded to MLflow's artifacts: {type(error).__name__}: "
+                f"{error}; check server.artifact_location in mlflow.yaml and the credentials for it"
+            ) from error
+
+    def set_status(self, mlflow_id: str, status: str) -> None:
+        """Set the status of a run that has not ended."""
+        self._client.update_run(mlflow_id, status)
+
+    def end_run(self, mlflow_id: str, status: str, finished: str | None = None) -> None:
+        """Set the final status of a run and its end, ISO 8601 (default: now)."""
+        end = to_milliseconds(finished) if finished else None
+        self._client.set_terminated(mlflow_id, status, end)
 
 
 @contextmanager
-def connection(settings: Settings) -> Iterator[Any]:
-    """An MlflowClient on the store, which is created when missing. mlflow's errors leave as UserError, its chatter not at all."""
+def connect(settings: Settings, *, must_exist: bool = False) -> Iterator[TrackingClient]:
+    """Connect to the experiment of the settings, with its description, tags and views up to date.
+
+    Parameters
+    ----------
+    settings : Settings
+    must_exist : bool, default False
+        Refuse a database file that does not exist; otherwise it is created.
+
+    Raises
+    ------
+    UserError
+        If MLflow cannot be reached, read or written, also from within the block.
+    """
+    file = settings.server.database_file
+    if must_exist and file and not file.exists():
+        create = harness_command("run")
+        raise UserError(f"there is no MLflow database at {file} yet; `{create}` creates it")
+
     from filelock import Timeout
 
-    with _environment(settings):
+    with _mlflow_environment(settings):
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            with _quiet():
-                with _store_lock(settings):
-                    if file := settings.server.database_file:
-                        _check_writable(file)
-                    client = MlflowClient(tracking_uri=settings.server.tracking_uri)
-                    client.search_experiments(
-                        max_results=1
-                    )  # the first question creates or upgrades the tables
-                yield client
+            with _silence_mlflow(), _creation_lock(settings):
+                if file:
+                    _check_writable(file)
+                client = MlflowClient(tracking_uri=settings.server.tracking_uri)
+                client.search_experiments(max_results=1)  # creates or upgrades the tables
+                experiment_id = _open_experiment(client, settings)
+            yield TrackingClient(client, settings, experiment_id)
         except Timeout as error:
             raise UserError(
-                f"{store(settings)}: another process has held {error.lock_file} for {LOCK_SECONDS} s"
+                f"{describe_tracking(settings)}: another process has held {error.lock_file} "
+                f"for {LOCK_SECONDS} s; end it, then try again"
             ) from error
         except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
-            raise _explained(error, settings) from error
+            raise _explain(error, settings) from error
+
+
+def publish_lock(settings: Settings) -> AbstractContextManager[None]:
+    """Let one process at a time write runs: two that write the same run duplicate its datasets."""
+    return _lock(settings, ".publish")
+
+
+def describe_tracking(settings: Settings) -> str:
+    """Return where runs are tracked, in words and without a password."""
+    return mask_passwords(f"MLflow at {settings.server.tracking_uri}")
+
+
+def mask_passwords(text: str) -> str:
+    """Return `text` with `***` for each URI's password, for logs that others read."""
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+
+
+def mlflow_name(text: str) -> str:
+    """Return `text` as a name that MLflow accepts: letters, digits, `_ - . / :` and space."""
+    return re.sub(r"[^\w\-./: ]", "_", text)
+
+
+def to_milliseconds(moment: str) -> int:
+    """Convert ISO 8601 to milliseconds since 1970."""
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)
+
+
+def _open_experiment(client: Any, settings: Settings) -> str:
+    """Return the experiment's id after creating it or bringing its tags and views up to date."""
+    wanted = settings.experiment
+    experiment = client.get_experiment_by_name(wanted.name)
+    if experiment is None:
+        experiment_id = client.create_experiment(
+            wanted.name, artifact_location=settings.server.artifact_location
+        )
+        experiment = client.get_experiment(experiment_id)
+    if experiment.lifecycle_stage != "active":
+        raise UserError(
+            f"{describe_tracking(settings)}: experiment {wanted.name!r} was deleted; restore it "
+            f"with `mlflow experiments restore --experiment-id {experiment.experiment_id}` "
+            "or give another experiment.name in mlflow.yaml"
+        )
+    tags = {"mlflow.note.content": wanted.description, **wanted.tags}
+    for tag, view in saved_views(settings.views.table).items():
+        if not is_same_view(experiment.tags.get(tag), view):
+            tags[tag] = view
+    for tag, value in tags.items():
+        if experiment.tags.get(tag) != value:
+            client.set_experiment_tag(experiment.experiment_id, tag, value)
+    return str(experiment.experiment_id)
 
 
 @contextmanager
-def existing(settings: Settings) -> Iterator[Any]:
-    """As `connection`, and a UserError when there is no store yet."""
-    if (file := settings.server.database_file) and not file.exists():
-        raise UserError(f"there is no tracking store at {file} yet; `harness run` creates it")
-    with connection(settings) as client:
-        yield client
-
-
-@contextmanager
-def _environment(settings: Settings) -> Iterator[None]:
-    """mlflow's switches for the time of a call; what the user has set stays as it is."""
+def _mlflow_environment(settings: Settings) -> Iterator[None]:
+    """Set mlflow's variables for the block, except those that the user has set."""
     wanted = {**HTTP_LIMITS, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
     if not settings.telemetry:
         wanted["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -81,8 +282,11 @@ def _environment(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Not a line from mlflow and its database migrations: what matters is raised. Enter after `import mlflow` has set its level."""
+def _silence_mlflow() -> Iterator[None]:
+    """Suppress the log of mlflow and of its migrations, whose failures raise anyway.
+
+    Enter it after `import mlflow`, which sets the level.
+    """
     levels = {logger: logger.level for logger in map(logging.getLogger, ("mlflow", "alembic"))}
     for logger in levels:
         logger.setLevel(logging.CRITICAL)
@@ -93,164 +297,44 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
+def _creation_lock(settings: Settings) -> AbstractContextManager[None]:
+    """Let one process at a time create: parallel migrations break a new sqlite database."""
+    return _lock(settings)
+
+
 @contextmanager
-def _store_lock(settings: Settings, what: str = "") -> Iterator[None]:
-    """One process at a time: two that create the same sqlite store at once break each other's migrations."""
+def _lock(settings: Settings, purpose: str = "") -> Iterator[None]:
     from filelock import FileLock
 
     file = settings.server.database_file or settings.root / "mlflow"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}{what}.lock", timeout=LOCK_SECONDS):
+    with FileLock(f"{file}{purpose}.lock", timeout=LOCK_SECONDS):
         yield
 
 
-def sending(settings: Settings) -> AbstractContextManager[None]:
-    """One process at a time writes a run: two that write the same one would each add its datasets."""
-    return _store_lock(settings, ".sending")
-
-
 def _check_writable(file: Path) -> None:
-    """Fail at once where mlflow would try for minutes to open a file that is no database or cannot be written."""
+    """Fail at once where mlflow would retry for minutes: no database, or a read-only one."""
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("BEGIN IMMEDIATE")
 
 
-def store(settings: Settings) -> str:
-    return without_password(f"tracking store {settings.server.tracking_uri}")
-
-
-def without_password(text: str) -> str:
-    """With each address's password masked: what is said is kept in logs, which others read."""
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
-
-
-def _explained(error: Exception, settings: Settings) -> UserError:
-    """In one sentence: which store, what is wrong with it, what to do."""
+def _explain(error: Exception, settings: Settings) -> UserError:
+    """Turn an error of MLflow into one sentence: where, what is wrong, what to do."""
     from mlflow.exceptions import RestException
 
-    said = [
-        line
-        for line in str(error).splitlines()
-        if line.strip() and not line.startswith("(raised as a result of")
-    ]
-    reason = without_password((said or [type(error).__name__])[0].strip())
     if settings.server.is_remote and not isinstance(error, RestException):
-        return Unreachable(
-            f"{store(settings)} does not answer as an MLflow server; "
-            f"start it, or correct MLFLOW_TRACKING_URI or server.tracking_uri in mlflow.yaml"
+        return TrackingUnreachable(
+            f"{describe_tracking(settings)} does not answer as an MLflow server; start it, "
+            "or correct MLFLOW_TRACKING_URI or server.tracking_uri in mlflow.yaml"
         )
+    lines = [line.strip() for line in str(error).splitlines()]
+    reasons = [line for line in lines if line and not line.startswith("(raised as a result of")]
+    reason = mask_passwords(reasons[0] if reasons else type(error).__name__)
     if isinstance(error, ImportError):
-        advice = "install the database driver it names, or use sqlite:///mlflow.db"
+        advice = "install the database driver that it names, or use sqlite:///mlflow.db"
     else:
-        advice = "check that the place exists, is writable and has space, or give another server.tracking_uri in mlflow.yaml"
-    return UserError(f"{store(settings)}: {reason}; {advice}")
-
-
-def experiment_id(client: Any, settings: Settings) -> str:
-    """The id of the experiment, created when missing, with its description, tags and saved view up to date."""
-    wanted = settings.experiment
-    with _store_lock(settings):
-        experiment = client.get_experiment_by_name(wanted.name)
-        if experiment is None:
-            identifier = client.create_experiment(
-                wanted.name, artifact_location=settings.server.artifact_location
-            )
-            experiment = client.get_experiment(identifier)
-        if experiment.lifecycle_stage != "active":
-            raise UserError(
-                f"{store(settings)}: experiment {wanted.name!r} was deleted; restore it with "
-                f"`mlflow experiments restore --experiment-id {experiment.experiment_id}` or give another experiment.name"
-            )
-        tags = {"mlflow.note.content": wanted.description, **wanted.tags}
-        tags |= {
-            tag: view
-            for tag, view in views(settings.views.table).items()
-            if not same_view(experiment.tags.get(tag), view)
-        }
-        for key, value in tags.items():
-            if experiment.tags.get(key) != value:
-                client.set_experiment_tag(experiment.experiment_id, key, value)
-    return str(experiment.experiment_id)
-
-
-def find_or_create(client: Any, settings: Settings, run_id: str, started: str) -> str:
-    """The MLflow id of our run; the tag `run_id` joins the two."""
-    experiment = experiment_id(client, settings)
-    with _store_lock(settings):
-        if found := find(client, experiment, run_id):
-            return str(found.info.run_id)
-        run = client.create_run(
-            experiment, start_time=milliseconds(started), run_name=run_id, tags={"run_id": run_id}
+        advice = (
+            "check that the place exists, is writable and has space, "
+            "or give another server.tracking_uri in mlflow.yaml"
         )
-    return str(run.info.run_id)
-
-
-def find(client: Any, experiment: str, run_id: str) -> Any | None:
-    """MLflow's record of our run."""
-    found = client.search_runs([experiment], f"tags.run_id = '{run_id}'", max_results=1)
-    return found[0] if found else None
-
-
-def everything(client: Any, experiment: str) -> dict[str, Any]:
-    """Our id -> MLflow's record, of all runs, those that were deleted there included."""
-    from mlflow.entities import ViewType
-
-    found, token = {}, None
-    while True:
-        page = client.search_runs(
-            [experiment], run_view_type=ViewType.ALL, max_results=PAGE, page_token=token
-        )
-        for run in page:
-            # Where one was deleted and sent again, the one that is shown counts.
-            if (key := run.data.tags.get("run_id")) and (
-                key not in found or run.info.lifecycle_stage == "active"
-            ):
-                found[key] = run
-        if not (token := page.token):
-            return found
-
-
-def log(
-    client: Any,
-    run: str,
-    *,
-    params: Mapping[str, str],
-    tags: Mapping[str, str],
-    metrics: Sequence[Any] = (),
-) -> None:
-    """Everything in requests of the allowed size. Logging the same again changes nothing."""
-    from mlflow.entities import Param, RunTag
-
-    items: dict[str, Sequence[Any]] = {
-        "params": [Param(allowed(key), value[:PARAM_LENGTH]) for key, value in params.items()],
-        "tags": [RunTag(allowed(key), value[:TAG_LENGTH]) for key, value in tags.items()],
-        "metrics": metrics,
-    }
-    for kind, values in items.items():
-        for start in range(0, len(values), BATCH[kind]):
-            client.log_batch(run, **{kind: values[start : start + BATCH[kind]]})
-
-
-def upload(client: Any, run: str, file: Path, folder: str | None = None) -> None:
-    """A file beside the run, as MLflow says: an artifact. Raises UserError also for what mlflow lets through of an object store's library."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.log_artifact(run, str(file), folder)
-    except (MlflowException, OSError, ImportError):
-        raise
-    except Exception as error:
-        raise UserError(
-            f"{file.name} cannot be put where MLflow keeps the files of runs: {type(error).__name__}: {error}; "
-            f"see server.artifact_location in mlflow.yaml, and the credentials for that place"
-        ) from error
-
-
-def allowed(text: str) -> str:
-    """A name that MLflow takes: letters, digits and `_ - . / :` and space."""
-    return re.sub(r"[^\w\-./: ]", "_", text)
-
-
-def milliseconds(moment: str) -> int:
-    """ISO 8601 to milliseconds since 1970."""
-    return round(datetime.fromisoformat(moment).timestamp() * 1000)
+    return UserError(f"{describe_tracking(settings)}: {reason}; {advice}")

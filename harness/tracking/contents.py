@@ -1,4 +1,4 @@
-"""What a run shows in MLflow: parameters, metrics, tags, datasets, and a description that tells it in words."""
+"""What MLflow shows of a run: parameters, metrics, tags, datasets, and a description in words."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from harness import __version__
 from harness.render.text import duration
-from harness.runs.result import Result
+from harness.runs.result import COST_FIELDS, Result
 from harness.spec import parse_spec
-from harness.tracking.client import allowed, milliseconds
+from harness.tracking.client import mlflow_name, to_milliseconds
 
-WIDTH = 80  # characters of a command in a line
-PERCENT = (
+COMMAND_WIDTH = 80  # characters per line
+PERCENT_METRICS = (
     "top1_error",
     "top1_error_ci_low",
     "top1_error_ci_high",
@@ -22,60 +22,53 @@ PERCENT = (
     "mean_class_error",
     "tune_top1_error",
 )
-COST = (
-    "fit_seconds", "score_seconds", "cached_seconds", "fit_cpu_seconds", "score_cpu_seconds", "cached_cpu_seconds", "fit_device_seconds",
-    "score_device_seconds", "images_per_second", "peak_memory_mb", "params_millions", "gflops_per_image", "model_bytes",
+PARAMS = (
+    "seed", "tune", "limit", "limit_test", "classes", "n_train", "n_tune", "n_test", "n_fit",
+    "refitted",
 )  # fmt: skip
 
 
-def params(result: Result) -> dict[str, str]:
+def run_params(result: Result) -> dict[str, str]:
+    """Return the specs, their parameters as `pipeline.KEY` and `dataset.KEY`, and the sizes."""
     params: dict[str, Any] = {"pipeline": result.pipeline, "dataset": result.dataset}
     for owner in ("pipeline", "dataset"):
-        params |= {f"{owner}.{key}": value for key, value in parse_spec(params[owner])[1].items()}
-    names = (
-        "seed",
-        "tune",
-        "limit",
-        "limit_test",
-        "classes",
-        "n_train",
-        "n_tune",
-        "n_test",
-        "n_fit",
-        "refitted",
-    )
-    params |= {name: getattr(result, name) for name in names}
-    return {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in params.items()
-        if value is not None
-    }
+        _, values = parse_spec(params[owner])
+        params |= {f"{owner}.{key}": value for key, value in values.items()}
+    params |= {name: getattr(result, name) for name in PARAMS}
+    return {name: _as_text(value) for name, value in params.items() if value is not None}
 
 
-def figures(result: Result) -> dict[str, float]:
-    """The headline figures that could be had, with no more digits than a reader needs: the table shows every digit that is logged."""
-    flat = result.to_flat_dict()
-    found = {name: (flat[name], lambda value: round(value, 2)) for name in PERCENT}
-    found |= {name: (flat[name], lambda value: float(f"{value:.4g}")) for name in COST}
-    return {name: rounded(value) for name, (value, rounded) in found.items() if value is not None}
+def _as_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def metrics(result: Result) -> list[Any]:
-    """The headline figures, once each, and the curves by step. A figure that could not be had is left out, never 0."""
+def headline_metrics(result: Result) -> dict[str, float]:
+    """Return the final metrics of a run, without those that are missing.
+
+    They are rounded to what a reader needs, since MLflow's table shows every digit.
+    """
+    figures = {name: v for name, v in result.to_flat_dict().items() if isinstance(v, int | float)}
+    percents = {name: round(figures[name], 2) for name in PERCENT_METRICS if name in figures}
+    costs = {name: float(f"{figures[name]:.4g}") for name in COST_FIELDS if name in figures}
+    return percents | costs
+
+
+def run_metrics(result: Result) -> list[Any]:
+    """Return the headline metrics, once each, and the curves by step, as mlflow's metrics."""
     from mlflow.entities import Metric
 
-    moment = milliseconds(result.finished)
-    headline = [Metric(name, value, moment, 0) for name, value in figures(result).items()]
-    # MLflow would store an infinite loss as 1.8e308, which flattens the chart.
-    points = [
-        Metric(allowed(name), value if math.isfinite(value) else math.nan, moment, step)
-        for name, curve in result.curves.items()
-        for step, value in curve
+    moment = to_milliseconds(result.finished)
+    headline = [Metric(name, value, moment, 0) for name, value in headline_metrics(result).items()]
+    # MLflow stores an infinite loss as 1.8e308, which flattens the chart.
+    curves = [
+        Metric(mlflow_name(name), value if math.isfinite(value) else math.nan, moment, step)
+        for name, points in result.curves.items()
+        for step, value in points
     ]
-    return headline + points
+    return headline + curves
 
 
-def tags(result: Result) -> dict[str, str]:
+def run_tags(result: Result) -> dict[str, str]:
     return {
         "pipeline": result.name,
         "family": result.family,
@@ -90,110 +83,117 @@ def tags(result: Result) -> dict[str, str]:
 
 
 def dataset_inputs(result: Result) -> list[Any]:
+    """Return the train and test splits with our digests, as mlflow's dataset inputs."""
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.entities import DatasetInput, InputTag
 
     source = CodeDatasetSource({"spec": result.dataset})
-    return [
-        DatasetInput(
-            MetaDataset(source, name=f"{result.title} {split}", digest=digest)._to_mlflow_entity(),
-            [InputTag("mlflow.data.context", split)],
-        )
-        for split, digest in (("train", result.train_digest), ("test", result.test_digest))
-    ]
+    inputs = []
+    for split, digest in (("train", result.train_digest), ("test", result.test_digest)):
+        dataset = MetaDataset(source, name=f"{result.title} {split}", digest=digest)
+        context = InputTag("mlflow.data.context", split)
+        inputs.append(DatasetInput(dataset._to_mlflow_entity(), [context]))
+    return inputs
 
 
-def describe(result: Result, members: Mapping[str, str | None]) -> str:
-    """The run in words, as Markdown: what was measured on what, what it cost, and what a reader must know.
+def describe_run(result: Result, member_pages: Mapping[str, str | None]) -> str:
+    """Return a run's description in Markdown: a summary, notes, errors and costs, the command.
 
-    members  of an ensemble: run id -> its page, or None where the store lacks it
+    Parameters
+    ----------
+    result : Result
+    member_pages : mapping of str to str or None
+        The page of each member of an ensemble, or None where MLflow lacks it.
     """
-    interval = ""
-    if result.top1_error is not None:
-        interval = f" (95 % interval {result.top1_error.interval.low:.2f} to {result.top1_error.interval.high:.2f})"
-    rows = [
-        ("top-1 error", _figure(result, "top1_error", "{:.2f} %") + interval),
-        ("top-5 error", _figure(result, "top5_error", "{:.2f} %")),
-        ("mean class error", _figure(result, "mean_class_error", "{:.2f} %")),
-        ("top-1 error on tune", _figure(result, "tune_top1_error", "{:.2f} %")),
-        (
-            "fit, tuning included",
-            f"{result.cost.fit_seconds:.1f} s, of which {result.cost.cached_seconds:.1f} s came from the cache",
-        ),
-        ("processor in fit", _figure(result, "fit_cpu_seconds", "{:.1f} s")),
-        ("accelerators in fit", _figure(result, "fit_device_seconds", "{:.1f} s")),
-        ("score", _figure(result, "score_seconds", "{:.1f} s")),
-        ("images scored per second", _figure(result, "images_per_second", "{:.0f}")),
-        ("peak memory", f"{result.cost.peak_memory_mb:.0f} MB"),
-        ("model", _figure(result, "model_bytes", "{:,} bytes")),
-        ("parameters", _figure(result, "params_millions", "{:.3g} million")),
-        ("cost of one image", _figure(result, "gflops_per_image", "{:.3g} GFLOPs")),
-    ]
+    times = "1 time" if result.test_evaluations == 1 else f"{result.test_evaluations} times"
     lines = [
-        _in_short(result, interval),
+        _summary(result),
         "",
         "; ".join(result.notes) or "No notes.",
         "",
         "| | |",
         "|---|---|",
-        *(f"| {name} | {value} |" for name, value in rows),
+        *(f"| {name} | {value} |" for name, value in _figures(result)),
         "",
-        f"Look {result.test_evaluations} of this pipeline at this test split.",
+        f"This pipeline was evaluated {times} on this test split, including this run.",
         "",
-        *(f"- {remark}" for remark in result.dataset_notes),
+        *(f"- {note}" for note in result.dataset_notes),
         "",
-        *_linked("Members", members),
-        "```",
-        folded(result.command),
-        "```",
     ]
-    return "\n".join(lines)
+    if member_pages:
+        lines += [f"Members: {', '.join(map(_link, member_pages.items()))}", ""]
+    return "\n".join([*lines, "```", fold_command(result.command), "```"])
 
 
-def _in_short(result: Result, interval: str) -> str:
-    """All that fits above the fold of the run's page, which shows three lines of a description."""
-    error = _figure(
-        result, "top1_error", "top-1 error {:.2f} %" + f"{interval} on {result.n_test} images"
-    )
-    top5 = f"; top-5 error {result.top5_error.value:.2f} %" if result.top5_error is not None else ""
+def _summary(result: Result) -> str:
+    """Return one paragraph: a run's page shows only the first three lines of a description."""
+    error = _top1_error(result, "top-1 error {:.2f} %")
+    if result.top1_error is not None:
+        error += f" on {result.n_test} images"
+    if result.top5_error is not None:
+        error += f"; top-5 error {result.top5_error.value:.2f} %"
     refitted = " (train + tune, after tuning)" if result.refitted else ""
-    scored = (
-        f", scored in {duration(result.cost.score_seconds)}"
-        if result.cost.score_seconds is not None
-        else ""
-    )
+    cost = result.cost
+    scored = f", scored in {duration(cost.score_seconds)}" if cost.score_seconds is not None else ""
     return (
-        f"**{result.name}** ({result.family}) on {result.title}: {error}{top5}. Fitted on {result.n_fit} labeled images{refitted} in "
-        f"{duration(result.cost.fit_seconds)}, tuning included{scored}; {result.cost.peak_memory_mb:.0f} MB of memory at most."
+        f"**{result.name}** ({result.family}) on {result.title}: {error}. "
+        f"Fitted on {result.n_fit} labeled images{refitted} in {duration(cost.fit_seconds)} "
+        f"including tuning{scored}; peak memory {cost.peak_memory_mb:.0f} MB."
     )
 
 
-def folded(command: str) -> str:
-    """Over several lines that a shell reads as one: a page of MLflow is as wide as its longest line. Quoted parts stay whole."""
+def _top1_error(result: Result, template: str) -> str:
+    error = _figure(result, "top1_error", template)
+    if result.top1_error is None:
+        return error
+    interval = result.top1_error.interval
+    return f"{error} (95 % interval {interval.low:.2f} to {interval.high:.2f})"
+
+
+def _figures(result: Result) -> list[tuple[str, str]]:
+    """Return the rows of the description's table: name and value, or why it is missing."""
+    cost = result.cost
+    return [
+        ("top-1 error", _top1_error(result, "{:.2f} %")),
+        ("top-5 error", _figure(result, "top5_error", "{:.2f} %")),
+        ("mean class error", _figure(result, "mean_class_error", "{:.2f} %")),
+        ("top-1 error on tune", _figure(result, "tune_top1_error", "{:.2f} %")),
+        (
+            "fit, including tuning",
+            f"{cost.fit_seconds:.1f} s, of which {cost.cached_seconds:.1f} s came from the cache",
+        ),
+        ("CPU time of fit", _figure(result, "fit_cpu_seconds", "{:.1f} s")),
+        ("accelerator time of fit", _figure(result, "fit_device_seconds", "{:.1f} s")),
+        ("score", _figure(result, "score_seconds", "{:.1f} s")),
+        ("images scored per second", _figure(result, "images_per_second", "{:.0f}")),
+        ("peak memory", f"{cost.peak_memory_mb:.0f} MB"),
+        ("model size", _figure(result, "model_bytes", "{:,} bytes")),
+        ("parameters", _figure(result, "params_millions", "{:.3g} million")),
+        ("GFLOPs/image", _figure(result, "gflops_per_image", "{:.3g}")),
+    ]
+
+
+def _figure(result: Result, name: str, template: str) -> str:
+    value = result.to_flat_dict()[name]
+    if value is None:
+        return f"not available: {result.missing_reasons.get(name, 'no reason given')}"
+    return template.format(value)
+
+
+def _link(item: tuple[str, str | None]) -> str:
+    run_id, page = item
+    return f"[{run_id}]({page})" if page else run_id
+
+
+def fold_command(command: str) -> str:
+    """Break a command into lines that a shell reads as one, since MLflow wraps no code.
+
+    Quoted parts stay on one line.
+    """
     lines = [""]
     for part in re.findall(r"(?:'[^']*'|[^ ,'])+[ ,]?|[ ,]", command):
-        if lines[-1] and len(lines[-1] + part) > WIDTH:
+        if lines[-1] and len(lines[-1] + part) > COMMAND_WIDTH:
             lines.append("")
         lines[-1] += part
     return "\\\n".join(lines)
-
-
-def _linked(what: str, runs: Mapping[str, str | None]) -> list[str]:
-    return (
-        [
-            f"{what}: {', '.join(f'[{run_id}]({page})' if page else run_id for run_id, page in runs.items())}",
-            "",
-        ]
-        if runs
-        else []
-    )
-
-
-def _figure(result: Result, name: str, form: str) -> str:
-    value = result.to_flat_dict()[name]
-    return (
-        f"not available: {result.missing_reasons.get(name, 'no reason given')}"
-        if value is None
-        else form.format(value)
-    )

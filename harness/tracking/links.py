@@ -1,4 +1,4 @@
-"""Where to look at runs in the MLflow UI."""
+"""Links to runs in the MLflow UI."""
 
 from __future__ import annotations
 
@@ -6,25 +6,31 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
-from harness.errors import UserError
 from harness.settings import Settings
-from harness.tracking.client import existing, experiment_id, find, store
+from harness.tracking.client import connect
 from harness.tracking.saved_view import VIEW
 
-MODE = "workflowType=machine_learning"  # else the UI opens on its pages for language models
+MODE = "workflowType=machine_learning"  # otherwise the UI opens on its pages for language models
 
 
 @dataclass(frozen=True)
 class Links:
-    """Addresses in the MLflow UI. Where the store is a database, they work while `harness ui` runs.
+    """Links to pages of the MLflow UI.
 
-    table   the saved table of all runs, the best first
-    seeds   the same, the newest first, with the runs of several seeds below one
-    charts  the saved charts of all runs
-    runs    run id -> that run's page
+    Where runs are tracked in a database, they work while `harness ui` runs.
+
+    Parameters
+    ----------
+    table : str
+        The saved table of all runs, the lowest error first.
+    seeds : str
+        The same table, the newest first, with runs that differ in the seed below one row.
+    charts : str
+        The saved charts of all runs.
+    runs : mapping of str to str
+        Run id to that run's page.
     """
 
     table: str
@@ -34,61 +40,72 @@ class Links:
 
     @property
     def compare(self) -> str | None:
-        """These runs side by side; None for fewer than two."""
+        """The page that shows these runs side by side; None for fewer than two."""
         return compare_link(list(self.runs.values()))
 
 
-def links(settings: Settings, run_ids: Sequence[str] = ()) -> Links:
-    """Where to look at these runs. The saved views are brought up to date with `settings.views` on the way.
+def find_links(settings: Settings, run_ids: Sequence[str] = ()) -> Links:
+    """Return the links to these runs, after bringing the saved views up to date.
 
-    Raises UserError when there is no store yet, or it lacks one of the runs.
+    Raises
+    ------
+    UserError
+        If there is no MLflow database yet, or MLflow lacks one of the runs.
     """
-    with existing(settings) as client:
-        return addresses(settings, *known(client, settings, run_ids))
+    with connect(settings, must_exist=True) as client:
+        return make_links(settings, client.experiment_id, client.find_mlflow_ids(run_ids))
 
 
-def known(client: Any, settings: Settings, run_ids: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """(the experiment, our id -> MLflow's). Raises UserError when the store lacks one of the runs."""
-    experiment = experiment_id(client, settings)
-    found = {run_id: find(client, experiment, run_id) for run_id in run_ids}
-    if missing := [run_id for run_id, run in found.items() if run is None]:
-        raise UserError(
-            f"{store(settings)} has no run {', '.join(missing)} in experiment {settings.experiment.name!r}; harness sync sends what is on record"
-        )
-    return experiment, {run_id: run.info.run_id for run_id, run in found.items() if run}
+def make_links(settings: Settings, experiment_id: str, mlflow_ids: Mapping[str, str]) -> Links:
+    """Build links without asking MLflow.
 
-
-def addresses(settings: Settings, experiment: str, runs: Mapping[str, str]) -> Links:
-    """`runs`: our id -> MLflow's."""
-    # A name and a password in it are the sender's, not for those who follow the link.
-    base = (
-        re.sub("//[^/]*@", "//", settings.server.tracking_uri).rstrip("/")
-        if settings.server.is_remote
-        else settings.ui.address
-    )
+    Parameters
+    ----------
+    settings : Settings
+    experiment_id : str
+    mlflow_ids : mapping of str to str
+        Our run id to MLflow's.
+    """
+    if settings.server.is_remote:
+        # The user name and password in the URI are not for those who follow the link.
+        base = re.sub("//[^/]*@", "//", settings.server.tracking_uri).rstrip("/")
+    else:
+        base = settings.ui.address
     table, seeds, charts = (
-        f"{base}/#/experiments/{experiment}/runs?viewStateShareKey={VIEW}{which}&{MODE}"
-        for which in ("", "-seeds", "-charts")
+        f"{base}/#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}{suffix}&{MODE}"
+        for suffix in ("", "-seeds", "-charts")
     )
     return Links(
         table=table,
         seeds=seeds,
         charts=f"{charts}&compareRunsMode=CHART",
-        runs={run_id: f"{base}/{page(experiment, run)}" for run_id, run in runs.items()},
+        runs={run: f"{base}/{run_page(experiment_id, id_)}" for run, id_ in mlflow_ids.items()},
     )
 
 
-def page(experiment: str, run: str) -> str:
-    """A run's page, from any other page of the UI."""
-    return f"#/experiments/{experiment}/runs/{run}?{MODE}"
+def run_page(experiment_id: str, mlflow_id: str) -> str:
+    """Return the relative link to a run's page, valid on every page of the UI."""
+    return f"#/experiments/{experiment_id}/runs/{mlflow_id}?{MODE}"
 
 
 def compare_link(pages: Sequence[str]) -> str | None:
-    """The page that shows these runs side by side, made of their own pages' addresses; None where there are not two on one server."""
-    parts = [re.match(r"(.*)/#/experiments/(\w+)/runs/(\w+)", address) for address in pages]
-    found: list[Any] = [part.groups() for part in parts if part]
-    if len(found) < 2 or len({base for base, _, _ in found}) > 1:
+    """Build the link that shows runs side by side from the links to their own pages.
+
+    Parameters
+    ----------
+    pages : sequence of str
+        Links to runs; others, such as "", are ignored.
+
+    Returns
+    -------
+    str or None
+        None unless there are at least two runs, all on one server.
+    """
+    matches = [re.match(r"(.*)/#/experiments/(\w+)/runs/(\w+)", page) for page in pages]
+    parts = [match.groups() for match in matches if match]
+    if len(parts) < 2 or len({base for base, *_ in parts}) > 1:
         return None
-    base, experiments = found[0][0], list(dict.fromkeys(experiment for _, experiment, _ in found))
-    runs = quote(json.dumps([run for *_, run in found]))
-    return f"{base}/#/compare-runs?runs={runs}&experiments={quote(json.dumps(experiments))}&{MODE}"
+    base = parts[0][0]
+    experiments = json.dumps(list(dict.fromkeys(experiment for _, experiment, _ in parts)))
+    runs = json.dumps([mlflow_id for *_, mlflow_id in parts])
+    return f"{base}/#/compare-runs?runs={quote(runs)}&experiments={quote(experiments)}&{MODE}"

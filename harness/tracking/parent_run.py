@@ -1,108 +1,133 @@
-"""The run that stands above the runs of several seeds: their means, and what they came to in words."""
+"""The parent of the runs of several seeds in MLflow: it shows their means."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from harness.render.text import percent
 from harness.runs.record import Record
 from harness.runs.result import Result
 from harness.runs.run_store import RunStore
 from harness.runs.spec import RunSpec
-from harness.settings import Settings
 from harness.spec import parse_spec
-from harness.tracking.client import find, find_or_create, log, milliseconds
-from harness.tracking.contents import figures
-from harness.tracking.links import page
+from harness.tracking.client import TrackingClient, to_milliseconds
+from harness.tracking.contents import headline_metrics
+from harness.tracking.links import run_page
 
-PARENT_TAG = "mlflow.parentRunId"  # by which the UI nests runs
-
-
-def parent_of(client: Any, settings: Settings, folder: Path, started: str) -> str | None:
-    """MLflow's id of the run above this one, made where missing; None for a run by itself. `started`: of the first run below."""
-    above = Record(folder).spec.seed_group
-    return find_or_create(client, settings, above.run_id, started) if above else None
+PARENT_TAG = "mlflow.parentRunId"  # the UI nests runs by it
 
 
-def update_parent(client: Any, experiment: str, parent: str, folder: Path) -> None:
-    """Say of the run above what the runs below it have come to so far, as their folders have it."""
-    from mlflow.entities import Metric
+def find_or_create_parent(client: TrackingClient, record: Record, started: str) -> str | None:
+    """Return MLflow's id of the parent of this run, which is created when missing.
 
-    spec = Record(folder).spec
+    Parameters
+    ----------
+    client : TrackingClient
+    record : Record
+    started : str
+        ISO 8601; the start of a parent that is created.
+
+    Returns
+    -------
+    str or None
+        None for a run that belongs to no group of seeds.
+    """
+    group = record.spec.seed_group
+    return client.find_or_create_run(group.run_id, started) if group else None
+
+
+def update_parent(client: TrackingClient, parent_id: str, record: Record) -> None:
+    """Log the means over the runs of this record's seed group that have finished so far.
+
+    Parameters
+    ----------
+    client : TrackingClient
+    parent_id : str
+        MLflow's id of the parent.
+    record : Record
+        One run of the group; the others lie beside it.
+    """
+    spec = record.spec
     assert spec.seed_group
-    below = [
-        record
-        for record in RunStore(folder.parent).readable()
-        if record.spec.seed_group == spec.seed_group
-    ]
-    results = [record.result for record in below if record.finished]
-    params = {
-        "pipeline": spec.pipeline,
-        "dataset": spec.dataset,
-        "seeds": str(spec.seed_group.seeds),
-    }
-    pages = {record.run_id: _page(client, experiment, record.run_id) for record in below}
+    records = RunStore(record.folder.parent).readable()
+    group = [other for other in records if other.spec.seed_group == spec.seed_group]
+    results = [member.result for member in group if member.finished]
+    seeds = spec.seed_group.seeds
+    pages = {member.run_id: _find_page(client, member.run_id) for member in group}
+    notes = results[0].notes if results else ()
     tags = {
         "pipeline": parse_spec(spec.pipeline)[0],
         "dataset": spec.title,
-        "notes": f"mean of {len(results)} seeds"
-        + "".join(f"; {note}" for note in (results[0].notes if results else ())),
+        "notes": "; ".join([f"mean of {len(results)} seeds", *notes]),
         "mlflow.note.content": _describe(spec, results, pages),
     }
-    moment = milliseconds(results[-1].finished) if results else 0
-    metrics = [Metric(name, value, moment, len(results)) for name, value in _means(results).items()]
-    log(client, parent, params=params, tags=tags, metrics=metrics)
-    if len(results) == spec.seed_group.seeds:
-        client.set_terminated(parent, "FINISHED", moment)
+    client.log(
+        parent_id,
+        params={"pipeline": spec.pipeline, "dataset": spec.dataset, "seeds": str(seeds)},
+        tags=tags,
+        metrics=_metrics(results),
+    )
+    if len(results) == seeds:
+        client.end_run(parent_id, "FINISHED", results[-1].finished)
     else:
-        client.update_run(
-            parent,
-            "RUNNING"
-            if all(record.state in ("finished", "tuned", "running") for record in below)
-            else "FAILED",
-        )
+        healthy = all(member.state in ("finished", "tuned", "running") for member in group)
+        client.set_status(parent_id, "RUNNING" if healthy else "FAILED")
 
 
-def _page(client: Any, experiment: str, run_id: str) -> str | None:
-    run = find(client, experiment, run_id)
-    return page(experiment, run.info.run_id) if run else None
+def _find_page(client: TrackingClient, run_id: str) -> str | None:
+    run = client.find_run(run_id)
+    return run_page(client.experiment_id, run.info.run_id) if run else None
+
+
+def _metrics(results: Sequence[Result]) -> list[Any]:
+    """Return the means as mlflow's metrics; their step is the number of seeds."""
+    from mlflow.entities import Metric
+
+    moment = to_milliseconds(results[-1].finished) if results else 0
+    return [Metric(name, value, moment, len(results)) for name, value in _means(results).items()]
 
 
 def _means(results: Sequence[Result]) -> dict[str, float]:
-    """Of the figures that every run has, and the standard deviation of the top-1 error over seeds. An interval has no mean."""
-    found = [figures(result) for result in results]
-    names = [
-        name
-        for name in (found[0] if found else ())
-        if "_ci_" not in name and all(name in each for each in found)
-    ]
-    means = {name: float(f"{statistics.mean(each[name] for each in found):.4g}") for name in names}
+    """Return the mean of each metric that every run has, and the spread of the top-1 error.
+
+    The bounds of an interval are left out: their mean bounds nothing.
+    """
+    metrics = [headline_metrics(result) for result in results]
+    common = set.intersection(*map(set, metrics)) if metrics else set()
+    means = {
+        name: float(f"{statistics.mean(m[name] for m in metrics):.4g}")
+        for name in sorted(common)
+        if "_ci_" not in name
+    }
     if len(results) > 1 and "top1_error" in means:
-        means["top1_error_sd"] = round(statistics.stdev(each["top1_error"] for each in found), 2)
+        means["top1_error_sd"] = round(statistics.stdev(m["top1_error"] for m in metrics), 2)
     return means
 
 
 def _describe(spec: RunSpec, results: Sequence[Result], pages: Mapping[str, str | None]) -> str:
+    """Return the parent's description, in Markdown: the means, then one row per finished run."""
     assert spec.seed_group
     means = _means(results)
-    name, wanted = parse_spec(spec.pipeline)[0], spec.seed_group.seeds
     error = f"top-1 error {means['top1_error']:.2f} %" if "top1_error" in means else "no test error"
-    spread = (
-        f", standard deviation {means['top1_error_sd']:.2f} over trainings"
-        if "top1_error_sd" in means
-        else ""
-    )
-    head = f"**{name}** on {spec.title}, {len(results)} of {wanted} seeds: {error}{spread}."
-    rows = [
-        f"| [{result.run_id}]({pages[result.run_id]}) | {result.seed} | {_percent(result.top1_error.value if result.top1_error else None)} | {_percent(result.tune_top1_error)} |"
-        for result in results
-    ]
+    if "top1_error_sd" in means:
+        error += f", standard deviation {means['top1_error_sd']:.2f} over seeds"
+    name = parse_spec(spec.pipeline)[0]
+    summary = f"**{name}** on {spec.title}, {len(results)} of {spec.seed_group.seeds} seeds"
     return "\n".join(
-        [head, "", "| run | seed | top-1 error | top-1 error on tune |", "|---|---|---|---|", *rows]
+        [
+            f"{summary}: {error}.",
+            "",
+            "| run | seed | top-1 error | top-1 error on tune |",
+            "|---|---|---|---|",
+            *(_table_row(result, pages[result.run_id]) for result in results),
+        ]
     )
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f} %"
+def _table_row(result: Result, page: str | None) -> str:
+    link = f"[{result.run_id}]({page})" if page else result.run_id
+    top1_error = result.top1_error.value if result.top1_error else None
+    tune_error = percent(result.tune_top1_error)
+    return f"| {link} | {result.seed} | {percent(top1_error)} | {tune_error} |"

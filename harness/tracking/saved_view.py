@@ -1,7 +1,7 @@
-"""The views that MLflow's UI opens on: the table of errors and times without a click, the seeds below their run, and charts.
+"""The views that the MLflow UI opens on: errors and times, runs grouped by seeds, charts.
 
-By itself the UI shows neither a metric nor a parameter. A saved view is a tag on the experiment; its format is the UI's own and
-undocumented (MLflow 3.15 and later), so a browser test watches it.
+By default the UI shows neither metrics nor parameters. A saved view is a tag on the experiment; its
+format is the UI's own and undocumented (MLflow 3.15 and later), so a browser test checks it.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from typing import Any
 VIEW = "before-after"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 
-# Widths in pixels, such that the errors and times show at 1600 pixels beside the panel that MLflow opens on a first visit.
-# The first two columns are always there; the first shows our run id, the second whether it finished.
-FIXED = {"attributes.`Run Name`": 146, "runDateAndNestInfo": 44}
+# Widths in pixels. Errors and times fit into 1600 pixels beside the panel that MLflow opens on a
+# first visit. The first two columns, run name and status, are always shown.
+FIXED_WIDTHS = {"attributes.`Run Name`": 146, "runDateAndNestInfo": 44}
 WIDTHS = {
     "pipeline": 120,
     "dataset": 110,
-    "top1_error": 124,
+    "top1_error": 124,  # with the arrow that shows the order
     "notes": 300,
-}  # top1_error has the arrow of the sorting
-HEADER, CHARACTER = 30, 7
+}
+HEADER_WIDTH, CHARACTER_WIDTH = 30, 7
 
-CHARTS = "before-after"  # the section of the charts
-# Top-1 error against seconds of fit, as bars, and on tune by epoch. MLflow draws a chart for every other metric below these.
-CHART_CARDS: tuple[dict[str, Any], ...] = (
+CHART_SECTION = "before-after"
+# Top-1 error against fit seconds, as bars, and on tune by epoch. MLflow draws a chart for every
+# other metric below these.
+CHARTS: tuple[dict[str, Any], ...] = (
     {
         "type": "SCATTER",
         "xaxis": {"key": "fit_seconds", "type": "METRIC"},
@@ -53,33 +54,54 @@ CHART_CARDS: tuple[dict[str, Any], ...] = (
 )
 
 
-def views(columns: Sequence[str]) -> dict[str, str]:
-    """Experiment tag -> value, for each saved view: the best run first; the newest first with seeds below their run; charts."""
+def saved_views(columns: Sequence[str]) -> dict[str, str]:
+    """Return the experiment's tag for each saved view.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        `metrics.NAME`, `params.NAME` or `tags.NAME`, from left to right.
+
+    Returns
+    -------
+    dict of str to str
+        Tag to value: the table with the lowest error first, the newest first with runs grouped by
+        seeds, and the charts.
+    """
+    table = _table_state(columns)
+    # The UI nests runs only when they are ordered by date.
+    by_date = {"orderByKey": "attributes.start_time", "orderByAsc": False}
     return {
-        VIEW_TAG: _view("Before / after", _table(columns)),
-        f"{VIEW_TAG}-seeds": _view(
-            "Newest first, seeds together", {**_table(columns), **_by_date()}
-        ),
-        f"{VIEW_TAG}-charts": _view("Charts", {**_table(columns), **_charts()}),
+        VIEW_TAG: _to_tag("Before / after", table),
+        f"{VIEW_TAG}-seeds": _to_tag("Newest first, seeds together", table | by_date),
+        f"{VIEW_TAG}-charts": _to_tag("Charts", table | _chart_state()),
     }
 
 
-def _view(title: str, state: dict[str, Any]) -> str:
-    """The state is JSON text inside JSON."""
+def is_same_view(old: str | None, new: str) -> bool:
+    """Return whether two views are equal apart from their times."""
+    try:
+        return bool(old and json.loads(old)["state"] == json.loads(new)["state"])
+    except (ValueError, TypeError, KeyError):
+        return False  # something else wrote this tag
+
+
+def _to_tag(title: str, state: dict[str, Any]) -> str:
+    """Return the tag's value; the UI expects the state as JSON text inside JSON."""
     now = round(time.time() * 1000)
     return json.dumps(
         {"name": title, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
     )
 
 
-def _table(columns: Sequence[str]) -> dict[str, Any]:
-    """These columns, best run first."""
-    parts = [column.partition(".") for column in columns]
-    keys = [f"{kind}.`{name}`" for kind, _, name in parts]
-    widths = FIXED | {
-        key: WIDTHS.get(name, HEADER + CHARACTER * len(name))
-        for key, (_, _, name) in zip(keys, parts, strict=True)
-    }
+def _table_state(columns: Sequence[str]) -> dict[str, Any]:
+    """Return the state of a table with these columns, the lowest error first."""
+    widths = dict(FIXED_WIDTHS)
+    keys = []
+    for column in columns:
+        kind, _, name = column.partition(".")
+        keys.append(f"{kind}.`{name}`")
+        widths[keys[-1]] = WIDTHS.get(name, HEADER_WIDTH + CHARACTER_WIDTH * len(name))
     return {
         "searchFilter": "metrics.top1_error >= 0",  # hides runs that did not finish
         "orderByKey": "metrics.`top1_error`",
@@ -107,25 +129,21 @@ def _table(columns: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _by_date() -> dict[str, Any]:
-    """The one order in which the UI nests runs."""
-    return {"orderByKey": "attributes.start_time", "orderByAsc": False}
-
-
-def _charts() -> dict[str, Any]:
-    cards = [
+def _chart_state() -> dict[str, Any]:
+    """Return the part of the state that holds the charts, in a section of their own."""
+    charts = [
         {
-            "uuid": f"{CHARTS}-{i}",
-            "metricSectionId": CHARTS,
+            "uuid": f"{CHART_SECTION}-{i}",
+            "metricSectionId": CHART_SECTION,
             "runsCountToCompare": 100,
             "deleted": False,
             "isGenerated": False,
-            **card,
+            **chart,
         }
-        for i, card in enumerate(CHART_CARDS)
+        for i, chart in enumerate(CHARTS)
     ]
     section = {
-        "uuid": CHARTS,
+        "uuid": CHART_SECTION,
         "name": "Before / after",
         "display": True,
         "isReordered": False,
@@ -133,15 +151,7 @@ def _charts() -> dict[str, Any]:
         "isGenerated": False,
     }
     return {
-        "compareRunCharts": cards,
+        "compareRunCharts": charts,
         "compareRunSections": [section],
         "isAccordionReordered": True,
     }
-
-
-def same_view(old: str | None, new: str) -> bool:
-    """Equal but for the times that a view carries."""
-    try:
-        return bool(old and json.loads(old)["state"] == json.loads(new)["state"])
-    except (ValueError, TypeError, KeyError):
-        return False  # something else wrote this tag

@@ -1,4 +1,4 @@
-"""Every record on disk brought to the store, once."""
+"""Send every record on disk that MLflow lacks, once."""
 
 from __future__ import annotations
 
@@ -10,89 +10,108 @@ from harness.errors import UserError
 from harness.runs.record import Record
 from harness.runs.run_store import RunStore
 from harness.settings import Settings
-from harness.tracking.client import (
-    Unreachable,
-    connection,
-    everything,
-    experiment_id,
-    find,
-    sending,
-)
-from harness.tracking.log_run import send, send_failure
+from harness.tracking.client import TrackingUnreachable, connect, publish_lock
+from harness.tracking.log_run import write_failed_run, write_finished_run
 
 
 @dataclass
-class Synced:
-    """Run ids. `left`: why they were passed over; `failed`: why they could not be sent."""
+class SyncSummary:
+    """What a sync did with each run.
+
+    Parameters
+    ----------
+    sent, present : list of str
+        Ids of the runs that were sent, and of those that MLflow already had.
+    skipped, failed : dict of str to str
+        Why a run was not sent on purpose, and why one could not be sent, by run id.
+    """
 
     sent: list[str] = field(default_factory=list)
-    there: list[str] = field(default_factory=list)
-    left: dict[str, str] = field(default_factory=dict)
+    present: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def sync(settings: Settings, say: Callable[[str], None] = lambda line: None) -> Synced:
-    """Send the finished and failed runs that the store lacks, or has in part only. `say` is told each that was sent.
+def sync_runs(settings: Settings, on_sent: Callable[[str], None] | None = None) -> SyncSummary:
+    """Send the finished and failed runs that MLflow lacks or has only in part.
 
-    What the store has is asked of the store, so that neither a lost note nor a second `sync` beside this one makes a run twice. A run that
-    somebody deleted there stays so. Raises UserError when the store cannot be reached to begin with.
+    MLflow itself is asked what it has, so neither a lost note nor a second sync at the same time
+    duplicates a run. A run that was deleted in MLflow is not sent again.
+
+    Parameters
+    ----------
+    settings : Settings
+    on_sent : callable, optional
+        Called with the id of each run that was sent.
+
+    Returns
+    -------
+    SyncSummary
+
+    Raises
+    ------
+    UserError
+        If MLflow cannot be reached to begin with.
     """
-    with connection(settings) as client:
-        known = everything(client, experiment_id(client, settings))
-    done = Synced()
-    gone = ""  # why the store cannot be reached any more
+    with connect(settings) as client:
+        mlflow_runs = client.all_runs()
+    summary = SyncSummary()
+    unreachable = ""  # the reason, once MLflow has stopped answering
     for listed in RunStore(settings.runs).all():
-        record = _as_it_is_now(listed)
-        if not record.folder.exists():  # removed meanwhile
+        record = _refresh(listed)
+        run_id, mlflow_run = record.run_id, mlflow_runs.get(record.run_id)
+        if not record.folder.exists():  # removed since it was listed
             continue
-        run = known.get(record.run_id)
         try:
-            if why := _passed_over(record, run):
-                done.left[record.run_id] = why
-            elif _complete(record, run):
-                done.there.append(record.run_id)
-            elif gone:
-                done.failed[record.run_id] = gone
+            if reason := _reason_to_skip(record, mlflow_run):
+                summary.skipped[run_id] = reason
+            elif _is_complete(record, mlflow_run):
+                summary.present.append(run_id)
+            elif unreachable:
+                summary.failed[run_id] = unreachable
             elif _send(record, settings):
-                done.sent.append(record.run_id)
-                say(record.run_id)
+                summary.sent.append(run_id)
+                if on_sent:
+                    on_sent(run_id)
             else:
-                done.there.append(record.run_id)
+                summary.present.append(run_id)
         except UserError as error:
-            done.failed[record.run_id] = str(error)
-            gone = str(error) if isinstance(error, Unreachable) else ""
-    return done
+            summary.failed[run_id] = str(error)
+            if isinstance(error, TrackingUnreachable):
+                unreachable = str(error)
+    return summary
 
 
-def _as_it_is_now(listed: Record) -> Record:
-    """One that was not finished may be by the time that its turn comes."""
+def _refresh(listed: Record) -> Record:
+    """Return the record of a run that may have finished since it was listed."""
     finished = listed.folder.with_name(listed.run_id)
     return Record(finished) if finished.exists() else listed
 
 
-def _passed_over(record: Record, run: Any | None) -> str:
+def _reason_to_skip(record: Record, mlflow_run: Any | None) -> str:
     if record.state == "running":
         return "still running"
-    return "deleted in MLflow" if run and run.info.lifecycle_stage == "deleted" else ""
+    deleted = mlflow_run and mlflow_run.info.lifecycle_stage == "deleted"
+    return "deleted in MLflow" if deleted else ""
 
 
-def _complete(record: Record, run: Any | None) -> bool:
-    """Whether the store has all of it: its status is written last."""
-    return run is not None and run.info.status in (
-        {"FINISHED"} if record.finished else {"FAILED", "KILLED"}
-    )
+def _is_complete(record: Record, mlflow_run: Any | None) -> bool:
+    """Return whether MLflow has all of the run: its status is written last."""
+    complete = {"FINISHED"} if record.finished else {"FAILED", "KILLED"}
+    return mlflow_run is not None and mlflow_run.info.status in complete
 
 
 def _send(record: Record, settings: Settings) -> bool:
-    """False where another process has sent it in the meantime."""
-    with connection(settings) as client, sending(settings):
-        if _complete(record, find(client, experiment_id(client, settings), record.run_id)):
+    """Send a run; return False if another process has sent it in the meantime."""
+    with connect(settings) as client, publish_lock(settings):
+        if _is_complete(record, client.find_run(record.run_id)):
             return False
         if record.finished:
-            links = send(client, settings, record.result, record.folder)
+            links = write_finished_run(client, record)
         else:
-            why = record.status.get("why", "its process was killed")
-            send_failure(client, settings, record, reason=why, killed=record.state == "stopped")
+            reason = record.status.get("why", "its process was killed")
+            killed = record.state == "stopped"
+            write_failed_run(client, record, reason=reason, killed=killed)
     if record.finished:
         record.save_links(links.table, links.runs[record.run_id])
     return True
