@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.runs.result import Result
+from harness.runs.record import Record
+from harness.runs.result import COST_FIELDS, Cost, Estimate, Interval, Result
+from harness.runs.spec import RunSpec
 
 BASELINE = {
     "run_id": "baseline-digits-1",
@@ -64,29 +64,46 @@ BASELINE = {
 
 @pytest.fixture(scope="session")
 def make_result() -> Callable[..., Result]:
-    """A finished run of `baseline` on `digits`, with the fields that the caller gives."""
+    """Build the result of a run of `baseline` on `digits`.
+
+    Fields may be given flat, as in `Result.to_flat_dict`: `top1_error=12.3, fit_seconds=4.0`.
+    """
 
     def make(**fields: Any) -> Result:
-        return Result(**{**BASELINE, **fields})
+        flat = {**BASELINE, **fields}
+        for name in ("top1_error", "top5_error"):
+            low, high = flat.pop(f"{name}_ci_low"), flat.pop(f"{name}_ci_high")
+            value = flat[name]
+            flat[name] = None if value is None else Estimate(value, Interval(low, high))
+        cost = Cost(**{name: flat.pop(name) for name in COST_FIELDS if name in flat})
+        return Result(**flat, cost=cost)
 
     return make
 
 
 @pytest.fixture(scope="session")
 def make_run(make_result: Callable[..., Result]) -> Callable[..., tuple[Result, Path]]:
-    """The same, and its run folder below `root`; `spec`: more of what was asked for."""
+    """Write the record of such a run below `root` and return its result and folder.
+
+    `spec` holds fields of RunSpec.
+    """
 
     def make(
         root: Path, *, spec: dict[str, Any] | None = None, **fields: Any
     ) -> tuple[Result, Path]:
         result = make_result(**fields)
-        folder = root / "runs" / result.run_id
-        folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(asdict(result)))
-        asked = {name: getattr(result, name) for name in ("pipeline", "dataset", "title", "seed")}
-        (folder / "spec.json").write_text(json.dumps({**asked, **(spec or {})}))
-        (folder / "log.txt").write_text("fitted, scored\n")
-        return result, folder
+        record = Record(root / "runs" / f"{result.run_id}.unfinished")
+        record.folder.mkdir(parents=True)
+        names = (
+            "pipeline", "dataset", "title", "seed", "source_hash", "train_digest", "test_digest",
+        )  # fmt: skip
+        asked = {name: getattr(result, name) for name in names}
+        classes = tuple(map(str, range(result.classes)))
+        asked |= {"kind": "fit", "class_names": classes, **(spec or {})}
+        record.save_spec(RunSpec(**asked))
+        record.save_log(["fitted, scored"])
+        record.finish(result)
+        return result, record.folder
 
     return make
 
