@@ -1,4 +1,4 @@
-"""What the store has not got is sent once: whatever was there, in part or not at all, and whoever else sends it."""
+"""`harness sync` sends what MLflow lacks, once, whatever it has already and whoever else sends."""
 
 from __future__ import annotations
 
@@ -17,143 +17,175 @@ from mlflow import MlflowClient
 from harness.cli import cli
 from harness.runs.record import Record
 from harness.runs.run_store import RunStore
+from harness.runs.spec import RunSpec
 from harness.settings import Settings
-from harness.tracking.log_run import track, track_failure
-from harness.tracking.sync import Synced, sync
+from harness.tracking.log_run import log_failed_run, log_finished_run
+from harness.tracking.sync import SyncSummary, sync_runs
+
+HOG_SVM = RunSpec(
+    kind="fit",
+    pipeline="hog-svm,c=none",
+    dataset="digits",
+    title="digits",
+    seed=0,
+    class_names=tuple("0123456789"),
+    source_hash="d" * 16,
+    train_digest="a" * 32,
+    test_digest="b" * 32,
+)
 
 
 @pytest.fixture
-def stored(settings: Settings) -> Callable[[], list[tuple[str, str]]]:
-    """(name, status) of all runs in the store, read past MLflow."""
+def query(settings: Settings) -> Callable[[str], list[tuple[Any, ...]]]:
+    """Query MLflow's database without MLflow."""
 
-    def read() -> list[tuple[str, str]]:
-        with sqlite3.connect(settings.server.database_file) as database:  # type: ignore[arg-type]
-            return database.execute(
-                "SELECT name, status FROM runs ORDER BY name, status"
-            ).fetchall()
+    def run(sql: str) -> list[tuple[Any, ...]]:
+        with sqlite3.connect(settings.root / "mlflow.db") as database:
+            return database.execute(sql).fetchall()
 
-    return read
+    return run
 
 
-def unfinished(settings: Settings, state: str, **facts: Any) -> Record:
-    record = RunStore(settings.runs).create(
-        "hog-svm", {"pipeline": "hog-svm,c=none", "dataset": "digits", "title": "digits", "seed": 0}
-    )
-    record.set_status(state, **facts)
+def all_runs(query: Any) -> list[tuple[str, str]]:
+    """Return (name, status) of every run, including duplicates and deleted ones."""
+    return list(query("SELECT name, status FROM runs ORDER BY name, status"))
+
+
+def unfinished(settings: Settings, state: str, **status: Any) -> Record:
+    record = RunStore(settings.runs).create("hog-svm", HOG_SVM)
+    record.set_status(state, **status)
     return record
 
 
-def test_what_is_missing_is_sent_and_what_is_there_is_not(
-    settings: Settings, make_run: Any, stored: Any
+def test_sync_sends_the_runs_that_mlflow_lacks(
+    settings: Settings, add_record: Any, query: Any
 ) -> None:
-    there, folder = make_run(settings.root)
-    track(there, folder, settings)
-    _, folder = make_run(settings.root, run_id="late-1")
-    failed, stopped = (
-        unfinished(settings, "failed", why="out of memory"),
-        unfinished(settings, "stopped", why="KeyboardInterrupt: "),
-    )
+    log_finished_run(add_record(run_id="present-1"), settings)
+    late = add_record(run_id="late-1")
+    failed = unfinished(settings, "failed", why="out of memory")
+    stopped = unfinished(settings, "stopped", why="KeyboardInterrupt: ")
     running = unfinished(settings, "running")
-    dead = unfinished(settings, "running")
-    (dead.folder / "status.json").write_text(json.dumps({**dead.status, "pid_started": 1.0}))
+    dead = unfinished(settings, "running", pid_started="another boot 1")
 
-    said: list[str] = []
-    done = sync(settings, said.append)
-    assert set(done.sent) == set(said) == {"late-1", failed.run_id, stopped.run_id, dead.run_id}
-    assert (done.there, done.left, done.failed) == (
-        ["baseline-digits-1"],
-        {running.run_id: "still running"},
-        {},
-    )
-    expected = {
-        "baseline-digits-1": "FINISHED",
+    announced: list[str] = []
+    first = sync_runs(settings, announced.append)
+    assert set(first.sent) == {"late-1", failed.run_id, stopped.run_id, dead.run_id}
+    assert first.sent == announced
+    assert first.present == ["present-1"]
+    assert first.skipped == {running.run_id: "still running"}
+    assert first.failed == {}
+    statuses = {
+        "present-1": "FINISHED",
         "late-1": "FINISHED",
         failed.run_id: "FAILED",
         stopped.run_id: "KILLED",
         dead.run_id: "FAILED",
     }
-    assert dict(stored()) == expected
-    assert Record(folder).links  # as after a run: compare knows the way
+    assert dict(all_runs(query)) == statuses
+    assert late.links  # as after `harness run`, so `harness compare` can link to it
 
-    again = sync(settings)
-    assert (again.sent, again.left, again.failed) == ([], done.left, {})
-    assert set(again.there) == set(expected)
-    assert len(stored()) == len(expected)
+    again = sync_runs(settings)
+    assert (again.sent, again.skipped, again.failed) == ([], first.skipped, {})
+    assert set(again.present) == set(statuses)
+    assert len(all_runs(query)) == len(statuses)
 
 
-def test_a_run_that_was_written_in_part_is_completed(
-    settings: Settings, make_run: Any, stored: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_run_that_was_only_partly_written_is_completed(
+    settings: Settings, add_record: Any, query: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after the server, or this process, was killed at any of the steps: the run is there, RUNNING or FAILED, with some of its content."""
-    result, _ = make_run(settings.root, curves={"train/loss": [(0, 1.0), (1, 0.5)]})
+    """Each step fails once, as if the server or this process had been killed there."""
+    record = add_record(curves={"train/loss": [(0, 1.0), (1, 0.5)]})
     for step in ("log_batch", "log_inputs", "log_artifact", "set_terminated"):
         with monkeypatch.context() as patch:
-            patch.setattr(MlflowClient, step, broken)
-            assert list(sync(settings).failed) == [result.run_id]
-        assert len(stored()) == 1
-        assert stored()[0][1] != "FINISHED"
-    assert sync(settings).sent == [result.run_id]
-    assert stored() == [(result.run_id, "FINISHED")]
-    with sqlite3.connect(settings.server.database_file) as database:  # type: ignore[arg-type]
-        assert database.execute(
-            "SELECT count(*) FROM metrics WHERE key = 'train/loss'"
-        ).fetchone() == (2,)
-        assert database.execute(
-            "SELECT count(*) FROM inputs WHERE destination_type = 'RUN'"
-        ).fetchone() == (2,)
+            patch.setattr(MlflowClient, step, fail)
+            assert list(sync_runs(settings).failed) == [record.run_id]
+        ((_, status),) = all_runs(query)
+        assert status != "FINISHED"
+    assert sync_runs(settings).sent == [record.run_id]
+    assert all_runs(query) == [(record.run_id, "FINISHED")]
+    assert query("SELECT count(*) FROM metrics WHERE key = 'train/loss'") == [(2,)]
+    assert query("SELECT count(*) FROM inputs WHERE destination_type = 'RUN'") == [(2,)]
 
 
-def broken(*args: Any, **options: Any) -> None:
+def fail(*args: Any, **options: Any) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_a_failed_run_that_is_resumed_and_finishes_is_sent_again_as_finished(
-    settings: Settings, make_run: Any, stored: Any
+def test_a_failed_run_that_was_resumed_and_finished_is_sent_again(
+    settings: Settings, add_record: Any, query: Any
 ) -> None:
-    result, folder = make_run(settings.root)
-    track_failure(Record(folder), settings, reason="out of memory")
-    assert sync(settings).sent == [result.run_id]
-    assert stored() == [(result.run_id, "FINISHED")]
+    record = add_record()
+    log_failed_run(record, settings, reason="out of memory")
+    assert sync_runs(settings).sent == [record.run_id]
+    assert all_runs(query) == [(record.run_id, "FINISHED")]
 
 
-def test_what_somebody_deleted_there_is_not_brought_back(
-    settings: Settings, make_run: Any, stored: Any
+def test_a_run_that_was_deleted_in_mlflow_stays_deleted(
+    settings: Settings, stored: Any, add_record: Any, query: Any
 ) -> None:
-    result, folder = make_run(settings.root)
-    track(result, folder, settings)
-    client = MlflowClient(tracking_uri=settings.server.tracking_uri)
-    (run,) = client.search_runs(
-        [client.get_experiment_by_name(settings.experiment.name).experiment_id]
-    )
-    client.delete_run(run.info.run_id)
-    assert sync(settings).left == {result.run_id: "deleted in MLflow"}
-    assert len(stored()) == 1
+    record = add_record()
+    log_finished_run(record, settings)
+    stored.client.delete_run(stored.run().info.run_id)
+    assert sync_runs(settings).skipped == {record.run_id: "deleted in MLflow"}
+    assert len(all_runs(query)) == 1
 
 
-def test_a_damaged_record_is_named_and_keeps_no_other_from_being_sent(
-    settings: Settings, make_run: Any, stored: Any
+def test_a_damaged_record_does_not_keep_others_from_being_sent(
+    settings: Settings, add_record: Any, query: Any
 ) -> None:
-    _, folder = make_run(settings.root, run_id="damaged-1")
-    (folder / "result.json").write_text("{")
-    make_run(settings.root, run_id="sound-1")
-    done = sync(settings)
-    assert done.sent == ["sound-1"]
-    assert "cannot be read" in done.failed["damaged-1"]
-    assert stored() == [("sound-1", "FINISHED")]
+    damaged = add_record(run_id="damaged-1")
+    (damaged.folder / "result.json").write_text("{")
+    add_record(run_id="sound-1")
+    summary = sync_runs(settings)
+    assert summary.sent == ["sound-1"]
+    assert "cannot be read" in summary.failed["damaged-1"]
+    assert all_runs(query) == [("sound-1", "FINISHED")]
+
+
+def test_a_run_that_finishes_or_is_removed_during_a_sync_is_not_damaged(
+    settings: Settings, add_record: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = add_record(run_id="just-now-1").folder
+    names = ("just-now-1.unfinished", "removed-1.unfinished")
+    listed = [Record(folder.with_name(name)) for name in names]
+    monkeypatch.setattr(RunStore, "all", lambda store: listed)
+    summary = sync_runs(settings)
+    assert (summary.sent, summary.failed) == (["just-now-1"], {})
+
+
+def test_without_runs_there_is_nothing_to_send(settings: Settings) -> None:
+    assert sync_runs(settings) == SyncSummary()
+    assert not Path("runs").exists()
+
+
+def test_the_command_lists_what_it_did_and_fails_if_a_run_was_not_sent(
+    settings: Settings, add_record: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_record(run_id="sound-1")
+    cli(["sync"], standalone_mode=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "sent       sound-1",
+        "1 sent, 0 already in MLflow, 0 skipped, 0 not sent",
+    ]
+    damaged = add_record(run_id="damaged-1")
+    (damaged.folder / "result.json").unlink()
+    with pytest.raises(SystemExit) as exit_code:
+        cli(["sync"], standalone_mode=False)
+    assert exit_code.value.code == 1
+    assert "0 sent, 1 already in MLflow, 0 skipped, 1 not sent" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_two_at_once_send_each_run_once(settings: Settings, make_run: Any, stored: Any) -> None:
+def test_two_syncs_at_once_send_each_run_once(
+    settings: Settings, add_record: Any, query: Any
+) -> None:
     names = [f"run-{number}" for number in range(6)]
     for name in names:
-        make_run(settings.root, run_id=name, curves={"train/loss": [(0, 1.0)]})
-    program = [sys.executable, "-m", "harness", "sync", "--json"]
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_T")
-    }
-    both = [
+        add_record(run_id=name, curves={"train/loss": [(0, 1.0)]})
+    environment = {key: v for key, v in os.environ.items() if not key.startswith("MLFLOW_T")}
+    processes = [
         subprocess.Popen(
-            program,
+            [sys.executable, "-m", "harness", "sync", "--json"],
             cwd=settings.root,
             env=environment,
             stdout=subprocess.PIPE,
@@ -161,53 +193,14 @@ def test_two_at_once_send_each_run_once(settings: Settings, make_run: Any, store
         )
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=120) for process in both]
-    assert [
-        (process.returncode, errors) for process, (_, errors) in zip(both, outputs, strict=True)
-    ] == [(0, b""), (0, b"")]
-    answers = [json.loads(out.splitlines()[-1]) for out, _ in outputs]
-    assert sorted(answers[0]["sent"] + answers[1]["sent"]) == names
-    assert all(sorted(answer["sent"] + answer["there"]) == names for answer in answers)
-    assert stored() == [(name, "FINISHED") for name in names]
-    with sqlite3.connect(settings.server.database_file) as database:  # type: ignore[arg-type]
-        assert database.execute(
-            "SELECT count(*) FROM metrics WHERE key = 'train/loss'"
-        ).fetchone() == (len(names),)
-        assert database.execute(
-            "SELECT count(*) FROM inputs WHERE destination_type = 'RUN'"
-        ).fetchone() == (2 * len(names),)
-
-
-def test_the_command_says_what_it_did_and_its_exit_code_whether_anything_is_left(
-    settings: Settings, make_run: Any, capsys: Any
-) -> None:
-    make_run(settings.root, run_id="sound-1")
-    cli(["sync"], standalone_mode=False)
-    assert capsys.readouterr().out.splitlines() == [
-        "sent       sound-1",
-        "1 sent, 0 already there, 0 left, 0 not sent",
-    ]
-    _, folder = make_run(settings.root, run_id="damaged-1")
-    (folder / "result.json").unlink()
-    with pytest.raises(SystemExit) as end:
-        cli(["sync"], standalone_mode=False)
-    assert end.value.code == 1
-    assert "0 sent, 1 already there, 0 left, 1 not sent" in capsys.readouterr().out
-
-
-def test_a_folder_without_runs_is_nothing_to_do(settings: Settings) -> None:
-    assert sync(settings) == Synced()
-    assert not Path("runs").exists()
-
-
-def test_a_run_that_finishes_or_goes_meanwhile_is_not_called_damaged(
-    settings: Settings, make_run: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, folder = make_run(settings.root, run_id="just-now-1")
-    listed = [
-        Record(folder.with_name("just-now-1.unfinished")),
-        Record(folder.with_name("removed-1.unfinished")),
-    ]
-    monkeypatch.setattr(Runs, "all", lambda runs: listed)
-    done = sync(settings)
-    assert (done.sent, done.failed) == (["just-now-1"], {})
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert [errors for _, errors in outputs] == [b"", b""]
+    one, other = [json.loads(out.splitlines()[-1]) for out, _ in outputs]
+    assert sorted(one["sent"] + other["sent"]) == names
+    for summary in (one, other):
+        assert sorted(summary["sent"] + summary["present"]) == names
+    assert all_runs(query) == [(name, "FINISHED") for name in names]
+    points = query("SELECT count(*) FROM metrics WHERE key = 'train/loss'")
+    datasets = query("SELECT count(*) FROM inputs WHERE destination_type = 'RUN'")
+    assert (points, datasets) == ([(len(names),)], [(2 * len(names),)])
