@@ -1,4 +1,4 @@
-"""The before/after table: finished runs of two or more pipelines on one test split, compared image by image.
+"""Finished runs of two or more pipelines on one test split, compared image by image.
 
 Reads run folders only, so it imports neither torch nor mlflow.
 """
@@ -8,13 +8,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from harness.comparison.cost import cost, frontier
+from harness.comparison.cost import frontier, mean_cost
+from harness.comparison.rows import (
+    Delta,
+    MeanClassDelta,
+    Row,
+    format_averaging,
+    row_labels,
+)
 from harness.comparison.single_view import at_one_view
-from harness.comparison.table import Comparison, Row, averages, row_labels
+from harness.comparison.table import ONE_VIEW, Comparison
 from harness.metrics.errors import top_k_wrong
 from harness.metrics.intervals import (
     bootstrap_within_classes,
@@ -29,207 +35,225 @@ from harness.metrics.intervals import (
 )
 from harness.runs.protocol import protocol
 from harness.runs.record import Record
-from harness.runs.result import Result
-from harness.runs.select import find_groups, same_images
-from harness.tracking.links import compare_link
-
-
-def compare(
-    *runs: str | Result,
-    dataset: str | None = None,
-    allow_different_train: bool = False,
-    config: Path | None = None,
-    data_root: Path | str | None = None,
-    plugins: Sequence[str] = (),
-) -> Comparison:
-    """Compare two or more runs; the first is the reference of every delta.
-
-    runs       each a run id, a Result, or a spec string: then its latest finished, unlimited run on `dataset`, with those of other seeds
-               that are of the same source, images and tune split
-    dataset    a dataset spec or path; None: HARNESS_DATASET, else digits
-    data_root  where prepared datasets are looked for by name
-    Raises UserError when there is no such run, or when test splits (or, unless allowed, what was learned from) differ.
-    """
-    groups = find_groups(
-        *runs, dataset=dataset, config=config, data_root=data_root, plugins=plugins
-    )
-    return compare_records(groups, allow_different_train=allow_different_train)
+from harness.runs.result import Estimate, Interval, Result
+from harness.runs.select import same_images
 
 
 def compare_records(
     groups: Sequence[Sequence[Record]], *, allow_different_train: bool = False
 ) -> Comparison:
-    """As `compare`, of records already chosen: one group a row, one record a seed."""
-    reference = groups[0][0].result
-    warnings = same_images(
-        [record for group in groups for record in group],
-        allow_different_train=allow_different_train,
+    """Compare records; the first group is the reference of every delta.
+
+    Parameters
+    ----------
+    groups : sequence of sequences of Record
+        One group per row, one record per seed.
+    allow_different_train : bool
+        Compare runs that were fitted on different images, with a warning.
+
+    Raises
+    ------
+    UserError
+        If test splits or, unless allowed, training images differ.
+    """
+    records = [record for group in groups for record in group]
+    warnings = same_images(records, allow_different_train=allow_different_train)
+    rows = _rows(groups)
+    one_view_groups, missing = at_one_view(groups)
+    warnings += [
+        *_limit_warnings(records[0].result),
+        *_row_warnings(rows),
+        *(f"{ONE_VIEW}: {reason}" for reason in missing),
+        *records[0].result.dataset_notes,
+    ]
+    one_view = (
+        compare_records(one_view_groups, allow_different_train=allow_different_train)
+        if one_view_groups
+        else None
     )
-    answers = [{record.result.seed: _answers(record) for record in group} for group in groups]
-    labels = next(iter(answers[0].values())).labels
-    wrongs = [{seed: answer.wrong for seed, answer in group.items()} for group in answers]
-    rows = [_row(group, wrong) for group, wrong in zip(groups, wrongs, strict=True)]
-    rows = [replace(row, label=label) for row, label in zip(rows, row_labels(rows), strict=True)]
-    worth = frontier([(row.top1_error, row.fit_seconds) for row in rows])
-    rows = [replace(row, on_frontier=on) for row, on in zip(rows, worth, strict=True)]
-    compared = _holm(
-        [
-            rows[0],
-            *(
-                _against(row, wrong, rows[0], wrongs[0], labels)
-                for row, wrong in zip(rows[1:], wrongs[1:], strict=True)
-            ),
-        ]
-    )
-    if len({row.n_fit for row in rows}) > 1:
-        warnings.append(
-            "labeled images fitted on: " + ", ".join(f"{row.label} {row.n_fit:,}" for row in rows)
-        )
-    if len({(row.views, row.models) for row in rows}) > 1:
-        averaged = ", ".join(f"{row.label} {averages(row.views, row.models)}" for row in rows)
-        warnings.append(
-            f"views x models averaged at test time differ: {averaged}; like for like are runs with views=1 of one model each"
-        )
-    single, missing = at_one_view(groups)
-    warnings += [f"at one view and one model each: {why}" for why in missing]
-    if reference.limit is not None:
-        labeled = reference.n_train + reference.n_tune
-        warnings.append(
-            f"limited to {labeled:,} labeled images: not all of the dataset's training images"
-        )
-    if reference.limit_test is not None:
-        warnings.append(
-            f"limited to {reference.n_test} test images: not the dataset's own test split"
-        )
-    if any(len(row.seeds) > 1 for row in rows):
-        warnings.append(
-            "several seeds: means, deltas of means; p is of the exact sign-flip test, which for one seed is McNemar's"
-        )
-    machines = {_machine(record.result) for group in groups for record in group}
+    links = [record.links for record in records]
     return Comparison(
-        title=reference.title,
-        dataset=reference.dataset,
-        test_digest=reference.test_digest,
-        n_test=reference.n_test,
-        rows=tuple(compared),
-        warnings=(*warnings, *reference.dataset_notes),
-        machines=tuple(sorted(machines)),
-        one_view=compare_records(single, allow_different_train=allow_different_train)
-        if single
-        else None,
-        link=next(
-            (link for group in groups for record in group if (link := record.links.get("table"))),
-            None,
-        ),
-        runs_link=compare_link(
-            [record.links.get("run", "") for group in groups for record in group]
-        ),
+        title=records[0].result.title,
+        dataset=records[0].result.dataset,
+        test_digest=records[0].result.test_digest,
+        n_test=records[0].result.n_test,
+        rows=tuple(rows),
+        warnings=tuple(warnings),
+        machines=tuple(sorted({_machine(record.result) for record in records})),
+        one_view=one_view,
+        table_link=next((link["table"] for link in links if "table" in link), None),
+        record_links=tuple(link["run"] for link in links if "run" in link),
     )
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """In order of key, so that columns of different runs are about the same image: labels (n,), and whether top-1 is wrong, (n,) bool."""
+class _Mistakes:
+    """What the runs of one row get wrong, in order of key: columns of all rows are one image.
+
+    Parameters
+    ----------
+    labels : (n,) int64
+    wrong : (seeds, n) bool
+        Whether the top-1 answer is wrong.
+    """
 
     labels: np.ndarray
     wrong: np.ndarray
 
 
-def _answers(record: Record) -> _Answers:
-    scores = record.scores()
-    order = np.argsort(scores.keys)
-    return _Answers(scores.labels[order], top_k_wrong(scores, 1)[order])
+def _mistakes(group: Sequence[Record]) -> _Mistakes:
+    wrong = []
+    for record in group:
+        scores = record.scores()
+        order = np.argsort(scores.keys)
+        wrong.append(top_k_wrong(scores, 1)[order])
+    return _Mistakes(scores.labels[order], np.stack(wrong))
 
 
-def _row(records: Sequence[Record], wrong: dict[int, np.ndarray]) -> Row:
+def _rows(groups: Sequence[Sequence[Record]]) -> list[Row]:
+    """Return every row with its label, its place on the frontier and its deltas."""
+    mistakes = [_mistakes(group) for group in groups]
+    rows = [_row(group, m.wrong) for group, m in zip(groups, mistakes, strict=True)]
+    labels = row_labels([row.label for row in rows], [row.run_ids for row in rows])
+    on_frontier = frontier([(row.top1_error.value, row.cost.fit_seconds) for row in rows])
+    rows = [
+        replace(row, label=label, on_frontier=on)
+        for row, label, on in zip(rows, labels, on_frontier, strict=True)
+    ]
+    reference, *others = rows
+    compared = [
+        _with_deltas(row, m, reference, mistakes[0])
+        for row, m in zip(others, mistakes[1:], strict=True)
+    ]
+    return [reference, *_with_holm(compared)]
+
+
+def _row(records: Sequence[Record], wrong: np.ndarray) -> Row:
     results = [record.result for record in records]
-    by_seed = np.stack(list(wrong.values()))
-    n = by_seed.shape[1]
-    top1_error = 100 * float(by_seed.mean())
-    mean_wrong = round(top1_error * n / 100)
-    low, high = wilson(mean_wrong, n)
-    exact_low, exact_high = clopper_pearson(mean_wrong, n)
-    sd = seed_spread(by_seed)
-    top5 = [r.top5_error for r in results]
+    n = wrong.shape[1]
+    top1_error = 100 * float(wrong.mean())
+    n_wrong = round(top1_error * n / 100)
+    seed_sd = seed_spread(wrong)
+    top5_errors = [result.top5_error.value for result in results if result.top5_error]
+    cost, missing_reasons = mean_cost(results)
     last = results[-1]
     return Row(
         pipeline=last.pipeline,
         name=last.name,
-        label=last.name,
+        label=last.label,
         family=last.family,
         notes=tuple(dict.fromkeys(note for result in results for note in result.notes)),
-        run_ids=tuple(r.run_id for r in results),
-        seeds=tuple(r.seed for r in results),
-        source_hashes=tuple(r.source_hash for r in results),
-        finished=tuple(r.finished for r in results),
+        run_ids=tuple(result.run_id for result in results),
+        seeds=tuple(result.seed for result in results),
+        source_hashes=tuple(result.source_hash for result in results),
+        finished=tuple(result.finished for result in results),
         n_fit=last.n_fit,
         n_labeled=last.n_train + last.n_tune,
         classes=last.classes,
         **vars(protocol(records[-1])),
-        test_evaluations=max(r.test_evaluations for r in results),
-        top1_error=top1_error,
-        top1_error_ci_low=100 * low,
-        top1_error_ci_high=100 * high,
-        top1_error_exact_low=100 * exact_low,
-        top1_error_exact_high=100 * exact_high,
-        top1_error_sd=None if sd is None else 100 * sd,
-        top1_error_se=100 * sampling_spread(by_seed),
-        top5_error=float(np.mean([x for x in top5 if x is not None])) if None not in top5 else None,
-        mean_class_error=float(np.mean([r.mean_class_error or 0.0 for r in results])),
-        fit_seconds=float(np.mean([r.fit_seconds for r in results])),
-        score_seconds=float(np.mean([r.score_seconds or 0.0 for r in results])),
-        cost=cost(results),
+        test_evaluations=max(result.test_evaluations for result in results),
+        top1_error=Estimate(top1_error, _percent_interval(wilson(n_wrong, n))),
+        exact_interval=_percent_interval(clopper_pearson(n_wrong, n)),
+        seed_sd=None if seed_sd is None else 100 * seed_sd,
+        image_se=100 * sampling_spread(wrong),
+        top5_error=float(np.mean(top5_errors)) if len(top5_errors) == len(results) else None,
+        mean_class_error=float(np.mean([result.mean_class_error or 0.0 for result in results])),
+        cost=cost,
+        missing_reasons=missing_reasons,
     )
 
 
-def _against(
-    row: Row,
-    wrong: dict[int, np.ndarray],
-    reference: Row,
-    reference_wrong: dict[int, np.ndarray],
-    labels: np.ndarray,
+def _with_deltas(
+    row: Row, mistakes: _Mistakes, reference: Row, reference_mistakes: _Mistakes
 ) -> Row:
-    """The row with its deltas to the reference: image by image, over the means of the seeds."""
-    difference = np.mean(list(wrong.values()), axis=0) - np.mean(
-        list(reference_wrong.values()), axis=0
+    """Return the row with its deltas to the reference: image by image, over means of seeds."""
+    difference = mistakes.wrong.mean(axis=0) - reference_mistakes.wrong.mean(axis=0)
+    by_class = class_means(difference, mistakes.labels)
+    # The sign-flip test takes whole numbers: `scale` is the difference of one image.
+    scale = math.lcm(len(mistakes.wrong), len(reference_mistakes.wrong))
+    p, least = sign_flip_test(np.rint(scale * difference).astype(np.int64))
+    delta = Delta(
+        points=row.top1_error.value - reference.top1_error.value,
+        interval=_percent_interval(paired_bootstrap(difference)),
+        p=p,
+        p_holm=p,  # until all rows are known, see _with_holm
+        min_detectable=None if least is None else 100 * least / (scale * len(difference)),
+        seed_se=_seed_standard_error(row, reference),
+        image_se=100 * sampling_spread(difference[None]),
     )
-    low, high = paired_bootstrap(difference)
-    spreads = [each for each in (row, reference) if each.top1_error_sd is not None]
-    seed_variance = sum((each.top1_error_sd or 0) ** 2 / len(each.seeds) for each in spreads)
-    by_class = class_means(difference, labels)
-    class_low, class_high = bootstrap_within_classes(difference, labels)
-    over_low, over_high = paired_bootstrap(by_class)
-    # In whole numbers, of which `seeds` are one image.
-    seeds = math.lcm(len(wrong), len(reference_wrong))
-    p, smallest = sign_flip_test(np.rint(seeds * difference).astype(np.int64))
-    return replace(
-        row,
-        top1_delta=row.top1_error - reference.top1_error,
-        top1_delta_low=100 * low,
-        top1_delta_high=100 * high,
-        top1_delta_seed_se=math.sqrt(seed_variance) if len(spreads) == 2 else None,
-        top1_delta_image_se=100 * sampling_spread(difference[None]),
-        top5_delta=None
-        if row.top5_error is None or reference.top5_error is None
-        else row.top5_error - reference.top5_error,
-        mean_class_delta=100 * float(by_class.mean()),
-        mean_class_delta_low=100 * class_low,
-        mean_class_delta_high=100 * class_high,
-        mean_class_delta_over_classes_low=100 * over_low,
-        mean_class_delta_over_classes_high=100 * over_high,
-        p_value=p,
-        smallest_detectable=None
-        if smallest is None
-        else 100 * smallest / (seeds * len(difference)),
+    mean_class_delta = MeanClassDelta(
+        100 * float(by_class.mean()),
+        _percent_interval(bootstrap_within_classes(difference, mistakes.labels)),
+        _percent_interval(paired_bootstrap(by_class)),
     )
+    top5_delta = None
+    if row.top5_error is not None and reference.top5_error is not None:
+        top5_delta = row.top5_error - reference.top5_error
+    return replace(row, delta=delta, mean_class_delta=mean_class_delta, top5_delta=top5_delta)
 
 
-def _holm(rows: Sequence[Row]) -> list[Row]:
-    """The rows with their p adjusted for how many of them are tested against the reference, the first."""
-    adjusted = holm([row.p_value for row in rows[1:] if row.p_value is not None])
-    return [rows[0], *(replace(row, p_holm=p) for row, p in zip(rows[1:], adjusted, strict=True))]
+def _seed_standard_error(row: Row, reference: Row) -> float | None:
+    """Return the standard error of the delta over seeds; None where a row has one seed."""
+    if row.seed_sd is None or reference.seed_sd is None:
+        return None
+    variances = (row.seed_sd**2 / len(row.seeds), reference.seed_sd**2 / len(reference.seeds))
+    return math.sqrt(sum(variances))
+
+
+def _with_holm(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with their p adjusted for how many of them are tested."""
+    deltas = [row.delta for row in rows if row.delta]
+    adjusted = holm([delta.p for delta in deltas])
+    return [
+        replace(row, delta=replace(delta, p_holm=p))
+        for row, delta, p in zip(rows, deltas, adjusted, strict=True)
+    ]
+
+
+def _percent_interval(ends: tuple[float, float]) -> Interval:
+    low, high = ends
+    return Interval(100 * low, 100 * high)
+
+
+def _row_warnings(rows: Sequence[Row]) -> list[str]:
+    """Return in what the rows differ that makes them less comparable."""
+    warnings = []
+    if len({row.n_fit for row in rows}) > 1:
+        counts = ", ".join(f"{row.label} {row.n_fit:,}" for row in rows)
+        warnings.append(f"numbers of labeled images fitted on differ: {counts}")
+    if len({(row.views, row.models) for row in rows}) > 1:
+        averaged = ", ".join(
+            f"{row.label} {format_averaging(row.views, row.models)}" for row in rows
+        )
+        warnings.append(
+            f"views x models averaged at test time differ: {averaged}; runs with views=1 of one "
+            "model each are comparable like for like"
+        )
+    if any(len(row.seeds) > 1 for row in rows):
+        warnings.append(
+            "several seeds: errors and deltas are means; p is that of the exact sign-flip test, "
+            "which for one seed is McNemar's"
+        )
+    return warnings
+
+
+def _limit_warnings(result: Result) -> list[str]:
+    warnings = []
+    if result.limit is not None:
+        labeled = result.n_train + result.n_tune
+        warnings.append(
+            f"limited to {labeled:,} labeled images: not all training images of the dataset"
+        )
+    if result.limit_test is not None:
+        warnings.append(
+            f"limited to {result.n_test:,} test images: not the dataset's own test split"
+        )
+    return warnings
 
 
 def _machine(result: Result) -> str:
     machine = result.machine
-    return f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB, {machine['device']}"
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB, "
+        f"{machine['device']}"
+    )

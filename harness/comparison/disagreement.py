@@ -1,6 +1,7 @@
-"""Where two classifiers differ on one test split: by class, by confusion, image by image. Reads run folders only.
+"""Where two classifiers differ on one test split: by class, by confusion, image by image.
 
-Of every run the five likeliest classes of each image are kept and the scores let go, so that 100,000 x 1,000 scores are in memory once.
+Reads run folders only. For every run the five likeliest classes of each image are kept and the
+scores released, so that 100,000 x 1,000 scores are in memory only once.
 """
 
 from __future__ import annotations
@@ -17,22 +18,37 @@ from harness.runs.record import Record
 from harness.runs.result import Scores
 
 TOP = 5
-TEMPERATURE_IMAGES = 5000  # of tune, that the temperature of margins is fitted to; it is one number
+TEMPERATURE_IMAGES = 5000  # of tune: enough to fit one number
 CLASS_RESAMPLES = 2000
 NORMAL_QUARTILES = 1.349  # standard deviations between the quartiles of a normal variable
 LOG_PROBABILITIES = "probabilities, as the pipeline gives them"
 FITTED = "margins as probabilities: a softmax at the temperature that fits the tune labels best"
-UNFITTED = "a softmax of margins at a temperature of our own, as there are no tune scores to fit one to: an order more than a probability"
+UNFITTED = (
+    "a softmax of margins at a temperature that is not fitted, as there are no tune scores: "
+    "an order more than a probability"
+)
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a run says of each test image, in order of key, so that those of several runs are about the same image.
+class Predictions:
+    """What a run predicts for each test image, in order of key, so that runs can be paired.
 
-    keys (n,), labels (n,); rank (n,): how many other classes score at least as high as the true one, 0 is right
-    tied (n,): the true class shares the first place with others, which is an error
-    top (n, k), probability (n, k): the likeliest classes, the first the likeliest, k at most TOP; `meaning`: of the probabilities
-    readable (n,): False for an image that could not be decoded, of which there are no answers
+    Parameters
+    ----------
+    keys : (n,) str
+    labels : (n,) int64
+    rank : (n,) int64
+        How many other classes score at least as high as the true one; 0 is right.
+    tied : (n,) bool
+        The true class shares the first place with others, which counts as an error.
+    top : (n, k) int32
+        The k likeliest classes, the likeliest first; k is at most TOP.
+    probability : (n, k) float32
+        Their probabilities.
+    readable : (n,) bool
+        False for an image that could not be decoded, which has no prediction.
+    meaning : str
+        What the probabilities are.
     """
 
     keys: np.ndarray
@@ -55,7 +71,18 @@ class Answers:
 
 @dataclass(frozen=True)
 class ClassDelta:
-    """One class: its test images, both errors in percent, and B's minus A's in points with its paired 95 % interval."""
+    """Errors of one class: those of A and B in percent, B's minus A's in points.
+
+    Parameters
+    ----------
+    label : int
+    n : int
+        Test images of the class.
+    a_error, b_error : float
+    delta : float
+    low, high : float
+        Paired 95 % interval of the delta.
+    """
 
     label: int
     n: int
@@ -77,10 +104,16 @@ class Confusion:
 
 
 @dataclass(frozen=True)
-class Cells:
-    """The paired table: positions of the test images that both, only one, or neither of A and B gets right, in order of key.
+class Contingency:
+    """The cells of the paired table: positions of test images, in order of key.
 
-    Keys are hashes of content, so the first of a cell are as good as drawn at random, and the same on every machine.
+    Keys are hashes of content, so the first images of a cell are as good as a random sample, and
+    the same on every machine.
+
+    Parameters
+    ----------
+    both, only_a, only_b, neither : (m,) int64
+        Positions of the images that both, only one, or neither of A and B gets right.
     """
 
     both: np.ndarray
@@ -89,123 +122,121 @@ class Cells:
     neither: np.ndarray
 
 
-def answers(record: Record) -> Answers:
-    """Of the test split. Raises UserError when the scores are missing or damaged."""
+def predictions(record: Record) -> Predictions:
+    """Return the predictions of a run for the test split.
+
+    Raises
+    ------
+    UserError
+        If the scores are missing or damaged.
+    """
     scores = record.scores()
     sharpness, meaning = _sharpness(record, scores)
     n, classes = scores.scores.shape
     k = min(TOP, classes)
-    top, probability, readable = (
-        np.empty((n, k), np.int32),
-        np.empty((n, k), np.float32),
-        np.empty(n, bool),
-    )
+    top, probability = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
+    readable = np.empty(n, bool)
     rank = ranks(scores.scores, scores.labels)
     tied = rank > 0
     for start in range(0, n, CHUNK):
         chunk = slice(start, start + CHUNK)
         rows = scores.scores[chunk]
-        # The partition is over a copy of the positions alone; ties go to the lower class, as argmax has them.
-        best = (
-            np.argpartition(-rows, k - 1, axis=1)[:, :k]
-            if k < classes
-            else np.tile(np.arange(classes), (len(rows), 1))
-        )
-        values = np.take_along_axis(rows, best, axis=1)
-        order = np.lexsort((best, -values), axis=1)
-        top[chunk] = np.take_along_axis(best, order, axis=1)
+        top[chunk], values = _top(rows, k)
         readable[chunk] = np.isfinite(rows).any(axis=1)
         tied[chunk] &= rows[np.arange(len(rows)), scores.labels[chunk]] == rows.max(axis=1)
         with np.errstate(invalid="ignore"):  # a row of -inf has no probabilities
-            logs = (
-                np.take_along_axis(values, order, axis=1) * sharpness
-                - logsumexp(rows * np.float32(sharpness))[:, None]
-            )
+            logs = values * sharpness - logsumexp(rows * np.float32(sharpness))[:, None]
         probability[chunk] = np.exp(np.where(readable[chunk, None], logs, -np.inf))
     order = np.argsort(scores.keys)
-    return Answers(
-        scores.keys[order], scores.labels[order], rank[order], tied[order], top[order], probability[order], readable[order], meaning
-    )  # fmt: skip
+    arrays = (scores.keys, scores.labels, rank, tied, top, probability, readable)
+    return Predictions(*(array[order] for array in arrays), meaning)
 
 
-def cells(a: Answers, b: Answers) -> Cells:
-    def where(found: np.ndarray) -> np.ndarray:
-        return np.flatnonzero(found)
+def _top(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k highest classes of each row and their scores; ties go to the lower class."""
+    if k < rows.shape[1]:
+        best = np.argpartition(-rows, k - 1, axis=1)[:, :k]
+    else:
+        best = np.tile(np.arange(k), (len(rows), 1))
+    values = np.take_along_axis(rows, best, axis=1)
+    order = np.lexsort((best, -values), axis=1)
+    return np.take_along_axis(best, order, axis=1), np.take_along_axis(values, order, axis=1)
 
-    return Cells(
-        where(a.right & b.right),
-        where(a.right & ~b.right),
-        where(~a.right & b.right),
-        where(~a.right & ~b.right),
+
+def contingency(a: Predictions, b: Predictions) -> Contingency:
+    """Return which images both, only one, or neither of two runs gets right."""
+    return Contingency(
+        both=np.flatnonzero(a.right & b.right),
+        only_a=np.flatnonzero(a.right & ~b.right),
+        only_b=np.flatnonzero(~a.right & b.right),
+        neither=np.flatnonzero(~a.right & ~b.right),
     )
 
 
-def class_deltas(a: Answers, b: Answers) -> list[ClassDelta]:
-    """Of the classes that have test images, those in which B gains most first."""
-    found = []
+def class_deltas(a: Predictions, b: Predictions) -> list[ClassDelta]:
+    """Return the classes that have test images, those in which B gains most first."""
+    deltas = []
     for label in np.unique(a.labels).tolist():
-        of = a.labels == label
-        wrong_a, wrong_b = ~a.right[of], ~b.right[of]
+        of_class = a.labels == label
+        wrong_a, wrong_b = ~a.right[of_class], ~b.right[of_class]
         difference = wrong_b.astype(float) - wrong_a
         low, high = paired_bootstrap(difference, resamples=CLASS_RESAMPLES)
-        errors = (100 * float(wrong_a.mean()), 100 * float(wrong_b.mean()))
-        found.append(
-            ClassDelta(label, int(of.sum()), *errors, errors[1] - errors[0], 100 * low, 100 * high)
-        )
-    return sorted(found, key=lambda each: (each.delta, each.label))
+        a_error, b_error = 100 * float(wrong_a.mean()), 100 * float(wrong_b.mean())
+        n = int(of_class.sum())
+        delta = b_error - a_error
+        deltas.append(ClassDelta(label, n, a_error, b_error, delta, 100 * low, 100 * high))
+    return sorted(deltas, key=lambda delta: (delta.delta, delta.label))
 
 
-def confusions(given: Answers) -> list[Confusion]:
-    """Every pair of a class and another that some of its images were taken for, the most frequent first.
+def confusions(run: Predictions) -> list[Confusion]:
+    """Return every pair of a class and another that its images were taken for, by frequency.
 
-    Ties in which the true class shares the first place, and images that could not be decoded, are errors but no confusion.
+    Ties in which the true class shares the first place, and images that could not be decoded, are
+    errors but no confusion.
     """
-    taken = ~given.right & given.readable & ~given.tied
+    taken = ~run.right & run.readable & ~run.tied
     pairs, counts = np.unique(
-        np.stack([given.labels[taken], given.predicted[taken]]), axis=1, return_counts=True
+        np.stack([run.labels[taken], run.predicted[taken]]), axis=1, return_counts=True
     )
-    n = np.bincount(given.labels)
+    n = np.bincount(run.labels)
     found = [
-        Confusion(label, predicted, count, int(n[label])) for (label, predicted), count in zip(pairs.T.tolist(), counts.tolist(), strict=True)
-    ]  # fmt: skip
-    return sorted(found, key=lambda each: (-each.count, each.label, each.predicted))
+        Confusion(label, predicted, count, int(n[label]))
+        for (label, predicted), count in zip(pairs.T.tolist(), counts.tolist(), strict=True)
+    ]
+    return sorted(found, key=lambda pair: (-pair.count, pair.label, pair.predicted))
 
 
-def confident_mistakes(given: Answers, most: int) -> np.ndarray:
-    """Positions of the wrong answers that were given with the highest probability, the highest first."""
-    wrong = np.flatnonzero(~given.right & given.readable)
-    return wrong[np.argsort(-given.probability[wrong, 0], kind="stable")[:most]]
+def confident_mistakes(run: Predictions, most: int) -> np.ndarray:
+    """Return positions of the wrong predictions with the highest probability, highest first."""
+    wrong = np.flatnonzero(~run.right & run.readable)
+    return wrong[np.argsort(-run.probability[wrong, 0], kind="stable")[:most]]
 
 
-def examples(found: Cells, each: int) -> np.ndarray:
-    """Positions of `each` images of every cell, the first by key; of a cell with fewer, all."""
-    return np.concatenate(
-        [cell[:each] for cell in (found.only_b, found.only_a, found.neither, found.both)]
-    )
+def examples(table: Contingency, count: int) -> np.ndarray:
+    """Return positions of the first `count` images, by key, of every cell."""
+    cells = (table.only_b, table.only_a, table.neither, table.both)
+    return np.concatenate([cell[:count] for cell in cells])
 
 
 def _sharpness(record: Record, scores: Scores) -> tuple[float, str]:
-    """(what scores are multiplied by before their softmax, what that makes of them)."""
+    """Return the factor for the scores before their softmax, and what the result is."""
     if are_log_probabilities(scores.scores[:CHUNK]):
         return 1.0, LOG_PROBABILITIES
-    if (record.folder / "tune_scores.npz").exists():
+    if record.has_scores("tune_scores"):
         tune = record.scores("tune_scores")
         chosen = np.argsort(tune.keys)[:TEMPERATURE_IMAGES]
-        return fitted_sharpness(
-            Scores(tune.keys[chosen], tune.labels[chosen], tune.scores[chosen])
-        ), FITTED
+        subset = Scores(tune.keys[chosen], tune.labels[chosen], tune.scores[chosen])
+        return fitted_sharpness(subset), FITTED
     finite = scores.scores[:CHUNK][np.isfinite(scores.scores[:CHUNK])]
-    # By quartiles, in which a class without training images, whose margins are as low as can be, does not count.
-    spread = (
-        float(np.subtract(*np.percentile(finite, [75, 25]))) / NORMAL_QUARTILES
-        if len(finite)
-        else 0.0
-    )
-    return 1 / (spread or 1.0), UNFITTED
+    if not len(finite):
+        return 1.0, UNFITTED
+    # Quartiles ignore a class without training images, whose margins are as low as can be.
+    low, high = np.percentile(finite, [25, 75])
+    return NORMAL_QUARTILES / (float(high - low) or NORMAL_QUARTILES), UNFITTED
 
 
 def same_seed(groups: Sequence[Sequence[Record]]) -> list[Record]:
-    """One run a row: of the lowest seed that all rows have, else each row's first."""
+    """Return one run per row: of the lowest seed that all rows have, else each row's first."""
     common = set.intersection(*({record.result.seed for record in group} for group in groups))
     chosen = min(common, default=None)
     return [

@@ -1,9 +1,10 @@
-"""The runs that stand for a comparison at one view of each test image and one model each: what the methods do without averaging."""
+"""Runs that compare the same rows at one view per test image and one model each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.commands import harness_command
 from harness.runs.protocol import protocol
 from harness.runs.record import Record
 from harness.runs.run_store import RunStore
@@ -11,31 +12,46 @@ from harness.spec import format_spec, parse_spec
 
 
 def at_one_view(groups: Sequence[Sequence[Record]]) -> tuple[list[list[Record]] | None, list[str]]:
-    """(a group for each of `groups`, one record a seed; what is missing on record, and what to type).
+    """Find runs of one view and one model each that stand for the given ones.
 
-    A run of one view and one model stands for itself; for any other do its weights scored at one view (`rescore`) or else, seed by seed, runs
-    of the same spec and source with views=1; for an ensemble those of its first member. Groups of the same runs are one. There are None where
-    all given already are so, where one is missing, and where fewer than two are left.
+    A run of one view and one model stands for itself. Any other is replaced, seed by seed, by its
+    own weights scored at one view (`rescore`), else by runs of the same spec and source with
+    views=1; an ensemble is replaced by the runs of its first member.
+
+    Parameters
+    ----------
+    groups : sequence of sequences of Record
+        One group per row, one record per seed.
+
+    Returns
+    -------
+    groups : list of lists of Record, or None
+        Groups of the same runs once only. None where all runs are of one view and one model
+        already, where a replacement is missing, and where fewer than two groups are left.
+    missing : list of str
+        What is not on record, and the command that makes it.
     """
-    if all(_is_plain(record) for group in groups for record in group):
+    if all(_is_single(record) for group in groups for record in group):
         return None, []
-    found, missing = [], []
+    replaced, missing = [], []
     for group in groups:
-        plain = list(group) if all(map(_is_plain, group)) else _plain_runs(group)
-        found.append(plain)
-        if not plain:
+        singles = list(group) if all(map(_is_single, group)) else _replacements(group)
+        replaced.append(singles)
+        if not singles:
             missing.append(_how_to_make(group))
-    apart = list({tuple(record.run_id for record in group): group for group in found}.values())
-    return (None if missing or len(apart) < 2 else apart), missing
+    distinct = {tuple(record.run_id for record in group): group for group in replaced}
+    if missing or len(distinct) < 2:
+        return None, missing
+    return list(distinct.values()), []
 
 
-def _is_plain(record: Record) -> bool:
-    found = protocol(record)
-    return (found.views, found.models) == (1, 1)
+def _is_single(record: Record) -> bool:
+    averaged = protocol(record)
+    return (averaged.views, averaged.models) == (1, 1)
 
 
-def _single(record: Record) -> Record:
-    """The record, or the first member of an ensemble of ensembles."""
+def _first_member(record: Record) -> Record:
+    """Return the record itself, or the first member of an ensemble, which may be missing."""
     while record.spec.kind == "ensemble":
         record = Record(record.folder.with_name(record.spec.members[0]))
         if not record.folder.is_dir():
@@ -48,43 +64,41 @@ def _one_view_spec(pipeline: str) -> str:
     return format_spec(name, {**values, "views": "1"} if "views" in values else values)
 
 
-def _plain_runs(group: Sequence[Record]) -> list[Record]:
-    """The latest of each seed that learned from the same images and was scored on the same."""
-    singles = [_single(record) for record in group]
-    if not singles[0].folder.is_dir():
+def _replacements(group: Sequence[Record]) -> list[Record]:
+    """Return, by seed, the latest run at one view with the same training and test images."""
+    members = [_first_member(record) for record in group]
+    if not members[0].folder.is_dir():
         return []
-    wanted = singles[0].result
-    weights = {single.run_id for single in singles}
-    spec = _one_view_spec(wanted.pipeline)
-    alike, rescored = {}, {}
+    wanted = members[0].result
+    trained = (_one_view_spec(wanted.pipeline), wanted.source_hash, wanted.tune)
+    weights = {member.run_id for member in members}
+    same_spec, same_weights = {}, {}
     for other in RunStore(group[0].folder.parent).finished():
         result = other.result
-        same = (result.test_digest, result.train_digest) == (
-            wanted.test_digest,
-            wanted.train_digest,
-        )
-        if not (
-            same and result.limit == wanted.limit and other.state == "finished" and _is_plain(other)
-        ):
+        if not _is_scored_alike(other, members[0]):
             continue
         if other.spec.weights_of in weights:
-            rescored[result.seed] = other
-        elif (result.pipeline, result.source_hash, result.tune) == (
-            spec,
-            wanted.source_hash,
-            wanted.tune,
-        ):
-            alike[result.seed] = other
-    found = alike | rescored
-    return [found[seed] for seed in sorted(found)]
+            same_weights[result.seed] = other
+        elif (result.pipeline, result.source_hash, result.tune) == trained:
+            same_spec[result.seed] = other
+    replacements = same_spec | same_weights
+    return [replacements[seed] for seed in sorted(replacements)]
+
+
+def _is_scored_alike(record: Record, wanted: Record) -> bool:
+    """Whether a run has test scores at one view and the images of the wanted run."""
+    same = ("test_digest", "train_digest", "limit")
+    if any(getattr(record.result, name) != getattr(wanted.result, name) for name in same):
+        return False
+    return record.state == "finished" and _is_single(record)
 
 
 def _how_to_make(group: Sequence[Record]) -> str:
-    singles = [_single(record) for record in group]
-    single = singles[0]
-    if not single.folder.is_dir():
+    members = [_first_member(record) for record in group]
+    first = members[0]
+    if not first.folder.is_dir():
         return f"the members of {group[0].run_id} are not on record"
-    pipeline = single.result.pipeline
-    if "views" not in parse_spec(pipeline)[1] and not _is_plain(single):
-        return f"{single.result.name} has no parameter views"
-    return f"no run of {single.result.name} is so; make one with: harness rescore {' '.join(each.run_id for each in singles)}"
+    if "views" not in parse_spec(first.result.pipeline)[1] and not _is_single(first):
+        return f"{first.result.name} has no parameter views"
+    command = harness_command("rescore", *(member.run_id for member in members))
+    return f"{first.result.name} has no such run; make one with: {command}"

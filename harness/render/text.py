@@ -1,40 +1,29 @@
-"""Plain text: quantities and tables."""
+"""Quantities as plain text: times, sizes, percentages, intervals and p-values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-
-def size(count: float) -> str:
-    """Bytes, in powers of ten."""
-    return (
-        f"{count / 1e9:.1f} GB"
-        if count >= 1e9
-        else f"{count / 1e6:.1f} MB"
-        if count >= 1e6
-        else f"{count / 1e3:.1f} kB"
-    )
+from harness.render.table import Column, Table
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    """Aligned columns; the first `left` to the left, the others to the right."""
-    table = [list(head), *map(list, rows)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(head))]
+    """Return a table as text, the first `left` columns aligned left and the others right."""
+    columns = [Column(name, "left" if i < left else "right") for i, name in enumerate(head)]
+    return Table(columns, rows).to_text()
 
-    def line(row: Sequence[str]) -> str:
-        return "  ".join(
-            c.ljust(w) if i < left else c.rjust(w)
-            for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
 
-    return "\n".join(
-        [line(table[0]), "  ".join("-" * width for width in widths), *map(line, table[1:])]
-    )
+def size(count: float) -> str:
+    """Return a number of bytes in powers of ten, such as `4.1 MB`."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count / 1e3:.1f} kB"
 
 
 def duration(seconds: float) -> str:
-    """`4.2 s`, `3 min 20 s`, `2 h 05 min`."""
+    """Return a time such as `4.2 s`, `3 min 20 s` or `2 h 05 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     if seconds < 3600:
@@ -43,18 +32,24 @@ def duration(seconds: float) -> str:
 
 
 def percent(value: float | None, digits: int = 2) -> str:
+    """Return `12.35 %`; `-` for None."""
     return "-" if value is None else f"{value:.{digits}f} %"
 
 
 def interval(low: float | None, high: float | None) -> str:
+    """Return `[10.20, 14.80]`; empty where an end is None."""
     return "" if low is None or high is None else f"[{low:.2f}, {high:.2f}]"
 
 
 def p_value(p: float | None) -> str:
-    return (
-        "-" if p is None else f"{p:.3f}" if p >= 0.001 else f"{p:.0e}" if p > 1e-99 else "< 1e-99"
-    )
+    """Return a p-value with three decimals, or as a power of ten below 0.001; `-` for None."""
+    if p is None:
+        return "-"
+    if p >= 0.001:
+        return f"{p:.3f}"
+    return f"{p:.0e}" if p > 1e-99 else "< 1e-99"
 
 
 def age(finished: str) -> str:
+    """Return how long ago an ISO 8601 time was."""
     return duration((datetime.now(UTC) - datetime.fromisoformat(finished)).total_seconds())
