@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Unpack
 from harness.workspace import Workspace, WorkspaceOptions
 
 if TYPE_CHECKING:
-    from harness.comparison.rows import Comparison
+    from harness.comparison.table import Comparison
     from harness.contract import Pipeline
     from harness.data.load import DatasetSource, Splits
     from harness.engine.ensemble import Weighting

@@ -6,7 +6,6 @@ from harness.commands import harness_command
 from harness.contract import HasFilters, Pipeline
 from harness.engine.observer import RunObserver
 from harness.errors import UserError
-from harness.report.pictures import draw_pictures
 from harness.runs.record import Record
 from harness.settings import Settings
 from harness.tracking.log_run import log_failed_run, log_finished_run
@@ -31,6 +30,8 @@ class Publisher(RunObserver):
 
     def finished(self, record: Record, pipeline: Pipeline | None) -> None:
         try:
+            from harness.report.pictures import draw_pictures
+
             draw_pictures(record, pipeline.filters if isinstance(pipeline, HasFilters) else dict)
         except Exception as error:  # whatever goes wrong in drawing, the figures are there
             self.log.line(f"pictures   not drawn: {type(error).__name__}: {error}")

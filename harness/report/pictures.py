@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.comparison.disagreement import answers, confusions
+from harness.comparison.disagreement import confusions, predictions
 from harness.files import write_atomic
 from harness.runs.record import PICTURES, Record
 from harness.runs.result import Result
@@ -153,7 +153,7 @@ def draw_confusion(record: Record) -> Figure | None:
     """The confusion matrix of the test split in percent of each class; of more than CLASSES_SHOWN classes the most confused pairs."""
     if record.result.top1_error is None:
         return None
-    given, names = answers(record), record.spec.class_names
+    given, names = predictions(record), record.spec.class_names
     taken = confusions(given)
     if len(names) > CLASSES_SHOWN:
         return _draw_pairs(
