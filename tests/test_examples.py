@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -48,18 +49,19 @@ def test_my_pipeline_runs_on_my_dataset() -> None:
 
 @pytest.mark.usefixtures("examples")
 def test_my_pipeline_learns_the_same_in_two_processes() -> None:
-    run = "-m harness run --plugins my_pipeline.py --pipeline my-pipeline --device cpu".split()
-    torchrun = "-m torch.distributed.run --standalone --nproc-per-node 2".split()
-    errors = [
-        re.findall(r"^top-1 .*", python(*launcher, *run), re.M)[0] for launcher in ([], torchrun)
-    ]
-    assert errors[0] == errors[1]
+    run = "-m harness run --plugins my_pipeline.py --pipeline my-pipeline --device cpu"
+    torchrun = "-m torch.distributed.run --standalone --nproc-per-node 2"
+    alone, together = (
+        re.findall(r"^top-1 .*", python(arguments), re.M)
+        for arguments in (run, f"{torchrun} {run}")
+    )
+    assert len(alone) == 1
+    assert alone == together
 
 
-def python(*arguments: str) -> str:
-    return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=True
-    ).stdout
+def python(arguments: str) -> str:
+    command = [sys.executable, *shlex.split(arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_the_quickstart_notebook_runs(examples: Path) -> None:

@@ -25,7 +25,11 @@ class CommandDirective(SphinxDirective):
             command = cli.get_command(parent, name)
             if command is None:
                 raise self.error(f"harness has no command {name!r}")
-            return self._help(command, click.Context(command, parent, info_name=name))
+            content = self._help(command, click.Context(command, parent, info_name=name))
+        for node in content:
+            for element in node.findall(nodes.Element):
+                self.set_source_info(element)
+        return content
 
     def _help(self, command: click.Command, context: click.Context) -> list[nodes.Node]:
         usage = context.get_usage().removeprefix("Usage: ")

@@ -31,6 +31,8 @@ class PluginsDirective(SphinxDirective):
                 term += nodes.classifier("", plugin["family"])
             summary = nodes.paragraph("", plugin["summary"])
             plugins += nodes.definition_list_item("", term, nodes.definition("", summary))
+        for node in plugins.findall(nodes.Element):
+            self.set_source_info(node)
         return [plugins]
 
 
