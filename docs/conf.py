@@ -22,10 +22,13 @@ extensions = [
     "sphinx.ext.viewcode",
     "command_help",
     "plugin_table",
+    "table_cells",
 ]
 exclude_patterns = ["_build", "_extensions"]
 myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "deflist"]
 myst_heading_anchors = 3
+
+smartquotes_action = "qe"  # quotes and ellipses; `--json` in a help text keeps its dashes
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

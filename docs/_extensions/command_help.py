@@ -60,9 +60,8 @@ def _options(command: click.Command, context: click.Context) -> nodes.definition
     """Return one entry per option; a definition list stays readable on a narrow screen."""
     options = nodes.definition_list(classes=["options"])
     for parameter in command.get_params(context):
-        record = parameter.get_help_record(context)
-        if record and "--help" not in parameter.opts:
-            flags, text = record
+        flags, text = parameter.get_help_record(context) or ("", "")
+        if text and "--help" not in parameter.opts:
             term = nodes.term("", "", nodes.literal(flags, flags))
             options += nodes.definition_list_item("", term, nodes.definition("", _paragraph(text)))
     return options
