@@ -12,7 +12,7 @@ Cost: 4 k features (16 k bytes) an image, held in memory for all training images
 image of 32 x 32 pixels takes 160 k multiply-adds, twice over, for each of 729 patches a thousand centroids.
 
 Yardsticks, CIFAR-10: 75.7 to 76.2 % with k = 800, 77.9 % with 1600, 79.6 % with 4000. `flip=true,views=10,c=100`, chosen on tune, brings
-three points beyond the published recipe (benchmarks/RESULTS.md).
+three points beyond the published recipe (docs/results/published.md).
 """
 
 from __future__ import annotations
