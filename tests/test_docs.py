@@ -89,6 +89,11 @@ def test_every_command_has_a_section() -> None:
     assert sorted(sections) == sorted(COMMANDS)
 
 
+def test_every_pipeline_has_a_row() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \|", (DOCS / "pipelines.md").read_text(), re.M)
+    assert sorted(rows) == Registry().names("pipeline")
+
+
 def test_the_api_page_has_every_public_name() -> None:
     documented = re.findall(r"harness\.(\w+)$", (DOCS / "api.md").read_text(), re.M)
     assert set(harness.__all__) - {"__version__"} <= set(documented)
