@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from docutils import nodes
+from help_text import paragraph
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -34,7 +35,7 @@ class CommandDirective(SphinxDirective):
     def _help(self, command: click.Command, context: click.Context) -> list[nodes.Node]:
         usage = context.get_usage().removeprefix("Usage: ")
         content: list[nodes.Node] = [nodes.literal_block(usage, usage, language="text")]
-        content += [_paragraph(text) for text in (command.help or "").split("\n\n") if text.strip()]
+        content += [paragraph(text) for text in (command.help or "").split("\n\n") if text.strip()]
         content.append(_options(command, context))
         if isinstance(command, click.Group):
             content += [self._subcommand(command, context, name) for name in command.commands]
@@ -51,11 +52,6 @@ class CommandDirective(SphinxDirective):
         return section
 
 
-def _paragraph(text: str) -> nodes.paragraph:
-    joined = " ".join(text.replace("\b", "").split())
-    return nodes.paragraph(joined, joined)
-
-
 def _options(command: click.Command, context: click.Context) -> nodes.definition_list:
     """Return one entry per option; a definition list stays readable on a narrow screen."""
     options = nodes.definition_list(classes=["options"])
@@ -63,7 +59,7 @@ def _options(command: click.Command, context: click.Context) -> nodes.definition
         flags, text = parameter.get_help_record(context) or ("", "")
         if text and "--help" not in parameter.opts:
             term = nodes.term("", "", nodes.literal(flags, flags))
-            options += nodes.definition_list_item("", term, nodes.definition("", _paragraph(text)))
+            options += nodes.definition_list_item("", term, nodes.definition("", paragraph(text)))
     return options
 
 

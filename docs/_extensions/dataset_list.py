@@ -10,6 +10,7 @@ from typing import Any
 
 from click.testing import CliRunner
 from docutils import nodes
+from help_text import paragraph
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -23,7 +24,7 @@ class DatasetsDirective(SphinxDirective):
         for plugin in json.loads(listed.output.splitlines()[-1]):
             if plugin["kind"] == "dataset":
                 term = nodes.term("", "", nodes.literal("", plugin["name"]))
-                summary = nodes.paragraph("", plugin["summary"])
+                summary = paragraph(plugin["summary"])
                 datasets += nodes.definition_list_item("", term, nodes.definition("", summary))
         for node in datasets.findall(nodes.Element):
             self.set_source_info(node)
