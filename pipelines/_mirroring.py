@@ -10,8 +10,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from harness.contract import Context
-from harness.data.split import Batch, Split
+from harness.contract import Batch, Context, Split
 
 SIDE = 16  # pixels of a thumbnail: enough to tell 2 from 5, little enough to take a second for 50,000 images
 RIDGE = 1e-3  # of the mean squared norm of a thumbnail

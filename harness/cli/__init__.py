@@ -7,15 +7,15 @@ from importlib import import_module
 
 import click
 
-# Help lines stand here so that `--help` imports no command.
+# One line per command, here so that `--help` imports none of them.
 COMMANDS = {
     "run": "Fit and score a pipeline on a dataset; log it.",
     "compare": "The before/after table of two or more pipelines.",
-    "report": "The same as a page: where they differ, in pictures.",
-    "ensemble": "Average finished runs into one, offline.",
+    "report": "The comparison as a page, with pictures.",
+    "ensemble": "Average finished runs into one.",
     "rescore": "Score a finished run again at one view.",
-    "list": "Pipelines and datasets there are.",
-    "show": "A pipeline's parameters, and a network's layers.",
+    "list": "Available pipelines and datasets.",
+    "show": "A pipeline's parameters and a network's layers.",
     "check": "Test that a pipeline keeps the contract.",
     "runs": "Runs on record: list them, remove them.",
     "prepare": "Make a dataset of ILSVRC, parquet, shards or folders.",
@@ -23,7 +23,7 @@ COMMANDS = {
     "plan": "Hours, disk and memory that a run will take.",
     "predict": "Top-5 classes of your own images, by a finished run.",
     "sync": "Send to MLflow the runs that it lacks.",
-    "ui": "Open the MLflow page on the table of runs.",
+    "ui": "Open MLflow on the table of runs.",
 }
 
 
@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
             close = get_close_matches(args[0], COMMANDS, n=1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise click.UsageError(
-                f"no command is called {args[0]!r}{hint}; there are: {', '.join(COMMANDS)}"
+                f"no command is called {args[0]!r}{hint}; available: {', '.join(COMMANDS)}"
             )
         return super().resolve_command(ctx, args)
 
@@ -63,9 +63,8 @@ def cli() -> None:
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 failure, 2 the user's mistake, 130 Ctrl-C."""
     try:
-        sys.exit(
-            cli.main(prog_name="harness", standalone_mode=False)
-        )  # the value is None, or the code of click's Exit
+        # The value is None, or the code of click's Exit.
+        sys.exit(cli.main(prog_name="harness", standalone_mode=False))
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped", 130)
     except click.ClickException as error:
@@ -73,7 +72,8 @@ def main() -> None:
         sys.exit(error.exit_code)
     except OSError as error:
         # A full disk, a read-only folder: the system's own words, and where.
-        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
+        place = f": {error.filename}" if error.filename else ""
+        _fail(f"{error.strerror or error}{place}", 1)
     except Exception as error:
         from harness.errors import UserError
 

@@ -1,4 +1,4 @@
-"""`harness list`: what there is."""
+"""`harness list`: the pipelines and datasets that can be run."""
 
 from __future__ import annotations
 
@@ -9,65 +9,59 @@ import click
 from harness.cli import options
 
 if TYPE_CHECKING:
+    from harness.registry import Entry
     from harness.workspace import Workspace
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Import each one and say why a broken one is broken.")
+@click.option("--check", is_flag=True, help="Import each one and say what is wrong with it.")
 @options.workspace("plugins")
 @options.as_json
 def command(check: bool, workspace: Workspace, as_json: bool) -> None:
-    """Pipelines and datasets: name, family, origin and what it is. Reads their files without importing them."""
-    from harness.registry import Entry
+    """List pipelines and datasets: name, family, origin and what they are.
+
+    Their files are read, not imported.
+    """
     from harness.render.text import text_table
 
     registry = workspace.registry
     pipelines = [registry.entries["pipeline"][name] for name in registry.names("pipeline")]
     datasets = [registry.entries["dataset"][name] for name in registry.names("dataset")]
-    broken = {
-        entry: why for entry in [*pipelines, *datasets] if check and (why := _why_broken(entry))
-    }
+    broken: dict[Entry, str] = {}
+    for entry in [*pipelines, *datasets] if check else []:
+        if reason := _why_broken(entry):
+            broken[entry] = reason
 
-    def last(entry: Entry) -> str:
+    def summary(entry: Entry) -> str:
         return f"BROKEN: {broken[entry]}" if entry in broken else entry.summary
 
-    click.echo(
-        text_table(
-            ["pipeline", "family", "origin", ""],
-            [[e.name, e.family, e.origin, last(e)] for e in pipelines],
-            left=4,
-        )
-    )
-    click.echo("")
-    click.echo(
-        text_table(
-            ["dataset", "origin", ""], [[e.name, e.origin, last(e)] for e in datasets], left=3
-        )
-    )
+    rows = [[entry.name, entry.family, entry.origin, summary(entry)] for entry in pipelines]
+    click.echo(text_table(["pipeline", "family", "origin", ""], rows, left=4))
+    rows = [[entry.name, entry.origin, summary(entry)] for entry in datasets]
+    click.echo("\n" + text_table(["dataset", "origin", ""], rows, left=3))
     if as_json:
         options.print_json(
             [
                 {
-                    "kind": e.kind,
-                    "name": e.name,
-                    "family": e.family,
-                    "origin": e.origin,
-                    "summary": e.summary,
-                    "broken": broken.get(e),
+                    "kind": entry.kind,
+                    "name": entry.name,
+                    "family": entry.family,
+                    "origin": entry.origin,
+                    "summary": entry.summary,
+                    "broken": broken.get(entry),
                 }
-                for e in [*pipelines, *datasets]
+                for entry in [*pipelines, *datasets]
             ]
         )
     if broken:
         raise click.exceptions.Exit(1)
 
 
-def _why_broken(entry: object) -> str | None:
+def _why_broken(entry: Entry) -> str | None:
+    """Return why an entry cannot be used, or None."""
     from harness.errors import UserError
-    from harness.registry import Entry
     from harness.spec import parameters
 
-    assert isinstance(entry, Entry)
     try:
         parameters(entry.load().build)
     except UserError as error:

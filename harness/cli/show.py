@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import inspect
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli import options
 
 if TYPE_CHECKING:
+    from harness.registry import Resolved
     from harness.workspace import Workspace
 
 MEGABYTE = 1e6
-VALUE = 4  # bytes of a float32
-COPIES = 3  # of the parameters in training: themselves, their gradient and velocity
-BATCH = 128  # images
+FLOAT32_BYTES = 4
+TRAINING_COPIES = 3  # of the parameters: themselves, their gradients and velocities
+TRAINING_BATCH = 128  # images
 
 
 @click.command()
@@ -33,80 +34,85 @@ BATCH = 128  # images
     type=click.IntRange(1),
     default=224,
     show_default=True,
-    help="Side of the square image, in pixels.",
+    help="Height and width of the image, in pixels.",
 )
 @options.workspace("plugins")
 @options.as_json
 def command(
     pipeline: str, classes: int, image_size: int, workspace: Workspace, as_json: bool
 ) -> None:
-    """Parameters with their defaults and what is allowed; for a network the layers, their parameters, multiply-adds and memory."""
-    from harness.contract import HasLayers
+    """Show the parameters of a pipeline, with defaults and allowed values.
+
+    For a network also the layers, with their parameters, multiply-adds and memory.
+    """
+    resolved = workspace.resolve("pipeline", pipeline)
+    _print_parameters(resolved)
+    layers = _layers(resolved, classes, image_size)
+    if layers:
+        click.echo(
+            f"\n{classes} classes, images of {image_size} x {image_size}, one view per image:\n"
+        )
+        _print_layers(layers)
+    if as_json:
+        options.print_json(_json(resolved, layers))
+
+
+def _print_parameters(resolved: Resolved) -> None:
     from harness.render.text import text_table
     from harness.spec import describe, parameters
 
-    resolved = workspace.resolve("pipeline", pipeline)
-    entry, build, values, spec = resolved.entry, resolved.build, resolved.values, resolved.spec
-    module_doc = inspect.cleandoc(entry.load().__doc__ or "")
-    known = parameters(build)
+    entry = resolved.entry
+    documentation = inspect.cleandoc(entry.load().__doc__ or "")
     click.echo(
-        f"{spec}\n{entry.family}, {entry.origin}, source {entry.source_hash}\n\n{module_doc}\n"
+        f"{resolved.spec}\n{entry.family}, {entry.origin}, source {entry.source_hash}\n\n"
+        f"{documentation}\n"
     )
+    rows = []
+    for name, parameter in parameters(resolved.build).items():
+        default = "-" if parameter.default is parameter.empty else str(parameter.default)
+        allowed = describe(parameter.annotation)
+        rows.append([name, str(resolved.values[name]), default, allowed])
+    head = ["parameter", "value", "default", "allowed"]
+    click.echo(text_table(head, rows, left=4) if rows else "no parameters")
+
+
+def _layers(resolved: Resolved, classes: int, image_size: int) -> list[dict[str, Any]]:
+    """Return the layers of a network with the bytes of their outputs; empty for the others."""
+    from harness.contract import HasLayers
+
+    pipeline = resolved.make()
+    if not isinstance(pipeline, HasLayers):
+        return []
+    layers = pipeline.layers(classes, (image_size, image_size))
+    return [{**layer, "output_bytes": FLOAT32_BYTES * prod(layer["output"])} for layer in layers]
+
+
+def _print_layers(layers: list[dict[str, Any]]) -> None:
+    from harness.render.text import text_table
+
+    totals = _totals(layers)
     rows = [
-        [
-            name,
-            str(values[name]),
-            "-" if p.default is p.empty else str(p.default),
-            describe(p.annotation),
-        ]
-        for name, p in known.items()
+        [layer["name"], " x ".join(map(str, layer["output"])), *_cost_cells(layer)]
+        for layer in layers
     ]
+    rows.append(["total", "", *_cost_cells(totals)])
+    head = ["layer", "output", "parameters", "multiply-adds", "output MB"]
+    click.echo(text_table(head, rows, left=2))
+    parameter_mb = FLOAT32_BYTES * totals["parameters"] / MEGABYTE
+    output_mb = totals["output_bytes"] / MEGABYTE
+    training_mb = TRAINING_COPIES * parameter_mb + TRAINING_BATCH * output_mb
     click.echo(
-        text_table(["parameter", "value", "default", "allowed"], rows, left=4)
-        if rows
-        else "no parameters"
+        f"\nmemory     {parameter_mb:,.1f} MB of parameters; training on {TRAINING_BATCH} images "
+        f"at least {training_mb:,.0f} MB: parameters, gradients, velocities and layer outputs"
     )
-    made = resolved.make()
-    table = made.layers(classes, (image_size, image_size)) if isinstance(made, HasLayers) else []
-    table = [{**layer, "output_bytes": VALUE * prod(layer["output"])} for layer in table]
-    totals = (
-        {
-            key: sum(layer[key] for layer in table)
-            for key in ("parameters", "multiply_adds", "output_bytes")
-        }
-        if table
-        else {}
-    )
-    if table:
-        click.echo(
-            f"\n{classes} classes, images of {image_size} x {image_size}, one view of one image:\n"
-        )
-        lines = [[x["name"], " x ".join(map(str, x["output"])), *_costs(x)] for x in table]
-        lines.append(["total", "", *_costs(totals)])
-        click.echo(
-            text_table(
-                ["layer", "output", "parameters", "multiply-adds", "output MB"], lines, left=2
-            )
-        )
-        click.echo(_memory(totals))
-    if as_json:
-        options.print_json(
-            {
-                "pipeline": spec,
-                "family": entry.family,
-                "origin": entry.origin,
-                "source_hash": entry.source_hash,
-                "defaults": {
-                    name: p.default for name, p in known.items() if p.default is not p.empty
-                },
-                "allowed": {name: describe(p.annotation) for name, p in known.items()},
-                "layers": table,
-                **totals,
-            }
-        )
 
 
-def _costs(layer: dict[str, int]) -> list[str]:
+def _totals(layers: list[dict[str, Any]]) -> dict[str, int]:
+    names = ("parameters", "multiply_adds", "output_bytes")
+    return {name: sum(layer[name] for layer in layers) for name in names} if layers else {}
+
+
+def _cost_cells(layer: dict[str, int]) -> list[str]:
     return [
         f"{layer['parameters']:,}",
         f"{layer['multiply_adds']:,}",
@@ -114,11 +120,17 @@ def _costs(layer: dict[str, int]) -> list[str]:
     ]
 
 
-def _memory(totals: dict[str, int]) -> str:
-    """What float32 numbers of these counts take; activation functions and what libraries set aside come on top."""
-    parameters, outputs = VALUE * totals["parameters"] / MEGABYTE, totals["output_bytes"] / MEGABYTE
-    training = COPIES * parameters + BATCH * outputs
-    return (
-        f"\nmemory     {parameters:,.1f} MB of parameters; training on {BATCH} images at least {training:,.0f} MB: parameters, gradients and "
-        f"velocities, and each layer's output for the way back"
-    )
+def _json(resolved: Resolved, layers: list[dict[str, Any]]) -> dict[str, Any]:
+    from harness.spec import describe, parameters
+
+    known, entry = parameters(resolved.build), resolved.entry
+    return {
+        "pipeline": resolved.spec,
+        "family": entry.family,
+        "origin": entry.origin,
+        "source_hash": entry.source_hash,
+        "defaults": {name: p.default for name, p in known.items() if p.default is not p.empty},
+        "allowed": {name: describe(p.annotation) for name, p in known.items()},
+        "layers": layers,
+        **_totals(layers),
+    }

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.contract import Context, State
-from harness.data.split import Split
+from harness.contract import Context, Split, State
 from pipelines.handcrafted.channel import join_states, learned_once, part_of, stage_state
 from pipelines.handcrafted.chunks import over_chunks
 from pipelines.handcrafted.descriptors.patches import LocalDescriptor, Patches

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from harness.contract import Context, State
-from harness.data.split import Batch, Split
+from harness.contract import Batch, Context, Split, State
 from pipelines._mirroring import may_mirror
 from pipelines.handcrafted.channel import Channel, join_states, part_of
 from pipelines.handcrafted.classifiers.learners import ExactSVM, Learner

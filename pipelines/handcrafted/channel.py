@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from harness.contract import Context, State
-from harness.data.split import Split
+from harness.contract import Context, Split, State
 from pipelines.handcrafted.images import squares, working_size
 
 

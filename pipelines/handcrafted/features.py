@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.contract import Context, State
-from harness.data.split import Split
+from harness.contract import Context, Split, State
 from pipelines.handcrafted.channel import Channel, learned_once, stage_state
 from pipelines.handcrafted.encoders.quantizer import SAMPLE, ProductQuantizer, fit_quantizer
 from pipelines.handcrafted.images import mirrored

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.contract import Context, Probe, State, UserError
-from harness.data.split import Batch, Split
+from harness.contract import Batch, Context, Probe, Split, State, UserError
 from pipelines._mirroring import may_mirror
 from pipelines.learned.augmentation import (
     Augmentation,

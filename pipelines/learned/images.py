@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from harness.data.images import Images
-from harness.data.split import Split
+from harness.contract import Images, Split
 
 RESIDENT_BYTES = 1 << 30  # pixels kept in the device's memory at most
 

@@ -12,8 +12,7 @@ from itertools import chain, count, islice
 import torch
 from torch.nn import functional as F
 
-from harness.contract import Context, State, UserError
-from harness.data.split import Batch, Split
+from harness.contract import Batch, Context, Split, State, UserError
 from pipelines.learned.augmentation import Augmentation
 from pipelines.learned.early_stopping import EarlyStopping
 from pipelines.learned.exchange import Clock, Exchange

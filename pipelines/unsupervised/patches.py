@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.contract import Context
-from harness.data.split import Split
+from harness.contract import Context, Split
 from pipelines.handcrafted.images import squares
 
 NOISE = 10.0  # squared gray levels added to a patch's variance, so that noise in a flat patch is not blown up

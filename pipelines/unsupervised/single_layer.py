@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.contract import Context, State, UserError
-from harness.data.split import Split
+from harness.contract import Context, Split, State, UserError
 from pipelines.handcrafted.channel import join_states, learned_once, part_of, stage_state
 from pipelines.handcrafted.encoders.kmeans import fit_kmeans
 from pipelines.handcrafted.images import squares, working_size

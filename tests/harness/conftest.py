@@ -17,6 +17,7 @@ BASELINE = {
     "run_id": "baseline-digits-1",
     "pipeline": "baseline,cell=8,flip=true",
     "name": "baseline",
+    "label": "baseline",
     "family": "hand-crafted",
     "dataset": 'digits,classes="0,1"',
     "title": "digits",

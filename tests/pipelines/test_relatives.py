@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.data.split import Split
+from harness.contract import Split
 from harness.engine.context import RunContext
 from pipelines import alexnet_one_tower, caffenet, cuda_convnet
 from pipelines.learned.normalization import LocalResponseNorm

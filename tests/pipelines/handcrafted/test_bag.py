@@ -10,8 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from sklearn.datasets import load_digits
 
-from harness.contract import Pipeline
-from harness.data.split import Batch, Split
+from harness.contract import Batch, Pipeline, Split
 from harness.engine.cache import Cache
 from harness.engine.context import RunContext
 from harness.engine.distributed import Processes

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.contract import Context, State
-from harness.data.split import Split
+from harness.contract import Context, Split, State
 from harness.engine.cache import Cache
 from harness.engine.context import RunContext
 from harness.engine.distributed import Processes

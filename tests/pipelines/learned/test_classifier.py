@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.contract import Pipeline
-from harness.data.split import Split
+from harness.contract import Pipeline, Split
 from harness.engine.context import RunContext
 from pipelines import cuda_convnet
 from pipelines.alexnet import build

@@ -13,8 +13,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn import functional as F
 
-from harness.contract import UserError
-from harness.data.split import Split
+from harness.contract import Split, UserError
 from harness.engine.context import FileCheckpoint, RunContext
 from harness.engine.distributed import Processes
 from pipelines.alexnet import build

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 import harness
-from harness.contract import TrainedRun, UserError
-from harness.data.split import Split
+from harness.contract import Split, TrainedRun, UserError
 from harness.engine.context import RunContext
 from harness.runs.run_store import RunStore
 from pipelines.alexnet import build

@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from harness.contract import UserError
-from harness.data.split import Split
+from harness.contract import Split, UserError
 from harness.engine.context import FileCheckpoint, RunContext
 from harness.engine.distributed import Processes
 from pipelines.alexnet import build

@@ -4,7 +4,7 @@ import numpy as np
 import scipy.linalg
 import torch
 
-from harness.data.split import Split
+from harness.contract import Split
 from harness.engine.context import RunContext
 from harness.engine.distributed import Processes
 from pipelines.unsupervised.patches import (

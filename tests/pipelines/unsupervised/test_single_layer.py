@@ -11,8 +11,7 @@ import torch.multiprocessing as mp
 from sklearn.datasets import load_digits
 from torch.nn.functional import interpolate
 
-from harness.contract import Pipeline, UserError
-from harness.data.split import Batch, Split
+from harness.contract import Batch, Pipeline, Split, UserError
 from harness.engine.cache import Cache
 from harness.engine.context import RunContext
 from harness.engine.distributed import Processes
