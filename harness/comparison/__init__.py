@@ -1,1 +1,1 @@
-"""Runs beside each other and beside what others published: the table, its protocol columns, the pair at one view."""
+"""Compare finished runs with each other and with published figures."""

@@ -36,7 +36,7 @@ from harness.metrics.intervals import (
 from harness.runs.protocol import protocol
 from harness.runs.record import Record
 from harness.runs.result import Estimate, Interval, Result
-from harness.runs.select import same_images
+from harness.runs.select import require_same_images
 
 
 def compare_records(
@@ -57,7 +57,7 @@ def compare_records(
         If test splits or, unless allowed, training images differ.
     """
     records = [record for group in groups for record in group]
-    warnings = same_images(records, allow_different_train=allow_different_train)
+    warnings = require_same_images(records, allow_different_train=allow_different_train)
     rows = _rows(groups)
     one_view_groups, missing = at_one_view(groups)
     warnings += [

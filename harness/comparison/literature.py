@@ -1,10 +1,14 @@
-"""A comparison beside what others have published on the same dataset: deltas where they can be taken, every difference of protocol named."""
+"""A comparison set against published figures on the same dataset.
+
+Deltas are taken where that is fair, and every difference of protocol is named.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from harness.comparison.published import (
     METRICS,
@@ -17,20 +21,28 @@ from harness.comparison.published import (
     gap,
     published,
 )
-from harness.comparison.table import Comparison, Row
+from harness.comparison.rows import Row
+from harness.comparison.table import Comparison
 from harness.errors import UserError
 from harness.spec import parse_spec
 
-NOT_SAID = "not said"
+UNKNOWN = "unknown"
+SPLIT_NAMES: dict[Split, str] = {"val": "validation", "test": "test", "own": "own"}
 
 
 @dataclass(frozen=True)
-class Beside:
+class PublishedRow:
     """A published figure, and the row of ours that it is a yardstick for, if any.
 
-    deltas       our error minus theirs in points, by metric; 0 inside a range. Empty without a row, on other splits, and for another
-                 number of training images a class
-    differences  of protocol, each in words: ours first
+    Parameters
+    ----------
+    figure : Figure
+    row : Row or None
+    deltas : mapping
+        Metric -> our error minus theirs in points, 0 inside a range. Empty without a row, on
+        another split, and for another number of training images per class.
+    differences : tuple of str
+        Differences of protocol in words, ours first.
     """
 
     figure: Figure
@@ -41,10 +53,24 @@ class Beside:
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """Two published figures, what is between them, and how their protocols differ. `points` and `fewer`, in percent, are of errors."""
+    """Two published figures and how they differ.
+
+    Parameters
+    ----------
+    pair : Pair
+    title : str
+        Of the dataset of both.
+    before, after : Figure
+    points : float
+        By how much the error falls.
+    fewer : float
+        The same relative to the first error, in percent.
+    differences : tuple of str
+        Differences of protocol.
+    """
 
     pair: Pair
-    title: str  # of the one dataset of both
+    title: str
     before: Figure
     after: Figure
     points: float
@@ -54,64 +80,123 @@ class BeforeAfter:
 
 @dataclass(frozen=True)
 class PublishedComparison:
-    """`name` is None where nothing is published on the comparison's dataset; then `lines` is empty."""
+    """What is published on the dataset of a comparison.
+
+    Parameters
+    ----------
+    name : str or None
+        The published dataset; None where nothing is published on ours, and then `rows` is empty.
+    published_set : PublishedSet or None
+    known : tuple of str
+        All datasets with published figures.
+    copy_note : str
+        In what our images differ from the published ones; empty where they are the same.
+    split : {"val", "test", "own"}
+        Which official split our test split is.
+    n_test : int
+    rows : tuple of PublishedRow
+    before_after : tuple of BeforeAfter
+    """
 
     name: str | None
-    facts: PublishedSet | None
+    published_set: PublishedSet | None
     known: tuple[str, ...]
-    copy: str  # in what our images are not the published ones; empty: they are
+    copy_note: str
     split: Split
     n_test: int
-    lines: tuple[Beside, ...]
+    rows: tuple[PublishedRow, ...]
     before_after: tuple[BeforeAfter, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; rows of ours are named by their label."""
+        rows = [
+            {
+                "figure": asdict(line.figure),
+                "row": line.row.label if line.row else None,
+                "deltas": dict(line.deltas),
+                "differences": line.differences,
+            }
+            for line in self.rows
+        ]
+        return {
+            **{name: getattr(self, name) for name in ("name", "known", "copy_note", "split")},
+            "n_test": self.n_test,
+            "rows": rows,
+            "before_after": [asdict(pair) for pair in self.before_after],
+        }
 
-def beside_published(
+
+def compare_published(
     comparison: Comparison, figures: Published | None = None
 ) -> PublishedComparison:
-    """The figures on the comparison's dataset, the yardsticks of its rows first, and the before and after of 2012.
+    """Return the published figures on the dataset of a comparison, yardsticks of its rows first.
 
-    The dataset is known by its name or by how its title begins, so that `cifar10-jpeg (folder)` is held against CIFAR-10.
+    The dataset is recognized by its name or by the start of its title, so that
+    `cifar10-jpeg (folder)` is compared with CIFAR-10.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    figures : Published or None
+        None: those that come with the package.
     """
     figures = figures or published()
     source = _source(comparison.dataset)
     name = _published_name((source, comparison.title.lower()), figures.datasets)
-    facts = figures.datasets[name] if name else None
-    copy = (
-        ""
-        if name in (source, comparison.title)
-        else f"images of {comparison.title}, not the original files"
-    )
-    split, train = _split(facts, comparison.n_test), facts.train if facts else None
-    on_it = [
+    ours = _Ours(comparison, figures.datasets[name] if name else None, _copy_note(comparison, name))
+    on_dataset = [
         figure for figure in figures.figures if figure.dataset == name and figure.mean_ap is None
     ]
-    held = [
-        _beside(figure, row, comparison, split, copy, train)
+    yardsticks = [
+        _published_row(figure, row, ours)
         for row in comparison.rows
-        for figure in on_it
-        if any(_is_of(row.pipeline, spec) for spec in figure.yardstick_of)
+        for figure in on_dataset
+        if any(_matches(row.pipeline, spec) for spec in figure.yardstick_of)
     ]
-    taken = {id(line.figure) for line in held}
+    taken = {id(line.figure) for line in yardsticks}
     others = [
-        _beside(figure, None, comparison, split, copy, train)
-        for figure in on_it
-        if id(figure) not in taken
+        _published_row(figure, None, ours) for figure in on_dataset if id(figure) not in taken
     ]
     return PublishedComparison(
         name=name,
-        facts=facts,
+        published_set=ours.published_set,
         known=tuple(sorted({figure.dataset for figure in figures.figures})),
-        copy=copy if name else "",
-        split=split,
+        copy_note=ours.copy_note if name else "",
+        split=ours.split,
         n_test=comparison.n_test,
-        lines=(*held, *others),
+        rows=(*yardsticks, *others),
         before_after=tuple(_before_after(pair, figures) for pair in figures.pairs),
     )
 
 
+@dataclass(frozen=True)
+class _Ours:
+    """Our side of every row: the comparison, and the published dataset that it is on."""
+
+    comparison: Comparison
+    published_set: PublishedSet | None
+    copy_note: str
+
+    @property
+    def split(self) -> Split:
+        """Which official split our test split is, by its size.
+
+        `test` where the dataset has no official one.
+        """
+        known, n_test = self.published_set, self.comparison.n_test
+        if known is None or (known.val is None and known.test is None) or n_test == known.test:
+            return "test"
+        return "val" if n_test == known.val else "own"
+
+
+def _copy_note(comparison: Comparison, name: str | None) -> str:
+    if name in (_source(comparison.dataset), comparison.title):
+        return ""
+    return f"images of {comparison.title}, not the original files"
+
+
 def _source(dataset: str) -> str:
-    """The name that the dataset goes by, of a subset that of the whole."""
+    """Return the name of a dataset; for a subset that of the dataset that it is taken from."""
     try:
         name, values = parse_spec(dataset)
     except UserError:  # a path, which may hold a comma
@@ -120,116 +205,98 @@ def _source(dataset: str) -> str:
 
 
 def _published_name(ours: Iterable[str], datasets: Iterable[str]) -> str | None:
-    """The longest name with which one of ours begins, as a word: cifar100 is not cifar10."""
-    found = [
+    """Return the longest name with which one of ours begins, as a word: cifar100 is not cifar10."""
+    matches = [
         name
         for name in datasets
         for text in ours
         if re.match(rf"{re.escape(name)}(?![a-z0-9])", text)
     ]
-    return max(found, key=len, default=None)
+    return max(matches, key=len, default=None)
 
 
-def _split(facts: PublishedSet | None, n_test: int) -> Split:
-    """Which official split our test split is, by its size; `test` where the dataset has no official one."""
-    if facts is None or (facts.val is None and facts.test is None) or n_test == facts.test:
-        return "test"
-    return "val" if n_test == facts.val else "own"
-
-
-def _is_of(pipeline: str, spec: str) -> bool:
-    """Whether the resolved `pipeline` is `spec`, which says some of its parameters."""
+def _matches(pipeline: str, spec: str) -> bool:
+    """Whether the resolved `pipeline` has the name and the parameters of `spec`."""
     name, values = parse_spec(spec)
     ours, all_values = parse_spec(pipeline)
     return ours == name and values.items() <= all_values.items()
 
 
-def _beside(
-    figure: Figure,
-    row: Row | None,
-    comparison: Comparison,
-    split: Split,
-    copy: str,
-    train: int | None,
-) -> Beside:
-    differences = [copy] if copy else []
-    if split != figure.split:
-        names = {"val": "validation", "test": "test", "own": "a test split of our own"}
+def _published_row(figure: Figure, row: Row | None, ours: _Ours) -> PublishedRow:
+    comparison = ours.comparison
+    differences = [ours.copy_note] if ours.copy_note else []
+    other_split = ours.split != figure.split
+    if other_split:
         differences.append(
-            f"{names[split]}, theirs {'a split of their own' if figure.split == 'own' else names[figure.split]}: no delta"
+            f"{_split_words(ours.split)}, theirs {_split_words(figure.split)}: no delta"
         )
     fitted = row or comparison.rows[0]
     per_class = round(fitted.n_labeled / fitted.classes)
     other_size = figure.train_per_class not in (None, per_class)
     if other_size:
         differences.append(
-            f"{per_class} training images a class, theirs {figure.train_per_class}: no delta"
+            f"{per_class} training images per class, theirs {figure.train_per_class}: no delta"
         )
     if figure.n and figure.n != comparison.n_test:
         differences.append(f"{comparison.n_test:,} test images, theirs {figure.n:,}")
     if row is None:
-        return Beside(figure, None, {}, tuple(differences))
-    if row.n_fit != (train or row.n_labeled):
-        differences.append(f"fitted on {row.n_fit:,} of {train or row.n_labeled:,} labeled images")
-    ours, theirs = _row_protocol(row), _figure_protocol(figure)
+        return PublishedRow(figure, None, {}, tuple(differences))
+    train = (ours.published_set.train if ours.published_set else None) or row.n_labeled
+    if row.n_fit != train:
+        differences.append(f"fitted on {row.n_fit:,} of {train:,} labeled images")
+    mine, theirs = _row_protocol(row), _figure_protocol(figure)
     differences += [
-        f"{what} {ours[what]}, theirs {theirs[what]}" for what in ours if ours[what] != theirs[what]
+        f"{what} {mine[what]}, theirs {theirs[what]}" for what in mine if mine[what] != theirs[what]
     ]
-    deltas = _deltas(figure, row) if split == figure.split and not other_size else {}
-    return Beside(figure, row, deltas, tuple(differences))
+    deltas = {} if other_split or other_size else _deltas(figure, row)
+    return PublishedRow(figure, row, deltas, tuple(differences))
+
+
+def _split_words(split: Split) -> str:
+    return f"{SPLIT_NAMES[split]} split"
 
 
 def _deltas(figure: Figure, row: Row) -> dict[Metric, float]:
-    ours: dict[Metric, float | None] = {
-        "top1": row.top1_error,
+    """Return our error minus theirs by metric; inside their range the difference is 0."""
+    errors: dict[Metric, float | None] = {
+        "top1": row.top1_error.value,
         "top5": row.top5_error,
         "mean_class": row.mean_class_error,
     }
-    found: dict[Metric, float] = {}
+    deltas: dict[Metric, float] = {}
     for metric in METRICS:
-        error, theirs = ours[metric], figure.error(metric)
+        error, theirs = errors[metric], figure.error(metric)
         if error is not None and theirs is not None:
             low, high = theirs
-            found[metric] = max(error - high, 0.0) + min(error - low, 0.0)
-    return found
+            deltas[metric] = max(error - high, 0.0) + min(error - low, 0.0)
+    return deltas
 
 
 def _before_after(pair: Pair, figures: Published) -> BeforeAfter:
     before, after = figures.figure(pair.before), figures.figure(pair.after)
     old, new = _figure_protocol(before), _figure_protocol(after)
-    differences = tuple(
-        f"{what} {old[what]} -> {new[what]}" for what in old if old[what] != new[what]
-    )
-    return BeforeAfter(
-        pair,
-        figures.datasets[after.dataset].title,
-        before,
-        after,
-        *gap(before, after, pair.measure),
-        differences,
-    )
+    differences = [f"{what} {old[what]} -> {new[what]}" for what in old if old[what] != new[what]]
+    points, fewer = gap(before, after, pair.measure)
+    title = figures.datasets[after.dataset].title
+    return BeforeAfter(pair, title, before, after, points, fewer, tuple(differences))
 
 
 def _figure_protocol(figure: Figure) -> dict[str, str]:
-    return _words(figure.views, figure.models, figure.augmentation, figure.extra_data)
+    return _protocol_words(figure.views, figure.models, figure.augmentation, figure.extra_data)
 
 
 def _row_protocol(row: Row) -> dict[str, str]:
-    start = parse_spec(row.pipeline)[1].get("init_from", "none")
-    return _words(
-        row.views,
-        row.models,
-        row.augmentation,
-        "" if start == "none" else f"what run {start} learned from",
-    )
+    init_from = parse_spec(row.pipeline)[1].get("init_from", "none")
+    extra_data = "" if init_from == "none" else f"the training images of run {init_from}"
+    return _protocol_words(row.views, row.models, row.augmentation, extra_data)
 
 
-def _words(
+def _protocol_words(
     views: int | None, models: int | None, augmentation: Iterable[str] | None, extra_data: str
 ) -> dict[str, str]:
     return {
-        "views": str(views or NOT_SAID),
-        "models": str(models or NOT_SAID),
-        "augmentation": NOT_SAID if augmentation is None else ", ".join(augmentation) or "none",
+        "views": str(views or UNKNOWN),
+        "models": str(models or UNKNOWN),
+        "augmentation": UNKNOWN if augmentation is None else ", ".join(augmentation) or "none",
         "extra data": extra_data or "none",
     }

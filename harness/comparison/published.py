@@ -1,6 +1,7 @@
-"""What others have published, with the protocol behind each figure: `benchmarks/published.toml`, read and checked.
+"""Published figures with the protocol behind each: `benchmarks/published.toml`, read and checked.
 
-A difference of two figures is had from `gap` alone, which refuses figures of two datasets or of validation and test.
+Only `gap` takes the difference of two figures; it refuses figures of two datasets, and of a
+validation and a test split.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _STRICT = {"extra": "forbid"}  # read by pydantic: an unknown key is an error
 
 @dataclass(frozen=True)
 class PublishedSet:
-    """A dataset as tables call it, and its official numbers of images, where it has such splits."""
+    """A dataset as tables call it, and the sizes of its official splits; None: it has none."""
 
     title: str
     train: Count | None = None
@@ -44,9 +45,10 @@ class PublishedSet:
 
 @dataclass(frozen=True)
 class Figure:
-    """One row of a source's table. What None stands for, the source does not say; the file's head explains the fields.
+    """One row of a source's table; the head of the file explains the fields.
 
-    Figures in percent, as printed: of errors, accuracies or average precisions, as `measure` says.
+    Figures are in percent, as printed: errors, accuracies or average precisions, depending on
+    `measure`. None: the source does not say.
     """
 
     method: str
@@ -68,7 +70,7 @@ class Figure:
     n: Count | None = None
     views: Count | None = None
     models: Count | None = None
-    augmentation: tuple[Literal["crops", "mirroring", "color"], ...] | None = None
+    augmentation: tuple[Literal["crops", "flips", "color"], ...] | None = None
     extra_data: str = ""
     train_per_class: Count | None = None
     protocol: str = ""
@@ -77,7 +79,10 @@ class Figure:
     __pydantic_config__ = _STRICT
 
     def error(self, metric: Metric) -> tuple[float, float] | None:
-        """(low, high) error in percent, equal unless the source gives a range; None where it gives no such figure."""
+        """Return (low, high) of an error in percent, equal unless the source gives a range.
+
+        None: the source gives no such figure.
+        """
         value: float | None = getattr(self, metric)
         if value is None:
             return None
@@ -87,7 +92,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Pair:
-    """A before and an after, by id. `quoted`: how it is told, where that is not like for like; else empty."""
+    """Two figures, by id, that are told as a before and an after.
+
+    `quoted` is how the pair is quoted where it is not like for like, else empty.
+    """
 
     before: str
     after: str
@@ -99,7 +107,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Effect:
-    """What one change did, in points of error, with it minus without it; None where no figure is given."""
+    """The effect of one change: error with it minus error without it, in points.
+
+    None: the source gives no such figure.
+    """
 
     change: str
     source: str
@@ -114,57 +125,75 @@ class Effect:
 
 @dataclass(frozen=True)
 class Published:
+    """Everything that the file holds."""
+
     datasets: Mapping[str, PublishedSet]
     figures: tuple[Figure, ...]
     pairs: tuple[Pair, ...]
     effects: tuple[Effect, ...]
 
     def figure(self, id: str) -> Figure:
-        """Raises UserError for an unknown id."""
+        """Return the figure with this id; raises UserError for an unknown one."""
         for figure in self.figures:
             if id and figure.id == id:
                 return figure
-        raise UserError(
-            f"no published figure is called {id!r}; there are: {', '.join(f.id for f in self.figures if f.id)}"
-        )
+        known = ", ".join(figure.id for figure in self.figures if figure.id)
+        raise UserError(f"no published figure is called {id!r}; there are: {known}")
 
 
 def gap(before: Figure, after: Figure, metric: Metric) -> tuple[float, float]:
-    """(points of error less, share of the errors that is gone, in percent) from `before` to `after`.
+    """Return by how much the error falls from `before` to `after`.
 
-    Raises UserError for a metric that one of the two lacks, and for figures of two datasets or of validation and test, whose difference
-    says nothing.
+    Returns
+    -------
+    points : float
+        Difference of the errors in points.
+    fewer : float
+        The same relative to the first error, in percent.
+
+    Raises
+    ------
+    UserError
+        If one of the two lacks the metric, or they are figures of different images (two datasets,
+        or validation and test), whose difference is meaningless.
     """
     if (before.dataset, before.split) != (after.dataset, after.split):
         raise UserError(
-            f"{before.method} ({before.dataset}, {before.split}) and {after.method} ({after.dataset}, {after.split}) are figures of "
-            "different images: no difference is taken"
+            f"{before.method} ({before.dataset}, {before.split}) and {after.method} "
+            f"({after.dataset}, {after.split}) are figures of different images: "
+            "no difference is taken"
         )
     a, b = before.error(metric), after.error(metric)
     if a is None or b is None:
-        raise UserError(
-            f"{(before if a is None else after).method} has no {METRIC_NAMES[metric]} figure"
-        )
+        incomplete = before if a is None else after
+        raise UserError(f"{incomplete.method} has no {METRIC_NAMES[metric]} figure")
     points = a[0] - b[0]
     return points, 100 * points / a[0]
 
 
 @cache
 def published() -> Published:
-    """The file that comes with the package."""
+    """Return the figures that come with the package."""
     return parse((files("benchmarks") / "published.toml").read_text(encoding="utf-8"))
 
 
 def parse(text: str) -> Published:
-    """A file of that form. Raises UserError naming the entry that is wrong and what is wrong with it."""
+    """Read the text of such a file.
+
+    Raises
+    ------
+    UserError
+        If an entry is wrong; the message names the entry and says what is wrong with it.
+    """
     raw = tomllib.loads(text)
     if unknown := set(raw) - {"dataset", "group", "pair", "effect"}:
         raise UserError(
-            f"published figures: unknown table {', '.join(sorted(unknown))}; allowed: dataset, group, pair, effect"
+            f"published figures: unknown table {', '.join(sorted(unknown))}; "
+            "allowed: dataset, group, pair, effect"
         )
     datasets = {
-        name: _read(PublishedSet, facts, f"dataset {name}")
-        for name, facts in raw.get("dataset", {}).items()
+        name: _read(PublishedSet, entry, f"dataset {name}")
+        for name, entry in raw.get("dataset", {}).items()
     }
     rows = [
         {**{key: value for key, value in group.items() if key != "rows"}, **row}
@@ -179,41 +208,39 @@ def parse(text: str) -> Published:
     effects = tuple(
         _read(Effect, effect, f"effect {effect.get('change')}") for effect in raw.get("effect", [])
     )
-    found = Published(datasets, figures, pairs, effects)
-    _check(found)
-    return found
+    result = Published(datasets, figures, pairs, effects)
+    _check(result)
+    return result
 
 
-def _check(found: Published) -> None:
-    """What types alone do not say."""
-    for figure in found.figures:
+def _check(result: Published) -> None:
+    """Check what types alone cannot express."""
+    for figure in result.figures:
         name = f"{figure.source}: {figure.method}"
-        if figure.dataset not in found.datasets:
-            raise UserError(
-                f"{name}: unknown dataset {figure.dataset!r}; there are: {', '.join(found.datasets)}"
-            )
+        if figure.dataset not in result.datasets:
+            known = ", ".join(result.datasets)
+            raise UserError(f"{name}: unknown dataset {figure.dataset!r}; there are: {known}")
         if (figure.measure == "mAP") != (figure.mean_ap is not None):
             raise UserError(
-                f"{name}: mean_ap goes with measure mAP and with no other, given {figure.measure}"
+                f"{name}: mean_ap is for measure mAP and no other, given {figure.measure}"
             )
         if figure.mean_ap is None and all(figure.error(metric) is None for metric in METRICS):
             raise UserError(f"{name}: no figure; give one of {', '.join(METRICS)}")
         if figure.interval and not (figure.confidence and figure.n):
             raise UserError(f"{name}: an interval needs its confidence and n")
-    if twice := [
-        id for id, count in Counter(f.id for f in found.figures if f.id).items() if count > 1
-    ]:
+    ids = Counter(figure.id for figure in result.figures if figure.id)
+    if twice := [id for id, count in ids.items() if count > 1]:
         raise UserError(f"the id {twice[0]} is given to two figures")
-    for pair in found.pairs:
-        gap(found.figure(pair.before), found.figure(pair.after), pair.measure)
-    for effect in found.effects:
-        if effect.dataset and effect.dataset not in found.datasets:
+    for pair in result.pairs:
+        gap(result.figure(pair.before), result.figure(pair.after), pair.measure)
+    for effect in result.effects:
+        if effect.dataset and effect.dataset not in result.datasets:
             raise UserError(f"effect {effect.change}: unknown dataset {effect.dataset!r}")
 
 
 @cache
 def _reader(kind: Any) -> TypeAdapter[Any]:
-    """Made once: making it takes a hundred times as long as reading with it."""
+    # Building it takes a hundred times as long as reading with it.
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
@@ -222,14 +249,14 @@ def _reader(kind: Any) -> TypeAdapter[Any]:
 def _read(kind: type[T], raw: Mapping[str, Any], name: str) -> T:
     from pydantic import ValidationError
 
-    key: Any = kind  # which mypy does not know to be hashable
+    key: Any = kind  # mypy does not know that a class is hashable
     try:
         read: T = _reader(key).validate_python(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        given = "" if first["type"] == "missing" else f", given {first['input']!r}"
-        raise UserError(
-            f"published figures, {name}: {place}: {first['msg'][0].lower()}{first['msg'][1:]}{given}"
-        ) from error
+        field = ".".join(map(str, first["loc"]))
+        message = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+        if first["type"] != "missing":
+            message += f", given {first['input']!r}"
+        raise UserError(f"published figures, {name}: {field}: {message}") from error
     return read

@@ -1,142 +1,144 @@
-"""The page that `harness data audit` writes: one HTML file, whole in itself, pictures included."""
+"""The page of `harness data audit`: one self-contained HTML file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
+from markupsafe import Markup
 
 from harness.data.audit import CROSSING, Audit
-from harness.render.html import Html, document, escaped, folded, sentence, table
+from harness.render.html import document, escape, folded, sentence
+from harness.render.table import Column, Table
 from harness.report.thumbnail import picture
 
 SHOWN = 60  # pairs of pictures, and images of a list
-OPEN_CLASSES = 30  # up to so many are listed without a click
-SIDE = 160  # pixels of a picture at most
+OPEN_CLASSES = 30  # a longer table of classes is folded
+SIDE_PX = 160  # of a picture at most
 KINDS = {
     "exact": ("Equal files", "Byte for byte."),
     "near": (
         "Near duplicates",
-        "the same picture recoded, resized, recolored or slightly retouched; crops and mirror images are missed",
+        "The same picture recoded, resized, recolored or slightly retouched; crops and flipped "
+        "images are missed.",
     ),
 }
 
 
 def audit_page(
-    found: Audit,
+    audit: Audit,
     *,
     dataset_notes: Sequence[str] = (),
     lists: Sequence[tuple[str, Sequence[Sequence[str]]]] = (),
 ) -> str:
-    """The HTML page. `lists` are (heading, rows) to add, such as the undecodable images."""
-    title = f"Audit of {found.title}"
+    """Return the HTML page.
+
+    Parameters
+    ----------
+    audit : Audit
+    dataset_notes : sequence of str
+    lists : sequence of (str, sequence of rows)
+        Heading and rows of further tables, such as the undecodable images.
+    """
+    title = f"Audit of {audit.title}"
     body = [
-        f"<p>{len(found.train):,} training and {len(found.test):,} test images in {found.train.num_classes} classes</p>"
+        f"<p>{len(audit.train):,} training and {len(audit.test):,} test images in "
+        f"{audit.train.num_classes} classes</p>"
     ]
-    body += [f"<p class=faint>{escape(sentence(remark))}</p>" for remark in dataset_notes]
-    body += ["<h2>Copies</h2>", _copies(found)]
-    for kind, pairs in (("exact", found.exact), ("near", found.near)):
+    body += [f"<p class=faint>{escape(sentence(note))}</p>" for note in dataset_notes]
+    body += ["<h2>Copies</h2>", _copies(audit)]
+    for kind, pairs in (("exact", audit.exact), ("near", audit.near)):
         heading, meaning = KINDS[kind]
-        body += [
-            f"<h2>{heading}: {len(pairs):,}</h2>",
-            f"<p class=faint>{sentence(meaning)}</p>" if pairs else "",
-            _pairs(found, pairs),
-        ]
+        body.append(f"<h2>{heading}: {len(pairs):,}</h2>")
+        if pairs:
+            body += [f"<p class=faint>{meaning}</p>", _pairs(audit, pairs)]
     for heading, rows in lists:
-        body += [
-            f"<h2>{escape(heading)}: {len(rows):,}</h2>",
-            table([], rows[:SHOWN], caption=heading),
-            _more(len(rows)),
-        ]
-    body += ["<h2>Sizes</h2>", _sizes(found.shapes), "<h2>Classes</h2>", _classes(found)]
+        body.append(f"<h2>{escape(heading)}: {len(rows):,}</h2>")
+        body.append(_list(heading, rows))
+    body += ["<h2>Sizes</h2>", _sizes(audit.shapes), "<h2>Classes</h2>", _classes(audit)]
     content = "\n".join(filter(None, body))
-    return document(
-        title,
-        f'<header>\n<h1>{escape(title)}</h1>\n</header>\n<main id="main" tabindex="-1">\n{content}\n</main>',
-    )
+    header = f"<header>\n<h1>{escape(title)}</h1>\n</header>"
+    return document(title, f'{header}\n<main id="main" tabindex="-1">\n{content}\n</main>')
 
 
-def _copies(found: Audit) -> str:
-    counts = found.counts()
+def _copies(audit: Audit) -> Markup:
+    counts = audit.counts()
     rows = [
         [f"in {where}", *(f"{counts[kind][where]:,}" for kind in KINDS)]
         for where in ("train", "test", CROSSING)
     ]
-    shares = [counts[kind]["test images with a copy in train"] for kind in KINDS]
-    of_test = max(1, len(found.test))
-    rows.append(
-        [
-            "test images with a copy in train",
-            *(f"{n:,} ({100 * n / of_test:.2f} %)" for n in shares),
-        ]
-    )
-    return table(
-        ["pairs", *(heading for heading, _ in KINDS.values())],
-        rows,
-        caption="Copies by where they are",
-        numbers=(1, 2),
-    )
+    copied = [counts[kind]["test images with a copy in train"] for kind in KINDS]
+    n_test = max(1, len(audit.test))
+    shares = [f"{count:,} ({100 * count / n_test:.2f} %)" for count in copied]
+    rows.append(["test images with a copy in train", *shares])
+    head = ["pairs", *(heading for heading, _ in KINDS.values())]
+    return Table(head, rows, caption="Copies by split").to_html()
 
 
-def _pairs(found: Audit, pairs: Sequence[tuple[int, int]]) -> str:
-    """Those of train and test first: they are what flatters a test error."""
-    crossing_first = sorted(pairs, key=lambda pair: found.where(pair) != CROSSING)
-    shown = "\n".join(_pair(found, pair) for pair in crossing_first[:SHOWN])
-    return f'<div class="pairs">\n{shown}\n</div>{_more(len(pairs))}' if pairs else ""
+def _pairs(audit: Audit, pairs: Sequence[tuple[int, int]]) -> str:
+    """Return pairs of pictures; those across train and test, which flatter the error, first."""
+    crossing_first = sorted(pairs, key=lambda pair: audit.where(pair) != CROSSING)
+    shown = "\n".join(_pair(audit, pair) for pair in crossing_first[:SHOWN])
+    return f'<div class="pairs">\n{shown}\n</div>{_more(len(pairs))}'
 
 
-def _pair(found: Audit, pair: tuple[int, int]) -> str:
-    images = found.images
+def _pair(audit: Audit, pair: tuple[int, int]) -> str:
+    images = audit.images
     texts = []
     for i in pair:
         name = images.keys[i] if images.names is None else images.names[i]
-        part = "train" if i < found.n_train else "test"
-        texts.append(escaped(f"{part}: {name} ({images.class_names[images.labels[i]]})"))
-    pictures = "".join(picture(images, i, text, SIDE) for i, text in zip(pair, texts, strict=True))
-    differ = images.labels[pair[0]] != images.labels[pair[1]]
-    caption = "<br>".join([*texts, "<b>different classes</b>"] if differ else texts)
-    return f"<figure{' class=differ' if differ else ''}><div>{pictures}</div><figcaption>{caption}</figcaption></figure>"
+        split = "train" if i < audit.n_train else "test"
+        texts.append(escape(f"{split}: {name} ({images.class_names[images.labels[i]]})"))
+    pictures = "".join(
+        picture(images, i, text, SIDE_PX) for i, text in zip(pair, texts, strict=True)
+    )
+    caption = "<br>".join(texts)
+    if images.labels[pair[0]] == images.labels[pair[1]]:
+        return f"<figure><div>{pictures}</div><figcaption>{caption}</figcaption></figure>"
+    caption += "<br><b>different classes</b>"
+    return f"<figure class=differ><div>{pictures}</div><figcaption>{caption}</figcaption></figure>"
 
 
-def _sizes(shapes: np.ndarray) -> str:
+def _list(heading: str, rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    head = [Column("", "left")] * len(rows[0])
+    return f"{Table(head, rows[:SHOWN], caption=heading).to_html()}{_more(len(rows))}"
+
+
+def _sizes(shapes: np.ndarray) -> Markup:
+    sides = {"height": shapes[:, 0], "width": shapes[:, 1], "shorter side": shapes.min(1)}
     rows = [
         [side, *(f"{value:.0f}" for value in np.percentile(values, [0, 5, 50, 95, 100]))]
-        for side, values in (
-            ("height", shapes[:, 0]),
-            ("width", shapes[:, 1]),
-            ("shorter side", shapes.min(1)),
-        )
+        for side, values in sides.items()
     ]
     head = ["pixels, as stored", "smallest", "5 %", "median", "95 %", "largest"]
-    return table(head, rows, caption="Sizes of the images", numbers=range(1, 6))
+    return Table(head, rows, caption="Sizes of the images").to_html()
 
 
-def _classes(found: Audit) -> str:
+def _classes(audit: Audit) -> str:
     counts = [
         np.bincount(split.labels, minlength=split.num_classes)
-        for split in (found.train, found.test)
+        for split in (audit.train, audit.test)
     ]
-    widest = max(1, int(counts[0].max()))
+    largest = max(1, int(counts[0].max()))
     rows = [
-        [
-            name,
-            f"{a:,}",
-            f"{b:,}",
-            Html(f'<i class="bar" style="width:{8 * a / widest:.2f}em"></i>'),
-        ]
-        for name, a, b in zip(found.train.class_names, *counts, strict=True)
+        [name, f"{n_train:,}", f"{n_test:,}", _bar(n_train / largest)]
+        for name, n_train, n_test in zip(audit.train.class_names, *counts, strict=True)
     ]
-    listed = table(
-        ["class", "train", "test", ""], rows, caption="Images of each class", numbers=(1, 2)
+    head = ["class", "train", "test", Column("", "left")]
+    table = Table(head, rows, caption="Images of each class").to_html()
+    ranges = "; ".join(
+        f"{split}: {_range(n)} images per class"
+        for split, n in zip(("train", "test"), counts, strict=True)
     )
-    spread = "; ".join(
-        f"{part}: {_range(n)} images a class"
-        for part, n in zip(("train", "test"), counts, strict=True)
-    )
-    if len(rows) <= OPEN_CLASSES:
-        return f"<p>{spread}</p>{listed}"
-    return f"<p>{spread}</p>{folded(f'All {len(rows):,} classes', listed)}"
+    if len(rows) > OPEN_CLASSES:
+        table = folded(f"All {len(rows):,} classes", table)
+    return f"<p>{ranges}</p>{table}"
+
+
+def _bar(share: float) -> Markup:
+    return Markup(f'<i class="bar" style="width:{8 * share:.2f}em"></i>')
 
 
 def _range(counts: np.ndarray) -> str:

@@ -1,116 +1,98 @@
-"""A comparison as the tables that other programs read: Markdown, CSV, LaTeX."""
+"""A comparison as files for other programs: Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.comparison.compare import compare_records
-from harness.comparison.table import (
-    ONE_VIEW,
-    Comparison,
-    columns,
-    comparison_markdown,
-    cost_table,
-    row_notes,
-)
+from harness.comparison.cost import cost_table
+from harness.comparison.rows import Row
+from harness.comparison.table import ONE_VIEW, Comparison, comparison_markdown, main_table
 from harness.errors import UserError
 from harness.files import write_atomic
-from harness.render.table import _latex_table
-from harness.report.verdict import verdicts
+from harness.render.table import Table
 from harness.runs.record import Record
+from harness.workspace import Workspace
 
-COSTS = ("fit", "score", "augmentation")
-"""Columns that LaTeX has in the table of costs, for the width of a page."""
+# Columns of the main table that LaTeX has in the table of costs, for the width of a page.
+COST_HEADS = ("fit", "score", "augmentation")
 
 
 def report_markdown(comparison: Comparison) -> str:
-    """The verdicts, then the tables and notes of `compare --markdown`."""
-    return "\n".join(
-        [*(f"**{line}**\n" for line in verdicts(comparison)), comparison_markdown(comparison), ""]
-    )
+    """Return every verdict, table and note as Markdown."""
+    return f"{comparison_markdown(comparison)}\n"
 
 
 def report_csv(comparison: Comparison) -> str:
-    """One line a row, every figure of it in full: in percent, points, seconds and bytes. Empty: not known, or of the reference."""
-    lines = [_flat(comparison, asdict(row)) for row in comparison.rows]
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(lines[0]))
-    writer.writeheader()
-    writer.writerows(lines)
-    return file.getvalue()
+    """Return one line per row with every figure unrounded: percent, points, seconds, bytes.
 
-
-def _flat(comparison: Comparison, row: dict[str, Any]) -> dict[str, Any]:
-    cost = row.pop("cost")
-    cost.pop("missing_reasons")
-    facts = {
+    A cell is empty where the figure is unknown or of the reference.
+    """
+    common = {
         "dataset": comparison.title,
         "n_test": comparison.n_test,
         "test_digest": comparison.test_digest,
     }
-    lists = {
-        key: "; ".join(map(str, value))
-        for key, value in row.items()
-        if isinstance(value, (tuple, list))
-    }
-    numbers = {
-        key: f"{value:.10g}" for key, value in {**row, **cost}.items() if isinstance(value, float)
-    }
-    return {**facts, **row, **lists, **cost, **numbers}
+    lines = [{**common, **_csv_cells(row)} for row in comparison.rows]
+    return Table(list(lines[0]), [[str(cell) for cell in line.values()] for line in lines]).to_csv()
+
+
+def _csv_cells(row: Row) -> dict[str, Any]:
+    cells = {}
+    for name, value in row.to_flat_dict().items():
+        if name == "missing_reasons":
+            continue
+        if isinstance(value, float):
+            cells[name] = f"{value:.10g}"
+        elif isinstance(value, tuple):
+            cells[name] = "; ".join(map(str, value))
+        else:
+            cells[name] = "" if value is None else value
+    return cells
 
 
 def report_latex(comparison: Comparison) -> str:
-    """A booktabs table for each table of `compare`, shrunk to the width of the text; the preamble needs \\usepackage{booktabs,graphicx}."""
-    n = f"{comparison.title}, {comparison.n_test:,} test images; differences in points, against the first row."
-    caption = " ".join([*(verdicts(comparison) if len(comparison.rows) == 2 else []), n])
-    notes = [*_notes(comparison), *comparison.warnings]
-    tables = [_latex_table(*_results(comparison), caption=caption, label="results", notes=notes)]
+    r"""Return a booktabs table for each table of the comparison.
+
+    The preamble needs \usepackage{booktabs,graphicx}.
+    """
+    title = (
+        f"{comparison.title}, {comparison.n_test:,} test images; differences in points, against "
+        "the first row."
+    )
+    verdict = [comparison.summary] if len(comparison.rows) == 2 else []
+    results = _without(main_table(comparison), COST_HEADS)
+    results = replace(results, caption=" ".join([*verdict, title]), notes=comparison.warnings)
+    tables = [results.to_latex("results")]
     if comparison.one_view:
-        single = comparison.one_view
-        tables.append(
-            _latex_table(
-                *_results(single),
-                caption=f"The same {ONE_VIEW}.",
-                label="one-view",
-                notes=_notes(single),
-            )
-        )
-    tables.append(
-        _latex_table(
-            *_costs(comparison), caption="How each row was made, and what it cost.", label="cost"
-        )
-    )
-    return (
-        "% needs \\usepackage{booktabs,graphicx}; test digest "
-        + comparison.test_digest
-        + "\n"
-        + "\n".join(tables)
-    )
+        single = main_table(comparison.one_view, caption=f"The same {ONE_VIEW}.")
+        tables.append(_without(single, COST_HEADS).to_latex("one-view"))
+    tables.append(_latex_costs(comparison).to_latex("cost"))
+    needs = f"% needs \\usepackage{{booktabs,graphicx}}; test digest {comparison.test_digest}"
+    return "\n".join([needs, *tables])
 
 
-def _results(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    chosen = [(head, cell) for head, cell in columns(comparison) if head not in COSTS]
-    return [head for head, _ in chosen], [
-        [cell(row) for _, cell in chosen] for row in comparison.rows
+def _without(table: Table, heads: Sequence[str]) -> Table:
+    """Return the table without the columns of these names."""
+    kept = [i for i, head in enumerate(table.heads) if head not in heads]
+    rows = [[row[i] for i in kept] for row in table.rows]
+    return replace(table, head=[table.head[i] for i in kept], rows=rows)
+
+
+def _latex_costs(comparison: Comparison) -> Table:
+    """Return the table of costs with the columns that the table of results leaves out."""
+    costs, main = cost_table(comparison.rows), main_table(comparison)
+    extra = [
+        i for i, head in enumerate(main.heads) if head in COST_HEADS and head not in costs.heads
     ]
-
-
-def _notes(comparison: Comparison) -> list[str]:
-    return [f"{row.label} {row_notes(row)}" for row in comparison.rows if row.notes]
-
-
-def _costs(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    (_, fit, *head), rows = cost_table(comparison.rows)
-    moved = [(name, cell) for name, cell in columns(comparison) if name in COSTS and name != fit]
-    return ["pipeline", fit, *head, *(name for name, _ in moved)], [
-        [*cells, *(cell(row) for _, cell in moved)]
-        for cells, row in zip(rows, comparison.rows, strict=True)
+    rows = [
+        [*cells, *(row[i] for i in extra)] for cells, row in zip(costs.rows, main.rows, strict=True)
     ]
+    head = [*costs.head, *(main.head[i] for i in extra)]
+    return Table(head, rows, caption="How each row was made, and what it cost.")
 
 
 TABLES = {".md": report_markdown, ".csv": report_csv, ".tex": report_latex}
@@ -118,25 +100,41 @@ ENDINGS = (".html", *TABLES)
 
 
 def check_output(file: Path) -> None:
-    """Raises UserError for an ending that is not one of ENDINGS, and for a place where no file can be."""
+    """Raise UserError unless the ending is one of ENDINGS and the folder exists."""
     if file.suffix.lower() not in ENDINGS:
         raise UserError(
-            f"--output {file}: the ending says what is written, and {file.suffix or 'none'!r} is not one of: {', '.join(ENDINGS)}"
+            f"--output {file}: the ending says what is written, and {file.suffix or 'none'!r} is "
+            f"not one of: {', '.join(ENDINGS)}"
         )
     if file.is_dir() or not file.absolute().parent.is_dir():
-        raise UserError(f"--output {file} must be a file in a folder that is there")
+        raise UserError(f"--output {file} must be a file in a folder that exists")
 
 
 def write_report(
+    workspace: Workspace,
     file: Path,
     groups: Sequence[Sequence[Record]],
     *,
     allow_different_train: bool = False,
     **page: Any,
 ) -> Comparison:
-    """Write the report of these records, as `compare_records` takes them; its comparison. `page`: arguments of `gather`, for the page alone.
+    """Write the report of these records and return their comparison.
 
-    Raises UserError where the records cannot be compared, and as `check_output` does.
+    Parameters
+    ----------
+    workspace : Workspace
+    file : Path
+        Its ending says what is written: see ENDINGS.
+    groups : sequence of sequences of Record
+        As for `compare_records`.
+    allow_different_train : bool
+    **page
+        Arguments of `gather`, for the HTML page only.
+
+    Raises
+    ------
+    UserError
+        If the records cannot be compared or the file cannot be written.
     """
     check_output(file)
     if file.suffix.lower() in TABLES:
@@ -146,7 +144,7 @@ def write_report(
         from harness.report.evidence import gather
         from harness.report.page import report_page
 
-        evidence = gather(groups, allow_different_train=allow_different_train, **page)
+        evidence = gather(workspace, groups, allow_different_train=allow_different_train, **page)
         comparison, text = evidence.comparison, report_page(evidence)
     write_atomic(file, lambda out: out.write(text.encode()))
     return comparison

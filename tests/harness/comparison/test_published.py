@@ -160,7 +160,7 @@ def test_accuracies_and_ranges_become_errors() -> None:
         (MINIMAL.replace("ROW", '{ method = "a", top1 = 101.0 }'), r"top1: .*less than or equal to 100, given 101"),
         (MINIMAL.replace("ROW", '{ top1 = 10.0 }'), "method: .*required"),
         (MINIMAL.replace("ROW", '{ method = "a" }'), "no figure; give one of top1, top5, mean_class"),
-        (MINIMAL.replace("ROW", '{ method = "a", top1 = 1.0, mean_ap = 1.0 }'), "mean_ap goes with measure mAP"),
+        (MINIMAL.replace("ROW", '{ method = "a", top1 = 1.0, mean_ap = 1.0 }'), "mean_ap is for measure mAP"),
         (MINIMAL.replace("ROW", '{ method = "a", top1 = 1.0, interval = [0.5, 1.5] }'), "needs its confidence and n"),
         (MINIMAL.replace("ROW", ROW).replace('dataset = "pets"', 'dataset = "dogs"'), "unknown dataset 'dogs'; there are: pets"),
         (MINIMAL.replace("ROW", ROW).replace('split = "test"', 'split = "tset"'), "split: .*'val', 'test' or 'own'"),
