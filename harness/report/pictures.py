@@ -1,4 +1,4 @@
-"""Pictures of a finished run, for its folder and MLflow: learning curves, confusion, and the filters of a network's first layer.
+"""Pictures of a finished run: learning curves, confusions, and the filters of the first layer.
 
 matplotlib takes seconds to import and is imported when something is drawn.
 """
@@ -23,19 +23,22 @@ if TYPE_CHECKING:
 
 Filters = Callable[[], Mapping[str, Any]]
 DOTS_PER_INCH = 110
-CLASSES_SHOWN = (
-    100  # more would be less than a few pixels each: then the most confused pairs are shown instead
-)
+CLASSES_SHOWN = 100  # with more, a class would have too few pixels: pairs are shown instead
 CLASSES_NAMED = 25  # more names do not fit an axis
 CLASSES_COUNTED = 12  # more numbers do not fit their cells
 PAIRS = 30
-FILTERS_A_ROW = 16
+FILTERS_PER_ROW = 16
 
 
 def draw_pictures(record: Record, filters: Filters = dict) -> None:
-    """Write what there is to draw of a finished run to its folder `pictures`.
+    """Write the pictures of a finished run to its folder `pictures`.
 
-    filters  gives name -> (n, 3, height, width) weights, as the contract has it; none for most pipelines
+    Parameters
+    ----------
+    record : Record
+    filters : callable
+        Returns name -> (n, 3, height, width) weights, as `HasFilters` in the contract; most
+        pipelines have none.
     """
     folder = record.folder / PICTURES
     folder.mkdir(exist_ok=True)
@@ -46,10 +49,9 @@ def draw_pictures(record: Record, filters: Filters = dict) -> None:
     }
     for name, figure in figures.items():
         if figure:
-            picture = BytesIO()
-            figure.savefig(picture, dpi=DOTS_PER_INCH, format="png")
-            data = picture.getvalue()
-            write_atomic(folder / f"{name}.png", partial(_write, data))
+            buffer = BytesIO()
+            figure.savefig(buffer, dpi=DOTS_PER_INCH, format="png")
+            write_atomic(folder / f"{name}.png", partial(_write, buffer.getvalue()))
 
 
 def _write(data: bytes, file: IO[bytes]) -> None:
@@ -57,14 +59,17 @@ def _write(data: bytes, file: IO[bytes]) -> None:
 
 
 def draw_filters(filters: Mapping[str, Any]) -> Figure | None:
-    """Each filter scaled by its largest weight, around gray for 0; one panel a name, so that two columns stand apart as in the paper's
-    Figure 3."""
+    """Draw the filters, each scaled by its largest weight around gray for 0.
+
+    Each name has a panel of its own: two columns are apart as in Figure 3 of the paper.
+    """
     if not filters:
         return None
     from matplotlib.figure import Figure
 
     panels = {
-        name: tiled(np.asarray(weights, dtype=np.float32)) for name, weights in filters.items()
+        name: tile_filters(np.asarray(weights, dtype=np.float32))
+        for name, weights in filters.items()
     }
     heights = [len(panel) for panel in panels.values()]
     width = max(panel.shape[1] for panel in panels.values())
@@ -80,17 +85,23 @@ def draw_filters(filters: Mapping[str, Any]) -> Figure | None:
     return figure
 
 
-def tiled(weights: np.ndarray) -> np.ndarray:
-    """(n, 3, h, w) weights -> one (rows * (h + 1) - 1, columns * (w + 1) - 1, 3) uint8 picture, FILTERS_A_ROW a row, white between them."""
+def tile_filters(weights: np.ndarray) -> np.ndarray:
+    """Return one picture of all filters, FILTERS_PER_ROW in a row and one white pixel apart.
+
+    Parameters
+    ----------
+    weights : (n, 3, height, width) float32
+
+    Returns
+    -------
+    (rows * (height + 1) - 1, columns * (width + 1) - 1, 3) uint8
+    """
     n, _, height, width = weights.shape
-    columns = min(n, FILTERS_A_ROW)
+    columns = min(n, FILTERS_PER_ROW)
     rows = -(-n // columns)
     largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
-    colors = (
-        np.rint(127.5 + 127.5 * weights / np.where(largest > 0, largest, 1))
-        .astype(np.uint8)
-        .transpose(0, 2, 3, 1)
-    )
+    scaled = 127.5 + 127.5 * weights / np.where(largest > 0, largest, 1)
+    colors = np.rint(scaled).astype(np.uint8).transpose(0, 2, 3, 1)
     picture = np.full((rows * (height + 1), columns * (width + 1), 3), 255, dtype=np.uint8)
     for i, filter_ in enumerate(colors):
         top, left = i // columns * (height + 1), i % columns * (width + 1)
@@ -99,7 +110,7 @@ def tiled(weights: np.ndarray) -> np.ndarray:
 
 
 def draw_curves(result: Result) -> Figure | None:
-    """Error, loss and learning rate by epoch; None where no epochs were logged."""
+    """Draw error, loss and learning rate by epoch; None where no epochs were logged."""
     panels = [("train/loss", "loss on train", "linear"), ("lr", "learning rate", "log")]
     panels = [(name, label, scale) for name, label, scale in panels if result.curves.get(name)]
     if not result.curves.get("train/top1_error") or not panels:
@@ -121,50 +132,48 @@ def draw_curves(result: Result) -> Figure | None:
 
 
 def plot_errors(axes: Axes, results: Sequence[Result]) -> None:
-    """Top-1 error in percent on train and tune by epoch; the tune error of a run without epochs as a line across."""
+    """Plot top-1 errors in percent on train and tune by epoch.
+
+    The tune error of a run without epochs is a horizontal line.
+    """
     for number, result in enumerate(results):
         color, label = f"C{number}", f"{result.name}, seed {result.seed}"
         if "train/top1_error" in result.curves:
-            for curve, style in (("train/top1_error", ":"), ("val/top1_error", "-")):
+            for curve, style, images in (
+                ("train/top1_error", ":", "train (augmented, running)"),
+                ("val/top1_error", "-", "tune, one view"),
+            ):
                 if curve in result.curves:
                     steps, errors = zip(*result.curves[curve], strict=True)
-                    where = "train (augmented, running)" if style == ":" else "tune, one view"
-                    axes.plot(
-                        [step + 1 for step in steps],
-                        errors,
-                        style,
-                        color=color,
-                        label=f"{label}: {where}",
-                    )
+                    epochs = [step + 1 for step in steps]
+                    axes.plot(epochs, errors, style, color=color, label=f"{label}: {images}")
         elif result.tune_top1_error is not None:
-            axes.axhline(
-                result.tune_top1_error, linestyle="--", color=color, label=f"{label}: tune"
-            )
-    axes.set(
-        ylabel="top-1 error, %",
-        title=f"{results[0].title}, tune split of {results[0].n_tune:,} images",
-    )
+            error = result.tune_top1_error
+            axes.axhline(error, linestyle="--", color=color, label=f"{label}: tune")
+    title = f"{results[0].title}, tune split of {results[0].n_tune:,} images"
+    axes.set(ylabel="top-1 error, %", title=title)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()
 
 
 def draw_confusion(record: Record) -> Figure | None:
-    """The confusion matrix of the test split in percent of each class; of more than CLASSES_SHOWN classes the most confused pairs."""
+    """Draw the confusion matrix of the test split in percent of each class.
+
+    For more than CLASSES_SHOWN classes, draw the most confused pairs instead.
+    """
     if record.result.top1_error is None:
         return None
-    given, names = predictions(record), record.spec.class_names
-    taken = confusions(given)
+    run, names = predictions(record), record.spec.class_names
+    pairs = confusions(run)
     if len(names) > CLASSES_SHOWN:
-        return _draw_pairs(
-            record.result,
-            [(names[c.label], names[c.predicted], c.count, c.n) for c in taken[:PAIRS]],
-        )
+        named = [(names[c.label], names[c.predicted], c.count, c.n) for c in pairs[:PAIRS]]
+        return _draw_pairs(record.result, named)
     counts = np.zeros((len(names), len(names)))
-    for confusion in taken:
-        counts[confusion.label, confusion.predicted] = confusion.count
-    np.fill_diagonal(counts, np.bincount(given.labels[given.right], minlength=len(names)))
-    sizes = np.bincount(given.labels, minlength=len(names))
+    for pair in pairs:
+        counts[pair.label, pair.predicted] = pair.count
+    np.fill_diagonal(counts, np.bincount(run.labels[run.right], minlength=len(names)))
+    sizes = np.bincount(run.labels, minlength=len(names))
     return _draw_matrix(record.result, counts, 100 * counts / np.maximum(sizes, 1)[:, None], names)
 
 
@@ -174,9 +183,9 @@ def _draw_matrix(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 6), layout="constrained")
-    figure.suptitle(_of(result), fontsize="medium")
+    figure.suptitle(_title(result), fontsize="medium")
     axes = figure.add_subplot(xlabel="taken for", ylabel="true class")
-    # The root, so that a handful of confusions is seen beside a diagonal of nearly 100 %.
+    # The root makes a handful of confusions visible beside a diagonal of nearly 100 %.
     image = axes.imshow(np.sqrt(percent), cmap="Blues", vmin=0, vmax=10)
     bar = figure.colorbar(
         image, ticks=np.sqrt([0, 1, 5, 20, 50, 100]), label="% of the class's test images"
@@ -188,15 +197,8 @@ def _draw_matrix(
     if len(names) <= CLASSES_COUNTED:
         for row, column in zip(*np.nonzero(counts), strict=True):
             color = "white" if percent[row, column] > 40 else "black"
-            axes.text(
-                column,
-                row,
-                f"{counts[row, column]:.0f}",
-                ha="center",
-                va="center",
-                color=color,
-                fontsize="small",
-            )
+            style = {"ha": "center", "va": "center", "color": color, "fontsize": "small"}
+            axes.text(column, row, f"{counts[row, column]:.0f}", **style)
     return figure
 
 
@@ -204,7 +206,7 @@ def _draw_pairs(result: Result, pairs: Sequence[tuple[str, str, int, int]]) -> F
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 7), layout="constrained")
-    figure.suptitle(f"{_of(result)}\nthe {len(pairs)} most confused pairs", fontsize="medium")
+    figure.suptitle(f"{_title(result)}\nthe {len(pairs)} most confused pairs", fontsize="medium")
     axes = figure.add_subplot(xlabel="% of the class's test images")
     labels = [f"{_short(label)} taken for {_short(predicted)}" for label, predicted, *_ in pairs]
     bars = axes.barh(range(len(pairs)), [100 * count / n for *_, count, n in pairs])
@@ -217,8 +219,11 @@ def _draw_pairs(result: Result, pairs: Sequence[tuple[str, str, int, int]]) -> F
     return figure
 
 
-def _of(result: Result) -> str:
-    return f"{result.name}, seed {result.seed}, on {result.title}: top-1 error {result.top1_error.value:.2f} % of {result.n_test:,}"
+def _title(result: Result) -> str:
+    title = f"{result.name}, seed {result.seed}, on {result.title}"
+    if result.top1_error is None:
+        return title
+    return f"{title}: top-1 error {result.top1_error.value:.2f} % of {result.n_test:,}"
 
 
 def _short(name: str, length: int = 22) -> str:
