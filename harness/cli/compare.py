@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -80,7 +79,7 @@ def _print_published(comparison: Any, markdown: bool) -> dict[str, Any]:
     literature = compare_with_literature(comparison)
     text = published_markdown(literature) if markdown else published_text(literature)
     click.echo(f"\n{text}")
-    return {"published": dataclasses.asdict(literature)}
+    return {"published": literature.to_dict()}
 
 
 def _print_links(workspace: Workspace, comparison: Any) -> None:

@@ -55,7 +55,6 @@ def command(
     """
     from harness import api
     from harness.cli.missing import with_missing_runs
-    from harness.comparison.verdict import verdicts
     from harness.render.text import size
     from harness.report.export import check_output
 
@@ -75,7 +74,7 @@ def command(
         dataset=given["dataset"],
         run_missing=given["run_missing"],
     )
-    for line in verdicts(comparison):
+    for line in comparison.verdicts:
         click.echo(line)
     click.echo(f"report     {output.resolve()} ({size(output.stat().st_size)})")
     _attach(workspace, [run_id for row in comparison.rows for run_id in row.run_ids], output)

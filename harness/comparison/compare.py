@@ -71,7 +71,6 @@ def compare_records(
         if one_view_groups
         else None
     )
-    links = [record.links for record in records]
     return Comparison(
         title=records[0].result.title,
         dataset=records[0].result.dataset,
@@ -81,8 +80,6 @@ def compare_records(
         warnings=tuple(warnings),
         machines=tuple(sorted({_machine(record.result) for record in records})),
         one_view=one_view,
-        table_link=next((link["table"] for link in links if "table" in link), None),
-        record_links=tuple(link["run"] for link in links if "run" in link),
     )
 
 

@@ -148,8 +148,16 @@ def predictions(record: Record) -> Predictions:
             logs = values * sharpness - logsumexp(rows * np.float32(sharpness))[:, None]
         probability[chunk] = np.exp(np.where(readable[chunk, None], logs, -np.inf))
     order = np.argsort(scores.keys)
-    arrays = (scores.keys, scores.labels, rank, tied, top, probability, readable)
-    return Predictions(*(array[order] for array in arrays), meaning)
+    return Predictions(
+        keys=scores.keys[order],
+        labels=scores.labels[order],
+        rank=rank[order],
+        tied=tied[order],
+        top=top[order],
+        probability=probability[order],
+        readable=readable[order],
+        meaning=meaning,
+    )
 
 
 def _top(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

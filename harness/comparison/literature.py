@@ -126,7 +126,7 @@ class PublishedComparison:
         }
 
 
-def compare_published(
+def compare_with_literature(
     comparison: Comparison, figures: Published | None = None
 ) -> PublishedComparison:
     """Return the published figures on the dataset of a comparison, yardsticks of its rows first.

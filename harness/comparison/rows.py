@@ -120,7 +120,7 @@ class Row:
 
     def to_flat_dict(self) -> dict[str, Any]:
         """Return every figure by name, without nesting, for JSON, CSV and data frames."""
-        nested = {
+        nested: dict[str, dict[str, Any]] = {
             "top1_error": flat_estimate("top1_error", self.top1_error),
             "exact_interval": _flat_interval("top1_error_exact", self.exact_interval),
             "seed_sd": {"top1_error_sd": self.seed_sd},
@@ -144,21 +144,22 @@ def _flat_interval(name: str, interval: Interval | None) -> dict[str, float | No
 
 def _flat_delta(delta: Delta | None) -> dict[str, float | None]:
     return {
-        "top1_delta": delta and delta.points,
-        **_flat_interval("top1_delta", delta and delta.interval),
-        "top1_delta_seed_se": delta and delta.seed_se,
-        "top1_delta_image_se": delta and delta.image_se,
-        "p_value": delta and delta.p,
-        "p_holm": delta and delta.p_holm,
-        "min_detectable": delta and delta.min_detectable,
+        "top1_delta": delta.points if delta else None,
+        **_flat_interval("top1_delta", delta.interval if delta else None),
+        "top1_delta_seed_se": delta.seed_se if delta else None,
+        "top1_delta_image_se": delta.image_se if delta else None,
+        "p_value": delta.p if delta else None,
+        "p_holm": delta.p_holm if delta else None,
+        "min_detectable": delta.min_detectable if delta else None,
     }
 
 
 def _flat_mean_class_delta(delta: MeanClassDelta | None) -> dict[str, float | None]:
+    over_classes = delta.over_classes if delta else None
     return {
-        "mean_class_delta": delta and delta.points,
-        **_flat_interval("mean_class_delta", delta and delta.over_images),
-        **_flat_interval("mean_class_delta_over_classes", delta and delta.over_classes),
+        "mean_class_delta": delta.points if delta else None,
+        **_flat_interval("mean_class_delta", delta.over_images if delta else None),
+        **_flat_interval("mean_class_delta_over_classes", over_classes),
     }
 
 

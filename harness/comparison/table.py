@@ -32,10 +32,6 @@ class Comparison:
     one_view : Comparison or None
         The same at one view and one model each, where a row averages more and such runs are on
         record.
-    table_link : str or None
-        MLflow's page with the table of runs, if a run is published.
-    record_links : tuple of str
-        MLflow's pages of the runs that are published.
     """
 
     title: str
@@ -46,8 +42,6 @@ class Comparison:
     warnings: tuple[str, ...]
     machines: tuple[str, ...]
     one_view: Comparison | None = None
-    table_link: str | None = None
-    record_links: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:

@@ -126,7 +126,7 @@ def _classes(audit: Audit) -> str:
         [name, f"{n_train:,}", f"{n_test:,}", _bar(n_train / largest)]
         for name, n_train, n_test in zip(audit.train.class_names, *counts, strict=True)
     ]
-    head = ["class", "train", "test", Column("", "left")]
+    head: list[Column | str] = ["class", "train", "test", Column("", "left")]
     table = Table(head, rows, caption="Images of each class").to_html()
     ranges = "; ".join(
         f"{split}: {_range(n)} images per class"

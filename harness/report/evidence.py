@@ -17,7 +17,7 @@ from harness.comparison.disagreement import (
     predictions,
     same_seed,
 )
-from harness.comparison.literature import PublishedComparison, compare_published
+from harness.comparison.literature import PublishedComparison, compare_with_literature
 from harness.comparison.table import Comparison
 from harness.contract import Embeds
 from harness.data.split import Split
@@ -33,6 +33,29 @@ if TYPE_CHECKING:
 EXAMPLES = 2  # of each cell of the paired table, for the lists of likely classes
 QUERIES = 6  # test images whose neighbors are shown
 OMITTED = "omitted on request"
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report shows.
+
+    Parameters
+    ----------
+    allow_different_train : bool
+        Compare runs that were fitted on different images; a note says so.
+    pictures : bool
+        False: the dataset is not opened.
+    neighbors : int or None
+        Training images among which neighbors are searched; 0: no neighbors; None: the default of
+        `nearest_images`.
+    device : str
+        For the search of neighbors.
+    """
+
+    allow_different_train: bool = False
+    pictures: bool = True
+    neighbors: int | None = None
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -80,11 +103,7 @@ class Evidence:
 def gather(
     workspace: Workspace,
     groups: Sequence[Sequence[Record]],
-    *,
-    allow_different_train: bool = False,
-    pictures: bool = True,
-    searched: int | None = None,
-    device: str = "auto",
+    options: ReportOptions | None = None,
 ) -> Evidence:
     """Gather what a report shows of these records.
 
@@ -93,31 +112,25 @@ def gather(
     workspace : Workspace
     groups : sequence of sequences of Record
         As for `compare_records`.
-    allow_different_train : bool
-    pictures : bool
-        False: the dataset is not opened.
-    searched : int or None
-        Training images among which neighbors are searched; 0: no neighbors; None: the default of
-        `nearest_images`.
-    device : str
-        For the search of neighbors.
+    options : ReportOptions, optional
 
     Raises
     ------
     UserError
         If the records cannot be compared.
     """
-    comparison = compare_records(groups, allow_different_train=allow_different_train)
+    options = options or ReportOptions()
+    comparison = compare_records(groups, allow_different_train=options.allow_different_train)
     runs = same_seed(groups)
     predicted = [predictions(run) for run in runs]
     cells = contingency(predicted[0], predicted[-1])
     shown = [int(position) for position in examples(cells, EXAMPLES)]
-    splits = _splits(workspace, runs[0]) if pictures else OMITTED
+    splits = _splits(workspace, runs[0]) if options.pictures else OMITTED
     if isinstance(splits, str):
         neighbors: list[Neighbors | str] = [splits] * len(runs)
     else:
         keys = [str(key) for key in predicted[0].keys[shown[:QUERIES]]]
-        search = _Search(workspace, splits, keys, searched, device)
+        search = _Search(workspace, splits, keys, options)
         neighbors = [search.neighbors(run) for run in runs]
     classes = range(runs[0].result.classes)
     return Evidence(
@@ -131,7 +144,7 @@ def gather(
         train=None if isinstance(splits, str) else splits.train,
         no_pictures=splits if isinstance(splits, str) else "",
         neighbors=neighbors,
-        published=compare_published(comparison),
+        published=compare_with_literature(comparison),
     )
 
 
@@ -164,12 +177,11 @@ class _Search:
     workspace: Workspace
     splits: Splits
     keys: Sequence[str]
-    searched: int | None
-    device: str
+    options: ReportOptions
 
     def neighbors(self, record: Record) -> Neighbors | str:
         """Return the neighbors in the last hidden layer of a run, or why there are none."""
-        if self.searched == 0:
+        if self.options.neighbors == 0:
             return OMITTED
         if self.splits.fit_digest != record.result.train_digest:
             return "it was fitted on other images than the first row"
@@ -189,13 +201,13 @@ class _Search:
 
         if not isinstance(new_pipeline(self.workspace, record), Embeds):
             return "no last hidden layer to look at (the pipeline has no method embed)"
-        device = choose_device(self.device)
+        device = choose_device(self.options.device)
         pipeline = load_pipeline(self.workspace, record, device)
         assert isinstance(pipeline, Embeds)
         test = self.splits.test
         positions = {key: position for position, key in enumerate(test.keys.tolist())}
         queries = [positions[key] for key in self.keys if test.rows[positions[key]] >= 0]
-        searched = self.searched or SEARCHED
+        searched = self.options.neighbors or SEARCHED
         return nearest_images(
             pipeline.embed, test, self.splits.train, queries, device, searched=searched
         )

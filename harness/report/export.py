@@ -14,6 +14,8 @@ from harness.comparison.table import ONE_VIEW, Comparison, comparison_markdown, 
 from harness.errors import UserError
 from harness.files import write_atomic
 from harness.render.table import Table
+from harness.report.evidence import ReportOptions, gather
+from harness.report.page import report_page
 from harness.runs.record import Record
 from harness.workspace import Workspace
 
@@ -114,9 +116,7 @@ def write_report(
     workspace: Workspace,
     file: Path,
     groups: Sequence[Sequence[Record]],
-    *,
-    allow_different_train: bool = False,
-    **page: Any,
+    options: ReportOptions | None = None,
 ) -> Comparison:
     """Write the report of these records and return their comparison.
 
@@ -127,9 +127,7 @@ def write_report(
         Its ending says what is written: see ENDINGS.
     groups : sequence of sequences of Record
         As for `compare_records`.
-    allow_different_train : bool
-    **page
-        Arguments of `gather`, for the HTML page only.
+    options : ReportOptions, optional
 
     Raises
     ------
@@ -137,14 +135,12 @@ def write_report(
         If the records cannot be compared or the file cannot be written.
     """
     check_output(file)
+    options = options or ReportOptions()
     if file.suffix.lower() in TABLES:
-        comparison = compare_records(groups, allow_different_train=allow_different_train)
+        comparison = compare_records(groups, allow_different_train=options.allow_different_train)
         text = TABLES[file.suffix.lower()](comparison)
     else:
-        from harness.report.evidence import gather
-        from harness.report.page import report_page
-
-        evidence = gather(workspace, groups, allow_different_train=allow_different_train, **page)
+        evidence = gather(workspace, groups, options)
         comparison, text = evidence.comparison, report_page(evidence)
     write_atomic(file, lambda out: out.write(text.encode()))
     return comparison

@@ -197,8 +197,8 @@ def _draw_matrix(
     if len(names) <= CLASSES_COUNTED:
         for row, column in zip(*np.nonzero(counts), strict=True):
             color = "white" if percent[row, column] > 40 else "black"
-            style = {"ha": "center", "va": "center", "color": color, "fontsize": "small"}
-            axes.text(column, row, f"{counts[row, column]:.0f}", **style)
+            text = axes.text(column, row, f"{counts[row, column]:.0f}", color=color)
+            text.set(ha="center", va="center", fontsize="small")
     return figure
 
 
