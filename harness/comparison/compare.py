@@ -6,7 +6,7 @@ Reads run folders only, so it imports neither torch nor mlflow.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -216,15 +216,13 @@ def _row_warnings(rows: Sequence[Row]) -> list[str]:
     """Return in what the rows differ that makes them less comparable."""
     warnings = []
     if len({row.n_fit for row in rows}) > 1:
-        counts = ", ".join(f"{row.label} {row.n_fit:,}" for row in rows)
-        warnings.append(f"numbers of labeled images fitted on differ: {counts}")
+        n_fit = _labels_by_value(rows, lambda row: f"{row.n_fit:,}")
+        warnings.append(f"fitted on different numbers of labeled images: {n_fit}")
     if len({(row.views, row.models) for row in rows}) > 1:
-        averaged = ", ".join(
-            f"{row.label} {format_averaging(row.views, row.models)}" for row in rows
-        )
+        averaged = _labels_by_value(rows, lambda row: format_averaging(row.views, row.models))
         warnings.append(
-            f"views x models averaged at test time differ: {averaged}; runs with views=1 of one "
-            "model each are comparable like for like"
+            f"different views x models averaged at test time: {averaged}; for a like-for-like "
+            "comparison take runs with views=1 of one model each"
         )
     if any(len(row.seeds) > 1 for row in rows):
         warnings.append(
@@ -232,6 +230,14 @@ def _row_warnings(rows: Sequence[Row]) -> list[str]:
             "which for one seed is McNemar's"
         )
     return warnings
+
+
+def _labels_by_value(rows: Sequence[Row], value: Callable[[Row], str]) -> str:
+    """Return `1,000 (a, b), 900 (c)`: rows with the same value together."""
+    labels: dict[str, list[str]] = {}
+    for row in rows:
+        labels.setdefault(value(row), []).append(row.label)
+    return ", ".join(f"{text} ({', '.join(names)})" for text, names in labels.items())
 
 
 def _limit_warnings(result: Result) -> list[str]:

@@ -89,7 +89,7 @@ def cost_notes(rows: Sequence[Row]) -> list[str]:
         "as accurate and as cheap to fit, and better in one of the two, judged by these figures "
         "and not by their intervals",
         *(
-            f"missing from the cost because {reason}: {_join_equal(by_row)}"
+            f"missing from the cost ({reason}): {_join_equal(by_row)}"
             for reason, by_row in by_reason.items()
         ),
     ]

@@ -10,25 +10,17 @@ from harness.runs.result import Interval
 
 
 def column_notes(rows: Sequence[Row]) -> list[str]:
-    """Return what the columns of the main table mean."""
-    reference = rows[0].label
+    """Return what the columns of the main table mean, except the delta."""
     notes = [
-        f"delta: top-1 error minus that of {reference}, in points; negative is better; "
-        "min. detectable: the smallest delta that would be significant at 5 %",
+        "min. detectable: the smallest delta that would be significant at 5 %, given how often the "
+        "two disagree",
+        "views x models: averaged at test time; augmentation: of the training images; "
+        "?: not on record",
     ]
     if len(rows) > 2:
-        notes.append(
-            f"Holm p: McNemar p adjusted for {len(rows) - 1} pipelines tested against {reference}"
-        )
+        tests = f"{len(rows) - 1} pipelines tested against {rows[0].label}"
+        notes.insert(0, f"Holm p: McNemar p adjusted for {tests}")
     return notes
-
-
-def averaging_notes() -> list[str]:
-    """Return what the columns about the protocol mean."""
-    return [
-        "views x models: averaged at test time; augmentation: of the training images; "
-        "?: not on record"
-    ]
 
 
 def exact_notes(rows: Sequence[Row]) -> list[str]:

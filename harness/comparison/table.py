@@ -97,7 +97,7 @@ COLUMNS: tuple[tuple[Column, Cell], ...] = (
     (Column("pipeline", "left"), lambda row: row.label),
     (Column("top-1 error"), _error_cell),
     (
-        Column("95 % interval", priority=1),
+        Column("95 % interval", priority=2),
         lambda row: interval(row.top1_error.interval.low, row.top1_error.interval.high),
     ),
     (Column("top-5 error", priority=4), lambda row: percent(row.top5_error)),
@@ -112,7 +112,7 @@ COLUMNS: tuple[tuple[Column, Cell], ...] = (
     (Column("McNemar p"), lambda row: p_value(row.delta.p if row.delta else None)),
     (Column("Holm p"), lambda row: p_value(row.delta.p_holm if row.delta else None)),
     (Column("min. detectable", priority=5), _min_detectable_cell),
-    (Column("fit", priority=2), lambda row: duration(row.cost.fit_seconds)),
+    (Column("fit", priority=1), lambda row: duration(row.cost.fit_seconds)),
     (Column("score", priority=6), lambda row: _seconds_cell(row.cost.score_seconds)),
     (
         Column("views x models", "left", priority=7),
@@ -148,9 +148,9 @@ def all_notes(comparison: Comparison) -> list[str]:
     single = comparison.one_view.rows if comparison.one_view else ()
     listed = {row.run_ids for row in rows}
     return [
-        *_split_notes(comparison),
+        _split_note(comparison),
+        f"test digest {comparison.test_digest}",
         *notes.column_notes(rows),
-        *notes.averaging_notes(),
         *notes.exact_notes(rows),
         *notes.class_notes(rows),
         *notes.seed_notes(rows),
@@ -164,12 +164,10 @@ def all_notes(comparison: Comparison) -> list[str]:
 
 def _brief_notes(comparison: Comparison, width: int) -> list[str]:
     """Return at most BRIEF_LINES lines, the most important notes first, none of them cut."""
-    more = (
-        f"{harness_command('compare', '--details')} adds exact intervals, deltas by class, costs, "
-        "runs and all notes"
-    )
+    details = harness_command("compare", "--details")
+    more = f"{details} adds exact intervals, costs, runs and all notes"
     candidates = [
-        *_split_notes(comparison),
+        _split_note(comparison),
         *comparison.warnings,
         *_one_view_notes(comparison),
         *notes.column_notes(comparison.rows),
@@ -184,10 +182,11 @@ def _brief_notes(comparison: Comparison, width: int) -> list[str]:
     return [*lines, *last]
 
 
-def _split_notes(comparison: Comparison) -> list[str]:
-    return [
-        f"{comparison.title}: {comparison.n_test:,} test images, digest {comparison.test_digest}"
-    ]
+def _split_note(comparison: Comparison) -> str:
+    return (
+        f"{comparison.title}: {comparison.n_test:,} test images; delta: points against "
+        f"{comparison.rows[0].label}, negative is better"
+    )
 
 
 def _one_view_notes(comparison: Comparison) -> list[str]:

@@ -31,16 +31,17 @@ def summary(rows: Sequence[Row], n_test: int) -> str:
     groups = (
         ("lower for", [row for row in others if outcome(row) == "better"]),
         ("higher for", [row for row in others if outcome(row) == "worse"]),
-        ("not distinguishable for", [row for row in others if outcome(row) == "open"]),
+        ("not significantly different for", [row for row in others if outcome(row) == "open"]),
     )
-    compared = "; ".join(
+    compared = ", ".join(
         f"{words} {', '.join(f'{row.label} ({percent(row.top1_error.value)})' for row in group)}"
         for words, group in groups
         if group
     )
     error = percent(reference.top1_error.value)
     return (
-        f"Top-1 error on {n_test:,} test images against {error} of {reference.label}: {compared}."
+        f"Against {reference.label} ({error} top-1 error on {n_test:,} test images) the error is "
+        f"{compared}."
     )
 
 
@@ -106,7 +107,7 @@ def _test_words(delta: Delta, test: str) -> str:
     exact = f"exact {test} p {_equals(delta.p)}"
     if delta.p_holm == delta.p:
         return exact
-    return f"{exact}, {_equals(delta.p_holm)} adjusted for all rows (Holm)"
+    return f"{exact}, Holm-adjusted p {_equals(delta.p_holm)}"
 
 
 def _equals(p: float) -> str:

@@ -51,5 +51,6 @@ def p_value(p: float | None) -> str:
 
 
 def age(finished: str) -> str:
-    """Return how long ago an ISO 8601 time was."""
-    return duration((datetime.now(UTC) - datetime.fromisoformat(finished)).total_seconds())
+    """Return how long ago an ISO 8601 time was, such as `3 min 20 s` or `12 days`."""
+    passed = datetime.now(UTC) - datetime.fromisoformat(finished)
+    return f"{passed.days} days" if passed.days > 1 else duration(passed.total_seconds())
