@@ -1,7 +1,8 @@
-"""Error against the number of training images: power laws, where two of them cross, and how sure that is.
+"""Power laws of error against the number of training images, and where two of them cross.
 
-The law is error = a + b n^-c. It is fitted to relative residuals, as errors of 60 % and of 6 % are to be met equally well, with a >= 0 and
-b >= 0, and c between 0.01 and 3. Three sizes cannot hold three numbers with anything left to check them by: below four sizes a is 0.
+The law is error = a + b n^-c. It minimizes squared relative residuals, so that errors of 60 % and of
+6 % count alike, subject to a >= 0, b >= 0 and 0.01 <= c <= 3. With fewer than four sizes a is 0:
+three sizes would leave nothing to check a law of three parameters by.
 """
 
 from __future__ import annotations
@@ -12,42 +13,64 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FREE_FROM = 4  # sizes from which on `a` is fitted
+SIZES_TO_FIT_A = 4  # sizes from which on `a` is fitted
 EXPONENTS = (0.01, 3.0)
-REACH = 4.0  # times the largest measured size: no law is asked beyond that
-CHUNK = 100  # resamples at once, so that 100,000 test images need 40 MB
+EXTRAPOLATION_FACTOR = 4.0  # times the largest measured size: no law is evaluated beyond that
+CHUNK_RESAMPLES = 100  # at once, so that 100,000 test images need 40 MB
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """error = a + b n^-c in percent, for one or many fits: a, b, c (...)."""
+    """error = a + b n^-c in percent, for one or many fits.
+
+    Parameters
+    ----------
+    a, b, c : (...) float
+        All of one shape.
+    """
 
     a: np.ndarray
     b: np.ndarray
     c: np.ndarray
 
     def __call__(self, n: np.ndarray) -> np.ndarray:
-        """(..., len(n)) errors at sizes n, (points,)."""
+        """Return the errors (..., points) at the sizes `n` (points,)."""
         return self.a[..., None] + self.b[..., None] * n ** -self.c[..., None]
 
 
 def fit_power_law(n: np.ndarray, errors: np.ndarray) -> PowerLaw:
-    """The laws of least squared relative residuals.
+    """Fit a law to each row of errors, with the least sum of squared relative residuals.
 
-    n       (points,) images, two or more different sizes
-    errors  (..., points) in percent, all above 0: one row a fit
-    For each exponent the best a and b are those of a linear problem; the exponent is searched on a grid that closes in on the best.
-    Raises ValueError for fewer than two sizes.
+    For each exponent the best a and b solve a linear problem; the exponent is searched on a grid
+    that is refined around the best value.
+
+    Parameters
+    ----------
+    n : (points,) float
+        Numbers of images, at least two of them different.
+    errors : (..., points) float
+        In percent, all above 0.
+
+    Returns
+    -------
+    PowerLaw
+        With parameters of shape (...).
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two sizes.
     """
-    if len(set(n.tolist())) < 2:
-        raise ValueError(f"a power law needs two sizes or more, got {len(set(n.tolist()))}")
+    distinct = len(set(n.tolist()))
+    if distinct < 2:
+        raise ValueError(f"a power law needs at least two sizes, got {distinct}")
     middle = math.exp(np.log(n).mean())
     rows = errors.reshape(-1, len(n))
     low, high = EXPONENTS
     best, width = np.full((len(rows), 1), (low + high) / 2), (high - low) / 2
     while width > 1e-5:
         grid = np.clip(best + width * np.linspace(-1, 1, 61), low, high)
-        a, b, misfit = _linear_part(n / middle, rows, grid, free=len(set(n.tolist())) >= FREE_FROM)
+        a, b, misfit = _fit_linear_part(n / middle, rows, grid, fit_a=distinct >= SIZES_TO_FIT_A)
         chosen = misfit.argmin(axis=1)[:, None]
         best, a, b = (np.take_along_axis(values, chosen, axis=1) for values in (grid, a, b))
         width /= 20
@@ -55,104 +78,146 @@ def fit_power_law(n: np.ndarray, errors: np.ndarray) -> PowerLaw:
     return PowerLaw(a.reshape(shape), (b * middle**best).reshape(shape), best.reshape(shape))
 
 
-def _linear_part(
-    n: np.ndarray, errors: np.ndarray, c: np.ndarray, *, free: bool
+def _fit_linear_part(
+    n: np.ndarray, errors: np.ndarray, c: np.ndarray, *, fit_a: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(fits, exponents) each: a, b, and the sum of squared relative residuals, for exponents c (fits, exponents)."""
-    u = (
-        1 / errors[:, None, :]
-    )  # the design matrix, a column for a and one for b, divided by the errors
+    """Return a, b and the sum of squared relative residuals for the exponents `c`.
+
+    `errors` is (fits, points); `c` and each returned array are (fits, exponents).
+    """
+    # The two columns of the design matrix, divided by the errors.
+    u = 1 / errors[:, None, :]
     v = n ** -c[:, :, None] * u
     su, sv, suu, suv, svv = u.sum(-1), v.sum(-1), (u * u).sum(-1), (u * v).sum(-1), (v * v).sum(-1)
     candidates = [(np.zeros_like(sv), sv / svv)]  # a = 0
-    if free:
+    if fit_a:
         determinant = suu * svv - suv**2
-        alike = (
-            determinant <= 1e-12 * suu * svv
-        )  # so flat a law that b stands for a: the candidates below and above are as good
-        determinant = np.where(alike, 1.0, determinant)
+        # Where the law is so flat that a and b cannot be told apart, the candidates with a = 0 or
+        # b = 0 are as good.
+        singular = determinant <= 1e-12 * suu * svv
+        determinant = np.where(singular, 1.0, determinant)
+        a = np.where(singular, -1.0, (su * svv - sv * suv) / determinant)
         candidates += [
-            (
-                np.where(alike, -1.0, (su * svv - sv * suv) / determinant),
-                (sv * suu - su * suv) / determinant,
-            ),
+            (a, (sv * suu - su * suv) / determinant),
             (np.broadcast_to(su / suu, sv.shape), np.zeros_like(sv)),  # b = 0
         ]
     a, b = (np.stack(values) for values in zip(*candidates, strict=True))
     misfit = ((1 - a[..., None] * u - b[..., None] * v) ** 2).sum(-1)
-    misfit[(a < 0) | (b < 0)] = np.inf  # not of this form
+    misfit[(a < 0) | (b < 0)] = np.inf
     chosen = misfit.argmin(axis=0)[None]
     a, b, misfit = (np.take_along_axis(values, chosen, axis=0)[0] for values in (a, b, misfit))
     return a, b, misfit
 
 
 def crossing(before: PowerLaw, after: PowerLaw, smallest: float, largest: float) -> np.ndarray:
-    """(...) the size from which on, up to REACH times the largest measured one, `after` errs less than `before`.
+    """Return the size from which on `after` has a lower error than `before`.
 
-    0 where it does from the smallest measured size on, infinity where it does not at the end of the range.
+    Parameters
+    ----------
+    before, after : PowerLaw
+        With parameters of shape (...).
+    smallest, largest : float
+        The measured sizes; laws are compared up to EXTRAPOLATION_FACTOR times the largest.
+
+    Returns
+    -------
+    (...) float
+        0 where `after` is lower over the whole range, infinity where it is not at its end.
     """
-    n = sizes(smallest, largest)
+    n = sizes_in_range(smallest, largest)
     gap = after(n) - before(n)
-    last = np.where(gap >= 0, np.arange(len(n)), -1).max(
-        axis=-1
-    )  # the last size at which `after` is not better
-    inside = np.clip(last, 0, len(n) - 2)
+    last_not_better = np.where(gap >= 0, np.arange(len(n)), -1).max(axis=-1)
+    index = np.clip(last_not_better, 0, len(n) - 2)
     left, right = (
-        np.take_along_axis(gap, (inside + step)[..., None], axis=-1)[..., 0] for step in (0, 1)
+        np.take_along_axis(gap, (index + step)[..., None], axis=-1)[..., 0] for step in (0, 1)
     )
-    share = left / np.where(left == right, 1.0, left - right)
-    found = n[inside] * (n[inside + 1] / n[inside]) ** np.clip(share, 0, 1)
-    return np.where(last < 0, 0.0, np.where(last == len(n) - 1, np.inf, found))
+    fraction = left / np.where(left == right, 1.0, left - right)
+    interpolated = n[index] * (n[index + 1] / n[index]) ** np.clip(fraction, 0, 1)
+    interpolated = np.where(last_not_better == len(n) - 1, np.inf, interpolated)
+    return np.where(last_not_better < 0, 0.0, interpolated)
 
 
-def sizes(smallest: float, largest: float, count: int = 400) -> np.ndarray:
-    """(count,) from the smallest measured size to REACH times the largest, evenly on a logarithmic scale."""
-    return np.geomspace(smallest, REACH * largest, count)
+def sizes_in_range(smallest: float, largest: float, count: int = 400) -> np.ndarray:
+    """Return `count` sizes up to EXTRAPOLATION_FACTOR times the largest, evenly spaced in log."""
+    return np.geomspace(smallest, EXTRAPOLATION_FACTOR * largest, count)
 
 
-def resampled_errors(points: Sequence[np.ndarray], *, resamples: int, seed: int = 0) -> np.ndarray:
-    """(resamples, pipelines, points) error rates as fractions, as other test images and other subset seeds would have it.
+def resample_errors(points: Sequence[np.ndarray], *, resamples: int, seed: int = 0) -> np.ndarray:
+    """Return error rates for resampled test images and subset seeds (bootstrap).
 
-    points  one a size: bool (pipelines, seeds, n), whether test image n is wrong
-    Of a resample the test images are the same at every size and for every pipeline, and at each size the seeds are for every pipeline:
-    the pairing of the measurements is kept. Few seeds show less than their spread: of k, (k - 1) / k of the variance, and one seed none.
+    A resample uses the same test images at every size and for every pipeline, and at each size the
+    same seeds for every pipeline, which keeps the pairing of the measurements. With few seeds the
+    spread is understated: k seeds show (k - 1) / k of their variance, one seed none.
+
+    Parameters
+    ----------
+    points : one (pipelines, seeds, images) bool array per size
+        Whether each test image was misclassified.
+
+    Returns
+    -------
+    (resamples, pipelines, points) float32
+        Fractions.
     """
     rng = np.random.default_rng(seed)
     images = points[0].shape[2]
     chunks = []
-    for size in _chunks(resamples):
+    for size in _chunk_sizes(resamples):
         draws = rng.integers(images, size=(size, images)) + images * np.arange(size)[:, None]
-        counts = (
-            np.bincount(draws.ravel(), minlength=size * images)
-            .reshape(size, images)
-            .astype(np.float32)
-        )
-        chunks.append(np.stack([_mean_of_seeds(point, counts, rng) for point in points], axis=2))
+        counts = np.bincount(draws.ravel(), minlength=size * images)
+        weights = counts.reshape(size, images).astype(np.float32)
+        chunks.append(np.stack([_mean_of_seeds(point, weights, rng) for point in points], axis=2))
     return np.concatenate(chunks)
 
 
-def _mean_of_seeds(wrong: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(resamples, pipelines): error rates of resampled images, averaged over resampled seeds."""
+def _mean_of_seeds(wrong: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return error rates (resamples, pipelines) of weighted images, averaged over drawn seeds."""
     pipelines, seeds, images = wrong.shape
-    rates = (counts @ wrong.reshape(-1, images).T.astype(np.float32) / images).reshape(
-        -1, pipelines, seeds
-    )
-    drawn = rng.integers(seeds, size=(len(counts), 1, seeds))
-    return np.take_along_axis(rates, np.broadcast_to(drawn, rates.shape), axis=2).mean(axis=2)
+    rates = weights @ wrong.reshape(-1, images).T.astype(np.float32) / images
+    rates = rates.reshape(-1, pipelines, seeds)
+    drawn_seeds = rng.integers(seeds, size=(len(weights), 1, seeds))
+    drawn_rates = np.take_along_axis(rates, np.broadcast_to(drawn_seeds, rates.shape), axis=2)
+    return drawn_rates.mean(axis=2)
 
 
-def _chunks(total: int) -> Iterator[int]:
-    return (min(CHUNK, total - start) for start in range(0, total, CHUNK))
+def _chunk_sizes(total: int) -> Iterator[int]:
+    return (min(CHUNK_RESAMPLES, total - start) for start in range(0, total, CHUNK_RESAMPLES))
 
 
 @dataclass(frozen=True)
-class Curves:
-    """The laws of several pipelines, and the same laws of resampled measurements: one row a resample.
+class Crossing:
+    """A number of images with its 95 % percentile interval.
 
-    n          (points,) training images, ascending
-    errors     (pipelines, points) measured, in percent, means over the seeds
-    laws       one a pipeline; `resampled` likewise
-    residuals  (pipelines,) root mean square of measured minus fitted, in points
+    0 means below the measured range, infinity not within range.
+
+    Parameters
+    ----------
+    missing : float
+        Fraction of resamples that do not cross within range.
+    """
+
+    n: float
+    low: float
+    high: float
+    missing: float
+
+
+@dataclass(frozen=True)
+class FittedCurves:
+    """The laws of several pipelines, and the laws of resampled measurements.
+
+    Parameters
+    ----------
+    n : (points,) float
+        Training images, ascending.
+    errors : (pipelines, points) float
+        Measured, in percent, means over the seeds.
+    laws : tuple of PowerLaw
+        One per pipeline, fitted to `errors`.
+    resampled : tuple of PowerLaw
+        One per pipeline, with parameters of shape (resamples,).
+    residuals : (pipelines,) float
+        Root mean square of measured minus fitted, in percentage points.
     """
 
     n: np.ndarray
@@ -162,56 +227,50 @@ class Curves:
     residuals: np.ndarray
 
     @property
-    def largest_asked(self) -> float:
-        return REACH * float(self.n.max())
+    def largest_extrapolated(self) -> float:
+        """The number of images beyond which no law is evaluated."""
+        return EXTRAPOLATION_FACTOR * float(self.n.max())
 
     def crossing(self, before: int, after: int) -> Crossing:
-        """From how many images on pipeline number `after` errs less than number `before`."""
+        """Return from how many images on pipeline number `after` has the lower error."""
         ends = float(self.n.min()), float(self.n.max())
-        found = np.sort(crossing(self.resampled[before], self.resampled[after], *ends))
+        resampled = np.sort(crossing(self.resampled[before], self.resampled[after], *ends))
         return Crossing(
             n=float(crossing(self.laws[before], self.laws[after], *ends)),
-            low=float(found[math.floor(0.025 * len(found))]),
-            high=float(found[math.ceil(0.975 * len(found)) - 1]),
-            missing=float(np.isinf(found).mean()),
+            low=float(resampled[math.floor(0.025 * len(resampled))]),
+            high=float(resampled[math.ceil(0.975 * len(resampled)) - 1]),
+            missing=float(np.isinf(resampled).mean()),
         )
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """A number of images, with its 95 % percentile interval. 0: below the range that was measured; infinity: not in range.
-
-    missing  share of resamples that do not cross in range
-    """
-
-    n: float
-    low: float
-    high: float
-    missing: float
 
 
 def fit_curves(
     n: Sequence[int], points: Sequence[np.ndarray], *, resamples: int = 2_000, seed: int = 0
-) -> Curves:
-    """Laws of several pipelines that were measured at the same sizes, with the same seeds and on the same test images.
+) -> FittedCurves:
+    """Fit laws to pipelines measured at the same sizes, seeds and test images.
 
-    n       images of each point; points as for `resampled_errors`
-    An error of 0 counts as half a test image: no law of this form reaches 0.
+    An error of 0 counts as half a test image, since no law of this form reaches 0.
+
+    Parameters
+    ----------
+    n : sequence of int
+        Training images of each point.
+    points : one (pipelines, seeds, images) bool array per size
+        Whether each test image was misclassified.
     """
     order = np.argsort(n)
-    found = np.asarray(n, dtype=float)[order]
+    images = np.asarray(n, dtype=float)[order]
     points = [points[i] for i in order]
-    least = 50 / points[0].shape[2]
-    errors = np.maximum(
-        np.stack([100 * point.mean(axis=(1, 2)) for point in points], axis=1), least
-    )
-    drawn = np.maximum(100 * resampled_errors(points, resamples=resamples, seed=seed), least)
-    laws = tuple(fit_power_law(found, row) for row in errors)
-    fitted = np.stack([law(found) for law in laws])
-    return Curves(
-        n=found,
+    half_an_image = 50 / points[0].shape[2]
+    measured = np.stack([100 * point.mean(axis=(1, 2)) for point in points], axis=1)
+    errors = np.maximum(measured, half_an_image)
+    resampled = 100 * resample_errors(points, resamples=resamples, seed=seed)
+    resampled = np.maximum(resampled, half_an_image)
+    laws = tuple(fit_power_law(images, row) for row in errors)
+    fitted = np.stack([law(images) for law in laws])
+    return FittedCurves(
+        n=images,
         errors=errors,
         laws=laws,
-        resampled=tuple(fit_power_law(found, drawn[:, number]) for number in range(len(laws))),
+        resampled=tuple(fit_power_law(images, resampled[:, i]) for i in range(len(laws))),
         residuals=np.sqrt(((errors - fitted) ** 2).mean(axis=1)),
     )

@@ -93,7 +93,7 @@ def test_published_throughputs_are_of_our_networks(name):
     entry = throughputs()[name]
     assert entry["source"]
     assert entry["counts"]
-    low, high = entry["seconds_an_image"]
+    low, high = entry["seconds_per_image"]
     assert 0 < low <= high < 0.01
     pipeline, _ = network(entry["pipeline"])
     assert (
