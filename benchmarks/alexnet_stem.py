@@ -1,9 +1,13 @@
-"""Study: which stem and widths should AlexNet have below 128 pixels?
+"""Which stem and widths should AlexNet have below 128 pixels?
 
-Question       The 11x11 stem at stride 4 leaves a 28-pixel crop with 6 positions a side. Which first layers serve small images, at what cost?
-Arms           `ARMS` below: kernel and stride of conv1, kernel of conv2, and widths; all else is `alexnet`'s default.
-Metric         top-1 error on tune (%), one view, and multiply-adds of one view (M); never the test split.
-Decision rule  the cheapest arm whose mean tune error is within 1 point of the lowest; the number of images is too small to tell closer ones apart.
+Question  The 11x11 stem with stride 4 leaves a 28-pixel crop with 6 positions per side. Which first
+          layers suit small images, and what do they cost?
+Arms      `ARMS` below: kernel and stride of conv1, kernel of conv2, and widths; everything else is
+          `alexnet`'s default.
+Metric    Top-1 error on tune (%) with one view, and multiply-adds of one view (M). The test split
+          is never scored.
+Rule      The cheapest arm whose mean tune error is within 1 point of the lowest: with so few images
+          closer arms cannot be told apart.
 
     python -m benchmarks.alexnet_stem [DATASET] [--limit 10000] [--epochs 4] [--seeds 1]
 
@@ -15,23 +19,24 @@ Measured on CIFAR-10 as JPEG of quality 75 (9,000 train, 1,000 tune, 4 epochs, s
     7x7/2                                   4.2 M  53.5 %
     half of the maps                       33.5 M  54.2 %
 
-The arms lie within 1.2 points, less than one standard error of a tune error of 1,000 images (1.6): this study is too short to tell
-them apart. By its rule 7x7/2 would be taken. The first arm is the default for its cost alone (26 epochs of 45,000 images fit into half
-an hour on two cores) until a longer study, such as `--limit 50000 --epochs 26`, decides.
+The arms lie within 1.2 points, less than one standard error of a tune error on 1,000 images (1.6):
+this study is too short to tell them apart. Its rule would choose 7x7/2. The first arm is the
+default for its cost alone (26 epochs of 45,000 images take half an hour on two cores) until a
+longer study, such as `--limit 50000 --epochs 26`, decides.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from statistics import mean
 from typing import Any
 
-from harness.data.load import load_dataset
+from benchmarks.command_line import argument_parser
 from harness.data.split import Split
 from harness.engine.context import RunContext
 from harness.errors import UserError
+from harness.workspace import Workspace
 from pipelines.alexnet import build
 from pipelines.learned.networks.alexnet import Shape
 
@@ -49,52 +54,49 @@ ARMS: dict[str, Callable[[int], Shape]] = {
 }
 
 
-def tune_error(
+def fit_arm(
     arm: Callable[[int], Shape], train: Split, tune: Split, *, epochs: int, seed: int
 ) -> tuple[float, float]:
-    """Top-1 error on tune in percent, and multiply-adds of one view in millions."""
+    """Return the top-1 error on tune in percent, and the multiply-adds of one view in millions."""
     pipeline: Any = build(epochs=epochs, views=1)
     pipeline.design = replace(pipeline.design, small=arm)
     context = RunContext(seed=seed)
     pipeline.fit(train, tune, context)
-    multiply_adds = sum(
-        row["multiply_adds"] for row in pipeline.layers(train.num_classes, train.image_size)
-    )
+    layers = pipeline.layers(train.num_classes, train.image_size)
+    multiply_adds = sum(layer["multiply_adds"] for layer in layers)
     return context.curves["val/top1_error"][-1][1], multiply_adds / 1e6
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "dataset", nargs="?", default="cifar10", help="spec or path; images below 128 pixels"
     )
-    parser.add_argument("--limit", type=int, default=10_000, help="images, train and tune together")
+    parser.add_argument("--limit", type=int, default=10_000, help="images of train and tune")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=1)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        splits = load_dataset(given.dataset, limit=given.limit)
+        splits = Workspace.open().dataset(arguments.dataset, limit=arguments.limit)
     except UserError as error:
         parser.error(str(error))
-    assert splits.tune is not None
+    train, tune = splits.train, splits.tune
+    assert tune is not None
     design = build().design  # type: ignore[attr-defined]
-    if not design.variant(design.side(splits.train.image_size)):
+    if not design.variant(design.side(train.image_size)):
         parser.error(
-            f"{splits.title}: images below 128 pixels, all of one size, are needed: only their network has a stem to choose"
+            f"{splits.title}: give images of one size below 128 pixels; "
+            "only their network has a stem to choose"
         )
     print(f"{'arm':40} {'M multiply-adds':>15} {'tune top-1 error %':>20}")
     for name, arm in ARMS.items():
-        runs = [
-            tune_error(arm, splits.train, splits.tune, epochs=given.epochs, seed=seed)
-            for seed in range(given.seeds)
+        fits = [
+            fit_arm(arm, train, tune, epochs=arguments.epochs, seed=seed)
+            for seed in range(arguments.seeds)
         ]
-        errors = [error for error, _ in runs]
-        print(
-            f"{name:40} {runs[0][1]:15.1f} {mean(errors):20.1f}   {' '.join(f'{error:.1f}' for error in errors)}",
-            flush=True,
-        )
+        errors = [error for error, _ in fits]
+        by_seed = " ".join(f"{error:.1f}" for error in errors)
+        print(f"{name:40} {fits[0][1]:15.1f} {mean(errors):20.1f}   {by_seed}", flush=True)
 
 
 if __name__ == "__main__":

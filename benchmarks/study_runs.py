@@ -9,7 +9,7 @@ from harness.engine.distributed import join_processes
 from harness.engine.estimate import probe_fit
 from harness.engine.observer import RunObserver
 from harness.engine.request import Request, RunOptions, find_unfinished, resolve_request
-from harness.engine.runner import execute
+from harness.api import run_request
 from harness.errors import UserError
 from harness.runs.record import Record
 from harness.runs.result import Result
@@ -72,7 +72,7 @@ def finished_or_run(request: Request) -> Record:
         unfinished = find_unfinished(request)
     except UserError:
         unfinished = None
-    result = execute(request, resume=unfinished)
+    result = run_request(request, resume=unfinished)
     return RunStore(request.workspace.runs_folder).find(result.run_id)
 
 

@@ -1,31 +1,31 @@
-"""Draw the curves of finished runs: top-1 error on train and tune by epoch, and a run without epochs as a line across.
+"""Draw the training curves of finished runs: top-1 error on train and tune by epoch.
 
-python -m benchmarks.curves RUN... -o curves.png
+A run without epochs is drawn as a horizontal line.
+
+    python -m benchmarks.training_curves RUN... -o curves.png
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+from benchmarks.command_line import argument_parser
 from harness.errors import UserError
 from harness.report.pictures import DOTS_PER_INCH, plot_errors
 from harness.runs.run_store import RunStore
-from harness.settings import load_settings
+from harness.workspace import Workspace
 
 
 def main() -> None:
     from matplotlib.figure import Figure
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("runs", nargs="+", metavar="RUN")
+    parser = argument_parser(__doc__)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="ids of finished runs")
     parser.add_argument("-o", "--output", type=Path, default=Path("curves.png"))
     arguments = parser.parse_args()
     try:
-        runs = RunStore(load_settings().runs)
-        results = [runs.find(run).result for run in arguments.runs]
+        store = RunStore(Workspace.open().runs_folder)
+        results = [store.find(run_id).result for run_id in arguments.runs]
     except UserError as error:
         parser.error(str(error))
     figure = Figure(figsize=(7, 4), layout="constrained")
