@@ -83,7 +83,7 @@ def main() -> None:
     train, tune = splits.train, splits.tune
     assert tune is not None
     design = build().design  # type: ignore[attr-defined]
-    if not design.variant(design.side(train.image_size)):
+    if not design.is_small_variant(design.square_side(train.image_size)):
         parser.error(
             f"{splits.title}: give images of one size below 128 pixels; "
             "only their network has a stem to choose"

@@ -36,9 +36,9 @@ from harness.engine.observer import RunObserver
 from harness.errors import UserError
 from harness.workspace import Workspace
 from pipelines.alexnet import build
-from pipelines.learned.noise import BatchNoise
+from pipelines.learned.batch_noise import BatchNoise
 from pipelines.learned.optimizers import Optimizer
-from pipelines.learned.precision import mixed_precision, wide
+from pipelines.learned.precision import at_least_float32, mixed_precision
 
 SIDE = 32  # pixels, to which the images are scaled
 MAX_RATIO = 1.1
@@ -84,14 +84,14 @@ def make_bare_step(train: Split) -> Callable[[], object]:
     network.initialize(recipe.init, torch.Generator().manual_seed(0))
     optimizer = Optimizer(network, recipe)
     generator = torch.Generator().manual_seed(1)
-    shape = recipe.batch, 3, network.crop, network.crop
+    shape = recipe.batch_size, 3, network.crop, network.crop
     images = torch.randn(*shape, generator=generator).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(train.num_classes, (recipe.batch,), generator=generator)
-    noise = BatchNoise(generator, recipe.batch)
+    labels = torch.randint(train.num_classes, (recipe.batch_size,), generator=generator)
+    noise = BatchNoise(generator, recipe.batch_size)
 
     def step() -> None:
         with mixed_precision(images.device, recipe.precision):
-            logits = wide(network(images, noise))
+            logits = at_least_float32(network(images, noise))
         F.cross_entropy(logits, labels).backward()
         optimizer.step(0.001)
 

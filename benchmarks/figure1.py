@@ -60,9 +60,9 @@ from benchmarks.figure1_training import (
 from harness.engine.device import choose_device, describe_machine
 from harness.errors import UserError
 from harness.workspace import Workspace
-from pipelines.learned.images import square
-from pipelines.learned.memory import kept_memory
-from pipelines.learned.precision import mixes
+from pipelines.learned.square_images import to_squares
+from pipelines.learned.malloc import keep_freed_memory
+from pipelines.learned.precision import uses_bfloat16
 
 SIDE = 32  # pixels
 
@@ -73,7 +73,9 @@ def load_training_images(
     """Return the training images, and the settings that identify a study on them."""
     splits = Workspace.open(data_root=data_root).dataset(dataset, tune=0, limit=limit)
     train, device = splits.train, choose_device("auto")
-    pixels = torch.cat([square(batch.images, SIDE) for batch in train.batches(EVALUATION_BATCH)])
+    pixels = torch.cat(
+        [to_squares(batch.images, SIDE) for batch in train.batches(EVALUATION_BATCH)]
+    )
     settings = {
         "title": splits.title,
         "images": len(train),
@@ -83,7 +85,7 @@ def load_training_images(
         "momentum": MOMENTUM,
         "init": INIT,
         "estimates": f"from {ESTIMATE_IMAGES} images above {FULL_PASS_BELOW:g} %",
-        "products": "bfloat16" if mixes(device, "auto") else "float32",
+        "products": "bfloat16" if uses_bfloat16(device, "auto") else "float32",
     }
     images = TrainingImages(
         pixels=pixels.to(device),
@@ -138,7 +140,7 @@ def main(words: Sequence[str] | None = None) -> int:
     data = f"{settings['title']}, {settings['images']:,} training images"
     print(f"{data}; {machine['cpu']}, {machine['cores']} cores, {machine['device']}")
     try:
-        with kept_memory(device):
+        with keep_freed_memory(device):
             study.run(arguments.seeds, images, machine["cores"] if device.type == "cpu" else 1)
     except KeyboardInterrupt:
         print("stopped    the same command continues the study", flush=True)

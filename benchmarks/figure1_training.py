@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from harness.files import load_arrays, save_arrays
 from pipelines.learned.networks.cuda_convnet import cuda_convnet
 from pipelines.learned.networks.network import Activation, Init
-from pipelines.learned.precision import mixed_precision, wide
+from pipelines.learned.precision import at_least_float32, mixed_precision
 
 BATCH = 128  # images
 MOMENTUM = 0.9
@@ -100,11 +100,12 @@ def training_errors(curve: Curve, images: TrainingImages, checkpoint: Path) -> I
     `checkpoint`; without that file the epochs are trained again.
     """
     generator = torch.Generator().manual_seed(curve.seed)
-    network = cuda_convnet("19pct", classes=images.classes, activation=curve.activation)
+    network = cuda_convnet("19pct", num_classes=images.classes, activation=curve.activation)
     network.initialize(INIT, generator)
     network.to(images.pixels.device)
     groups: list[dict[str, Any]] = [
-        {"params": group.parameters, "lr": curve.rate * group.rate} for group in network.groups()
+        {"params": group.parameters, "lr": curve.rate * group.lr_factor}
+        for group in network.parameter_groups()
     ]
     optimizer = torch.optim.SGD(groups, momentum=MOMENTUM)
     errors: list[float] = []
@@ -134,7 +135,7 @@ def train_epoch(
     for index in order.split(BATCH):
         with mixed_precision(images.pixels.device, "auto"):
             logits = network(images.inputs(index))
-        loss = F.cross_entropy(wide(logits), images.labels[index])
+        loss = F.cross_entropy(at_least_float32(logits), images.labels[index])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

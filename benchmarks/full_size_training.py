@@ -1,18 +1,23 @@
-"""Does the full network train in the memory of a small machine, and resume? `python -m benchmarks.full_size_steps [PHOTOGRAPHS] [--steps 60]`
+"""Does the full network train in the memory of a small machine, and does it resume exactly?
 
-Question  peak memory of a process that trains `alexnet,recipe=2012` (256 pixels, crops of 224, 1,000 classes) on one batch of 128 images, over
-          and over; whether the loss falls, or the watch for stalled starts says that it does not; whether a killed process resumes
-Way       a process of its own, killed with signal 9 some steps after its checkpoint half way; a second one goes on from there to the end,
-          and the losses of the steps that both have done are compared to the last bit
-Decision  peak resident memory below 4 GB, checkpoint included; those losses equal; a lower loss at the end, or the warning
-PHOTOGRAPHS is a tar of images; by default they are of random colors. Augmentation and dropout differ from step to step as in any training.
-Accuracy is not a result: 128 images can only be learned by heart.
+Question  What is the peak memory of a process that trains `alexnet,recipe=2012` (256 pixels, crops
+          of 224, 1,000 classes) on the same batch of 128 images over and over? Does the loss fall,
+          or is the stalled start reported? Does a killed process resume?
+Protocol  A separate process is killed with signal 9 a few steps after its checkpoint, which is half
+          way. A second process resumes from there to the end. The losses of the steps that both
+          have done are compared bit by bit.
+Rule      Peak resident memory below 4 GB, including the checkpoint; those losses equal; and a lower
+          loss at the end, or the warning.
+
+    python -m benchmarks.full_size_training [PHOTOGRAPHS] [--steps 60]
+
+PHOTOGRAPHS is a tar of images; by default random colors. Augmentation and dropout differ from step
+to step as in any training. Accuracy is not a result: 128 images can only be memorized.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import sys
 import tarfile
@@ -30,30 +35,37 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from benchmarks.memory import peak_megabytes
+from benchmarks.command_line import argument_parser
+from benchmarks.peak_memory import own_peak_megabytes
 from harness.data.decode import decode
 from harness.data.split import Batch, Split
-from harness.engine.context import FileCheckpoint, RunContext
+from harness.engine.context import FileCheckpoint, RunContext, RunServices
+from harness.engine.observer import RunObserver
 from pipelines.alexnet import build
-from pipelines.learned import train as training
-from pipelines.learned.classifier import NetworkPipeline
-from pipelines.learned.images import square
-from pipelines.learned.train import Trainer
+from pipelines.learned import trainer as training
+from pipelines.learned.network_pipeline import NetworkPipeline
+from pipelines.learned.square_images import to_squares
+from pipelines.learned.trainer import Trainer
 
 BATCH, CLASSES, SIDE = 128, 1000, 256
-LIMIT = 4e9  # bytes
-AFTER = 2  # steps between the checkpoint and the kill
+MAX_BYTES = 4e9
+STEPS_TO_KILL = 2  # between the checkpoint and the kill
+LAST_STEPS = 5  # whose mean loss is the loss at the end
 
 
 class OneBatch(Split):
-    """The images of `first`, again in every batch of an epoch of so many steps."""
+    """A split whose epoch consists of `steps` batches with the same images."""
 
     def __init__(self, first: Split, steps: int) -> None:
         rows = np.tile(np.arange(len(first)), steps)
-        keys = np.array([f"{i:016x}" for i in range(len(rows))])
         super().__init__(
-            keys=keys, labels=first.labels[rows], class_names=first.class_names, images=first.images, preparation=first.preparation, rows=rows
-        )  # fmt: skip
+            keys=np.array([f"{i:016x}" for i in range(len(rows))]),
+            labels=first.labels[rows],
+            class_names=first.class_names,
+            images=first.images,
+            preparation=first.preparation,
+            rows=rows,
+        )
 
     def shuffled(
         self, size: int, *, start: int = 0, device: torch.device | str = "cpu", **options: Any
@@ -62,32 +74,40 @@ class OneBatch(Split):
 
 
 class OneBatchPipeline(NetworkPipeline):
-    """Its one epoch has `steps` steps, all on the same images."""
+    """A network that trains for one epoch of `steps` steps, all on the same images."""
 
     steps: int
     trainer: Trainer
 
-    def _looked_at(self, train: Split, *others: Any, **options: Any) -> tuple[Split, Split | None]:
-        squares, tune = super()._looked_at(train, *others, **options)
+    def _prepare_splits(
+        self, train: Split, *others: Any, **options: Any
+    ) -> tuple[Split, Split | None]:
+        squares, tune = super()._prepare_splits(train, *others, **options)
         return OneBatch(squares, self.steps), tune
 
-    def _trainer(self, *parts: Any) -> Trainer:
-        self.trainer = super()._trainer(*parts)
+    def _make_trainer(self, *parts: Any) -> Trainer:
+        self.trainer = super()._make_trainer(*parts)
         return self.trainer
 
-    def told(self, items: Iterable[Any], **options: Any) -> Iterator[Any]:
-        """The context's progress: a line a step, `step NUMBER LOSS SECONDS PEAK`, checkpoint included."""
+
+class StepPrinter(RunObserver):
+    """Prints a line per step: `step NUMBER LOSS SECONDS PEAK_BYTES`, including the checkpoint."""
+
+    def __init__(self, pipeline: OneBatchPipeline) -> None:
+        self.pipeline = pipeline
+
+    def progress(self, items: Iterable[Any], **options: Any) -> Iterator[Any]:
         for item in items:
             started = time.perf_counter()
             yield item
-            done = self.trainer.step
-            loss, seconds = float(self.trainer.sums[done - 1, 0]), time.perf_counter() - started
-            peak = round(peak_megabytes(resource.getrusage(resource.RUSAGE_SELF)) * 2**20)
-            print(f"step {done} {loss!r} {seconds:.2f} {peak}", flush=True)
+            trainer, seconds = self.pipeline.trainer, time.perf_counter() - started
+            loss = float(trainer.sums[trainer.step - 1, 0])
+            peak_bytes = round(own_peak_megabytes() * 2**20)
+            print(f"step {trainer.step} {loss!r} {seconds:.2f} {peak_bytes}", flush=True)
 
 
-class Halfway(FileCheckpoint):
-    """Due once."""
+class HalfwayCheckpoint(FileCheckpoint):
+    """A checkpoint that is due once, half way."""
 
     def __init__(self, folder: Path, context: RunContext, pipeline: OneBatchPipeline) -> None:
         super().__init__(folder, context)
@@ -97,114 +117,130 @@ class Halfway(FileCheckpoint):
         return self.pipeline.trainer.step == self.pipeline.steps // 2
 
 
-def photographs(path: Path | None) -> torch.Tensor:
-    """uint8 (BATCH, 3, SIDE, SIDE)."""
+def load_photographs(path: Path | None) -> torch.Tensor:
+    """Return the images of a tar, repeated as needed, or random colors: (BATCH, 3, SIDE, SIDE)."""
     if path is None:
         colors = torch.rand(BATCH, 3, 8, 8, generator=torch.Generator().manual_seed(0))
         return (255 * F.interpolate(colors, (SIDE, SIDE), mode="bicubic").clamp(0, 1)).byte()
     with tarfile.open(path) as archive:
-        files = islice(
-            (content for m in archive if m.isfile() and (content := archive.extractfile(m))), BATCH
-        )
-        images = [square(decode(file.read())[None], SIDE) for file in files]
+        members = (member for member in archive if member.isfile())
+        files = (file for member in members if (file := archive.extractfile(member)))
+        images = [to_squares(decode(f.read())[None], SIDE) for f in islice(files, BATCH)]
     return torch.cat(list(islice(cycle(images), BATCH)))
 
 
-def train_on(folder: Path, photos: Path | None, steps: int) -> None:
-    """From the checkpoint in `folder`, or from the start."""
-    training.STALL_STEPS = min(
-        training.STALL_STEPS, max(4, steps)
-    )  # so that the watch looks at the last quarter when all is done
+def train(folder: Path, photographs: Path | None, steps: int) -> None:
+    """Train in this process, from the checkpoint in `folder` if there is one."""
+    # The check for stalled starts looks at the last quarter of the steps, at the end.
+    training.STALL_UPDATES = min(training.STALL_UPDATES, max(4, steps))
     labels = np.random.default_rng(0).integers(0, CLASSES, BATCH)
-    images = Split.from_arrays(
-        photographs(photos), labels, class_names=[str(label) for label in range(CLASSES)]
-    )
-    plain: Any = build(recipe="2012", epochs=1, flip=True)
-    pipeline = OneBatchPipeline(plain.design, plain.sight)
+    class_names = [str(label) for label in range(CLASSES)]
+    images = Split.from_arrays(load_photographs(photographs), labels, class_names=class_names)
+    alexnet: Any = build(recipe="2012", epochs=1, flip=True)
+    pipeline = OneBatchPipeline(alexnet.design, alexnet.view_config)
     pipeline.steps = steps
-    context = RunContext(progress=pipeline.told)
-    context.checkpoint = Halfway(folder, context, pipeline)
-    pipeline.fit(
-        images, images.take(np.arange(8)), context
-    )  # 8 for the plateau, which is judged once, after all steps
+    context = RunContext(services=RunServices(observer=StepPrinter(pipeline)))
+    context.checkpoint = HalfwayCheckpoint(folder, context, pipeline)
+    tune = images.take(np.arange(8))  # the plateau schedule evaluates it once, after all steps
+    pipeline.fit(images, tune, context)
 
 
 @dataclass
-class Process:
-    """What a process did until it ended or was killed: losses and seconds by step, peak resident bytes, whether it warned of a stall."""
+class ProcessLog:
+    """What a training process did until it ended or was killed.
+
+    Parameters
+    ----------
+    losses, seconds : dict of int to float
+        By step.
+    peak_bytes : int
+        Largest resident memory.
+    warned : bool
+        Whether it reported a stalled start.
+    """
 
     losses: dict[int, float] = field(default_factory=dict)
     seconds: dict[int, float] = field(default_factory=dict)
-    peak: int = 0
+    peak_bytes: int = 0
     warned: bool = False
 
+    def add(self, line: str) -> int | None:
+        """Record a line of output; return the number of the step if the line is about one."""
+        self.warned |= "no better than equal guesses" in line
+        if not line.startswith("step "):
+            return None
+        number, loss, seconds, peak_bytes = line.split()[1:]
+        step = int(number)
+        self.losses[step], self.seconds[step] = float(loss), float(seconds)
+        self.peak_bytes = int(peak_bytes)
+        return step
 
-def process(folder: Path, photos: Path | None, steps: int, *, until: int | None = None) -> Process:
-    """One that trains; killed after step `until`."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.full_size_steps",
-        "--steps",
-        str(steps),
-        "--work",
-        str(folder),
-    ]
-    done = Process()
-    with Popen(
-        [*command, *([str(photos)] if photos else [])], stdout=PIPE, stderr=STDOUT, text=True
-    ) as child:
+
+def train_in_process(
+    folder: Path, photographs: Path | None, steps: int, *, kill_after: int | None = None
+) -> ProcessLog:
+    """Train in a new process, which is killed after step `kill_after`."""
+    command = [sys.executable, "-m", "benchmarks.full_size_training", "--steps", str(steps)]
+    command += ["--work", str(folder), *([str(photographs)] if photographs else [])]
+    log = ProcessLog()
+    with Popen(command, stdout=PIPE, stderr=STDOUT, text=True) as child:
         assert child.stdout
         for line in child.stdout:
             print(line, end="", flush=True)
-            done.warned |= "no better than equal guesses" in line
-            if line.startswith("step "):
-                step, loss, seconds, peak = line.split()[1:]
-                done.losses[int(step)], done.seconds[int(step)], done.peak = (
-                    float(loss),
-                    float(seconds),
-                    int(peak),
-                )
-                if int(step) == until:
-                    child.kill()
-    if child.returncode != (0 if until is None else -SIGKILL):
+            step = log.add(line)
+            if step is not None and step == kill_after:
+                child.kill()
+    if child.returncode != (0 if kill_after is None else -SIGKILL):
         sys.exit(f"the training process ended with {child.returncode}")
-    return done
+    return log
+
+
+def report(killed: ProcessLog, resumed: ProcessLog, half: int) -> bool:
+    """Print what was measured and return whether all of it is as required."""
+    repeated = sorted(killed.losses.keys() & resumed.losses.keys())
+    is_equal = all(killed.losses[step] == resumed.losses[step] for step in repeated)
+    resumes = bool(repeated) and is_equal
+    losses = killed.losses | resumed.losses
+    peak_bytes = max(killed.peak_bytes, resumed.peak_bytes)
+    first, last = losses[1], statistics.mean(list(losses.values())[-LAST_STEPS:])
+    seconds = statistics.median([*killed.seconds.values(), *resumed.seconds.values()])
+    fits, falls = peak_bytes < MAX_BYTES, last < first
+    trend = "falls" if falls else "stalled start reported"
+    print(
+        f"{len(losses)} steps of {BATCH} images, {seconds:.1f} s per step (median) with "
+        f"{torch.get_num_threads()} threads\n"
+        f"memory   peak {peak_bytes / 1e9:.2f} GB resident, allowed {MAX_BYTES / 1e9:.0f} GB: "
+        f"{'passed' if fits else 'FAILED'}\n"
+        f"loss     {first:.3f} at the first step, {last:.3f} at the end (mean of {LAST_STEPS}): "
+        f"{trend if falls or resumed.warned else 'FAILED'}\n"
+        f"resumed  after step {half}, killed after {max(killed.losses)}; losses of steps "
+        f"{', '.join(map(str, repeated))}: {'bit-equal' if resumes else 'FAILED, they differ'}"
+    )
+    return fits and resumes and (falls or resumed.warned)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__)
+    parser.add_argument(
+        "photographs", nargs="?", type=Path, help="tar of images; default: random colors"
+    )
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("photographs", nargs="?", type=Path)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
+    photographs, steps = arguments.photographs, arguments.steps
     if arguments.work:
-        train_on(arguments.work, arguments.photographs, arguments.steps)
+        train(arguments.work, photographs, steps)
         return
-    with tempfile.TemporaryDirectory() as temporary:
-        folder, half = Path(temporary), arguments.steps // 2
-        killed = process(
-            folder,
-            arguments.photographs,
-            arguments.steps,
-            until=min(half + AFTER, arguments.steps - 1),
-        )
-        resumed = process(folder, arguments.photographs, arguments.steps)
-    again = sorted(killed.losses.keys() & resumed.losses.keys())
-    equal = bool(again) and all(killed.losses[step] == resumed.losses[step] for step in again)
-    losses, peak = killed.losses | resumed.losses, max(killed.peak, resumed.peak)
-    first, last = losses[1], statistics.mean(list(losses.values())[-5:])
-    seconds = statistics.median([*killed.seconds.values(), *resumed.seconds.values()])
-    print(
-        f"{len(losses)} steps of {BATCH} images, {seconds:.1f} s a step (median) with {torch.get_num_threads()} threads\n"
-        f"memory   {peak / 1e9:.2f} GB resident at most, allowed {LIMIT / 1e9:.0f}: {'reached' if peak < LIMIT else 'MISSED'}\n"
-        f"loss     {first:.3f} at first, {last:.3f} at last (mean of 5): {'falls' if last < first else 'warned of' if resumed.warned else 'MISSED'}\n"
-        f"resumed  after step {half}, killed after {max(killed.losses)}; losses of steps {', '.join(map(str, again))}: "
-        f"{'bit-equal' if equal else 'MISSED, they differ'}"
-    )
-    sys.exit(not (peak < LIMIT and equal and (last < first or resumed.warned)))
+    half = steps // 2
+    with tempfile.TemporaryDirectory() as name:
+        folder, kill_after = Path(name), min(half + STEPS_TO_KILL, steps - 1)
+        killed = train_in_process(folder, photographs, steps, kill_after=kill_after)
+        resumed = train_in_process(folder, photographs, steps)
+    sys.exit(not report(killed, resumed, half))
 
 
 if __name__ == "__main__":

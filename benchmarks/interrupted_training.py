@@ -1,8 +1,11 @@
-"""Is a training that was killed again and again bit-equal to an undisturbed one? `python -m benchmarks.training_kills [--kills 20]`
+"""Is a training that was killed again and again bit-equal to an undisturbed one?
 
-Kills `harness run` of a small network with signal 9 at random moments, from its start to its entry in MLflow, and goes on with `--resume`
-until the run is finished; then the next run begins, until so many kills are done. Of every run the weights, the scores of test and tune, the
-learning curves, errors and notes must be those of a run that was left alone, to the last bit; only times may differ.
+Kills `harness run` of a small network with signal 9 at random moments, from its start to its entry
+in MLflow, and continues with `--resume` until the run is finished. Then the next run begins, until
+there were enough kills. The weights, the scores of test and tune, the learning curves, errors and
+notes of every run must equal those of an undisturbed run bit by bit; only times may differ.
+
+    python -m benchmarks.interrupted_training [--kills 20]
 """
 
 from __future__ import annotations
@@ -21,21 +24,30 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.command_line import argument_parser
 from harness.files import load_arrays
 from harness.runs.record import Record
 from harness.runs.run_store import RunStore
 
-CHECKPOINT_SECONDS = 0.3  # in place of two minutes, so that kills fall between, into and right after checkpoints within an epoch
-HARNESS = f"from harness.engine import context; context.CHECKPOINT_SECONDS = {CHECKPOINT_SECONDS}; from harness.cli import main; main()"
+# Instead of two minutes, so that kills hit before, during and after checkpoints within an epoch.
+CHECKPOINT_SECONDS = 0.3
+HARNESS = (
+    "from harness.engine import context; "
+    f"context.CHECKPOINT_SECONDS = {CHECKPOINT_SECONDS}; "
+    "from harness.cli import main; main()"
+)
+EARLIEST_KILL = 0.8  # of the time that a dry run takes
 
 
-class Runner:
-    """`harness run` of one request, its records kept in `folder`."""
+class RunLauncher:
+    """Starts `harness run` of one request again and again; the records are kept in `folder`."""
 
     def __init__(self, folder: Path, request: list[str]) -> None:
         folder.mkdir()
         (folder / "mlflow.yaml").touch()
-        self.folder, self.request, self.runs = folder, request, RunStore(folder / "runs")
+        self.folder = folder
+        self.request = request
+        self.store = RunStore(folder / "runs")
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", HARNESS, "run", *self.request, *options]
@@ -44,96 +56,104 @@ class Runner:
                 command, cwd=self.folder, stdout=output, stderr=subprocess.STDOUT
             )
 
-    def seconds(self, *options: str) -> float:
-        """What a start with these options takes to its end."""
+    def run_seconds(self, *options: str) -> float:
+        """Run to the end with these options and return the seconds it took."""
         started = time.monotonic()
         process = self.start(*options)
-        self.require(process, process.wait())
+        self.require_success(process, process.wait())
         return time.monotonic() - started
 
-    def require(self, process: subprocess.Popen[bytes], code: int) -> None:
+    def require_success(self, process: subprocess.Popen[bytes], code: int) -> None:
         if code:
-            sys.exit(
-                f"{process.args!r} ended with {code}:\n{(self.folder / 'output.txt').read_text()[-4000:]}"
-            )
+            output = (self.folder / "output.txt").read_text()[-4000:]
+            sys.exit(f"{process.args!r} ended with {code}:\n{output}")
 
     @property
     def finished(self) -> Record | None:
-        return next(iter(self.runs.finished()), None)
+        return next(iter(self.store.finished()), None)
 
     @property
-    def begun(self) -> bool:
-        return bool(self.runs.all())
+    def has_started(self) -> bool:
+        return bool(self.store.all())
+
+    def run_with_kills(self, moments: random.Random, earliest: float, latest: float) -> int:
+        """Run to the end, killing the process at random moments; return the number of kills."""
+        kills = 0
+        while not self.finished:
+            process = self.start(*(["--resume"] if self.has_started else []))
+            try:
+                timeout = earliest + moments.uniform(0, latest - earliest)
+                self.require_success(process, process.wait(timeout))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                kills += 1
+        return kills
 
 
-def facts(record: Record) -> dict[str, Any]:
-    """All of a record that must not depend on interruptions, each in a form that `==` compares bit by bit."""
+def reproducible_content(record: Record) -> dict[str, Any]:
+    """Return all of a record that must not depend on interruptions, in a form that `==` compares."""
     arrays, _ = load_arrays(record.folder / "state.safetensors")
-    found: dict[str, Any] = {
+    content: dict[str, Any] = {
         f"state {name}": array.numpy().tobytes() for name, array in arrays.items()
     }
     for name in ("scores", "tune_scores"):
-        scores = record.scores(name)
-        found |= {
-            f"{name} {part}": np.asarray(values).tobytes() for part, values in vars(scores).items()
-        }
+        for part, values in vars(record.scores(name)).items():
+            content[f"{name} {part}"] = np.asarray(values).tobytes()
     result = json.loads((record.folder / "result.json").read_text())
-    found |= {
-        f"curve {name}": points
-        for name, points in result["curves"].items()
-        if not name.startswith("time/")
-    }
-    found |= {
-        name: result[name]
-        for name in result
-        if name.endswith("_error") or name in ("n_fit", "notes", "refitted")
-    }
-    return found
+    for name, points in result["curves"].items():
+        if not name.startswith("time/"):
+            content[f"curve {name}"] = points
+    for name, value in result.items():
+        if name.endswith("_error") or name in ("n_fit", "notes", "refitted"):
+            content[name] = value
+    return content
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Return the names of what differs."""
+    return sorted(name for name in one | other if one.get(name) != other.get(name))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__)
     parser.add_argument("--pipeline", default="alexnet,epochs=6")
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    arguments = parser.parse_args()
+    parser.add_argument("--seed", type=int, default=0, help="for the moments of the kills")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
     request = ["--pipeline", arguments.pipeline, "--dataset", arguments.dataset]
     moments = random.Random(arguments.seed)
-    with tempfile.TemporaryDirectory() as temporary:
-        request += ["--data-root", str(Path(temporary, "data"))]
-        undisturbed = Runner(Path(temporary, "undisturbed"), request)
-        whole, start = undisturbed.seconds(), undisturbed.seconds("--dry-run")
+    kills = runs = differing = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        request += ["--data-root", str(folder / "data")]
+        undisturbed = RunLauncher(folder / "undisturbed", request)
+        run_seconds = undisturbed.run_seconds()
+        start_seconds = undisturbed.run_seconds("--dry-run")
         assert undisturbed.finished
-        wanted = facts(undisturbed.finished)
-        kills, ends, differing = 0, 0, 0
+        expected = reproducible_content(undisturbed.finished)
         while kills < arguments.kills:
-            shutil.rmtree(Path(temporary, "killed"), ignore_errors=True)
-            killed = Runner(Path(temporary, "killed"), request)
-            own = 0
-            while not killed.finished:
-                process = killed.start(*(["--resume"] if killed.begun else []))
-                try:
-                    killed.require(
-                        process, process.wait(start * 0.8 + moments.uniform(0, whole - start * 0.8))
-                    )
-                except subprocess.TimeoutExpired:
-                    process.send_signal(signal.SIGKILL)
-                    process.wait()
-                    own += 1
-            found = facts(killed.finished)
-            different = sorted(
-                name for name in wanted | found if wanted.get(name) != found.get(name)
+            shutil.rmtree(folder / "killed", ignore_errors=True)
+            launcher = RunLauncher(folder / "killed", request)
+            kills_of_run = launcher.run_with_kills(
+                moments, EARLIEST_KILL * start_seconds, run_seconds
             )
-            kills, ends, differing = kills + own, ends + 1, differing + bool(different)
+            assert launcher.finished
+            different = differences(expected, reproducible_content(launcher.finished))
+            kills, runs = kills + kills_of_run, runs + 1
+            differing += bool(different)
             verdict = f"differs in {', '.join(different)}" if different else "bit-equal"
-            print(f"run {ends}: {own} kills, {verdict}", flush=True)
-        print(
-            f"{arguments.pipeline} on {arguments.dataset}: {kills} kills in {ends} runs of {whole:.0f} s each, {start:.0f} s of it to start; "
-            f"{ends - differing} of {ends} bit-equal to an undisturbed run in {len(wanted)} arrays, curves and figures"
-        )
+            print(f"run {runs}: {kills_of_run} kills, {verdict}", flush=True)
+    print(
+        f"{arguments.pipeline} on {arguments.dataset}: {kills} kills in {runs} runs of "
+        f"{run_seconds:.0f} s each, {start_seconds:.0f} s of it to start; {runs - differing} of "
+        f"{runs} bit-equal to an undisturbed run in {len(expected)} arrays, curves and figures"
+    )
     sys.exit(differing > 0)
 
 

@@ -96,7 +96,7 @@ def compare_modes(folder: Path, arguments: argparse.Namespace) -> float:
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--pipeline", default="alexnet,epochs=1,rate=0.001")
+    parser.add_argument("--pipeline", default="alexnet,epochs=1,lr=0.001")
     parser.add_argument("--dataset", default="digits")
     parser.add_argument(
         "--threads",

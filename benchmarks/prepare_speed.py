@@ -1,133 +1,101 @@
-"""How fast is `prepare`, how much memory does it take? `python -m benchmarks.prepare_speed SOURCE [--images N]`
+"""How fast is `prepare`, and how much memory does it take?
 
-Question    images/s a core of preparing full-size photographs, against a bare loop of decode, resize and encode on the same cores
-Arms        the bare loop (the same three functions, no store, on as many threads) and prepare, alternated in one process
-            Both keep JPEG, as `prepare` does with every set of more than 4 GB of pixels; for the timed rounds that limit is 0
-Decision    prepare at 85 % of the loop or more; peak resident memory of a process `harness prepare` below 1 GB
-SOURCE is a tar of JPEGs; its images are repeated, each made distinct by a comment, up to N.
+Question  images/s per core of preparing full-size photographs, compared with a bare loop of decode,
+          resize and encode on the same cores.
+Arms      The bare loop (the same three functions on as many threads, nothing stored) and prepare,
+          alternated in one process. Both write JPEG, as `prepare` does for datasets of more than
+          4 GB of pixels; in the timed rounds that limit is 0.
+Rule      At least 85 % of the rate of the loop; peak resident memory of a process
+          `harness prepare` below 1 GB.
+
+    python -m benchmarks.prepare_speed SOURCE [--images N]
+
+SOURCE is a tar of JPEGs. Its images are repeated up to N, each made distinct by a comment.
 """
 
 from __future__ import annotations
 
-import argparse
-import io
 import itertools
 import resource
 import statistics
 import subprocess
-import sys
-import tarfile
 import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.memory import peak_megabytes
+from benchmarks.command_line import argument_parser
+from benchmarks.peak_memory import peak_megabytes
+from benchmarks.repeated_tar import NAME, prepare_command, write_repeated_tar
+from benchmarks.timing import timed
 from harness.data import prepare as preparing
 from harness.data.decode import decode, encode_jpeg, shrink
-from harness.data.loader import cores
-from harness.data.prepare import JPEG_QUALITY, one_torch_thread, prepare
+from harness.data.loader import usable_cores
+from harness.data.preparation import JPEG_QUALITY
+from harness.data.prepare import prepare, single_torch_thread
 from harness.data.sources import open_source
 from harness.progress import progress
 
-
-def repeated(source: Path, target: Path, count: int) -> Path:
-    """A tar `target` of `count` JPEGs in class folders: those of the tar `source` over and over, each with a comment of its own."""
-    with tarfile.open(source) as archive:
-        photos = [
-            (Path(m.name), content.read())
-            for m in archive
-            if m.isfile() and (content := archive.extractfile(m))
-        ]
-    with tarfile.open(target, "w") as archive:
-        for i, (name, data) in zip(range(count), itertools.cycle(photos), strict=False):
-            comment = f"{i:010}".encode()
-            data = (
-                data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:]
-            )
-            member = tarfile.TarInfo(
-                f"{'val' if i % 20 == 0 else 'train'}/{name.name[:9]}/{i}{name.suffix}"
-            )
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return target
+MIN_SHARE, MAX_MEGABYTES = 0.85, 1000
+LOOP_IMAGES = 500
 
 
-LEAST_SHARE, MOST_MEGABYTES = 0.85, 1000
+def bare_loop_rate(data: list[bytes], threads: int) -> float:
+    """Return the images per second of decode, resize and encode alone."""
 
-
-def bare_loop(data: list[bytes], threads: int) -> float:
-    """Images a second of decode, resize, encode and nothing else."""
-
-    def work(start: int) -> None:
+    def process(start: int) -> None:
         for image in data[start::threads]:
             encode_jpeg(shrink(decode(image), 256), JPEG_QUALITY)
 
-    with one_torch_thread(), ThreadPoolExecutor(threads) as pool:
-        started = time.perf_counter()
-        list(pool.map(work, range(threads)))
-        return len(data) / (time.perf_counter() - started)
+    with single_torch_thread(), ThreadPoolExecutor(threads) as pool:
+        return len(data) / timed(lambda: list(pool.map(process, range(threads))))
 
 
 def peak_of_command(source: Path, root: Path) -> float:
-    """Megabytes that a process `harness prepare` holds resident at its peak."""
-    command = [
-        sys.executable,
-        "-m",
-        "harness",
-        "prepare",
-        str(source),
-        "--name",
-        "repeated",
-        "--data-root",
-        str(root),
-    ]
-    subprocess.run(command, check=True)
+    """Return the peak resident memory of a process `harness prepare`, in MB."""
+    subprocess.run(prepare_command(source, root), check=True)
     return peak_megabytes(resource.getrusage(resource.RUSAGE_CHILDREN))
 
 
-def ratio_of_rates(tar: Path, root: Path, threads: int) -> float:
-    """images/s of prepare over those of the bare loop."""
+def share_of_loop(tar: Path, root: Path, threads: int) -> float:
+    """Return the rate of prepare divided by the rate of the bare loop."""
     source = open_source(tar)
-    loop = bare_loop([image.read() for image in itertools.islice(source, 500)], threads)
-    started = time.perf_counter()
-    prepare(source, root, progress=progress, name="repeated", workers=threads)
-    rate = len(source) / (time.perf_counter() - started)
+    images = [image.read() for image in itertools.islice(source, LOOP_IMAGES)]
+    loop = bare_loop_rate(images, threads)
+    seconds = timed(lambda: prepare(source, root, progress=progress, name=NAME, workers=threads))
+    rate = len(source) / seconds
     print(
-        f"loop {loop / threads:.0f}, prepare {rate / threads:.0f} images/s a core: {100 * rate / loop:.0f} %",
+        f"loop {loop / threads:.0f}, prepare {rate / threads:.0f} images/s per core: "
+        f"{100 * rate / loop:.0f} %",
         flush=True,
     )
     return rate / loop
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", type=Path)
+    parser = argument_parser(__doc__)
+    parser.add_argument("source", type=Path, help="a tar of JPEGs")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory-only", action="store_true", help="no rounds")
+    parser.add_argument("--memory-only", action="store_true", help="measure no rates")
     arguments = parser.parse_args()
-    threads = cores()
+    images, rounds, threads = arguments.images, arguments.rounds, usable_cores()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tar = repeated(arguments.source, folder / "repeated.tar", arguments.images)
+        tar = write_repeated_tar(arguments.source, folder / "repeated.tar", images)
         peak = peak_of_command(tar, folder / "memory")
         print(
-            f"{arguments.images:,} images, {threads} threads: peak {peak:,.0f} MB, below {MOST_MEGABYTES:,} wanted",
+            f"{images:,} images, {threads} threads: peak memory {peak:,.0f} MB, "
+            f"allowed {MAX_MEGABYTES:,} MB",
             flush=True,
         )
         if arguments.memory_only:
-            return int(peak >= MOST_MEGABYTES)
+            return int(peak >= MAX_MEGABYTES)
         preparing.RAW_LIMIT = 0
-        share = statistics.median(
-            ratio_of_rates(tar, folder / str(turn), threads) for turn in range(arguments.rounds)
-        )
-    passed = share >= LEAST_SHARE and peak < MOST_MEGABYTES
-    print(
-        f"median of {arguments.rounds} rounds: {100 * share:.0f} % of the bare loop; {'passed' if passed else 'FAILED'}"
-    )
+        shares = [share_of_loop(tar, folder / str(i), threads) for i in range(rounds)]
+    share = statistics.median(shares)
+    passed = share >= MIN_SHARE and peak < MAX_MEGABYTES
+    verdict = "passed" if passed else "FAILED"
+    print(f"median of {rounds} rounds: {100 * share:.0f} % of the bare loop; {verdict}")
     return int(not passed)
 
 

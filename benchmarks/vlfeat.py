@@ -1,6 +1,7 @@
-"""VLFeat from numpy, for tests and benchmarks only: Debian's libvlfeat-dev behind vlfeat_driver.c, which gcc builds when first needed.
+"""VLFeat's functions on numpy arrays, for tests and benchmarks only.
 
-Images are float32 (n, height, width). Every function raises `Unavailable` with the reason where VLFeat or gcc lacks.
+They call Debian's libvlfeat-dev through vlfeat_driver.c, which gcc compiles on first use. Images are
+float32 (n, height, width). Every function raises `Unavailable` if VLFeat or gcc is missing.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ VLAD_COMPONENTS, VLAD_ROOT = 1, 2  # vl_vlad's flags NormalizeComponents and Squ
 
 
 class Unavailable(Exception):
-    """VLFeat cannot be used here, and why."""
+    """Why VLFeat cannot be used on this machine."""
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The driver, built for this version of its source unless it was before."""
+    """Return the driver, compiled unless this version of its source already was."""
     source = DRIVER.read_bytes()
     folder = (
         Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "before-after-harness"
@@ -45,16 +46,7 @@ def library() -> ctypes.CDLL:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             output = Path(scratch) / "driver.so"
-            done = subprocess.run(
-                [gcc, *FLAGS, str(DRIVER), "-o", str(output), "-lvl", "-lm"],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise Unavailable(
-                    f"vlfeat_driver.c does not build (is libvlfeat-dev installed?): {done.stderr.strip()[:500]}"
-                )
+            _compile(gcc, output)
             output.rename(built)
     try:
         driver = ctypes.CDLL(str(built))
@@ -65,8 +57,18 @@ def library() -> ctypes.CDLL:
     return driver
 
 
+def _compile(gcc: str, output: Path) -> None:
+    command = [gcc, *FLAGS, str(DRIVER), "-o", str(output), "-lvl", "-lm"]
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    if completed.returncode:
+        raise Unavailable(
+            "vlfeat_driver.c does not compile (is libvlfeat-dev installed?): "
+            f"{completed.stderr.strip()[:500]}"
+        )
+
+
 def unavailable() -> str | None:
-    """Why VLFeat cannot be used here, or None where it can."""
+    """Return why VLFeat cannot be used on this machine, or None if it can."""
     try:
         library()
     except Unavailable as reason:
@@ -83,17 +85,34 @@ def dsift(
     flat: bool = True,
     window: float = 1.5,
 ) -> tuple[Floats, Floats, Floats]:
-    """`vl_dsift`: descriptors (n, m, 128) of length 1, contrasts (n, m), and the centers (m, 2) as x, y in pixels from 0.
+    """Compute dense SIFT with `vl_dsift`.
 
-    first  the row and column of the first bin's center
-    flat   flat window (MATLAB's "fast"): bins weighted by the mean of a Gaussian of `window` bins over each
+    Parameters
+    ----------
+    images : (n, height, width) float32
+    step, bin_size : int
+        Pixels.
+    first : int
+        Row and column of the first bin's center.
+    flat : bool
+        Flat window (MATLAB's "fast"): each bin has the mean weight of a Gaussian over it.
+    window : float
+        Standard deviation of that Gaussian, in bins.
+
+    Returns
+    -------
+    descriptors : (n, m, 128) float32
+        Of length 1.
+    contrasts : (n, m) float32
+    centers : (m, 2) float32
+        As x, y in pixels from 0.
     """
-    images = _floats(images)
+    images = _as_float32(images)
     n, height, width = images.shape
     count = library().dsift_count(width, height, step, bin_size, first)
     outputs = _empty(n, count, 128), _empty(n, count), _empty(count, 2)
     library().dsift(
-        _at(images),
+        _pointer(images),
         n,
         width,
         height,
@@ -102,61 +121,108 @@ def dsift(
         first,
         int(flat),
         ctypes.c_double(window),
-        *(_at(o) for o in outputs),
+        *(_pointer(output) for output in outputs),
     )
     return outputs
 
 
 def time_dsift(images: Floats, *, step: int, bin_size: int, first: int = 0) -> None:
-    """What `dsift` computes, left in VLFeat's own buffers: its time without that of copying."""
+    """Compute what `dsift` does without copying it from VLFeat's buffers, for timing."""
     n, height, width = images.shape
     window = ctypes.c_double(1.5)
     library().dsift(
-        _at(images), n, width, height, step, bin_size, first, 1, window, None, None, None
+        _pointer(images), n, width, height, step, bin_size, first, 1, window, None, None, None
     )
 
 
 def smooth(images: Floats, sigma: float) -> Floats:
-    """`vl_imsmooth`: a Gaussian with standard deviation sigma in pixels, the image's edge repeated."""
-    images = _floats(images)
+    """Blur with `vl_imsmooth`: a Gaussian of `sigma` pixels, with the image's edge repeated."""
+    images = _as_float32(images)
     n, height, width = images.shape
     output = np.empty_like(images)
-    library().smooth(_at(images), n, width, height, ctypes.c_double(sigma), _at(output))
+    library().smooth(_pointer(images), n, width, height, ctypes.c_double(sigma), _pointer(output))
     return output
 
 
 def hog(images: Floats, *, cell: int, orientations: int = 9) -> Floats:
-    """`vl_hog`, Dalal-Triggs variant: (n, channels, height, width) to (n, 4 * orientations, rows, columns)."""
-    images = _floats(images)
+    """Compute HOG with `vl_hog`, Dalal-Triggs variant.
+
+    Parameters
+    ----------
+    images : (n, channels, height, width) float32
+    cell : int
+        Pixels.
+
+    Returns
+    -------
+    (n, 4 * orientations, rows, columns) float32
+    """
+    images = _as_float32(images)
     n, channels, height, width = images.shape
     output = _empty(n, 4 * orientations, (height + cell // 2) // cell, (width + cell // 2) // cell)
-    library().hog(_at(images), n, channels, width, height, cell, orientations, _at(output))
+    library().hog(
+        _pointer(images), n, channels, width, height, cell, orientations, _pointer(output)
+    )
     return output
 
 
 def fisher(
     data: Floats, means: Floats, variances: Floats, priors: Floats, flags: int = 0
 ) -> Floats:
-    """`vl_fisher`: data (n, count, d), means and variances (clusters, d), priors (clusters) to (n, 2 * clusters * d).
+    """Compute Fisher vectors with `vl_fisher`.
 
-    All mean terms, then all variance terms. flags: any of SQUARE_ROOT, NORMALIZED (both: IMPROVED) and FAST, added.
+    Parameters
+    ----------
+    data : (n, count, d) float32
+    means, variances : (clusters, d) float32
+    priors : (clusters,) float32
+    flags : int
+        Sum of any of SQUARE_ROOT, NORMALIZED (both: IMPROVED) and FAST.
+
+    Returns
+    -------
+    (n, 2 * clusters * d) float32
+        All mean terms, then all variance terms.
     """
-    data, means, variances, priors = (_floats(array) for array in (data, means, variances, priors))
+    data, means, variances, priors = (
+        _as_float32(array) for array in (data, means, variances, priors)
+    )
     n, count, dimension = data.shape
     output = _empty(n, 2 * means.size)
-    arguments = _at(means), _at(variances), _at(priors), len(means), flags, _at(output)
-    library().fisher(_at(data), n, count, dimension, *arguments)
+    arguments = (
+        _pointer(means),
+        _pointer(variances),
+        _pointer(priors),
+        len(means),
+        flags,
+        _pointer(output),
+    )
+    library().fisher(_pointer(data), n, count, dimension, *arguments)
     return output
 
 
 def posteriors(
     data: Floats, means: Floats, variances: Floats, priors: Floats
 ) -> tuple[Floats, float]:
-    """Posteriors (count, clusters) of data (count, d) under a diagonal mixture, and the log-likelihood of all data together."""
-    data, means, variances, priors = (_floats(array) for array in (data, means, variances, priors))
+    """Return posteriors under a diagonal mixture, and the log-likelihood of all data together.
+
+    Parameters
+    ----------
+    data : (count, d) float32
+    means, variances : (clusters, d) float32
+    priors : (clusters,) float32
+
+    Returns
+    -------
+    posteriors : (count, clusters) float32
+    log_likelihood : float
+    """
+    data, means, variances, priors = (
+        _as_float32(array) for array in (data, means, variances, priors)
+    )
     output = _empty(len(data), len(means))
-    arguments = _at(means), _at(variances), _at(priors), len(means), _at(output)
-    return output, library().posteriors(_at(data), *data.shape, *arguments)
+    arguments = _pointer(means), _pointer(variances), _pointer(priors), len(means), _pointer(output)
+    return output, library().posteriors(_pointer(data), *data.shape, *arguments)
 
 
 def gmm(
@@ -168,44 +234,73 @@ def gmm(
     iterations: int,
     least_variance: float = 1e-6,
 ) -> tuple[Floats, Floats, Floats, float]:
-    """`vl_gmm` from these parameters on: the fitted means, variances and priors, and the log-likelihood."""
-    data = _floats(data)
-    means, variances, priors = (_floats(array).copy() for array in (means, variances, priors))
+    """Fit a mixture with `vl_gmm`, starting from these parameters.
+
+    Returns
+    -------
+    means, variances : (clusters, d) float32
+    priors : (clusters,) float32
+    log_likelihood : float
+    """
+    data = _as_float32(data)
+    means, variances, priors = (_as_float32(array).copy() for array in (means, variances, priors))
     arguments = (
-        _at(means),
-        _at(variances),
-        _at(priors),
+        _pointer(means),
+        _pointer(variances),
+        _pointer(priors),
         len(means),
         iterations,
         ctypes.c_double(least_variance),
     )
-    likelihood = library().gmm(_at(data), *data.shape, *arguments)
+    likelihood = library().gmm(_pointer(data), *data.shape, *arguments)
     return means, variances, priors, likelihood
 
 
 def vlad(data: Floats, means: Floats, weights: Floats, flags: int = 0) -> Floats:
-    """`vl_vlad`: data (n, count, d), means (clusters, d), weights (n, count, clusters) to (n, clusters * d) of length 1.
+    """Compute VLAD with `vl_vlad`.
 
-    flags: any of VLAD_COMPONENTS and VLAD_ROOT, added.
+    Parameters
+    ----------
+    data : (n, count, d) float32
+    means : (clusters, d) float32
+    weights : (n, count, clusters) float32
+        Of each cluster for each descriptor.
+    flags : int
+        Sum of any of VLAD_COMPONENTS and VLAD_ROOT.
+
+    Returns
+    -------
+    (n, clusters * d) float32
+        Of length 1.
     """
-    data, means, weights = (_floats(array) for array in (data, means, weights))
+    data, means, weights = (_as_float32(array) for array in (data, means, weights))
     n, count, dimension = data.shape
     output = _empty(n, means.size)
     library().vlad(
-        _at(data), n, count, dimension, _at(means), _at(weights), len(means), flags, _at(output)
+        _pointer(data),
+        n,
+        count,
+        dimension,
+        _pointer(means),
+        _pointer(weights),
+        len(means),
+        flags,
+        _pointer(output),
     )
     return output
 
 
 def chi2_map(values: Floats, *, order: int, gamma: float) -> Floats:
-    """`vl_homkermap` for the chi2 kernel, with its defaults: values (count,) to (count, 2 * order + 1)."""
-    values = _floats(values)
+    """Map values (count,) to (count, 2 * order + 1) with `vl_homkermap` for the chi2 kernel."""
+    values = _as_float32(values)
     output = _empty(len(values), 2 * order + 1)
-    library().chi2_map(_at(values), len(values), order, ctypes.c_double(gamma), _at(output))
+    library().chi2_map(
+        _pointer(values), len(values), order, ctypes.c_double(gamma), _pointer(output)
+    )
     return output
 
 
-def _floats(array: Floats) -> Floats:
+def _as_float32(array: Floats) -> Floats:
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
@@ -213,5 +308,5 @@ def _empty(*shape: int) -> Floats:
     return np.empty(shape, dtype=np.float32)
 
 
-def _at(array: Floats) -> ctypes.c_void_p:
+def _pointer(array: Floats) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)

@@ -1,5 +1,6 @@
-/* VLFeat's C functions over arrays of images: many of its accessors are inline, so ctypes cannot call them.
-   Built by vlfeat.py. Images are float32 and row-major; a null output pointer means: compute, but copy nothing out. */
+/* VLFeat's C functions on arrays of images: ctypes cannot call many of its accessors, which are inline.
+   Compiled by vlfeat.py. Images are float32 and row-major. With a null output pointer, results are computed
+   but not copied. */
 
 #include <math.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@ static VlDsiftFilter *new_dsift(int width, int height, int step, int bin, int fi
   return filter;
 }
 
-/* How many descriptors an image of this size gets. */
+/* Number of descriptors of an image of this size. */
 int dsift_count(int width, int height, int step, int bin, int first) {
   VlDsiftFilter *filter = new_dsift(width, height, step, bin, first, 1, 1.5);
   int count = vl_dsift_get_keypoint_num(filter);
@@ -31,9 +32,9 @@ int dsift_count(int width, int height, int step, int bin, int first) {
   return count;
 }
 
-/* descriptors (n, m, 128); contrasts (n, m); centres (m, 2): x, y in pixels */
+/* descriptors (n, m, 128); contrasts (n, m); centers (m, 2): x, y in pixels */
 void dsift(const float *images, int n, int width, int height, int step, int bin, int first, int flat, double window,
-           float *descriptors, float *contrasts, float *centres) {
+           float *descriptors, float *contrasts, float *centers) {
   VlDsiftFilter *filter = new_dsift(width, height, step, bin, first, flat, window);
   int m = vl_dsift_get_keypoint_num(filter);
   for (int i = 0; i < n; i++) {
@@ -43,24 +44,25 @@ void dsift(const float *images, int n, int width, int height, int step, int bin,
     const VlDsiftKeypoint *keypoints = vl_dsift_get_keypoints(filter);
     for (int k = 0; k < m; k++) {
       contrasts[(size_t)i * m + k] = keypoints[k].norm;
-      centres[2 * k] = keypoints[k].x;
-      centres[2 * k + 1] = keypoints[k].y;
+      centers[2 * k] = keypoints[k].x;
+      centers[2 * k + 1] = keypoints[k].y;
     }
   }
   vl_dsift_delete(filter);
 }
 
-/* A Gaussian of 4 sigma to each side, borders repeated, as the toolbox's vl_imsmooth.c calls the library; output (n, height, width) */
+/* A Gaussian that extends 4 sigma to each side, with repeated borders, as in the toolbox's vl_imsmooth.c;
+   output (n, height, width) */
 void smooth(const float *images, int n, int width, int height, double sigma, float *output) {
-  int reach = ceil(4 * sigma);
-  float *kernel = malloc(sizeof(float) * (2 * reach + 1)), *columns = malloc(sizeof(float) * width * height), total = 0;
-  for (int i = -reach; i <= reach; i++) total += kernel[i + reach] = expf(-0.5 * i * i / (sigma * sigma));
-  for (int i = 0; i <= 2 * reach; i++) kernel[i] /= total;
+  int extent = ceil(4 * sigma);
+  float *kernel = malloc(sizeof(float) * (2 * extent + 1)), *columns = malloc(sizeof(float) * width * height), total = 0;
+  for (int i = -extent; i <= extent; i++) total += kernel[i + extent] = expf(-0.5 * i * i / (sigma * sigma));
+  for (int i = 0; i <= 2 * extent; i++) kernel[i] /= total;
   for (int i = 0; i < n; i++) {
     size_t start = (size_t)i * width * height;
     int flags = VL_PAD_BY_CONTINUITY | VL_TRANSPOSE;
-    vl_imconvcol_vf(columns, height, images + start, width, height, width, kernel, -reach, reach, 1, flags);
-    vl_imconvcol_vf(output + start, width, columns, height, width, height, kernel, -reach, reach, 1, flags);
+    vl_imconvcol_vf(columns, height, images + start, width, height, width, kernel, -extent, extent, 1, flags);
+    vl_imconvcol_vf(output + start, width, columns, height, width, height, kernel, -extent, extent, 1, flags);
   }
   free(kernel);
   free(columns);
@@ -77,7 +79,8 @@ void hog(const float *images, int n, int channels, int width, int height, int ce
   vl_hog_delete(self);
 }
 
-/* vectors (n, 2 * clusters * dimension) from data (n, count, dimension): all mean terms, then all variance terms */
+/* vectors (n, 2 * clusters * dimension) from data (n, count, dimension): all mean terms, then all variance
+   terms */
 void fisher(const float *data, int n, int count, int dimension, const float *means, const float *variances, const float *priors,
             int clusters, int flags, float *vectors) {
   for (int i = 0; i < n; i++)
@@ -91,7 +94,8 @@ double posteriors(const float *data, int count, int dimension, const float *mean
   return vl_get_gmm_data_posteriors_f(result, clusters, count, priors, means, dimension, variances, data);
 }
 
-/* Expectation maximisation from the given parameters, which are replaced by the fitted ones; returns the log-likelihood. */
+/* Expectation maximization from the given parameters, which are replaced by the fitted ones; returns the
+   log-likelihood. */
 double gmm(const float *data, int count, int dimension, float *means, float *variances, float *priors, int clusters, int iterations,
            double least_variance) {
   VlGMM *self = vl_gmm_new(VL_TYPE_FLOAT, dimension, clusters);
@@ -110,7 +114,8 @@ double gmm(const float *data, int count, int dimension, float *means, float *var
   return likelihood;
 }
 
-/* vectors (n, clusters * dimension) from data (n, count, dimension) and the weight of each cluster for it (n, count, clusters) */
+/* vectors (n, clusters * dimension) from data (n, count, dimension) and the weight of each cluster for each
+   descriptor (n, count, clusters) */
 void vlad(const float *data, int n, int count, int dimension, const float *means, const float *weights, int clusters, int flags,
           float *vectors) {
   for (int i = 0; i < n; i++)
