@@ -262,7 +262,8 @@ def main(words: list[str]) -> int:
         f"load at the start {os.getloadavg()[0]:.1f}"
     )
     with ProcessPoolExecutor(CORES, mp_context=get_context("spawn")) as pool:
-        passed = all([run_row(row, pool) for row in rows])
+        rows_passed = [run_row(row, pool) for row in rows]
+    passed = all(rows_passed)
     print(f"{'passed' if passed else 'FAILED'}; load at the end {os.getloadavg()[0]:.1f}")
     return 0 if passed else 1
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pipelines.learned.batch_noise import BatchNoise
 from torch.nn import functional as F
 
 from benchmarks.command_line import argument_parser
@@ -36,7 +37,6 @@ from harness.engine.observer import RunObserver
 from harness.errors import UserError
 from harness.workspace import Workspace
 from pipelines.alexnet import build
-from pipelines.learned.batch_noise import BatchNoise
 from pipelines.learned.optimizers import Optimizer
 from pipelines.learned.precision import at_least_float32, mixed_precision
 
@@ -54,12 +54,12 @@ class EpochTimer(RunObserver):
         self.step = step
         self.epoch_seconds: list[float] = []
         self.bare_seconds: list[float] = []
-        self.started: float | None = None
+        self.epoch_started: float | None = None
 
     def end_epoch(self) -> None:
         """Record the time of the epoch that was running, if any."""
-        if self.started is not None:
-            self.epoch_seconds.append(time.perf_counter() - self.started)
+        if self.epoch_started is not None:
+            self.epoch_seconds.append(time.perf_counter() - self.epoch_started)
             epoch, bare = self.epoch_seconds[-1], self.bare_seconds[-1]
             print(f"epoch {epoch:.2f} s, bare loop {bare:.2f} s", flush=True)
 
@@ -72,7 +72,7 @@ class EpochTimer(RunObserver):
         for _ in range(total):
             self.step()
         self.bare_seconds.append(time.perf_counter() - started)
-        self.started = time.perf_counter()
+        self.epoch_started = time.perf_counter()
         return iter(items)
 
 

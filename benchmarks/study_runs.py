@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from harness.contract import Pipeline, Probe
+from harness.api import run_request
+from harness.contract import Pipeline, Plannable, Probe
 from harness.data.load import DatasetSource
 from harness.engine.device import choose_device
 from harness.engine.distributed import join_processes
 from harness.engine.estimate import probe_fit
 from harness.engine.observer import RunObserver
 from harness.engine.request import Request, RunOptions, find_unfinished, resolve_request
-from harness.api import run_request
 from harness.errors import UserError
 from harness.runs.record import Record
 from harness.runs.result import Result
@@ -77,15 +77,11 @@ def finished_or_run(request: Request) -> Record:
 
 
 def probe_run(request: Request) -> Probe:
-    """Time a few steps of the pipeline's fit on this machine.
-
-    Raises
-    ------
-    UserError
-        If the pipeline does not train in epochs.
-    """
+    """Time a part of the fit of a pipeline that trains in epochs, on this machine."""
+    pipeline = request.build()
+    assert isinstance(pipeline, Plannable)
     with join_processes(choose_device("auto")) as processes:
-        return probe_fit(request, request.build(), processes, RunObserver())
+        return probe_fit(request, pipeline, processes, RunObserver())
 
 
 def top1_error(result: Result) -> float:
