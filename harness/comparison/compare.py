@@ -35,7 +35,7 @@ from harness.metrics.intervals import (
 )
 from harness.runs.protocol import protocol
 from harness.runs.record import Record
-from harness.runs.result import Estimate, Interval, Result
+from harness.runs.result import Estimate, Result
 from harness.runs.select import require_same_images
 
 
@@ -149,8 +149,8 @@ def _row(records: Sequence[Record], wrong: np.ndarray) -> Row:
         classes=last.classes,
         **vars(protocol(records[-1])),
         test_evaluations=max(result.test_evaluations for result in results),
-        top1_error=Estimate(top1_error, _percent_interval(wilson(n_wrong, n))),
-        exact_interval=_percent_interval(clopper_pearson(n_wrong, n)),
+        top1_error=Estimate(top1_error, wilson(n_wrong, n).in_percent()),
+        exact_interval=clopper_pearson(n_wrong, n).in_percent(),
         seed_sd=None if seed_sd is None else 100 * seed_sd,
         image_se=100 * sampling_spread(wrong),
         top5_error=float(np.mean(top5_errors)) if len(top5_errors) == len(results) else None,
@@ -171,7 +171,7 @@ def _with_deltas(
     p, least = sign_flip_test(np.rint(scale * difference).astype(np.int64))
     delta = Delta(
         points=row.top1_error.value - reference.top1_error.value,
-        interval=_percent_interval(paired_bootstrap(difference)),
+        interval=paired_bootstrap(difference).in_percent(),
         p=p,
         p_holm=p,  # until all rows are known, see _with_holm
         min_detectable=None if least is None else 100 * least / (scale * len(difference)),
@@ -180,8 +180,8 @@ def _with_deltas(
     )
     mean_class_delta = MeanClassDelta(
         100 * float(by_class.mean()),
-        _percent_interval(bootstrap_within_classes(difference, mistakes.labels)),
-        _percent_interval(paired_bootstrap(by_class)),
+        bootstrap_within_classes(difference, mistakes.labels).in_percent(),
+        paired_bootstrap(by_class).in_percent(),
     )
     top5_delta = None
     if row.top5_error is not None and reference.top5_error is not None:
@@ -205,11 +205,6 @@ def _with_holm(rows: Sequence[Row]) -> list[Row]:
         replace(row, delta=replace(delta, p_holm=p))
         for row, delta, p in zip(rows, deltas, adjusted, strict=True)
     ]
-
-
-def _percent_interval(ends: tuple[float, float]) -> Interval:
-    low, high = ends
-    return Interval(100 * low, 100 * high)
 
 
 def _row_warnings(rows: Sequence[Row]) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.metrics.calibration import are_log_probabilities, fitted_sharpness, logsumexp
+from harness.metrics.calibration import are_log_probabilities, fit_temperature, logsumexp
 from harness.metrics.errors import CHUNK, ranks
 from harness.metrics.intervals import paired_bootstrap
 from harness.runs.record import Record
@@ -131,7 +131,7 @@ def predictions(record: Record) -> Predictions:
         If the scores are missing or damaged.
     """
     scores = record.scores()
-    sharpness, meaning = _sharpness(record, scores)
+    temperature, meaning = _temperature(record, scores)
     n, classes = scores.scores.shape
     k = min(TOP, classes)
     top, probability = np.empty((n, k), np.int32), np.empty((n, k), np.float32)
@@ -145,7 +145,7 @@ def predictions(record: Record) -> Predictions:
         readable[chunk] = np.isfinite(rows).any(axis=1)
         tied[chunk] &= rows[np.arange(len(rows)), scores.labels[chunk]] == rows.max(axis=1)
         with np.errstate(invalid="ignore"):  # a row of -inf has no probabilities
-            logs = values * sharpness - logsumexp(rows * np.float32(sharpness))[:, None]
+            logs = values / temperature - logsumexp(rows / np.float32(temperature))[:, None]
         probability[chunk] = np.exp(np.where(readable[chunk, None], logs, -np.inf))
     order = np.argsort(scores.keys)
     return Predictions(
@@ -188,11 +188,11 @@ def class_deltas(a: Predictions, b: Predictions) -> list[ClassDelta]:
         of_class = a.labels == label
         wrong_a, wrong_b = ~a.right[of_class], ~b.right[of_class]
         difference = wrong_b.astype(float) - wrong_a
-        low, high = paired_bootstrap(difference, resamples=CLASS_RESAMPLES)
+        interval = paired_bootstrap(difference, resamples=CLASS_RESAMPLES).in_percent()
         a_error, b_error = 100 * float(wrong_a.mean()), 100 * float(wrong_b.mean())
         n = int(of_class.sum())
         delta = b_error - a_error
-        deltas.append(ClassDelta(label, n, a_error, b_error, delta, 100 * low, 100 * high))
+        deltas.append(ClassDelta(label, n, a_error, b_error, delta, interval.low, interval.high))
     return sorted(deltas, key=lambda delta: (delta.delta, delta.label))
 
 
@@ -226,21 +226,21 @@ def examples(table: Contingency, count: int) -> np.ndarray:
     return np.concatenate([cell[:count] for cell in cells])
 
 
-def _sharpness(record: Record, scores: Scores) -> tuple[float, str]:
-    """Return the factor for the scores before their softmax, and what the result is."""
+def _temperature(record: Record, scores: Scores) -> tuple[float, str]:
+    """Return what divides the scores before their softmax, and what the result is."""
     if are_log_probabilities(scores.scores[:CHUNK]):
         return 1.0, LOG_PROBABILITIES
     if record.has_scores("tune_scores"):
         tune = record.scores("tune_scores")
         chosen = np.argsort(tune.keys)[:TEMPERATURE_IMAGES]
         subset = Scores(tune.keys[chosen], tune.labels[chosen], tune.scores[chosen])
-        return fitted_sharpness(subset), FITTED
+        return fit_temperature(subset), FITTED
     finite = scores.scores[:CHUNK][np.isfinite(scores.scores[:CHUNK])]
     if not len(finite):
         return 1.0, UNFITTED
     # Quartiles ignore a class without training images, whose margins are as low as can be.
     low, high = np.percentile(finite, [25, 75])
-    return NORMAL_QUARTILES / (float(high - low) or NORMAL_QUARTILES), UNFITTED
+    return (float(high - low) or NORMAL_QUARTILES) / NORMAL_QUARTILES, UNFITTED
 
 
 def same_seed(groups: Sequence[Sequence[Record]]) -> list[Record]:

@@ -24,7 +24,7 @@ import numpy as np
 from harness.commands import harness_command
 from harness.engine.observer import RunObserver
 from harness.errors import UserError
-from harness.metrics.calibration import are_log_probabilities, fitted_sharpness, logsumexp
+from harness.metrics.calibration import are_log_probabilities, fit_temperature, logsumexp
 from harness.metrics.errors import measure_errors
 from harness.runs.protocol import protocol
 from harness.runs.record import Record
@@ -288,7 +288,7 @@ def _temperature(record: Record) -> float | None:
             "scores, and it has none (as with --tune 0, or a rescored run that was refitted with "
             "its tune images)"
         )
-    return 1 / fitted_sharpness(record.scores("tune_scores"))
+    return fit_temperature(record.scores("tune_scores"))
 
 
 def _log_probabilities(record: Record, name: str, temperature: float | None) -> Scores:

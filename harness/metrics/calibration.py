@@ -1,4 +1,4 @@
-"""Scores as probabilities: log-probabilities as they are, margins by a softmax at a temperature fitted to the tune scores."""
+"""Probabilities from scores: log-probabilities as they are, margins by a fitted temperature."""
 
 from __future__ import annotations
 
@@ -6,39 +6,71 @@ import numpy as np
 
 from harness.runs.result import Scores
 
-NORMALIZED = 1e-3  # how far from 0 the logarithm of a sum of float32 probabilities may lie
+# How far from 0 the logarithm of a sum of float32 probabilities may lie.
+LOG_SUM_TOLERANCE = 1e-3
+LOG_SEARCH_BOUNDS = (-10, 10)  # of the inverse temperature, relative to the spread of the margins
 
 
 def logsumexp(rows: np.ndarray) -> np.ndarray:
-    """(n,) of (n, classes); -inf for a row of nothing else."""
+    """Return log(sum(exp(row))) of each row; -inf for a row of -inf.
+
+    Parameters
+    ----------
+    rows : (n, classes) float
+
+    Returns
+    -------
+    (n,) float
+    """
     with np.errstate(divide="ignore"):
         highest = np.where(np.isfinite(rows).any(axis=1), rows.max(axis=1), 0)
         return highest + np.log(np.exp(rows - highest[:, None]).sum(axis=1))
 
 
 def are_log_probabilities(scores: np.ndarray) -> bool:
-    """Seen from the scores, (n, classes): exponentials of log-probabilities sum to 1. Rows of -inf, undecodable images, do not count."""
+    """Return whether the exponentials of every row sum to 1.
+
+    Rows of -inf, which stand for images that could not be decoded, are ignored.
+
+    Parameters
+    ----------
+    scores : (n, classes) float32
+    """
     sums = logsumexp(scores[np.isfinite(scores).any(axis=1)].astype(np.float64))
-    return bool(np.abs(sums).max(initial=0) < NORMALIZED)
+    return bool(np.abs(sums).max(initial=0) < LOG_SUM_TOLERANCE)
 
 
-def fitted_sharpness(scores: Scores) -> float:
-    """The b for which softmax(b * margins) makes the labels likeliest: 1 over the temperature of Guo et al. 2017.
+def fit_temperature(scores: Scores) -> float:
+    """Fit the temperature t for which softmax(margins / t) gives the labels the highest likelihood.
 
-    As if one image more had any of the labels alike, so that b stays finite where every label is right already (as Platt 1999 does). A
-    class without images says nothing of the unit: its margins may be as low as can be.
+    Temperature scaling is that of Guo et al. 2017. The likelihood counts one more image that has
+    each label with equal probability, so that t stays positive where every label is right already
+    (as Platt 1999 does). Classes without images are left out of the unit of the search, since
+    nothing bounds their margins.
+
+    Parameters
+    ----------
+    scores : Scores
+        Margins of the tune split; rows with an infinite score are ignored.
+
+    Returns
+    -------
+    float
     """
     from scipy.optimize import minimize_scalar
 
-    margins = scores.scores[np.isfinite(scores.scores).all(axis=1)].astype(np.float64)
-    labels = scores.labels[np.isfinite(scores.scores).all(axis=1)]
-    known = margins[:, np.unique(labels)]
-    unit = 1 / (known.std() or 1.0)
-    true, mean = margins[np.arange(len(labels)), labels], known.mean(axis=1)
+    finite = np.isfinite(scores.scores).all(axis=1)
+    margins, labels = scores.scores[finite].astype(np.float64), scores.labels[finite]
+    seen = margins[:, np.unique(labels)]
+    unit = 1 / (seen.std() or 1.0)
+    true_margins = margins[np.arange(len(labels)), labels]
+    mean_margins = seen.mean(axis=1)
 
-    def loss(log_b: float) -> float:
-        b = unit * np.exp(log_b)
-        total = logsumexp(b * margins)
-        return float((total - b * true).sum() + (total - b * mean).mean())
+    def loss(log_inverse: float) -> float:
+        inverse = unit * np.exp(log_inverse)
+        total = logsumexp(inverse * margins)
+        extra_image = (total - inverse * mean_margins).mean()
+        return float((total - inverse * true_margins).sum() + extra_image)
 
-    return float(unit * np.exp(minimize_scalar(loss, bounds=(-10, 10), method="bounded").x))
+    best = minimize_scalar(loss, bounds=LOG_SEARCH_BOUNDS, method="bounded").x
+    return float(1 / (unit * np.exp(best)))

@@ -1,4 +1,4 @@
-"""Error rates from saved scores, in percent. The rank of the true class counts ties against the pipeline."""
+"""Error rates from saved scores, in percent. Ties count against the pipeline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.errors import UserError
 from harness.metrics.intervals import wilson
-from harness.runs.result import Estimate, Interval, Scores
+from harness.runs.result import Estimate, Scores
 
 CHUNK = 4096  # rows at a time, so that 100,000 x 1,000 scores need no second copy
 MIN_CLASSES_FOR_TOP5 = 6
@@ -88,8 +88,8 @@ def top_k_wrong(scores: Scores, k: int) -> np.ndarray:
 
 def error_rate(wrong: np.ndarray) -> Estimate:
     """Return the share of True in `wrong`, (n,) bool, in percent with its 95 % Wilson interval."""
-    low, high = wilson(int(wrong.sum()), len(wrong))
-    return Estimate(100 * float(wrong.mean()), Interval(100 * low, 100 * high))
+    interval = wilson(int(wrong.sum()), len(wrong))
+    return Estimate(100 * float(wrong.mean()), interval.in_percent())
 
 
 def mean_class_error(wrong: np.ndarray, labels: np.ndarray) -> float:

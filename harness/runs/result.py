@@ -18,6 +18,10 @@ class Interval:
     low: float
     high: float
 
+    def in_percent(self) -> Interval:
+        """Return the interval in percent; this one holds fractions."""
+        return Interval(100 * self.low, 100 * self.high)
+
 
 @dataclass(frozen=True)
 class Estimate:

@@ -11,7 +11,6 @@ import pytest
 
 from harness.comparison.published import METRICS, gap, parse, published
 from harness.errors import UserError
-from harness.metrics.intervals import normal_interval
 from harness.registry import Registry
 from harness.spec import bind, parse_spec
 
@@ -96,8 +95,10 @@ def test_published_intervals_are_normal_ones() -> None:
     assert {figure.id for figure in with_interval} == {"googlenet", "vgg-2014"}
     for figure in with_interval:
         assert (figure.confidence, figure.n) == (99.9, 100_000)
-        low, high = normal_interval(figure.top5 / 100, figure.n, 3.2905)  # type: ignore[operator, arg-type]
-        assert (round(100 * low, 2), round(100 * high, 2)) == figure.interval
+        assert figure.top5
+        standard_error = math.sqrt(figure.top5 * (100 - figure.top5) / figure.n)
+        low, high = (figure.top5 + sign * 3.2905 * standard_error for sign in (-1, 1))
+        assert (round(low, 2), round(high, 2)) == figure.interval
 
 
 def test_no_figure_is_one_of_the_wrong_ones_in_circulation() -> None:

@@ -17,7 +17,6 @@ from harness.engine.ensemble import (
     declarations,
     declared,
     ensemble,
-    fitted_sharpness,
     mixture_weights,
 )
 from harness.errors import UserError
@@ -115,32 +114,6 @@ def test_margins_count_by_what_they_are_worth_not_by_their_size(
     assert "one" not in small.notes[1].removeprefix("margins made probabilities").replace(
         "another", ""
     )
-
-
-def test_sharpness_is_the_likeliest() -> None:
-    """Labels drawn from softmax(3 * margins): the 3 is found again."""
-    rng = np.random.default_rng(0)
-    margins = rng.normal(size=(5000, 4)).astype(np.float32)
-    cumulated = np.exp(log_softmax(3 * margins)).cumsum(1)
-    labels = (rng.uniform(size=(5000, 1)) > cumulated).sum(1).clip(max=3)
-    assert fitted_sharpness(Scores(np.arange(5000), labels, margins)) == pytest.approx(3, rel=0.05)
-
-
-def test_sharpness_stays_finite_where_every_label_is_right() -> None:
-    margins = np.eye(CLASSES, dtype=np.float32)[LABELS]
-    assert 1 < fitted_sharpness(Scores(KEYS, LABELS, margins)) < 20
-    assert np.isfinite(
-        fitted_sharpness(Scores(KEYS, LABELS, np.zeros((N, CLASSES), dtype=np.float32)))
-    )
-
-
-def test_sharpness_does_not_hang_on_a_class_without_images() -> None:
-    margins = np.random.default_rng(0).normal(size=(N, CLASSES)).astype(np.float32)
-    never = np.full((N, 1), -1e6, dtype=np.float32)
-    alone, beside = (
-        fitted_sharpness(Scores(KEYS, LABELS, m)) for m in (margins, np.hstack([margins, never]))
-    )
-    assert beside == pytest.approx(alone)
 
 
 def test_mixture_weights_are_the_likeliest() -> None:

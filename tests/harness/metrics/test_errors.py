@@ -1,4 +1,8 @@
+"""Error rates against scikit-learn and scipy."""
+
 from __future__ import annotations
+
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -6,11 +10,11 @@ from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
 from harness.errors import UserError
-from harness.metrics.errors import errors, metrics, ranks
-from harness.runs.result import Scores
+from harness.metrics.errors import Errors, measure_errors, ranks, top_k_wrong
+from harness.runs.result import Estimate, Scores
 
 
-def some_scores(n: int = 9000, classes: int = 20, seed: int = 0) -> Scores:
+def random_scores(n: int = 9000, classes: int = 20, seed: int = 0) -> Scores:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, n)
     values = rng.normal(size=(n, classes)).astype(np.float32)
@@ -19,23 +23,33 @@ def some_scores(n: int = 9000, classes: int = 20, seed: int = 0) -> Scores:
 
 
 def test_errors_agree_with_scikit_learn() -> None:
-    scores = some_scores()
-    found = dict(metrics(scores))
-    for k, name in ((1, "top1_error"), (5, "top5_error")):
+    scores = random_scores()
+    errors = measure_errors(scores)
+    for k, estimate in ((1, errors.top1_error), (5, errors.top5_error)):
         oracle = top_k_accuracy_score(scores.labels, scores.scores, k=k, labels=np.arange(20))
-        assert found[name] == pytest.approx(100 * (1 - oracle), abs=1e-9)
+        assert estimate
+        assert estimate.value == pytest.approx(100 * (1 - oracle), abs=1e-9)
+        assert top_k_wrong(scores, k).mean() == pytest.approx(1 - oracle)
     balanced = balanced_accuracy_score(scores.labels, scores.scores.argmax(1))
-    assert found["mean_class_error"] == pytest.approx(100 * (1 - balanced), abs=1e-9)
+    assert errors.mean_class_error == pytest.approx(100 * (1 - balanced), abs=1e-9)
 
 
-def test_constant_scores_are_all_wrong() -> None:
-    scores = some_scores()
-    constant = Scores(scores.keys, scores.labels, np.zeros_like(scores.scores))
-    assert dict(metrics(constant)) == {
-        "top1_error": 100.0,
-        "top5_error": 100.0,
-        "mean_class_error": 100.0,
-    }
+@pytest.mark.parametrize("classes", [6, 20])
+def test_intervals_agree_with_scipy(classes: int) -> None:
+    errors = measure_errors(random_scores(300, classes))
+    for estimate in (errors.top1_error, errors.top5_error):
+        assert estimate
+        oracle = binomtest(round(estimate.value * 3), 300).proportion_ci(method="wilson")
+        expected = (100 * oracle.low, 100 * oracle.high)
+        assert astuple(estimate.interval) == pytest.approx(expected)
+
+
+def test_constant_scores_are_wrong_for_every_image() -> None:
+    scores = random_scores()
+    errors = measure_errors(replace(scores, scores=np.zeros_like(scores.scores)))
+    assert isinstance(errors.top1_error, Estimate)
+    assert isinstance(errors.top5_error, Estimate)
+    assert errors.top1_error.value == errors.top5_error.value == errors.mean_class_error == 100
 
 
 def test_ties_count_against_the_pipeline() -> None:
@@ -47,30 +61,16 @@ def test_a_row_that_could_not_be_scored_is_wrong() -> None:
     assert ranks(row, np.array([2])).tolist() == [5]
 
 
-def test_nan_is_an_error() -> None:
-    scores = some_scores(10)
+def test_nan_scores_are_refused() -> None:
+    scores = random_scores(10)
     scores.scores[3, 4] = np.nan
     with pytest.raises(UserError, match="NaN scores for 1 of 10"):
-        list(metrics(scores))
+        measure_errors(scores)
 
 
-def test_top5_of_few_classes_is_none() -> None:
-    assert dict(metrics(some_scores(classes=5)))["top5_error"] is None
+def test_fewer_than_six_classes_have_no_top5_error() -> None:
+    assert measure_errors(random_scores(classes=5)).top5_error is None
 
 
-@pytest.mark.parametrize("classes", [5, 20])
-def test_intervals_are_wilsons(classes: int) -> None:
-    scores = some_scores(300, classes)
-    found = errors(scores)
-    assert {name: found[name] for name, _ in metrics(scores)} == dict(metrics(scores))
-    for name in ("top1_error", "top5_error"):
-        value, interval = found[name], (found[f"{name}_ci_low"], found[f"{name}_ci_high"])
-        if value is None:
-            assert interval == (None, None)
-        else:
-            oracle = binomtest(round(value * 3), 300).proportion_ci(method="wilson")
-            assert interval == pytest.approx((100 * oracle.low, 100 * oracle.high))
-
-
-def test_without_scores_every_error_is_none() -> None:
-    assert errors(None) == dict.fromkeys(errors(some_scores()))
+def test_without_scores_there_is_no_error() -> None:
+    assert measure_errors(None) == Errors(None, None, None)
