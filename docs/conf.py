@@ -30,6 +30,7 @@ myst_heading_anchors = 3
 
 smartquotes_action = "qe"  # quotes and ellipses; `--json` in a help text keeps its dashes
 
+default_role = "code"  # docstrings write code in single backticks
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 numpydoc_class_members_toctree = False

@@ -170,7 +170,7 @@ class Context(Protocol):
         """Copy the values of process 0 to every process, in place."""
 
     def gather(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Return (world_size, *shape), in order of rank; shapes and types must agree."""
+        """Return `(world_size, *shape)`, in order of rank; shapes and types must agree."""
 
     def cache(self, key: Mapping[str, Any], make: Callable[[], State]) -> State:
         """Return the arrays of `make`, kept on disk and shared between runs.
