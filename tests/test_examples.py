@@ -42,9 +42,10 @@ def test_my_pipeline_keeps_the_contract() -> None:
 def test_my_pipeline_runs_on_my_dataset() -> None:
     plugins = ("--plugins", "my_pipeline.py", "--plugins", "my_dataset.py")
     small = ("--dataset", "my-dataset,train_per_class=20,test_per_class=10")
-    assert "n = 30" in harness("run", *plugins, *small, "--pipeline", "my-pipeline")
+    assert "top-1" in harness("run", *plugins, *small, "--pipeline", "my-pipeline")
     table = harness("compare", *plugins, *small, "my-pipeline", "hog-svm", "--run-missing")
-    assert "shapes" in table
+    assert "my-pipeline" in table
+    assert "hog-svm" in table
 
 
 @pytest.mark.usefixtures("examples")
@@ -74,4 +75,4 @@ def test_the_quickstart_notebook_runs(examples: Path) -> None:
         if "data" in output
     )
     assert "my-pipeline" in shown
-    assert "McNemar" in shown
+    assert "<table" in shown
