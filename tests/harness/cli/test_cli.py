@@ -400,9 +400,18 @@ def test_a_run_that_is_stopped_or_killed_is_marked_and_resumes(
     )
 
 
-@pytest.mark.parametrize("pipeline", ["hog-svm,c=0.01", "alexnet,updates=6,views=1,flip=false"])
-def test_two_processes_give_the_scores_of_one(workdir: Path, pipeline: str) -> None:
-    """Both families, under torchrun over gloo."""
+@pytest.mark.parametrize(
+    ("pipeline", "tolerance"),
+    [
+        ("hog-svm,c=0.01", 1e-3),
+        # bfloat16 rounds each process's gradients: tests/pipelines/learned/test_parallel.py has its bound.
+        ("alexnet,updates=6,views=1,flip=false,precision=float32", 1e-4),
+    ],
+)
+def test_two_processes_give_the_scores_of_one(
+    workdir: Path, pipeline: str, tolerance: float
+) -> None:
+    """Run each family with one process, and with two under torchrun over gloo."""
     torchrun = [
         sys.executable,
         "-m",
@@ -432,6 +441,6 @@ def test_two_processes_give_the_scores_of_one(workdir: Path, pipeline: str) -> N
     runs = RunStore(Path("runs"))
     a, b = (runs.find(result["run_id"]).scores() for result in (alone, together))
     assert (a.keys == b.keys).all()
-    assert a.scores == pytest.approx(b.scores, abs=1e-3)
+    assert a.scores == pytest.approx(b.scores, abs=tolerance)
     assert together["machine"]["processes"] == 2
     assert len(runs.all()) == 2

@@ -17,6 +17,7 @@ from harness.contract import Split, UserError
 from harness.engine.context import FileCheckpoint, RunContext
 from harness.engine.distributed import Processes
 from pipelines.alexnet import build
+from pipelines.learned import precision
 from pipelines.learned import train as trainer
 from pipelines.learned.exchange import Exchange
 from pipelines.learned.noise import BatchNoise
@@ -26,6 +27,8 @@ from pipelines.learned.recipe import RECIPE_2012
 IMAGES = 18  # of the batch whose gradient is looked at: not a multiple of 4 processes
 # recipe=2012 steps so little that float32 stays close, and its plateau depends on the tune error of the network put together
 FIT = {"recipe": "2012", "epochs": 2, "views": 1, "flip": True}
+# Long enough that every process count learns the three classes: an error of two thirds is chance.
+BFLOAT16_FIT = {"recipe": "short", "epochs": 8, "precision": "auto"}
 OTHERS = {
     "model": {"batch_norm": True, "depth": 6, "order": "code"},
     "hybrid": {"columns": 1, "activation": "tanh"},
@@ -40,10 +43,12 @@ def split(n, seed=0):
     return Split.from_arrays(images.astype(np.uint8), labels)
 
 
-def fitted(context, **options):
+def fitted(context, *, precision="float32", **options):
     pipeline = build(**{**FIT, **options})
     pipeline.design = replace(
-        pipeline.design, published=replace(RECIPE_2012, batch=16, precision="float32")
+        pipeline.design,
+        published=replace(RECIPE_2012, batch=16),
+        changes=replace(pipeline.design.changes, precision=precision),
     )
     train, tune = (
         each.sharded(context.rank, context.world_size) for each in (split(52), split(13, seed=1))
@@ -76,6 +81,25 @@ def gradient(context, mode, **options):
     return whole(found, part.cuts, exchange)
 
 
+def bfloat16_gradient(context, **options):
+    """Return the gradient of one update with products in bfloat16, summed over processes."""
+    network = build(**options).design.network(classes=3, side=32)
+    network.initialize("he", torch.Generator().manual_seed(0))
+    rank, world = context.rank, context.world_size
+    images = torch.randn(IMAGES, 3, 28, 28, generator=torch.Generator().manual_seed(1))
+    labels = torch.arange(IMAGES) % 3
+    noise = BatchNoise(torch.Generator().manual_seed(2), IMAGES, rank=rank, world_size=world)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(images[rank::world], noise).float()
+    F.cross_entropy(logits, labels[rank::world], reduction="sum").backward()
+    return {name: context.sum(weights.grad) for name, weights in network.named_parameters()}
+
+
+def always_bfloat16(device, chosen):
+    """Stand in for `mixes`: products in bfloat16, in software where the processor has none."""
+    return chosen == "auto"
+
+
 def worker(rank, world, mode, folder):
     torch.set_num_threads(1)
     trainer.DUE_STEPS = 1
@@ -94,6 +118,11 @@ def worker(rank, world, mode, folder):
     undisturbed = context()
     pipeline = fitted(undisturbed, parallel=mode)
     results |= {"state": pipeline.state(), "curves": undisturbed.curves}
+    if mode == "data":
+        precision.mixes = always_bfloat16
+        results["bfloat16 gradient"] = bfloat16_gradient(context())
+        bfloat16_pipeline = fitted(context(), **BFLOAT16_FIT)
+        results["bfloat16 scores"] = bfloat16_pipeline.scores(next(split(60, seed=2).batches(60)))
     if world == 2:
         killed = context(checkpoint_folder=folder / "killed")
         killed.checkpoint = Dying(folder / "killed", killed)
@@ -175,12 +204,37 @@ def test_processes_train_the_network_of_one(tmp_path, alone, mode, world):
         for name, array in state.items():
             torch.testing.assert_close(resumed[name], array, rtol=1e-3, atol=1e-5)
 
+    if mode == "data":
+        check_bfloat16(results, world)
+
     shares = [
         [value for _, value in results["curves"][f"time/{part}"]]
         for part in ("data", "exchange", "compute")
     ]
     assert np.sum(shares, axis=0) == pytest.approx(1)
     assert min(map(min, shares)) > 0
+
+
+def check_bfloat16(results, world):
+    """N processes in bfloat16 differ from one by the rounding of parameter gradients, no more.
+
+    bfloat16 has 8 significant bits, so rounding changes a number by at most 2^-8 of it. Each
+    process rounds the gradient of its own images, one process rounds that of all images once.
+    """
+    shares = [bfloat16_gradient(pretended(rank, world)) for rank in range(world)]
+    whole = bfloat16_gradient(RunContext())
+    for name, gradient in results["bfloat16 gradient"].items():
+        parts = [share[name] for share in shares]
+        torch.testing.assert_close(gradient, sum(parts), rtol=1e-5, atol=1e-7)
+        rounded = sum(part.norm() for part in parts) + whole[name].norm()
+        assert (gradient - whole[name]).norm() <= 2**-8 * rounded, name
+
+    test = split(60, seed=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(precision, "mixes", always_bfloat16)
+        scores = fitted(RunContext(seed=1), **BFLOAT16_FIT).scores(next(test.batches(60)))
+    for each in (results["bfloat16 scores"], scores):
+        assert 100 * (each.argmax(1).numpy() != test.labels).mean() <= 5
 
 
 def pretended(rank, world):
