@@ -1,9 +1,12 @@
-"""The networks of cuda-convnet for CIFAR-10 (Krizhevsky 2011), from 80 seconds to 11 % error, with their own schedules.
+"""The networks of cuda-convnet for CIFAR-10 (Krizhevsky 2011), from 80 seconds to 11 % error.
 
-Layers, first weights, weight costs and rates as in `example-layers/` of its source, for images of 32 pixels, to which others are
-brought. Published errors on CIFAR-10: 80sec 26 %, 19pct 19, 18pct 18, 13pct 13, 11pct 11. Their schedules, of which `recipe.cuda_convnet`
-says what the source names, are counted in epochs of 50,000 images: fewer images need more epochs, or a higher rate and He init, to leave
-the start, which is of small weights. Of the mean image each crop's own part is taken off; the author's program takes off the middle's.
+Layers, initial weights, weight decays and learning rates are those of `example-layers/` in its
+source, for images of 32 pixels; others are resized to that. Published errors on CIFAR-10: 80sec
+26 %, 19pct 19, 18pct 18, 13pct 13, 11pct 11. Each network has its own schedule, which
+`recipe.cuda_convnet_recipe` describes, counted in epochs of 50,000 images: with fewer images the
+small initial weights need more epochs, or a higher learning rate and He init, to start to learn.
+Each crop has its own part of the mean image subtracted; the author's program subtracts the
+middle's.
 """
 
 from __future__ import annotations
@@ -24,34 +27,44 @@ def build(
     activation: Literal["relu", "tanh", "sigmoid"] = "relu",
     views: Literal[1, 10] = 10,
     epochs: Annotated[int, Ge(1)] | None = None,
-    rate: Annotated[float, Gt(0)] | None = None,
+    lr: Annotated[float, Gt(0)] | None = None,
     weight_decay: Annotated[float, Ge(0)] | None = None,
     init: Literal["published", "he"] | None = None,
     precision: Literal["float32"] | None = None,
 ) -> Pipeline:
-    """The network of 80 seconds by default.
+    """Build the network that learns in 80 seconds by default.
 
-    layers        80sec: 3 convolutions and 2 fully connected layers; 19pct: 3 and 1; 18pct: that with normalization within maps;
-                  13pct: 2 convolutions and 2 layers of unshared weights, on crops of 24 pixels and their mirror images;
-                  11pct: that with normalization across maps and wider
-    views         of 13pct and 11pct at test time; the others see the whole image once
-    epochs        passes over the training images; like all below, by default the file's own: 10, 140, 140, 520, 520
-    rate          learning rate until the first drop; biases have twice that
-    weight_decay  of most layers; the others' keep their ratio to it, so that 0 turns all off
-    precision     of products in training; None: bfloat16 on a GPU or CPU that has it in hardware, else float32
+    The defaults of epochs, lr, weight_decay and init are those of the author's files.
+
+    Parameters
+    ----------
+    layers
+        80sec: 3 convolutions and 2 fully connected layers; 19pct: 3 and 1; 18pct: 19pct with
+        normalization within maps; 13pct: 2 convolutions and 2 locally connected layers, on random
+        crops of 24 pixels and their flips; 11pct: 13pct with normalization across maps, and wider.
+    views
+        Crops averaged at test time by 13pct and 11pct; the others see the whole image once.
+    epochs
+        Passes over the training images; by default 10, 140, 140, 520 or 520.
+    lr
+        Learning rate until the first drop; biases have twice that.
+    weight_decay
+        Weight decay of most layers; that of the others keeps its ratio to it, so 0 turns all off.
+    precision
+        Number type of the products in training; None: bfloat16 on a GPU or CPU that has it in
+        hardware, otherwise float32. What N processes have in common with one depends on it, as in
+        `alexnet`.
     """
-    from pipelines.learned.classifier import NetworkPipeline, Sight
     from pipelines.learned.designs import CudaConvnetDesign
-    from pipelines.learned.recipe import Changes
+    from pipelines.learned.network_pipeline import NetworkPipeline, ViewConfig
+    from pipelines.learned.recipe import RecipeOverrides
 
-    cropped = layers in ("13pct", "11pct")
+    has_crops = layers in ("13pct", "11pct")
+    overrides = RecipeOverrides(
+        epochs=epochs, lr=lr, weight_decay=weight_decay, init=init, precision=precision
+    )
+    flip = None if has_crops else False
     return NetworkPipeline(
-        CudaConvnetDesign(
-            layers,
-            activation,
-            Changes(
-                epochs=epochs, rate=rate, weight_decay=weight_decay, init=init, precision=precision
-            ),
-        ),
-        Sight(crops=cropped, flip=None if cropped else False, color=False, views=views),
+        CudaConvnetDesign(layers, activation, overrides),
+        ViewConfig(crops=has_crops, flip=flip, color=False, views=views),
     )

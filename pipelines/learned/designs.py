@@ -1,4 +1,4 @@
-"""What a learned pipeline is besides its data: which network and which recipe it takes for images of a given size and number."""
+"""Designs: which network and which recipe a pipeline uses for images of a given size and number."""
 
 from __future__ import annotations
 
@@ -8,101 +8,133 @@ from typing import Protocol
 
 import torch
 
-from pipelines.learned.networks.alexnet import FULL, Shape, small
+from pipelines.learned.networks.alexnet import FULL, AlexNetConfig, Shape, alexnet, small_shape
 from pipelines.learned.networks.cuda_convnet import Layers, cuda_convnet
 from pipelines.learned.networks.network import Activation, Network
-from pipelines.learned.recipe import RECIPE_2012, Changes, Recipe, changed, short
-from pipelines.learned.recipe import cuda_convnet as cuda_convnet_recipe
+from pipelines.learned.recipe import (
+    RECIPE_2012,
+    Recipe,
+    RecipeOverrides,
+    apply_overrides,
+    cuda_convnet_recipe,
+    short_recipe,
+)
 
-FULL_FROM = 128  # pixels on the shorter side: from here on images are brought to the size that the paper used
-FULL_SIDE = 256  # pixels: what the paper resizes the shorter side to
-SMALLEST_SIDE = 32  # pixels: smaller images are enlarged to this
+FULL_FROM_SIDE = 128  # shorter side in pixels from which images are resized to the paper's 256
+FULL_SIDE = 256  # pixels per side, as in the paper
+MIN_SIDE = 32  # pixels per side; smaller images are enlarged to this
 
 
 class Design(Protocol):
-    """`later` names what of the network is younger than 2012."""
+    """A network and its recipe, as far as they do not depend on the data."""
 
     @property
-    def later(self) -> tuple[str, ...]: ...
-
-    def side(self, image_size: tuple[int, int] | None) -> int:
-        """Pixels a side of the squares that crops are taken from, for images of (height, width) pixels, or None for several sizes."""
+    def post_2012(self) -> tuple[str, ...]:
+        """The parts of the network that are more recent than 2012."""
         ...
 
-    def variant(self, side: int) -> bool:
-        """Whether squares of this side get another network than the published one."""
+    def square_side(self, image_size: tuple[int, int] | None) -> int:
+        """Return the pixels per side of the squares that crops are taken from.
+
+        `image_size` is (height, width) in pixels, None for images of several sizes.
+        """
         ...
 
-    def network(self, classes: int, side: int) -> Network: ...
+    def is_small_variant(self, side: int) -> bool:
+        """Return whether squares of this side get another network than the published one."""
+        ...
 
-    def recipe(self, n: int, side: int) -> Recipe:
-        """For `n` training images."""
+    def network(self, num_classes: int, side: int) -> Network:
+        """Return the network for squares of this side, not yet initialized."""
+        ...
+
+    def recipe(self, n_train: int, side: int) -> Recipe:
+        """Return the recipe for this many training images."""
         ...
 
 
 @dataclass(frozen=True)
 class AlexNetDesign:
-    """The published network and recipe for images of 128 pixels or more; below, a narrower one with a smaller stem, and a short recipe.
+    """The published network and recipe from 128 pixels up, otherwise small ones.
 
-    make         `alexnet` with all but shape, crop and classes said
-    recipe_name  the published recipe's name, "short", or "auto": by the size of images
-    small_side   pixels a side, below 128, that images are brought to; None: what their own size says
-    full_crop    pixels of a crop from the full square of 256; from smaller squares it is 7/8 of the side, as 224 is of 256
+    The small network is narrower, with a smaller stem, and trained by the short recipe.
+
+    Attributes
+    ----------
+    config : AlexNetConfig
+    recipe_name : str
+        Name of the published recipe, "short", or "auto", which decides by the size of images.
+    overrides : RecipeOverrides
+    post_2012 : tuple of str
+    published : Recipe
+    full : Shape
+        Sizes of the layers of the published network.
+    small : callable (crop) -> Shape
+        Sizes of the layers of the small network.
+    full_crop : int
+        Pixels per side of a crop from the full square of 256. From smaller squares a crop is 7/8 of
+        the side, as 224 is of 256.
+    small_side : int, optional
+        Pixels per side, below 128, that images are resized to; None decides by their size.
     """
 
-    make: Callable[..., Network]
+    config: AlexNetConfig
     recipe_name: str = "auto"
-    changes: Changes = field(default_factory=Changes)
-    later: tuple[str, ...] = ()
+    overrides: RecipeOverrides = field(default_factory=RecipeOverrides)
+    post_2012: tuple[str, ...] = ()
     published: Recipe = RECIPE_2012
     full: Shape = FULL
-    small: Callable[[int], Shape] = small
+    small: Callable[[int], Shape] = small_shape
     full_crop: int = 224
     small_side: int | None = None
 
-    def side(self, image_size: tuple[int, int] | None) -> int:
+    def square_side(self, image_size: tuple[int, int] | None) -> int:
         if self.small_side:
             return self.small_side
-        if image_size is None or min(image_size) >= FULL_FROM:
+        if image_size is None or min(image_size) >= FULL_FROM_SIDE:
             return FULL_SIDE
-        return max(SMALLEST_SIDE, min(image_size))
+        return max(MIN_SIDE, min(image_size))
 
-    def variant(self, side: int) -> bool:
-        return side < FULL_FROM
+    def is_small_variant(self, side: int) -> bool:
+        return side < FULL_FROM_SIDE
 
-    def network(self, classes: int, side: int) -> Network:
-        if not self.variant(side):
-            return self.make(self.full, crop=self.full_crop, classes=classes)
+    def network(self, num_classes: int, side: int) -> Network:
+        if not self.is_small_variant(side):
+            return self._full_network(num_classes)
         crop = side * 7 // 8
-        network = self.make(self.small(crop), crop=crop, classes=classes)
+        network = alexnet(self.config, self.small(crop), crop=crop, num_classes=num_classes)
         with torch.device("meta"):
-            network.start_like(self.make(self.full, crop=self.full_crop, classes=classes))
+            network.scale_init_like(self._full_network(num_classes))
         return network
 
-    def recipe(self, n: int, side: int) -> Recipe:
-        published = self.recipe_name == self.published.name or (
-            self.recipe_name == "auto" and not self.variant(side)
-        )
-        return changed(self.published if published else short(n, side), self.changes, n)
+    def recipe(self, n_train: int, side: int) -> Recipe:
+        is_published = self.recipe_name == self.published.name
+        if self.recipe_name == "auto":
+            is_published = not self.is_small_variant(side)
+        recipe = self.published if is_published else short_recipe(n_train, side)
+        return apply_overrides(recipe, self.overrides, n_train)
+
+    def _full_network(self, num_classes: int) -> Network:
+        return alexnet(self.config, self.full, crop=self.full_crop, num_classes=num_classes)
 
 
 @dataclass(frozen=True)
 class CudaConvnetDesign:
-    """The networks of cuda-convnet for images of 32 pixels, to which all others are brought."""
+    """The networks of cuda-convnet for images of 32 pixels; others are resized to that."""
 
     layers: Layers
     activation: Activation = "relu"
-    changes: Changes = field(default_factory=Changes)
-    later: tuple[str, ...] = ()
+    overrides: RecipeOverrides = field(default_factory=RecipeOverrides)
+    post_2012: tuple[str, ...] = ()
 
-    def side(self, image_size: tuple[int, int] | None) -> int:
+    def square_side(self, image_size: tuple[int, int] | None) -> int:
         return 32
 
-    def variant(self, side: int) -> bool:
+    def is_small_variant(self, side: int) -> bool:
         return False
 
-    def network(self, classes: int, side: int) -> Network:
-        return cuda_convnet(self.layers, classes=classes, activation=self.activation)
+    def network(self, num_classes: int, side: int) -> Network:
+        return cuda_convnet(self.layers, num_classes=num_classes, activation=self.activation)
 
-    def recipe(self, n: int, side: int) -> Recipe:
-        return changed(cuda_convnet_recipe(self.layers), self.changes, n)
+    def recipe(self, n_train: int, side: int) -> Recipe:
+        return apply_overrides(cuda_convnet_recipe(self.layers), self.overrides, n_train)

@@ -1,4 +1,7 @@
-"""Training for so many updates whatever the number of images: too many for few images, so that the best weights on the way are kept."""
+"""Early stopping for runs of a fixed number of updates.
+
+With few images that number is too many, so the best weights on the way are kept.
+"""
 
 from __future__ import annotations
 
@@ -9,47 +12,58 @@ import torch
 from harness.contract import State
 from pipelines.learned.networks.network import Network
 
-PATIENCE = (
-    1 / 2
-)  # share of all updates: a rate that is still high may hide for long what its fall will bring
+# Share of all updates without a lower error after which training stops. It is large because a high
+# learning rate can hide for long what a lower one will bring.
+PATIENCE = 1 / 2
 
 
 class EarlyStopping:
-    """Keeps the weights of the lowest error on tune; of equal errors the latest, which a lower rate has made.
+    """Keeps the weights with the lowest error on tune; among equal errors, the latest.
 
-    total  updates that are planned
+    Parameters
+    ----------
+    total : int
+        Planned number of updates.
+
+    Attributes
+    ----------
+    best_error : float
+        Lowest error on tune so far, in percent.
+    best_update : int
+        Number of updates after which it was reached.
+    best_weights : dict of str to torch.Tensor
+        Copy of the network's state at that point; empty before the first error.
     """
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self.error, self.updates = math.inf, 0
-        self.weights: State = {}
+        self.best_error, self.best_update = math.inf, 0
+        self.best_weights: State = {}
 
-    def see(self, error: float, updates: int, network: Network) -> None:
-        """After so many updates the network errs on `error` percent of tune."""
-        if error <= self.error:
-            self.error, self.updates = error, updates
-            self.weights = {
-                name: array.detach().clone() for name, array in network.state_dict().items()
-            }
+    def update(self, error: float, updates: int, network: Network) -> None:
+        """Record the network's error on tune, in percent, after a number of updates."""
+        if error <= self.best_error:
+            self.best_error, self.best_update = error, updates
+            weights = network.state_dict()
+            self.best_weights = {name: array.detach().clone() for name, array in weights.items()}
 
-    def hopeless(self, updates: int) -> bool:
-        """Whether PATIENCE of all updates have gone by without an error as low as the lowest."""
-        return updates - self.updates >= PATIENCE * self.total
+    def should_stop(self, updates: int) -> bool:
+        """Return whether PATIENCE of all updates have passed since the lowest error."""
+        return updates - self.best_update >= PATIENCE * self.total
 
-    def take_best(self, network: Network) -> str:
-        """The best weights into the network; a remark that says which they are."""
-        network.load_state_dict(self.weights)
-        return f"weights of update {self.updates:,}, the best on tune"
+    def restore_best(self, network: Network) -> str:
+        """Load the best weights into the network and return a note that says which they are."""
+        network.load_state_dict(self.best_weights)
+        return f"weights of update {self.best_update:,}, the best on tune"
 
     def state(self) -> State:
-        weights = {f"best.{name}": array for name, array in self.weights.items()}
-        return {**weights, "best": torch.tensor([self.error, self.updates], dtype=torch.float64)}
+        """Return everything that `load` needs."""
+        weights = {f"best.{name}": array for name, array in self.best_weights.items()}
+        best = torch.tensor([self.best_error, self.best_update], dtype=torch.float64)
+        return {**weights, "best": best}
 
     def load(self, saved: State) -> None:
-        self.error, self.updates = float(saved["best"][0]), int(saved["best"][1])
-        self.weights = {
-            name.removeprefix("best."): array
-            for name, array in saved.items()
-            if name.startswith("best.")
-        }
+        """Restore from a dict that contains what `state` returned."""
+        self.best_error, self.best_update = float(saved["best"][0]), int(saved["best"][1])
+        names = [name for name in saved if name.startswith("best.")]
+        self.best_weights = {name.removeprefix("best."): saved[name] for name in names}

@@ -1,4 +1,4 @@
-"""Local response normalization across and within feature maps, and batch normalization."""
+"""Normalization layers: local response (across and within maps) and batch normalization."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from pipelines.learned.noise import BatchNoise
-from pipelines.learned.precision import wide
+from pipelines.learned.batch_noise import BatchNoise
+from pipelines.learned.precision import at_least_float32
 
-# Values that a thread normalizes at a time on a CPU: a megabyte an array, so that the two dozen passes over them stay near the processor.
+# Values that a CPU thread normalizes at a time: 1 MB per array, so that the two dozen passes over
+# them stay in the processor's cache.
 CACHED_VALUES = 1 << 18
 
 
 class LocalResponseNorm(nn.Module):
-    """Normalization across neighboring channels: b_i = a_i / (k + alpha * sum_{j = i-n/2}^{i+n/2} a_j^2)^beta, n odd.
+    """Local response normalization across neighboring channels.
 
-    (N, C, H, W) -> (N, C, H, W), channels-last in memory. As the paper writes it, the sum is NOT divided by n; torch's layer
-    and the author's code divide, so torch's `LocalResponseNorm(n, alpha=n * alpha)` is this one. The window ends at the edge of a
-    column, as it does where each column has a GPU of its own. Krizhevsky et al. 2012, section 3.3.
+    b_i = a_i / (k + alpha * sum_{j = i-n/2}^{i+n/2} a_j^2)^beta with n odd (Krizhevsky et al. 2012,
+    section 3.3). As in the paper, the sum is not divided by n; torch's layer and the author's code
+    divide, so torch's `LocalResponseNorm(n, alpha=n * alpha)` is this one. The window ends at the
+    edge of a column, as it does where each column has its own GPU.
+
+    Input and output are (N, C, H, W), channels-last in memory.
     """
 
     def __init__(
@@ -39,19 +43,21 @@ class LocalResponseNorm(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         n, channels, height, width = images.shape
-        rows = images.permute(0, 2, 3, 1).reshape(
-            -1, channels // self.columns
-        )  # a view where the images are channels-last
+        # A view where the images are channels-last.
+        rows = images.permute(0, 2, 3, 1).reshape(-1, channels // self.columns)
         normed: torch.Tensor = _LocalResponse.apply(rows, self.k, self.n, self.alpha, self.beta)
         return normed.view(n, height, width, channels).permute(0, 3, 1, 2)
 
 
 class _LocalResponse(torch.autograd.Function):
-    """On rows (pixels, channels). With s = k + alpha * window sums of a*a, and p = s^-beta:
+    """Local response normalization of rows (pixels, channels).
 
-    b = a p,  and  dL/da = g p - 2 alpha beta a * (window sums of g a p / s), since the window is symmetric.
-    Reckoned in float32 at least, block by block, whatever the input is of. What stays in memory for the way back is the input and s^-1/2,
-    which is of the input's type too: in bfloat16 that moves a gradient by 0.3 %, its own last bit, and takes less time than s anew.
+    With s = k + alpha * window sums of a*a and p = s^-beta: b = a p, and since the window is
+    symmetric, dL/da = g p - 2 alpha beta a * (window sums of g a p / s).
+
+    Computed in float32 at least, block by block. The backward pass keeps the input and s^-1/2, both
+    in the type of the input: for bfloat16 that changes a gradient by 0.3 %, its own last bit, and
+    takes less time than computing s again.
     """
 
     @staticmethod
@@ -59,14 +65,13 @@ class _LocalResponse(torch.autograd.Function):
         ctx: Any, a: torch.Tensor, k: float, n: int, alpha: float, beta: float
     ) -> torch.Tensor:
         b, roots = torch.empty_like(a), torch.empty_like(a)
-        block = _Block(a, n)
-        for a_part, b_part, root_part in _cached(a, b, roots):
-            values = block.wide(a_part, block.values)
-            root = block.root(values, k, alpha, out=block.room(root_part, block.second))
-            root_part.copy_(root)
-            b_part.copy_(
-                torch.mul(block.power(root, beta), values, out=block.room(b_part, block.values))
-            )
+        work = _Workspace(a, n)
+        for a_rows, b_rows, root_rows in _row_blocks(a, b, roots):
+            values = work.widen(a_rows, work.values)
+            root = work.root(values, k, alpha, out=work.out_for(root_rows, work.second))
+            root_rows.copy_(root)
+            out = work.out_for(b_rows, work.values)
+            b_rows.copy_(torch.mul(work.power(root, beta), values, out=out))
         ctx.save_for_backward(a, roots)
         ctx.n, ctx.alpha, ctx.beta = n, alpha, beta
         return b
@@ -75,116 +80,107 @@ class _LocalResponse(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         a, roots = ctx.saved_tensors
-        out = torch.empty_like(a)
-        block = _Block(a, ctx.n)
-        gp = torch.empty_like(block.values)
-        for a_part, root_part, g_part, out_part in _cached(a, roots, gradients[0], out):
-            values, root = block.wide(a_part, block.values), block.wide(root_part, block.second)
-            power = block.power(root, ctx.beta)
-            gp_part = torch.mul(power, block.wide(g_part, gp), out=gp[: len(a_part)])
-            torch.mul(
-                torch.square(root, out=power).mul_(gp_part), values, out=block.inside(len(a_part))
-            )
-            sums = block.sums(len(a_part))
-            out_part.copy_(
-                torch.addcmul(
-                    gp_part,
-                    values,
-                    sums,
-                    value=-2 * ctx.alpha * ctx.beta,
-                    out=block.room(out_part, gp),
-                )
-            )
-        return out, None, None, None, None
+        result = torch.empty_like(a)
+        work = _Workspace(a, ctx.n)
+        gp_buffer = torch.empty_like(work.values)
+        factor = -2 * ctx.alpha * ctx.beta
+        for a_rows, root_rows, g_rows, result_rows in _row_blocks(a, roots, gradients[0], result):
+            values, root = work.widen(a_rows, work.values), work.widen(root_rows, work.second)
+            power = work.power(root, ctx.beta)
+            gp = torch.mul(power, work.widen(g_rows, gp_buffer), out=gp_buffer[: len(a_rows)])
+            gp_over_s = torch.square(root, out=power).mul_(gp)
+            torch.mul(gp_over_s, values, out=work.unpadded(len(a_rows)))
+            sums = work.window_sums(len(a_rows))
+            out = work.out_for(result_rows, gp_buffer)
+            result_rows.copy_(torch.addcmul(gp, values, sums, value=factor, out=out))
+        return result, None, None, None, None
 
 
-class _Block:
-    """The arrays that one block of rows after the other is reckoned in, few, so that a CPU's cache holds them.
+class _Workspace:
+    """Buffers in float32 at least for one block of rows, reused from block to block.
 
-    padded         (rows, channels + n - 1): what is summed, the rows n - 1 zeros apart, so that a sum along the array sees no other row
-    values         (rows, channels): the input, widened
-    first, second  (rows, channels): sums end in the first, roots in the second; each step overwrites what an earlier one is done with
+    Attributes
+    ----------
+    values : (block, channels)
+        A block of the input.
+    first, second : (block, channels)
+        Scratch space, which overlaps with the partial sums of `window_sums`.
     """
 
     def __init__(self, rows: torch.Tensor, n: int) -> None:
         self.n, self.channels = n, rows.shape[1]
-        length = min(len(rows), _block(rows))
-        self.padded = wide(rows.new_zeros(length, self.channels + n - 1))
-        self.values = self.padded.new_empty(length, self.channels)
-        self.flat = (
-            self.padded.new_empty(self.padded.numel()),
-            self.padded.new_empty(self.padded.numel()),
-        )
+        length = min(len(rows), _block_length(rows))
+        self._padded = at_least_float32(rows.new_zeros(length, self.channels + n - 1))
+        self.values = self._padded.new_empty(length, self.channels)
+        size = self._padded.numel()
+        self._partial_sums = self._padded.new_empty(size), self._padded.new_empty(size)
         self.first, self.second = (
-            flat[: self.values.numel()].view_as(self.values) for flat in self.flat
+            flat[: self.values.numel()].view_as(self.values) for flat in self._partial_sums
         )
 
     @staticmethod
-    def room(part: torch.Tensor, spare: torch.Tensor) -> torch.Tensor:
-        """Where to reckon what goes to `part`: there, where its type is wide enough."""
-        return part if part.dtype == spare.dtype else spare[: len(part)]
+    def out_for(target: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:
+        """Return where to compute what goes to `target`: there, or in a buffer of a wider type."""
+        return target if target.dtype == buffer.dtype else buffer[: len(target)]
 
     @staticmethod
-    def wide(part: torch.Tensor, spare: torch.Tensor) -> torch.Tensor:
-        return part if part.dtype == spare.dtype else spare[: len(part)].copy_(part)
+    def widen(rows: torch.Tensor, buffer: torch.Tensor) -> torch.Tensor:
+        """Return the rows in the type of the buffer, copied there if they have another."""
+        return rows if rows.dtype == buffer.dtype else buffer[: len(rows)].copy_(rows)
 
-    def inside(self, rows: int) -> torch.Tensor:
-        """(rows, channels): where what is summed goes."""
-        return self.padded[:rows, self.n // 2 : self.n // 2 + self.channels]
+    def unpadded(self, rows: int) -> torch.Tensor:
+        """Return the (rows, channels) that `window_sums` sums, to be written to."""
+        return self._padded[:rows, self.n // 2 : self.n // 2 + self.channels]
 
-    def sums(self, rows: int) -> torch.Tensor:
-        """(rows, channels) sums over n neighboring channels, with zeros past both ends."""
-        along = _sliding_sums(self.padded[:rows].view(-1), self.n, *self.flat)
-        return along.as_strided((rows, self.channels), (self.padded.shape[1], 1))
+    def window_sums(self, rows: int) -> torch.Tensor:
+        """Return (rows, channels) sums over n neighboring channels, with zeros past both ends."""
+        flat = _sliding_sums(self._padded[:rows].view(-1), self.n, *self._partial_sums)
+        return flat.as_strided((rows, self.channels), (self._padded.shape[1], 1))
 
     def root(
         self, values: torch.Tensor, k: float, alpha: float, *, out: torch.Tensor
     ) -> torch.Tensor:
-        """s^-1/2, s = k + alpha * window sums of the squares of values (rows, channels)."""
-        torch.mul(values, values, out=self.inside(len(values)))
-        return torch.add(
-            values.new_full((), k), self.sums(len(values)), alpha=alpha, out=out
-        ).rsqrt_()
+        """Return s^-1/2 with s = k + alpha * window sums of the squares of (rows, channels)."""
+        torch.mul(values, values, out=self.unpadded(len(values)))
+        sums = self.window_sums(len(values))
+        return torch.add(values.new_full((), k), sums, alpha=alpha, out=out).rsqrt_()
 
     def power(self, root: torch.Tensor, beta: float) -> torch.Tensor:
-        """s^-beta; two roots take a fraction of the time of a power."""
+        """Return s^-beta; for 0.75 two roots take a fraction of the time of a power."""
         out = self.first[: len(root)]
-        return (
-            torch.div(root, torch.rsqrt(root, out=out), out=out)
-            if beta == 0.75
-            else torch.pow(root, 2 * beta, out=out)
-        )
+        if beta == 0.75:
+            return torch.div(root, torch.rsqrt(root, out=out), out=out)
+        return torch.pow(root, 2 * beta, out=out)
 
 
 def _sliding_sums(
-    values: torch.Tensor, n: int, into: torch.Tensor, spare: torch.Tensor
+    values: torch.Tensor, n: int, out: torch.Tensor, scratch: torch.Tensor
 ) -> torch.Tensor:
-    """(len(values) - n + 1,): sums of n neighbors, from sums of n // 2 of them, which lie in `spare`."""
+    """Return (len(values) - n + 1,) sums of n neighbors, from sums of n // 2 of them."""
     if n == 1:
         return values
-    half, length = _sliding_sums(values, n // 2, spare, into), len(values) - n + 1
-    total = torch.add(half[:length], half[n // 2 : n // 2 + length], out=into[:length])
+    half, length = _sliding_sums(values, n // 2, scratch, out), len(values) - n + 1
+    total = torch.add(half[:length], half[n // 2 : n // 2 + length], out=out[:length])
     return total.add_(values[n - 1 :]) if n % 2 else total
 
 
-def _cached(*arrays: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """The arrays cut alike into blocks of rows."""
-    return zip(*(array.split(_block(arrays[0])) for array in arrays), strict=True)
+def _row_blocks(*arrays: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    length = _block_length(arrays[0])
+    return zip(*(array.split(length) for array in arrays), strict=True)
 
 
-def _block(rows: torch.Tensor) -> int:
-    """Rows that a CPU's cache holds; all of them on a device, which gains nothing from blocks."""
-    return (
-        max(1, torch.get_num_threads() * CACHED_VALUES // rows.shape[1])
-        if rows.device.type == "cpu"
-        else max(1, len(rows))
-    )
+def _block_length(rows: torch.Tensor) -> int:
+    """Return how many rows fit a CPU's cache; all of them on a GPU, which gains no speed."""
+    if rows.device.type != "cpu":
+        return max(1, len(rows))
+    return max(1, torch.get_num_threads() * CACHED_VALUES // rows.shape[1])
 
 
 class SameMapNorm(nn.Module):
-    """Normalization across neighboring pixels of one map: b = a / (1 + scale / size^2 * sum over size x size pixels of a^2)^power.
+    """Normalization across neighboring pixels of one map: the `rnorm` layer of cuda-convnet.
 
-    The `rnorm` layer of cuda-convnet, which divides by size^2 at the edges too.
+    b = a / (1 + scale / size^2 * sum over size x size pixels of a^2)^power; the sum is divided by
+    size^2 at the edges too.
     """
 
     def __init__(self, *, size: int, scale: float, power: float = 0.75) -> None:
@@ -192,36 +188,36 @@ class SameMapNorm(nn.Module):
         self.size, self.scale, self.power = size, scale, power
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        images = wide(images)
+        images = at_least_float32(images)
         mean_square = F.avg_pool2d(images.square(), self.size, 1, self.size // 2)
         return images * (1 + self.scale * mean_square).pow(-self.power)
 
 
 class BatchNorm(nn.Module):
-    """Batch normalization of maps or units (Ioffe and Szegedy 2015): by the batch in training, by running means at test."""
+    """Batch normalization of maps or units (Ioffe and Szegedy 2015).
+
+    Statistics are the batch's in training and running averages at test time.
+    """
 
     def __init__(self, features: int, *, epsilon: float = 1e-5, momentum: float = 0.1) -> None:
         super().__init__()
         self.epsilon, self.momentum = epsilon, momentum
-        self.weight, self.bias = (
-            nn.Parameter(torch.ones(features)),
-            nn.Parameter(torch.zeros(features)),
-        )
+        self.weight = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
         self.mean: torch.Tensor
         self.variance: torch.Tensor
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("variance", torch.ones(features))
 
     def forward(self, inputs: torch.Tensor, noise: BatchNoise | None) -> torch.Tensor:
-        """`noise` given: training; None: test."""
-        training = noise is not None
+        """Normalize: with `noise` as in training, with None as at test time."""
         return F.batch_norm(
             inputs,
             self.mean,
             self.variance,
             self.weight,
             self.bias,
-            training,
-            self.momentum,
-            self.epsilon,
+            training=noise is not None,
+            momentum=self.momentum,
+            eps=self.epsilon,
         )

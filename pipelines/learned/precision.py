@@ -1,4 +1,9 @@
-"""Arithmetic of fewer bits, where a device gains from it."""
+"""Mixed precision: bfloat16 products in training where the device has them in hardware.
+
+bfloat16 has 8 significant bits: rounding changes a number by up to 2^-8 of its size. Weights, their
+updates and the normalizations stay float32. `pipelines.learned.parallel` says what the precision
+means for training with several processes.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +15,33 @@ import torch
 Precision = Literal["auto", "float32"]
 
 
-def mixes(device: torch.device, precision: Precision) -> bool:
-    """Whether training on this device multiplies in bfloat16: where that is in the hardware, on GPUs as on CPUs, unless `precision` says
-    float32. Weights, their updates and the normalizations stay float32.
+def uses_bfloat16(device: torch.device, precision: Precision) -> bool:
+    """Return whether training on a device has its products in bfloat16.
+
+    Parameters
+    ----------
+    device : torch.device
+    precision : {"auto", "float32"}
+        "auto" chooses bfloat16 on GPUs and CPUs that have it in hardware, otherwise float32.
     """
     if precision == "float32":
         return False
     if device.type == "cuda":
-        with torch.cuda.device(device):  # else it speaks of the current one
+        with torch.cuda.device(device):  # the question below is about the current device
             return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and any(
-        torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16")
-    )
+    if device.type != "cpu":
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def mixed_precision(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Within it, convolutions and matrix products are in bfloat16 where the device `mixes`."""
-    return (
-        torch.autocast(device.type, torch.bfloat16) if mixes(device, precision) else nullcontext()
-    )
+    """Return a context in which products are in bfloat16 if `uses_bfloat16` says so."""
+    if uses_bfloat16(device, precision):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
 
 
-def wide(values: torch.Tensor) -> torch.Tensor:
-    """As float32 at least, for sums and powers that eight bits of a number are too few for."""
+def at_least_float32(values: torch.Tensor) -> torch.Tensor:
+    """Convert narrower types to float32, for sums and powers that need more than 8 bits."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

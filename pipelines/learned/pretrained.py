@@ -1,50 +1,72 @@
-"""Starting from what another run has learned: pre-training on one dataset and fine-tuning on another."""
+"""Fine-tuning: a network that starts from the layers of an earlier run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
-from harness.contract import TrainedRun, UserError
+from harness.contract import State, TrainedRun, UserError
 from pipelines.learned.networks.network import Network
 
 
 @torch.no_grad()
-def start_from(
-    network: Network, learned: TrainedRun, *, class_names: Sequence[str], pixel_scale: float
+def load_pretrained_layers(
+    network: Network, run: TrainedRun, *, class_names: Sequence[str], pixel_scale: float
 ) -> list[str]:
-    """Take over the layers whose arrays all have the same shapes, the last only where the classes are the same. Returns the names of those
-    that stay as they are.
+    """Copy the layers of a run whose arrays all have the same shapes.
 
-    pixel_scale  what gray levels are multiplied by here: where it was another there, the first layer's weights make up for it, so
-                 that it answers the same pixels alike
-    Raises UserError when no layer fits.
+    The last layer is copied only if the classes are the same.
+
+    Parameters
+    ----------
+    network : Network
+    run : TrainedRun
+    class_names : sequence of str
+        Of the dataset that the network will be trained on.
+    pixel_scale : float
+        Factor for gray levels in this network. If the run's factor was another, the weights of the
+        first layer are scaled so that it gives the same output for the same pixels.
+
+    Returns
+    -------
+    list of str
+        The names of the layers that were not copied.
+
+    Raises
+    ------
+    UserError
+        If no layer fits.
     """
-    first, last = (list(network.outputs)[end] for end in (0, -1))
-    new, taken = [], []
+    layer_names = list(network.outputs)
+    first, last = layer_names[0], layer_names[-1]
+    new, copied = [], []
     for name, layer in network.named_children():
-        own = layer.state_dict()
-        theirs = {
-            key: array
-            for key in own
-            if (array := learned.state.get(f"network.{name}.{key}")) is not None
-        }
-        if not own:
+        if not layer.state_dict():
             continue
-        fits = {key: array.shape for key, array in theirs.items()} == {
-            key: array.shape for key, array in own.items()
-        }
-        if not fits or (name == last and tuple(class_names) != learned.class_names):
+        arrays = _matching_arrays(run, name, layer)
+        if arrays is None or (name == last and tuple(class_names) != run.class_names):
             new.append(name)
             continue
-        layer.load_state_dict(theirs)
-        taken.append(name)
+        layer.load_state_dict(arrays)
+        copied.append(name)
         if name == first:
-            layer.weight.mul_(float(learned.state["pixel_scale"]) / pixel_scale)  # type: ignore[operator]
-    if not taken:
+            layer.weight.mul_(float(run.state["pixel_scale"]) / pixel_scale)  # type: ignore[operator]
+    if not copied:
         raise UserError(
-            f"init_from={learned.run_id}: no layer of that run has the shape of one here; take a run of this pipeline "
-            f"with the same order, columns, depth and image size"
+            f"init_from={run.run_id}: no layer of that run has the shape of a layer here; take a "
+            "run of this pipeline with the same order, columns, depth and image size"
         )
     return new
+
+
+def _matching_arrays(run: TrainedRun, name: str, layer: nn.Module) -> State | None:
+    """Return the run's arrays for a layer, or None if a name or shape differs."""
+    arrays = {}
+    for key, array in layer.state_dict().items():
+        trained = run.state.get(f"network.{name}.{key}")
+        if trained is None or trained.shape != array.shape:
+            return None
+        arrays[key] = trained
+    return arrays

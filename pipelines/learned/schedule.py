@@ -1,4 +1,4 @@
-"""The learning rate over a training run."""
+"""Learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -9,49 +9,64 @@ from pipelines.learned.recipe import Recipe
 
 
 class Schedule(Protocol):
-    def rate(self, step: int) -> float:
-        """The learning rate of update number `step`, counted over the whole run from 0."""
+    """The learning rate over a training run."""
+
+    def lr(self, update: int) -> float:
+        """Return the learning rate of an update, counted from 0 over the whole run."""
         ...
 
     def after_epoch(self, tune_error: float | None) -> None:
-        """Take note of the error on tune, in percent."""
+        """Take the error on tune, in percent, into account."""
         ...
 
     def state(self) -> list[float]:
-        """All that `load` needs to go on."""
+        """Return everything that `load` needs."""
         ...
 
-    def load(self, state: list[float]) -> None: ...
+    def load(self, state: list[float]) -> None:
+        """Restore what `state` returned."""
+        ...
 
 
 class Plateau:
-    """The rate divided by 10 after `patience` epochs without a lower tune error, `drops` times (Krizhevsky et al. 2012, section 5)."""
+    """Divides the learning rate by 10 when the error on tune stops falling.
 
-    def __init__(self, rate: float, *, patience: int, drops: int) -> None:
-        self.start, self.patience, self.drops = rate, patience, drops
-        self.dropped, self.waited, self.best = 0, 0, math.inf
+    Krizhevsky et al. 2012, section 5.
 
-    def rate(self, step: int) -> float:
-        return self.start / 10**self.dropped
+    Parameters
+    ----------
+    lr : float
+        Learning rate at the start.
+    patience : int
+        Epochs without a lower error before a drop.
+    max_drops : int
+    """
+
+    def __init__(self, lr: float, *, patience: int, max_drops: int) -> None:
+        self.initial_lr, self.patience, self.max_drops = lr, patience, max_drops
+        self.drops, self.epochs_waited, self.best_error = 0, 0, math.inf
+
+    def lr(self, update: int) -> float:
+        return self.initial_lr / 10**self.drops
 
     def after_epoch(self, tune_error: float | None) -> None:
         assert tune_error is not None
-        if tune_error < self.best:
-            self.best, self.waited = tune_error, 0
+        if tune_error < self.best_error:
+            self.best_error, self.epochs_waited = tune_error, 0
             return
-        self.waited += 1
-        if self.waited >= self.patience and self.dropped < self.drops:
-            self.dropped, self.waited = self.dropped + 1, 0
+        self.epochs_waited += 1
+        if self.epochs_waited >= self.patience and self.drops < self.max_drops:
+            self.drops, self.epochs_waited = self.drops + 1, 0
 
     def state(self) -> list[float]:
-        return [self.dropped, self.waited, self.best]
+        return [self.drops, self.epochs_waited, self.best_error]
 
     def load(self, state: list[float]) -> None:
-        self.dropped, self.waited, self.best = int(state[0]), int(state[1]), state[2]
+        self.drops, self.epochs_waited, self.best_error = int(state[0]), int(state[1]), state[2]
 
 
-class Planned:
-    """A schedule that is fixed before training."""
+class FixedSchedule:
+    """Base of schedules that do not depend on the course of training."""
 
     def after_epoch(self, tune_error: float | None) -> None:
         pass
@@ -63,49 +78,53 @@ class Planned:
         pass
 
 
-class Step(Planned):
-    """The rate divided by `factor` at each of `milestones`, shares of all `steps`."""
+class Step(FixedSchedule):
+    """Divides the learning rate by `drop_factor` at each milestone, a share of all updates."""
 
     def __init__(
-        self, rate: float, *, steps: int, milestones: tuple[float, ...], factor: float
+        self, lr: float, *, updates: int, milestones: tuple[float, ...], drop_factor: float
     ) -> None:
-        self.start, self.factor = rate, factor
-        self.drops = [round(share * steps) for share in milestones]
+        self.initial_lr, self.drop_factor = lr, drop_factor
+        self.drops = [round(share * updates) for share in milestones]
 
-    def rate(self, step: int) -> float:
-        return self.start / self.factor ** sum(step >= drop for drop in self.drops)
-
-
-class Cosine(Planned):
-    """Half a cosine from `peak` to 0 over `steps` updates (Loshchilov and Hutter 2017, without restarts)."""
-
-    def __init__(self, peak: float, *, steps: int) -> None:
-        self.peak, self.steps = peak, steps
-
-    def rate(self, step: int) -> float:
-        return self.peak * (1 + math.cos(math.pi * step / self.steps)) / 2
+    def lr(self, update: int) -> float:
+        return self.initial_lr / self.drop_factor ** sum(update >= drop for drop in self.drops)
 
 
-class OneCycle(Planned):
-    """Up in a straight line to `peak` over the first `warm_up` of `steps` updates, then down in another, to 0 (Smith 2018)."""
+class Cosine(FixedSchedule):
+    """Half a cosine from `peak_lr` to 0 (Loshchilov and Hutter 2017, without restarts)."""
 
-    def __init__(self, peak: float, *, steps: int, warm_up: float) -> None:
-        self.peak, self.steps = peak, steps
-        self.top = max(1.0, warm_up * steps)
+    def __init__(self, peak_lr: float, *, updates: int) -> None:
+        self.peak_lr, self.updates = peak_lr, updates
 
-    def rate(self, step: int) -> float:
-        return self.peak * min(
-            (step + 1) / self.top, (self.steps - step) / max(1.0, self.steps - self.top)
-        )
+    def lr(self, update: int) -> float:
+        return self.peak_lr * (1 + math.cos(math.pi * update / self.updates)) / 2
 
 
-def make_schedule(recipe: Recipe, steps: int) -> Schedule:
-    """The recipe's schedule for epochs of `steps` updates."""
-    total = recipe.updates or recipe.epochs * steps
+class OneCycle(FixedSchedule):
+    """A linear rise to `peak_lr` over the first `warm_up` of all updates, then a linear fall to 0.
+
+    Smith 2018.
+    """
+
+    def __init__(self, peak_lr: float, *, updates: int, warm_up: float) -> None:
+        self.peak_lr, self.updates = peak_lr, updates
+        self.peak_update = max(1.0, warm_up * updates)
+
+    def lr(self, update: int) -> float:
+        rise = (update + 1) / self.peak_update
+        fall = (self.updates - update) / max(1.0, self.updates - self.peak_update)
+        return self.peak_lr * min(rise, fall)
+
+
+def make_schedule(recipe: Recipe, updates_per_epoch: int) -> Schedule:
+    """Return the recipe's schedule."""
+    updates = recipe.updates or recipe.epochs * updates_per_epoch
     if recipe.schedule == "plateau":
-        return Plateau(recipe.rate, patience=recipe.patience, drops=recipe.drops)
+        return Plateau(recipe.lr, patience=recipe.patience, max_drops=recipe.max_drops)
     if recipe.schedule == "step":
-        return Step(recipe.rate, steps=total, milestones=recipe.milestones, factor=recipe.factor)
+        milestones, drop_factor = recipe.milestones, recipe.drop_factor
+        return Step(recipe.lr, updates=updates, milestones=milestones, drop_factor=drop_factor)
     if recipe.schedule == "cosine":
-        return Cosine(recipe.rate, steps=total)
-    return OneCycle(recipe.rate, steps=total, warm_up=recipe.warm_up)
+        return Cosine(recipe.lr, updates=updates)
+    return OneCycle(recipe.lr, updates=updates, warm_up=recipe.warm_up)

@@ -218,7 +218,7 @@ def test_a_file_of_another_study_is_refused(workdir: Path, by_hand: list[str]) -
 def test_the_network_has_nothing_that_regularizes() -> None:
     kinds = {
         type(layer).__name__
-        for layer in cuda_convnet("19pct", classes=10, activation="tanh").children()
+        for layer in cuda_convnet("19pct", num_classes=10, activation="tanh").children()
     }
     assert kinds == {"CeilConv2d", "MaxPool2d", "AvgPool2d", "Tanh", "Flatten", "Linear"}
 

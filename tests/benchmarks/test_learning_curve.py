@@ -128,7 +128,7 @@ def test_networks_that_count_updates_get_their_number() -> None:
 
 
 def test_minutes_become_updates_at_the_largest_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.learned.train.PROBE_SECONDS", 0.5)
+    monkeypatch.setattr("pipelines.learned.trainer.PROBE_SECONDS", 0.5)
     study = Study(("hog-svm", "alexnet,views=1"), (10, 100), (1, 1), "digits")
     one, ten = updates_within(1, study), updates_within(10, study)
     assert 100 < one < 100_000

@@ -15,7 +15,7 @@ QUICK = {
     "baseline": "baseline,components=8,smallest=32",
     "alexnet-one-tower": "alexnet-one-tower,epochs=12,views=1",
     "caffenet": "caffenet,epochs=12",
-    "cuda-convnet": "cuda-convnet,init=he,rate=0.0001,epochs=60",
+    "cuda-convnet": "cuda-convnet,init=he,lr=0.0001,epochs=60",
     "isi2012": "isi2012,components=4,epochs=3,smallest=32",
     "kmeans-triangle": "kmeans-triangle,k=100",
     "nec2010": "nec2010,words=8,smallest=32",

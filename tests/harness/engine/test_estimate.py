@@ -163,7 +163,7 @@ def harness(*arguments):
 
 
 def test_the_command_probes_a_network(monkeypatch):
-    monkeypatch.setattr("pipelines.learned.train.PROBE_SECONDS", 0.1)
+    monkeypatch.setattr("pipelines.learned.trainer.PROBE_SECONDS", 0.1)
     spec = ("--pipeline", "alexnet,epochs=7,views=1")
     code, output = harness("plan", *spec, "--images", "50000", "--classes", "10", "--image-size", "32", "--test-images", "10000", "--json")  # fmt: skip
     assert code == 0

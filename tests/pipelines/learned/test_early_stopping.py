@@ -15,35 +15,39 @@ def network(weight):
     return layer
 
 
-def test_the_best_weights_are_kept_and_of_equals_the_latest():
+def test_the_best_weights_are_kept_and_among_equals_the_latest():
     stopping = EarlyStopping(100)
     for updates, error in ((10, 50.0), (20, 30.0), (30, 30.0), (40, 31.0)):
-        stopping.see(error, updates, network(updates))
+        stopping.update(error, updates, network(updates))
     last = network(40)
-    assert stopping.take_best(last) == "weights of update 30, the best on tune"
+    assert stopping.restore_best(last) == "weights of update 30, the best on tune"
     assert last.weight.item() == 30
 
 
-def test_later_steps_do_not_reach_the_kept_weights():
-    stopping, moving = EarlyStopping(10), network(1)
-    stopping.see(20.0, 1, moving)
-    nn.init.constant_(moving.weight, 7)
-    stopping.take_best(moving)
-    assert moving.weight.item() == 1
+def test_later_updates_do_not_change_the_kept_weights():
+    stopping, trained = EarlyStopping(10), network(1)
+    stopping.update(20.0, 1, trained)
+    nn.init.constant_(trained.weight, 7)
+    stopping.restore_best(trained)
+    assert trained.weight.item() == 1
 
 
-@pytest.mark.parametrize(("updates", "hopeless"), [(20, False), (69, False), (70, True)])
-def test_hopeless_after_half_of_all_updates_without_a_lower_error(updates, hopeless):
+@pytest.mark.parametrize(("updates", "stops"), [(20, False), (69, False), (70, True)])
+def test_training_stops_after_half_of_all_updates_without_a_lower_error(updates, stops):
     stopping = EarlyStopping(100)
-    stopping.see(30.0, 20, network(0))
-    assert stopping.hopeless(updates) == hopeless
+    stopping.update(30.0, 20, network(0))
+    assert stopping.should_stop(updates) == stops
 
 
-def test_state_restores_it():
+def test_state_and_load_restore_it():
     stopping, other = EarlyStopping(100), EarlyStopping(100)
-    stopping.see(12.5, 30, network(3))
+    stopping.update(12.5, 30, network(3))
     other.load({**stopping.state(), "network.weight": torch.zeros(1)})
-    assert (other.error, other.updates, other.weights["weight"].item()) == (12.5, 30, 3)
-    untouched = EarlyStopping(100)
-    untouched.load(EarlyStopping(100).state())
-    assert (untouched.error, untouched.weights) == (math.inf, {})
+    assert (other.best_error, other.best_update, other.best_weights["weight"].item()) == (
+        12.5,
+        30,
+        3,
+    )
+    fresh = EarlyStopping(100)
+    fresh.load(EarlyStopping(100).state())
+    assert (fresh.best_error, fresh.best_weights) == (math.inf, {})

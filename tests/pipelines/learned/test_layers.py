@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from pipelines.learned.batch_noise import BatchNoise
 from pipelines.learned.layers import CeilConv2d, Dropout, Local2d
-from pipelines.learned.noise import BatchNoise
 
 
-def test_dropout_keeps_half_unscaled_in_training_and_halves_at_test():
+def test_dropout_does_not_scale_in_training_and_halves_at_test_time():
     units = torch.full((64, 500), 3.0)
     dropout = Dropout(0.5)
     training = dropout(units, BatchNoise(torch.Generator().manual_seed(0), 64))
@@ -17,7 +17,7 @@ def test_dropout_keeps_half_unscaled_in_training_and_halves_at_test():
     assert torch.equal(dropout(units, None), torch.full_like(units, 1.5))
 
 
-def test_dropout_rate():
+def test_dropout_drops_the_given_share():
     units = torch.ones(64, 500)
     training = Dropout(0.2)(units, BatchNoise(torch.Generator().manual_seed(0), 64))
     assert (training == 0).float().mean().item() == pytest.approx(0.2, abs=0.01)
@@ -34,7 +34,7 @@ def test_ceil_convolution_sees_zeros_past_the_far_edge():
     torch.testing.assert_close(out, nn.functional.conv2d(padded, conv.weight, conv.bias, stride=4))
 
 
-def test_local_layer_position_by_position():
+def test_a_local_layer_has_weights_per_position():
     layer = Local2d(channels=2, maps=3, kernel=3, side=4)
     generator = torch.Generator().manual_seed(0)
     nn.init.normal_(layer.weight, generator=generator)
@@ -47,7 +47,7 @@ def test_local_layer_position_by_position():
         torch.testing.assert_close(out[:, :, top, left], expected)
 
 
-def test_local_layer_of_equal_weights_is_a_convolution():
+def test_a_local_layer_with_equal_weights_is_a_convolution():
     conv = nn.Conv2d(2, 3, 3, padding=1)
     layer = Local2d(channels=2, maps=3, kernel=3, side=4)
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_local_layer_of_equal_weights_is_a_convolution():
     torch.testing.assert_close(layer(images), conv(images), rtol=1e-4, atol=1e-5)
 
 
-def test_noise_of_two_processes_is_that_of_one():
+def test_two_processes_draw_the_noise_of_one():
     whole = BatchNoise(torch.Generator().manual_seed(5), 8)
     shares = [
         BatchNoise(torch.Generator().manual_seed(5), 8, rank=rank, world_size=2) for rank in (0, 1)

@@ -1,48 +1,43 @@
-"""Pre-training and fine-tuning: which layers are taken over, and that those answer as they did."""
+"""Fine-tuning: which layers are copied, and that they give the same output as before."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import harness
-from harness.contract import Split, TrainedRun, UserError
+from harness.contract import TrainedRun, UserError
 from harness.engine.context import RunContext
 from harness.runs.run_store import RunStore
 from pipelines.alexnet import build
-from pipelines.learned.pretrained import start_from
-
-
-def split(n=24, size=32, classes=3, seed=0):
-    images = np.random.default_rng(seed).integers(0, 256, (n, 3, size, size), dtype=np.uint8)
-    return Split.from_arrays(images, np.arange(n) % classes)
+from pipelines.learned.pretrained import load_pretrained_layers
+from tests.pipelines.learned.synthetic_splits import noise_split
 
 
 @pytest.fixture(scope="module")
 def donor():
     pipeline = build(epochs=1, flip=True, views=1)
-    pipeline.fit(split(), None, RunContext())
+    pipeline.fit(noise_split(), None, RunContext())
     return pipeline
 
 
-def learned(pipeline, class_names=("0", "1", "2")):
+def trained_run(pipeline, class_names=("0", "1", "2")):
     return TrainedRun("alexnet-123456", "many photographs", tuple(class_names), pipeline.state())
 
 
-def fresh(classes=3, **options):
+def new_network(classes=3, **options):
     network = build(**options).design.network(classes, 32)
     network.initialize("he", torch.Generator().manual_seed(7))
     return network
 
 
-def test_all_layers_are_taken_where_the_classes_are_the_same(donor):
-    network = fresh()
+def test_all_layers_are_copied_if_the_classes_are_the_same(donor):
+    network = new_network()
     assert (
-        start_from(
-            network, learned(donor), class_names=["0", "1", "2"], pixel_scale=donor.pixel_scale
+        load_pretrained_layers(
+            network, trained_run(donor), class_names=["0", "1", "2"], pixel_scale=donor.pixel_scale
         )
         == []
     )
@@ -53,28 +48,30 @@ def test_all_layers_are_taken_where_the_classes_are_the_same(donor):
 @pytest.mark.parametrize(
     ("classes", "class_names"), [(5, "vwxyz"), (3, "xyz")], ids=["more", "others"]
 )
-def test_the_last_layer_is_new_where_the_classes_differ(donor, classes, class_names):
-    network = fresh(classes)
+def test_the_last_layer_is_new_if_the_classes_differ(donor, classes, class_names):
+    network = new_network(classes)
     before = network.fc8.weight.clone()
-    assert start_from(
-        network, learned(donor), class_names=class_names, pixel_scale=donor.pixel_scale
+    assert load_pretrained_layers(
+        network, trained_run(donor), class_names=class_names, pixel_scale=donor.pixel_scale
     ) == ["fc8"]
     assert torch.equal(network.fc8.weight, before)
     assert torch.equal(network.fc7.weight, donor.network.fc7.weight)
 
 
-def test_layers_of_another_shape_or_name_are_new(donor):
-    network = fresh(depth=6, columns=1)  # ungrouped, and with conv6
-    new = start_from(
-        network, learned(donor), class_names=["0", "1", "2"], pixel_scale=donor.pixel_scale
+def test_layers_with_another_shape_or_name_are_new(donor):
+    network = new_network(depth=6, columns=1)  # ungrouped, and with conv6
+    new = load_pretrained_layers(
+        network, trained_run(donor), class_names=["0", "1", "2"], pixel_scale=donor.pixel_scale
     )
     assert new == ["conv2", "conv4", "conv5", "conv6"]
 
 
-def test_pixels_on_another_scale_give_the_same_answers(donor):
-    """Gray levels times 1/64 there, times 1 here."""
-    network = fresh()
-    start_from(network, learned(donor), class_names=["0", "1", "2"], pixel_scale=1.0)
+def test_another_pixel_scale_gives_the_same_output(donor):
+    """The run multiplies gray levels by 1/64, the new network by 1."""
+    network = new_network()
+    load_pretrained_layers(
+        network, trained_run(donor), class_names=["0", "1", "2"], pixel_scale=1.0
+    )
     assert donor.pixel_scale != 1.0
     pixels = 60 * torch.randn(4, 3, 28, 28, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(
@@ -82,39 +79,43 @@ def test_pixels_on_another_scale_give_the_same_answers(donor):
     )
 
 
-def test_nothing_fits(donor):
+def test_a_run_without_a_fitting_layer_is_refused(donor):
     with pytest.raises(UserError, match="init_from=means-1: no layer"):
-        start_from(
-            fresh(),
+        load_pretrained_layers(
+            new_network(),
             TrainedRun("means-1", "digits", (), {"means": torch.zeros(3)}),
             class_names="xyz",
             pixel_scale=1.0,
         )
 
 
-def test_without_runs_on_record():
+def test_an_unknown_run_is_refused():
     with pytest.raises(UserError, match="none called 'alexnet-1'"):
-        build(epochs=1, init_from="alexnet-1").fit(split(), None, RunContext())
+        build(epochs=1, init_from="alexnet-1").fit(noise_split(), None, RunContext())
 
 
-def test_a_run_starts_from_another_and_its_table_says_so():
-    """Three classes of one set of pictures, then two others: the fine-tuned network is the pre-trained one after no step to speak of."""
+def test_a_run_starts_from_another_and_notes_it():
+    """With a tiny learning rate the fine-tuned layers stay those of the first run."""
     options = {"track": False}
     first = harness.run(
-        "alexnet,epochs=1,views=1,flip=true", (split(), split(9, seed=1)), **options
+        "alexnet,epochs=1,views=1,flip=true", (noise_split(), noise_split(9, seed=1)), **options
     )
     second = harness.run(
-        f"alexnet,epochs=1,views=1,flip=true,rate=1e-12,init_from={first.run_id}", (split(classes=2, seed=2), split(8, classes=2, seed=3)), **options
-    )  # fmt: skip
+        f"alexnet,epochs=1,views=1,flip=true,lr=1e-12,init_from={first.run_id}",
+        (noise_split(classes=2, seed=2), noise_split(8, classes=2, seed=3)),
+        **options,
+    )
     assert second.notes[0] == f"pre-trained on splits in memory ({first.run_id}); new layers: fc8"
-    states = [torch_state(run.run_id) for run in (first, second)]
+    states = [state_of(run.run_id) for run in (first, second)]
     torch.testing.assert_close(
         states[1]["network.conv3.weight"], states[0]["network.conv3.weight"], rtol=1e-3, atol=1e-6
     )
     assert states[1]["network.fc8.weight"].shape[0] == 2
     with pytest.raises(UserError, match="no run is called 'nothing'"):
-        harness.run("alexnet,epochs=1,init_from=nothing", (split(), split(9, seed=1)), **options)
+        harness.run(
+            "alexnet,epochs=1,init_from=nothing", (noise_split(), noise_split(9, seed=1)), **options
+        )
 
 
-def torch_state(run_id):
+def state_of(run_id):
     return RunStore(Path("runs")).find(run_id).trained_run().state

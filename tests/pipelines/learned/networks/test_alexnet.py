@@ -1,4 +1,4 @@
-"""The network against the numbers of the paper and of its author's files."""
+"""The networks have the sizes that the paper and its author's files give."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ import pytest
 import torch
 
 from pipelines.alexnet import build
-from pipelines.learned.networks.alexnet import FULL, ONE_TOWER, alexnet, small
-from pipelines.learned.noise import BatchNoise
+from pipelines.learned.batch_noise import BatchNoise
+from pipelines.learned.networks.alexnet import FULL, ONE_TOWER, AlexNetConfig, alexnet, small_shape
 from pipelines.learned.normalization import LocalResponseNorm
 
 
-def full(**options):
+def full(shape=FULL, crop=224, num_classes=1000, **options):
     with torch.device("meta"):
-        return alexnet(options.pop("shape", FULL), **{"crop": 224, "classes": 1000, **options})
+        return alexnet(AlexNetConfig(**options), shape, crop=crop, num_classes=num_classes)
+
+
+def small(crop=28, **options):
+    return alexnet(AlexNetConfig(**options), small_shape(crop), crop=crop, num_classes=10)
 
 
 def tiny(**options):
-    network = alexnet(small(28), **{"crop": 28, "classes": 10, **options})
+    network = small(**options)
     network.initialize("he", torch.Generator().manual_seed(0))
     return network
 
@@ -35,23 +39,24 @@ def parameters(network):
         ({"crop": 227}, 60_965_224),
         ({"columns": 1}, 62_378_344),
         ({"columns": "half"}, 59_798_312),
-        ({"classes": 102}, 57_286_118),
+        ({"num_classes": 102}, 57_286_118),
         ({"shape": ONE_TOWER, "columns": 1}, 61_100_840),
         ({"order": "caffe", "crop": 227}, 60_965_224),
-        # by hand: conv4 has 384 x 192 x 9 weights and 384 biases, conv6 256 x 256 x 9 and 256; ungrouped conv5 256 x 256 x 9 and 256
+        # conv4 has 384 x 192 x 9 weights and 384 biases;
+        # conv6 and an ungrouped conv5 have 256 x 256 x 9 and 256.
         ({"depth": 4}, 60_965_224 - 384 * 192 * 9 - 384),
         ({"depth": 6}, 60_965_224 + 256 * 256 * 9 + 256),
         ({"depth": 3}, 60_965_224 - 885_120 - 663_936 - 442_624 + 256 * 256 * 9 + 256),
         ({"batch_norm": True}, 60_965_224 + 2 * (96 + 256 + 384 + 384 + 256 + 2 * 4096)),
     ],
 )
-def test_parameters(options, expected):
+def test_number_of_parameters(options, expected):
     network = full(**options)
     assert parameters(network) == expected
     assert sum(row["parameters"] for row in network.layers()) == expected
 
 
-def test_multiply_adds_of_one_view():
+def test_multiply_adds_per_view():
     assert sum(row["multiply_adds"] for row in full().layers()) == 724_406_816
 
 
@@ -72,20 +77,20 @@ PAPER = {
 }
 
 
-def test_layer_table():
+def test_the_layers_are_those_of_the_paper():
     rows = full().layers()
     assert {row["name"]: (row["output"], row["parameters"]) for row in rows} == PAPER
 
 
 def outputs_of_a_forward_pass(network):
-    seen = {}
+    shapes = {}
     for name, module in network.named_children():
         module.register_forward_hook(
-            lambda _, __, out, name=name: seen.update({name: tuple(out.shape[1:])})
+            lambda _, __, out, name=name: shapes.update({name: tuple(out.shape[1:])})
         )
     device = next(network.parameters()).device
     network(torch.zeros(1, 3, network.crop, network.crop, device=device))
-    return seen
+    return shapes
 
 
 @pytest.mark.parametrize("crop", [224, 227])
@@ -102,25 +107,25 @@ def outputs_of_a_forward_pass(network):
     ],
     ids=str,
 )
-def test_activations_have_the_shapes_of_the_table(crop, options):
+def test_outputs_have_the_shapes_that_layers_lists(crop, options):
     network = full(crop=crop, **options)
-    seen = outputs_of_a_forward_pass(network)
+    shapes = outputs_of_a_forward_pass(network)
     for row in network.layers():
-        assert seen[row["name"]] == row["output"]
+        assert shapes[row["name"]] == row["output"]
 
 
 @pytest.mark.parametrize("pool", ["overlapping", "plain"])
 @pytest.mark.parametrize("crop", [28, 35, 56, 84, 111])
-def test_small_variant_runs_at_the_sizes_of_its_table(crop, pool):
-    network = alexnet(small(crop), crop=crop, classes=10, pool=pool)
-    seen = outputs_of_a_forward_pass(network)
+def test_small_variants_have_the_shapes_that_layers_lists(crop, pool):
+    network = small(crop, pool=pool)
+    shapes = outputs_of_a_forward_pass(network)
     for row in network.layers():
-        assert seen[row["name"]] == row["output"]
+        assert shapes[row["name"]] == row["output"]
     assert 28 <= network.layers()[0]["output"][1] <= 55
 
 
-def test_columns_meet_in_conv3_only():
-    """A change in one column's half of the maps after conv1 reaches one half of conv2 and all of conv3."""
+def test_only_conv3_sees_both_columns():
+    """A change in one column after conv1 reaches one half of conv2 and all of conv3."""
     network = tiny(norm=partial(LocalResponseNorm, columns=2))
     maps = torch.rand(1, 32, 14, 14)
     changed = maps.clone()
@@ -132,9 +137,9 @@ def test_columns_meet_in_conv3_only():
     assert differing(network.norm1, maps, changed) == [True] * 16 + [False] * 16
     assert differing(network.conv2, maps, changed) == [True] * 48 + [False] * 48
     second = torch.rand(1, 96, 7, 7)
-    moved = second.clone()
-    moved[:, :48] += 1
-    assert all(differing(network.conv3, second, moved))
+    changed_second = second.clone()
+    changed_second[:, :48] += 1
+    assert all(differing(network.conv3, second, changed_second))
 
 
 @pytest.mark.parametrize(("depth", "first"), [(3, "conv5"), (4, "conv3"), (5, "conv3")])
@@ -146,7 +151,7 @@ def test_the_first_layer_after_pool2_sees_both_columns(depth, first):
     assert {name for name, count in groups.items() if count == 1} == {"conv1", first}
 
 
-def test_the_sixth_layer_lies_over_the_last_pooling_layer():
+def test_the_sixth_layer_follows_the_last_pooling_layer():
     names = [row["name"] for row in full(depth=6).layers()]
     assert names[names.index("pool5") + 1] == "conv6"
     assert full(depth=6).outputs["conv6"] == (256, 6, 6)
@@ -156,8 +161,8 @@ def order_of(network, *wanted):
     return [name for name, _ in network.named_children() if name.startswith(wanted)]
 
 
-def test_orders():
-    """The paper; layers-145.cfg of the author's code; Caffe's train_val.prototxt."""
+def test_the_orders_are_those_of_their_sources():
+    """The sources are the paper, the author's layers-145.cfg and Caffe's train_val.prototxt."""
     stage = ("conv1", "act1", "norm1", "pool1", "conv2", "act2", "norm2", "same_map_norm2", "pool2")
     assert order_of(full(), *stage) == [
         "conv1",
@@ -184,7 +189,7 @@ def test_orders():
     ]
 
 
-def test_init_2012():
+def test_the_published_initialization():
     network = tiny(depth=6)
     network.initialize("published", torch.Generator().manual_seed(3))
     for name, layer in network.named_children():
@@ -201,7 +206,7 @@ def test_init_2012():
     )
 
 
-def test_he_init_makes_up_for_normalization_and_dropout():
+def test_he_init_compensates_for_normalization_and_dropout():
     network = tiny()
     for name, factor in {
         "conv1": 1,
@@ -219,7 +224,7 @@ def test_he_init_makes_up_for_normalization_and_dropout():
     assert network.fc8.weight.std().item() == pytest.approx(0.01, rel=0.06)
 
 
-def test_switches_leave_out_or_put_in_what_they_name():
+def test_options_add_and_remove_layers():
     names = dict(full(norm=None, activation="tanh").named_children())
     assert not any("norm" in name for name in names)
     assert sum(isinstance(m, torch.nn.Tanh) for m in names.values()) == 7
@@ -232,7 +237,7 @@ def test_switches_leave_out_or_put_in_what_they_name():
     ]
 
 
-def test_batch_norm_learns_its_means_in_training_alone():
+def test_batch_norm_updates_its_averages_only_in_training():
     network = tiny(batch_norm=True, norm=None)
     images = torch.rand(8, 3, 28, 28)
     network(images)
@@ -244,33 +249,40 @@ def test_batch_norm_learns_its_means_in_training_alone():
     )
 
 
-def test_weights_decay_and_biases_do_not():
-    weights, others = full(batch_norm=True).groups()
-    assert (weights.rate, weights.decay, others.rate, others.decay) == (1.0, 1.0, 1.0, 0.0)
+def test_only_weights_decay():
+    weights, others = full(batch_norm=True).parameter_groups()
+    assert (weights.lr_factor, weights.weight_decay_factor) == (1.0, 1.0)
+    assert (others.lr_factor, others.weight_decay_factor) == (1.0, 0.0)
     assert all(p.ndim >= 2 for p in weights.parameters)
     assert len(others.parameters) == 8 + 2 * 7
 
 
-def test_narrow_layers_start_with_the_signals_of_the_wide_ones():
+def test_initial_weights_of_the_small_variant_grow_with_the_ratio_of_fan_ins():
     narrow = build(recipe="2012").design.network(10, 32)
     narrow.initialize("published", torch.Generator().manual_seed(0))
-    # fan-ins by hand, of the paper's layer and of the narrow one
-    fans = {
-        "conv1": (3 * 121, 3 * 25), "conv2": (48 * 25, 16 * 9), "conv3": (256 * 9, 96 * 9), "conv4": (192 * 9, 64 * 9), "conv5": (192 * 9, 64 * 9),
-        "fc6": (9216, 96 * 9), "fc7": (4096, 512), "fc8": (1, 1),
-    }  # fmt: skip
-    for name, (wide, own) in fans.items():
+    # Fan-ins of the paper's layer and of the narrow one, by hand.
+    fan_ins = {
+        "conv1": (3 * 121, 3 * 25),
+        "conv2": (48 * 25, 16 * 9),
+        "conv3": (256 * 9, 96 * 9),
+        "conv4": (192 * 9, 64 * 9),
+        "conv5": (192 * 9, 64 * 9),
+        "fc6": (9216, 96 * 9),
+        "fc7": (4096, 512),
+        "fc8": (1, 1),
+    }
+    for name, (published, narrow_fan_in) in fan_ins.items():
         assert getattr(narrow, name).weight.std().item() == pytest.approx(
-            0.01 * (wide / own) ** 0.5, rel=0.05
+            0.01 * (published / narrow_fan_in) ** 0.5, rel=0.05
         ), name
 
 
-def test_a_narrow_network_with_such_a_start_tells_images_apart():
-    """With the paper's deviations the logits of all images are the same to some digits, and training stays at ln(classes)."""
+def test_only_with_scaled_initial_weights_the_small_variant_tells_images_apart():
+    """With the paper's own the logits of all images are nearly equal: the loss stays at ln(10)."""
     images = 64 * torch.randn(32, 3, 28, 28, generator=torch.Generator().manual_seed(1))
     spreads = []
     for network in (
-        alexnet(small(28), crop=28, classes=10),
+        small(),
         build(recipe="2012").design.network(10, 32),
     ):
         network.initialize("published", torch.Generator().manual_seed(0))

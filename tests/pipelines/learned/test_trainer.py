@@ -1,4 +1,4 @@
-"""The training loop: resuming, many processes, and what it says when training fails."""
+"""The training loop: resuming, several processes, early stopping and failing runs."""
 
 from __future__ import annotations
 
@@ -16,24 +16,10 @@ from harness.engine.context import FileCheckpoint, RunContext
 from harness.engine.distributed import Processes
 from pipelines.alexnet import build
 from pipelines.learned import designs
-from pipelines.learned.noise import BatchNoise
+from pipelines.learned.batch_noise import BatchNoise
 from pipelines.learned.recipe import RECIPE_2012
-
-
-def stripes(n, seed=0, side=32):
-    """Three classes of striped images: across, down, and none."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(n) % 3
-    wave = 80 * np.sin(np.arange(side) * 0.8 + rng.uniform(0, 6, (n, 1)))
-    across, down = (
-        np.broadcast_to(wave[:, None, :], (n, side, side)),
-        np.broadcast_to(wave[:, :, None], (n, side, side)),
-    )
-    pattern = np.where(
-        (labels == 0)[:, None, None], across, np.where((labels == 1)[:, None, None], down, 0)
-    )
-    images = 128 + pattern[:, None] + rng.normal(0, 20, (n, 3, side, side))
-    return Split.from_arrays(images.clip(0, 255).astype(np.uint8), labels)
+from pipelines.learned.trainer import Trainer
+from tests.pipelines.learned.synthetic_splits import striped_split
 
 
 class Killed(Exception):
@@ -41,7 +27,7 @@ class Killed(Exception):
 
 
 class DyingCheckpoint(FileCheckpoint):
-    """Due at every step; raises in place of save number `left` + 1."""
+    """Due after every update; raises instead of saving once `left` saves are done."""
 
     left = 0
 
@@ -57,12 +43,11 @@ class DyingCheckpoint(FileCheckpoint):
 
 def fitted(context, **options):
     pipeline = build(**{"epochs": 3, **options})
-    pipeline.design = replace(
-        pipeline.design, published=replace(RECIPE_2012, batch=16)
-    )  # three steps an epoch, as in the short recipe
+    # Three updates per epoch, as in the short recipe.
+    pipeline.design = replace(pipeline.design, published=replace(RECIPE_2012, batch_size=16))
     train, tune = (
         split.sharded(context.rank, context.world_size)
-        for split in (stripes(52), stripes(12, seed=1))
+        for split in (striped_split(52), striped_split(12, seed=1))
     )
     pipeline.fit(train, tune, context)
     return pipeline
@@ -76,14 +61,14 @@ def assert_equal_states(one, other):
 
 
 def learning_curves(context):
-    """All but the times."""
+    """Return all curves but the times."""
     return {name: points for name, points in context.curves.items() if not name.startswith("time/")}
 
 
 def assert_resumes_bit_equal(folder, saves, **options):
-    """A run killed after so many saves, to one that nobody disturbed."""
-    undisturbed = RunContext(seed=1)
-    expected = fitted(undisturbed, **options)
+    """Compare a run that is killed after some saves and resumed with an uninterrupted one."""
+    uninterrupted = RunContext(seed=1)
+    expected = fitted(uninterrupted, **options)
 
     killed = RunContext(seed=1)
     killed.checkpoint = DyingCheckpoint(folder, killed)
@@ -92,11 +77,11 @@ def assert_resumes_bit_equal(folder, saves, **options):
         fitted(killed, **options)
     resumed = RunContext(seed=1, checkpoint_folder=folder)
     assert_equal_states(fitted(resumed, **options), expected)
-    assert learning_curves(resumed) == learning_curves(undisturbed)
-    assert resumed.notes == undisturbed.notes
+    assert learning_curves(resumed) == learning_curves(uninterrupted)
+    assert resumed.notes == uninterrupted.notes
 
 
-KINDS = {
+SETUPS = {
     "short": {},
     "2012": {"recipe": "2012"},
     "adam": {"optimizer": "adam", "schedule": "cosine", "batch_norm": True, "color_scale": "code"},
@@ -105,32 +90,35 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("setup", SETUPS)
 @pytest.mark.parametrize("saves", [1, 4, 5])
-def test_a_killed_run_resumes_bit_equal(tmp_path, kind, saves):
-    assert_resumes_bit_equal(tmp_path, saves, **KINDS[kind])
+def test_a_killed_run_resumes_bit_equal(tmp_path, setup, saves):
+    assert_resumes_bit_equal(tmp_path, saves, **SETUPS[setup])
 
 
 @pytest.mark.parametrize(("updates", "saves"), [(3, 2), (20, 13)])
-def test_a_run_of_updates_killed_within_an_epoch_is_judged_at_the_end_of_epochs(
+def test_early_stopping_decides_alike_in_a_run_killed_within_an_epoch(
     tmp_path, monkeypatch, updates, saves
 ):
-    """In the first epoch, when no weights are the best yet; and in the fifth, whose error is the lowest. An epoch has three saves."""
+    """Kill a run in the first epoch, which has no best weights yet, and in the fifth, the best.
+
+    An epoch has three saves.
+    """
     monkeypatch.setattr(
-        "pipelines.learned.train.Trainer._error",
+        "pipelines.learned.trainer.Trainer._error",
         lambda self, split: [10, 20, 20, 20, 5, 6, 7][self.epoch],
     )
     assert_resumes_bit_equal(tmp_path, saves, epochs=None, updates=updates)
 
 
-def test_the_seed_decides():
+def test_a_seed_determines_the_weights():
     assert_equal_states(fitted(RunContext(seed=2)), fitted(RunContext(seed=2)))
     one, other = fitted(RunContext(seed=2)).state(), fitted(RunContext(seed=3)).state()
     assert not torch.equal(one["network.fc7.weight"], other["network.fc7.weight"])
 
 
-def test_gradients_of_two_shares_of_a_batch_add_up_to_its_own():
-    network = build().design.network(classes=3, side=32).double()
+def test_gradients_of_two_shares_add_up_to_that_of_the_batch():
+    network = build().design.network(3, 32).double()
     network.initialize("he", torch.Generator().manual_seed(0))
     images = torch.randn(
         16, 3, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
@@ -151,11 +139,11 @@ def test_gradients_of_two_shares_of_a_batch_add_up_to_its_own():
     )
 
 
-def test_it_learns_and_logs_a_point_an_epoch():
+def test_training_learns_and_logs_a_point_per_epoch():
     context = RunContext()
-    train = stripes(120)
+    train = striped_split(120)
     pipeline = build(epochs=4)
-    pipeline.fit(train, stripes(60, seed=1), context)
+    pipeline.fit(train, striped_split(60, seed=1), context)
     assert {name: [step for step, _ in points] for name, points in context.curves.items()} == {
         key: [0, 1, 2, 3]
         for key in (
@@ -168,25 +156,25 @@ def test_it_learns_and_logs_a_point_an_epoch():
             "time/compute",
         )
     }
-    assert {value for _, value in context.curves["time/exchange"]} == {0}  # with nobody
+    assert {value for _, value in context.curves["time/exchange"]} == {0}  # with one process
     loss = [value for _, value in context.curves["train/loss"]]
     assert loss[-1] < 0.7 * loss[0]
     assert context.curves["val/top1_error"][-1][1] < 20
 
 
-def test_recipe_2012_needs_tune():
+def test_recipe_2012_needs_a_tune_split():
     with pytest.raises(UserError, match="tune"):
-        build(recipe="2012").fit(stripes(12), None, RunContext())
+        build(recipe="2012").fit(striped_split(12), None, RunContext())
 
 
-def test_short_recipe_runs_without_tune():
+def test_the_short_recipe_needs_no_tune_split():
     context = RunContext()
-    build(epochs=1).fit(stripes(12), None, context)
+    build(epochs=1).fit(striped_split(12), None, context)
     assert "val/top1_error" not in context.curves
 
 
-def test_so_many_updates_and_the_best_weights_on_tune():
-    """Three updates an epoch, of which eight end within the third."""
+def test_updates_limit_training_and_keep_the_best_weights_on_tune():
+    """With three updates per epoch the eighth is within the third epoch."""
     context, other = RunContext(seed=1), RunContext(seed=1)
     pipeline = fitted(context, epochs=None, updates=8)
     assert context.notes[1] == "recipe short: 8 updates"
@@ -195,7 +183,7 @@ def test_so_many_updates_and_the_best_weights_on_tune():
     kept = int(context.notes[-1].split()[3].rstrip(","))
     assert context.notes[-1] == f"weights of update {kept}, the best on tune"
     assert errors[-(-kept // 3) - 1] == min(errors)
-    tune = stripes(12, seed=1)
+    tune = striped_split(12, seed=1)
     wrong = (
         pipeline._center_logits(next(tune.batches(12)).images).argmax(1).numpy() != tune.labels
     ).mean()
@@ -206,25 +194,17 @@ def test_so_many_updates_and_the_best_weights_on_tune():
 def test_updates_without_tune_keep_the_last_weights():
     by_updates, by_epochs = build(updates=4), build(epochs=2)
     for pipeline in (by_updates, by_epochs):
-        pipeline.fit(stripes(32), None, RunContext())  # two updates an epoch
+        pipeline.fit(striped_split(32), None, RunContext())  # two updates an epoch
     assert_equal_states(by_updates, by_epochs)
 
 
-def test_training_ends_when_it_is_hopeless(monkeypatch):
-    monkeypatch.setattr(
-        "pipelines.learned.train.Trainer._error", lambda self, split: 10.0 + self.epoch
-    )  # worse and worse
+def test_training_stops_when_the_error_does_not_fall(monkeypatch):
+    monkeypatch.setattr(Trainer, "_error", lambda self, split: 10.0 + self.epoch)  # rising
     context = RunContext()
     fitted(context, epochs=None, updates=30)
     assert context.notes[-1] == "weights of update 3, the best on tune"
-    assert [step for step, _ in context.curves["lr"]] == [
-        0,
-        1,
-        2,
-        3,
-        4,
-        5,
-    ]  # 18 updates: 15 after the best
+    # 18 updates: half of 30 after the best, which is the third.
+    assert [step for step, _ in context.curves["lr"]] == list(range(6))
 
 
 def test_epochs_and_updates_exclude_each_other():
@@ -232,25 +212,27 @@ def test_epochs_and_updates_exclude_each_other():
         build(epochs=3, updates=8)
 
 
-def test_a_plan_counts_the_part_of_an_epoch_that_updates_take():
-    assert build(updates=8).epochs(52, (32, 32)) == pytest.approx(8 / 3)  # of 3 updates
+def test_epochs_counts_the_share_of_an_epoch_that_updates_take():
+    assert build(updates=8).epochs(52, (32, 32)) == pytest.approx(8 / 3)  # an epoch has 3 updates
     assert build(updates=1).epochs(52, (32, 32)) == pytest.approx(1 / 3)
 
 
-def with_recipe(monkeypatch, **changes):
-    original = designs.short
-    monkeypatch.setattr(designs, "short", lambda n, side: replace(original(n, side), **changes))
+def change_short_recipe(monkeypatch, **changes):
+    original = designs.short_recipe
+    monkeypatch.setattr(
+        designs, "short_recipe", lambda n, side: replace(original(n, side), **changes)
+    )
 
 
-def test_divergence_names_the_step(monkeypatch):
-    with_recipe(monkeypatch, rate=1e6)
+def test_divergence_is_reported_with_its_step(monkeypatch):
+    change_short_recipe(monkeypatch, lr=1e6)
     with pytest.raises(UserError, match=r"loss was (nan|inf) at step \d+ of \d+ in epoch \d"):
         fitted(RunContext())
 
 
-def test_a_stalled_start_is_reported(monkeypatch, caplog):
-    with_recipe(monkeypatch, rate=1e-9)
-    monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 4)
+def test_a_stalled_start_is_noted(monkeypatch, caplog):
+    change_short_recipe(monkeypatch, lr=1e-9)
+    monkeypatch.setattr("pipelines.learned.trainer.STALL_UPDATES", 4)
     context = RunContext()
     fitted(context, epochs=2)
     assert context.notes[-1].startswith("stalled start")
@@ -258,17 +240,17 @@ def test_a_stalled_start_is_reported(monkeypatch, caplog):
     assert len(caplog.records) == 1
 
 
-def test_no_rate_is_lowered_before_a_network_has_had_time_to_start(monkeypatch):
-    """Of few images 400 updates are many epochs, in which the tune error of equal guesses stays what it is."""
-    with_recipe(monkeypatch, rate=1e-9, schedule="plateau", patience=1)
+def test_a_plateau_does_not_lower_the_learning_rate_while_the_network_guesses(monkeypatch):
+    """With few images a slow start takes many epochs of equal tune errors."""
+    change_short_recipe(monkeypatch, lr=1e-9, schedule="plateau", patience=1)
     context = RunContext()
     fitted(context, epochs=5)
-    assert len({rate for _, rate in context.curves["lr"]}) == 1
+    assert len({lr for _, lr in context.curves["lr"]}) == 1
     assert not any("stalled" in note for note in context.notes)
 
 
-def test_one_class_is_no_stalled_start(monkeypatch, caplog):
-    monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 1)
+def test_a_single_class_is_no_stalled_start(monkeypatch, caplog):
+    monkeypatch.setattr("pipelines.learned.trainer.STALL_UPDATES", 1)
     context = RunContext()
     build(epochs=1).fit(
         Split.from_arrays(
@@ -281,61 +263,63 @@ def test_one_class_is_no_stalled_start(monkeypatch, caplog):
     assert not caplog.records
 
 
-def test_a_run_of_another_kind_of_device_is_told_where_to_go_on(tmp_path):
+def test_a_run_cannot_be_resumed_on_another_kind_of_device(tmp_path):
     context = RunContext(checkpoint_folder=tmp_path)
     fitted(context, epochs=1)
     saved = context.checkpoint.load()
-    context.checkpoint.save(
-        {**saved, "noise": saved["noise"][:16]}
-    )  # as long as a CUDA generator's
-    with pytest.raises(UserError, match="did not begin on a cpu; resume it"):
+    # As long as the state of a CUDA generator.
+    context.checkpoint.save({**saved, "noise": saved["noise"][:16]})
+    with pytest.raises(UserError, match="did not begin on a cpu: resume it"):
         fitted(RunContext(checkpoint_folder=tmp_path), epochs=1)
 
 
-def test_a_stalled_start_is_told_within_a_long_epoch(monkeypatch, caplog):
-    with_recipe(
-        monkeypatch, rate=1e-9, batch=2, init="published"
-    )  # 26 updates an epoch from weights that say next to nothing
-    monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 8)
+def test_a_stalled_start_is_reported_within_a_long_epoch(monkeypatch, caplog):
+    # 26 updates per epoch, from weights that give nearly equal logits.
+    change_short_recipe(monkeypatch, lr=1e-9, batch_size=2, init="published")
+    monkeypatch.setattr("pipelines.learned.trainer.STALL_UPDATES", 8)
     fitted(RunContext(), epochs=1)
     assert "after 8 updates" in caplog.text
 
 
-def test_divergence_is_told_within_a_long_epoch(monkeypatch):
-    with_recipe(monkeypatch, rate=1e6, batch=2)
-    monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 8)
-    monkeypatch.setattr("pipelines.learned.train.Trainer._finish_epoch", None)  # not reached
+def test_divergence_is_reported_within_a_long_epoch(monkeypatch):
+    change_short_recipe(monkeypatch, lr=1e6, batch_size=2)
+    monkeypatch.setattr("pipelines.learned.trainer.STALL_UPDATES", 8)
+    monkeypatch.setattr("pipelines.learned.trainer.Trainer._finish_epoch", None)  # not reached
     with pytest.raises(UserError, match=r"at step \d of 26 in epoch 1"):
         fitted(RunContext(), epochs=1)
 
 
-def test_batch_norm_refuses_to_share_batches():
+def test_batch_norm_cannot_share_batches():
     context = RunContext(processes=Processes(0, 2, torch.device("cpu")))
     context.sum = lambda tensor: tensor
     with pytest.raises(UserError, match="batch_norm"):
-        build(epochs=1, batch_norm=True).fit(stripes(12), None, context)
+        build(epochs=1, batch_norm=True).fit(striped_split(12), None, context)
 
 
-def test_a_probe_counts_updates_and_a_third_for_tune(monkeypatch):
-    """Timed at 1 s an update: 52 images in batches of 16 are three, and 12 tune images a quarter more."""
-    monkeypatch.setattr("pipelines.learned.train.Trainer._timed", lambda self, updates: updates)
-    probe = build().probe(stripes(52), stripes(12, seed=1), RunContext())
+def test_a_probe_counts_updates_and_a_third_per_tune_image(monkeypatch):
+    """At 1 s per update 52 images take 3 s, and 12 tune images a quarter of a second."""
+    monkeypatch.setattr(
+        "pipelines.learned.trainer.Trainer._time_updates", lambda self, updates: updates
+    )
+    probe = build().probe(striped_split(52), striped_split(12, seed=1), RunContext())
     assert probe.seconds_per_epoch == pytest.approx(3 + 12 / 16 / 3)
     assert probe.preparation_seconds > 0
     assert probe.unseen_bytes == 0
 
 
-def test_a_probe_of_a_sample_speaks_for_the_whole(monkeypatch):
-    """32 of 320 images are looked at; the recipe is the one for 320, and the rest would be kept in memory."""
-    monkeypatch.setattr("pipelines.learned.classifier.PROBE_IMAGES", 32)
-    monkeypatch.setattr("pipelines.learned.train.Trainer._timed", lambda self, updates: updates)
+def test_a_probe_of_a_sample_estimates_the_whole_split(monkeypatch):
+    """It reads 32 of 320 images, uses the recipe for 320 and counts the memory of the others."""
+    monkeypatch.setattr("pipelines.learned.network_pipeline.PROBE_IMAGES", 32)
+    monkeypatch.setattr(
+        "pipelines.learned.trainer.Trainer._time_updates", lambda self, updates: updates
+    )
     pipeline, context = build(flip=True), RunContext()
-    train = stripes(320)
+    train = striped_split(320)
     read = []
     images = train.images
-    whole = images.read
-    monkeypatch.setattr(images, "read", lambda rows: read.extend(rows) or whole(rows))
-    probe = pipeline.probe(train, stripes(40, seed=1), context)
+    read_images = images.read
+    monkeypatch.setattr(images, "read", lambda rows: read.extend(rows) or read_images(rows))
+    probe = pipeline.probe(train, striped_split(40, seed=1), context)
     assert probe.seconds_per_epoch == pytest.approx(20 + 40 / 16 / 3)
     assert len(set(read)) == 32
     assert max(read) == 319
@@ -344,36 +328,38 @@ def test_a_probe_of_a_sample_speaks_for_the_whole(monkeypatch):
 
 
 @pytest.mark.parametrize("length", [{"epochs": 1}, {"epochs": None, "updates": 3}])
-def test_checkpoint_bytes_are_those_of_a_checkpoint(monkeypatch, length):
-    monkeypatch.setattr("pipelines.learned.train.PROBE_SECONDS", 0.0)
+def test_checkpoint_bytes_is_the_size_of_a_checkpoint(monkeypatch, length):
+    monkeypatch.setattr("pipelines.learned.trainer.PROBE_SECONDS", 0.0)
     context = RunContext(seed=1)
     pipeline = fitted(context, **length)
     saved = sum(array.nbytes for array in context.checkpoint.load().values())
     assert (
-        pipeline.probe(stripes(52), stripes(12, seed=1), RunContext(seed=1)).checkpoint_bytes
+        pipeline.probe(
+            striped_split(52), striped_split(12, seed=1), RunContext(seed=1)
+        ).checkpoint_bytes
         == saved
     )
 
 
-def test_an_epoch_is_timed_about_right(monkeypatch):
-    monkeypatch.setattr("pipelines.learned.train.PROBE_SECONDS", 2.0)
+def test_a_probe_estimates_the_time_of_an_epoch(monkeypatch):
+    monkeypatch.setattr("pipelines.learned.trainer.PROBE_SECONDS", 2.0)
     pipeline = build(epochs=2, views=1)
-    expected = pipeline.probe(stripes(320), None, RunContext()).seconds_per_epoch
+    expected = pipeline.probe(striped_split(320), None, RunContext()).seconds_per_epoch
     started = time.perf_counter()
-    pipeline.fit(stripes(320), None, RunContext())
+    pipeline.fit(striped_split(320), None, RunContext())
     assert 0.2 < (time.perf_counter() - started) / 2 / expected < 5
 
 
-def test_a_network_that_moves_is_not_reported(monkeypatch, caplog):
-    monkeypatch.setattr("pipelines.learned.train.STALL_STEPS", 20)
+def test_a_network_that_learns_is_not_reported(monkeypatch, caplog):
+    monkeypatch.setattr("pipelines.learned.trainer.STALL_UPDATES", 20)
     context = RunContext()
-    build(epochs=4).fit(stripes(120), None, context)
+    build(epochs=4).fit(striped_split(120), None, context)
     assert not any("stalled" in note for note in context.notes)
     assert not caplog.records
 
 
-def test_more_processes_than_images_a_batch():
+def test_more_processes_than_images_per_batch_are_refused():
     context = RunContext(processes=Processes(0, 3, torch.device("cpu")))
     context.sum = lambda tensor: tensor
     with pytest.raises(UserError, match="processes"):
-        build(epochs=1).fit(stripes(2), None, context)
+        build(epochs=1).fit(striped_split(2), None, context)
