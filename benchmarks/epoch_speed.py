@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pipelines.learned.batch_noise import BatchNoise
 from torch.nn import functional as F
 
 from benchmarks.command_line import argument_parser
@@ -37,6 +36,7 @@ from harness.engine.observer import RunObserver
 from harness.errors import UserError
 from harness.workspace import Workspace
 from pipelines.alexnet import build
+from pipelines.learned.batch_noise import BatchNoise
 from pipelines.learned.optimizers import Optimizer
 from pipelines.learned.precision import at_least_float32, mixed_precision
 

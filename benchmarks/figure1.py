@@ -44,8 +44,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pipelines.learned.malloc import keep_freed_memory
-from pipelines.learned.square_images import to_squares
 
 from benchmarks.command_line import argument_parser
 from benchmarks.figure1_report import draw, summarize
@@ -62,7 +60,9 @@ from benchmarks.figure1_training import (
 from harness.engine.device import choose_device, describe_machine
 from harness.errors import UserError
 from harness.workspace import Workspace
+from pipelines.learned.malloc import keep_freed_memory
 from pipelines.learned.precision import uses_bfloat16
+from pipelines.learned.square_images import to_squares
 
 SIDE = 32  # pixels
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.compare_scale import LEADS, make_record, measure
+
 from harness.comparison.compare import compare_records
 from harness.runs.run_store import RunStore
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-
 from benchmarks.full_size_steps import BATCH, OneBatch, photographs
+
 from harness.data.split import Split
 
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+from benchmarks.training_kills import facts
 
 import harness
-from benchmarks.training_kills import facts
 from harness.runs.record import Record
 from harness.runs.run_store import RunStore
 

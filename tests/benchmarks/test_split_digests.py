@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-
 from benchmarks.digests import digests, published
+
 from harness.data.datasets.fashion_mnist import DEBIAN
 from harness.registry import ROOT
 
