@@ -1,15 +1,19 @@
-"""The system of 2011: SIFT and local color statistics as Fisher vectors, a linear SVM on each, a weighted mean of their scores.
+"""The system of 2011: Fisher vectors of SIFT and color statistics, and a linear SVM on each.
 
-Source: Sanchez & Perronnin, High-dimensional signature compression for large-scale image classification, CVPR 2011 (the 45.7 %
-top-1 and 25.7 % top-5 error of ILSVRC-2010 in Krizhevsky et al. 2012, Table 1); Perronnin, Sanchez & Mensink, ECCV 2010.
+Source: Sanchez & Perronnin, High-dimensional signature compression for large-scale image
+classification, CVPR 2011 (45.7 % top-1 and 25.7 % top-5 error on ILSVRC-2010, Table 1 of Krizhevsky
+et al. 2012); Perronnin, Sanchez & Mensink, ECCV 2010.
 
-Settings: patches of 24 pixels every 4 pixels at 5 scales, a factor of sqrt(2) apart, for SIFT, and of 24, 48 and 96 pixels for color;
-each descriptor reduced to 64 dimensions by PCA; the patch's position appended; a mixture of 64 Gaussians; signed root and unit
-length; an SVM with the squared hinge loss for each kind. C, the weights of the two kinds and whether to mirror are chosen on tune. Images
-with a longer side below `smallest` are enlarged to it, those higher than 480 pixels shrunk.
+Settings: SIFT of patches of 24 pixels, every 4 pixels, at 5 scales a factor of sqrt(2) apart; color
+statistics of patches of 24, 48 and 96 pixels. Each descriptor is reduced to 64 dimensions by PCA,
+and the patch's position is appended. Fisher vectors of 64 Gaussians get a signed square root and
+unit length. Each kind gets an SVM with the squared hinge loss, and the scores of the two are
+averaged. C, the weights of the two kinds and whether to flip are chosen on tune. Images whose
+longer side is below `min_side` are enlarged; images higher than 480 pixels are shrunk.
 
-Cost: 8,448 features (34 kB) an image and kind, twice that with mirrored copies, held in memory for all training images. What was
-published is larger, compresses its features and never holds them all: see vgg2012.
+Cost: 8,448 features (34 kB) per image and kind, twice that with flips, held in memory for all
+training images. The published system is larger, compresses its features and never holds them all:
+see vgg2012.
 """
 
 from __future__ import annotations
@@ -26,32 +30,44 @@ FAMILY = "hand-crafted"
 def build(
     *,
     components: Annotated[int, Ge(1)] = 64,
-    dims: Annotated[int, Ge(1)] = 64,
+    pca_dims: Annotated[int, Ge(1)] = 64,
     xy: bool = True,
     pyramid: Literal["1x1", "1x1+2x2", "1x1+3x1"] = "1x1",
-    smallest: Annotated[int, Ge(8)] = 64,
-    weigh: bool = True,
+    min_side: Annotated[int, Ge(8)] = 64,
+    tune_weights: bool = True,
     c: Annotated[float, Gt(0)] | None = None,
     flip: bool | None = None,
     views: Literal[1, 10] = 1,
 ) -> Pipeline:
-    """What the keywords mean; None is the default that the data decide.
+    """Return the pipeline.
 
-    components  Gaussians of a mixture
-    dims        that PCA keeps of a descriptor
-    xy          append the patch's position to its descriptor
-    pyramid     regions with a Fisher vector of their own: grids of rows x columns
-    smallest    longer side in pixels to which smaller images are enlarged
-    weigh       choose the weights of the two kinds on tune (as ISI did in 2012), else both count the same
-    c           of the SVMs, for rows of length 1; None: chosen on tune, 10 without tune
-    flip        train on mirrored images as well; None: if tune says that they show the same
-    views       of a test image, whose scores are averaged: the image, or it and four shifted ones, and where mirrored ones are trained on, theirs
+    Parameters
+    ----------
+    components
+        Gaussians of each mixture.
+    pca_dims
+        Dimensions that PCA keeps of a descriptor.
+    xy
+        Append the patch's position to its descriptor.
+    pyramid
+        Regions with a Fisher vector of their own, as grids of rows x columns.
+    min_side
+        Longer side in pixels to which smaller images are enlarged.
+    tune_weights
+        Choose the weights of the two kinds on tune (as ISI did in 2012), else weigh them equally.
+    c
+        C of the SVM, for rows of length 1; None chooses it on tune, or 10 without tune.
+    flip
+        Train on flipped images as well; None decides on tune whether flips keep the class.
+    views
+        Views of a test image, whose scores are averaged: 1 is the image; 10 adds four shifted
+        copies, and the flips of all five if flips are trained on.
     """
-    from pipelines.handcrafted.bag import BagOfDescriptors, grids
+    from pipelines.handcrafted.bag import BagOfDescriptors, parse_grids
     from pipelines.handcrafted.chain import Chain
-    from pipelines.handcrafted.codings import Fisher
     from pipelines.handcrafted.descriptors.color import ColorStatistics
     from pipelines.handcrafted.descriptors.sift import DenseSift
+    from pipelines.handcrafted.encodings import FisherEncoding
 
     sift = DenseSift(
         bins=(6,), step=4, scales=tuple(2 ** (-k / 2) for k in range(5)), smoothing=0.0, window=2.0
@@ -59,8 +75,13 @@ def build(
     color = ColorStatistics(cells=(6, 12, 24), step=4)
     channels = [
         BagOfDescriptors(
-            kind, Fisher(components), dims=dims, xy=xy, grids=grids(pyramid), sides=(smallest, 480)
+            descriptor,
+            FisherEncoding(components),
+            pca_dims=pca_dims,
+            append_xy=xy,
+            grids=parse_grids(pyramid),
+            min_side=min_side,
         )
-        for kind in (sift, color)
+        for descriptor in (sift, color)
     ]
-    return Chain(*channels, weigh=weigh, c=c, flip=flip, views=views)
+    return Chain(*channels, tune_weights=tune_weights, c=c, flip=flip, views=views)

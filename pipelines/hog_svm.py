@@ -1,16 +1,18 @@
 """HOG descriptors of the whole image and a one-vs-rest linear SVM.
 
-Source: Dalal & Triggs, Histograms of Oriented Gradients for Human Detection, CVPR 2005; histograms of unsigned and of signed
-directions together as in Felzenszwalb et al., PAMI 2010, section 6.
+Source: Dalal & Triggs, Histograms of Oriented Gradients for Human Detection, CVPR 2005; histograms
+of unsigned and of signed directions together as in Felzenszwalb et al., PAMI 2010, section 6.
 
-Settings: an image is resized to a square working size, by default its own longer side within 32 and 128 pixels, and covered by
-8 x 8 cells, so the descriptor's length does not hang on the size: 49 overlapping blocks of 2 x 2 cells, 27 directions a cell, 5,292
-values. The directions were chosen on held-out training images of digits and of CIFAR-10, the cells on those of digits alone
-(4 x 4 cells did as well). The SVM has the squared hinge loss; its C and, unless `flip` says, whether mirrored copies of the images
-are added are chosen on tune.
+Settings: an image is resized to a square working size, by default its own longer side within 32
+and 128 pixels, and divided into 8 x 8 cells, so the descriptor's length does not depend on the
+size: 49 overlapping blocks of 2 x 2 cells with 27 directions per cell, 5,292 values. The directions
+were chosen on held-out training images of digits and CIFAR-10, the cells on those of digits alone
+(4 x 4 cells were as good). The SVM has the squared hinge loss; its C and, unless `flip` is set,
+whether to add flipped training images are chosen on tune.
 
-Cost: a processor core describes about 20 million pixels a second. Features take 21 MB a thousand images, twice that with mirrored
-copies, and the SVM passes over them 20 to 100 times for each value of C that is tried, 3 to 7.
+Cost: one core describes about 20 million pixels per second. Features take 21 MB per 1,000 images,
+twice that with flips. The SVM passes over them 20 to 100 times for each value of C, of which 3 to 7
+are tried.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from annotated_types import Ge, Gt
 from harness.contract import Pipeline, UserError
 
 FAMILY = "hand-crafted"
-CELLS = 8  # cells along an image's side, unless `cell` says otherwise
+DEFAULT_CELLS = 8  # along an image's side
 
 
 def build(
@@ -36,32 +38,46 @@ def build(
     c: Annotated[float, Gt(0)] | None = None,
     views: Literal[1, 10] = 1,
 ) -> Pipeline:
-    """What the keywords mean; None is the default that the data decide.
+    """Return the pipeline.
 
-    size          side of the working images, in pixels; None: the images' longer side, within 32 and 128
-    cell          side of a cell, in pixels; None: an eighth of the working size
-    orientations  bins over 180 degrees
-    block         cells along the side of a block
-    directions    of gradients: opposite ones in one bin, apart, or both histograms
-    flip          train on mirrored images as well; None: if tune says that they show the same
-    c             of the SVM, for rows of mean squared length 1; None: chosen on tune, 1 without tune
-    views         of a test image, whose scores are averaged: the image, or it and four shifted ones, and where mirrored ones are trained on, theirs
+    Parameters
+    ----------
+    size
+        Side of the working images in pixels; None is the images' longer side within 32 and 128.
+    cell
+        Side of a cell in pixels; None is an eighth of the working size.
+    orientations
+        Bins over 180 degrees.
+    block
+        Cells along the side of a block.
+    directions
+        "unsigned" puts opposite gradients in one bin, "signed" in two; "both" joins the two
+        histograms.
+    flip
+        Train on flipped images as well; None decides on tune whether flips keep the class.
+    c
+        C of the SVM, for rows of mean squared length 1; None chooses it on tune, or 1 without tune.
+    views
+        Views of a test image, whose scores are averaged: 1 is the image; 10 adds four shifted
+        copies, and the flips of all five if flips are trained on.
     """
     from pipelines.handcrafted.chain import Chain
     from pipelines.handcrafted.channel import WholeImage
     from pipelines.handcrafted.classifiers.learners import ExactSVM
     from pipelines.handcrafted.descriptors.hog import Hog
 
-    def describe(working_size: int) -> Hog:
-        side = cell or max(1, working_size // CELLS)
-        if working_size < side * block:
+    def make_descriptor(working_size: int) -> Hog:
+        cell_side = cell or max(1, working_size // DEFAULT_CELLS)
+        smallest = cell_side * block
+        if working_size < smallest:
             raise UserError(
-                f"hog-svm: size must be at least cell * block = {side * block} pixels, got {working_size}"
+                f"hog-svm: size must be at least cell * block = {smallest} pixels, "
+                f"got {working_size}"
             )
-        return Hog(side, orientations, block, directions)
+        return Hog(cell_side, orientations, block, directions)
 
     return Chain(
-        WholeImage(describe, size, (32, 128)),
+        WholeImage(make_descriptor, size, size_range=(32, 128)),
         learner=ExactSVM(standardize=True),
         c=c,
         flip=flip,

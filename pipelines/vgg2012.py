@@ -1,17 +1,20 @@
-"""OXFORD_VGG's system of 2012: SIFT and color Fisher vectors with positions, product-quantized, and streamed one-vs-rest SVMs.
+"""OXFORD_VGG's system of 2012: product-quantized SIFT and color Fisher vectors, streamed SVMs.
 
-Source: the abstract of OXFORD_VGG's entry to ILSVRC-2012 (27.3 % top-5 error of the baseline): dense SIFT and color statistics, patch
-coordinates appended, Fisher vectors of 1024 Gaussians, no pyramid, product quantization (8 values a byte: Sanchez & Perronnin, CVPR
-2011), linear SVMs by a stochastic solver.
+Source: the abstract of OXFORD_VGG's entry to ILSVRC-2012 (27.3 % top-5 error for its baseline):
+dense SIFT and color statistics, patch coordinates appended, Fisher vectors of 1024 Gaussians, no
+pyramid, product quantization (8 values per byte: Sanchez & Perronnin, CVPR 2011), linear SVMs by a
+stochastic solver.
 
-Settings: patches as in `baseline`; both kinds' vectors side by side before one SVM; features are kept as bytes in the stage cache and
-decompressed chunk by chunk while the SVM learns, so that of an image memory holds 4 bytes a class, 8 where mirrored images are
-trained on too; of several processes each holds all of these. Their solver was Pegasos with the
-hinge loss; ours is dual coordinate ascent with the squared one, to a duality gap of 1 %. What the abstract does not say is ours: 64
-dimensions after PCA, and 256 Gaussians by default, which suits fewer images than a million.
+Settings: patches as in `baseline`; both kinds' vectors side by side before one SVM. Features are
+kept as bytes in the stage cache and decompressed chunk by chunk while the SVM is fitted, so that
+memory holds 4 bytes per image and class, or 8 with flips; every process holds all of these. Their
+solver was Pegasos with the hinge loss; ours is dual coordinate ascent with the squared hinge loss,
+to a duality gap of 1 %. The abstract does not give all settings. Ours are 64 dimensions after PCA,
+and 256 Gaussians by default, which suits fewer than a million images.
 
-Cost: 4 x 66 x 4 bytes an image and Gaussian before compression, a 32nd of that on disk (8.4 kB an image by default); each epoch of the
-solver passes once over them, a core of a processor sees some 5,000 images of 10 classes a second.
+Cost: 4 * 66 * 4 bytes per image and Gaussian before compression, 1/32 of that on disk (8.4 kB per
+image by default). Each epoch of the solver passes over them once; one core processes some 5,000
+images of 10 classes per second.
 """
 
 from __future__ import annotations
@@ -28,54 +31,76 @@ FAMILY = "hand-crafted"
 def build(
     *,
     components: Annotated[int, Ge(1)] = 256,
-    dims: Annotated[int, Ge(1)] = 64,
+    pca_dims: Annotated[int, Ge(1)] = 64,
     step: Annotated[int, Ge(1)] = 4,
-    smallest: Annotated[int, Ge(8)] = 64,
+    min_side: Annotated[int, Ge(8)] = 64,
     solver: Literal["streamed", "exact"] = "streamed",
     quantize: bool = True,
     loss: Literal["squared_hinge", "hinge"] = "squared_hinge",
-    positive: Annotated[float, Gt(0)] | None = 1.0,
+    positive_weight: Annotated[float, Gt(0)] | None = 1.0,
     c: Annotated[float, Gt(0)] | None = None,
     flip: bool | None = None,
     views: Literal[1, 10] = 1,
 ) -> Pipeline:
-    """What the keywords mean; None is the default that the data decide.
+    """Return the pipeline.
 
-    components  Gaussians of a mixture
-    dims        that PCA keeps of a descriptor
-    step        pixels between patches
-    smallest    longer side in pixels to which smaller images are enlarged
-    solver      exact: all features in memory, the SVM solved to a duality gap of 0.1 %
-    quantize    features are kept as one byte for 8 values, else as they are
-    loss        of the SVM
-    positive    how often an image counts for its own class; None: chosen on tune
-    c           of the SVM, for rows of length 1; None: chosen on tune, 10 without tune
-    flip        train on mirrored images as well; None: if tune says that they show the same
-    views       of a test image, whose scores are averaged: the image, or it and four shifted ones, and where mirrored ones are trained on, theirs
+    Parameters
+    ----------
+    components
+        Gaussians of each mixture.
+    pca_dims
+        Dimensions that PCA keeps of a descriptor.
+    step
+        Pixels between patches.
+    min_side
+        Longer side in pixels to which smaller images are enlarged.
+    solver
+        "exact" holds all features in memory and solves the SVM to a duality gap of 0.1 %.
+    quantize
+        Keep features as one byte per 8 values.
+    loss
+        Of the SVM.
+    positive_weight
+        Weight of an image's loss for its own class; None chooses it on tune.
+    c
+        C of the SVM, for rows of length 1; None chooses it on tune, or 10 without tune.
+    flip
+        Train on flipped images as well; None decides on tune whether flips keep the class.
+    views
+        Views of a test image, whose scores are averaged: 1 is the image; 10 adds four shifted
+        copies, and the flips of all five if flips are trained on.
     """
     from pipelines.handcrafted.bag import BagOfDescriptors
     from pipelines.handcrafted.chain import Chain
-    from pipelines.handcrafted.channel import Joined
-    from pipelines.handcrafted.classifiers.learners import ExactSVM, StreamedSVM
-    from pipelines.handcrafted.codings import Fisher
+    from pipelines.handcrafted.channel import Concatenation
+    from pipelines.handcrafted.classifiers.learners import ExactSVM, Learner, StreamedSVM
     from pipelines.handcrafted.descriptors.color import ColorStatistics
     from pipelines.handcrafted.descriptors.sift import DenseSift
+    from pipelines.handcrafted.encodings import FisherEncoding
 
-    sift = DenseSift(
-        bins=(6,),
-        step=step,
-        scales=tuple(2 ** (-k / 2) for k in range(5)),
-        smoothing=0.0,
-        window=2.0,
-    )
+    scales = tuple(2 ** (-k / 2) for k in range(5))
+    sift = DenseSift(bins=(6,), step=step, scales=scales, smoothing=0.0, window=2.0)
     color = ColorStatistics(cells=(6, 12, 24), step=step)
     bags = [
-        BagOfDescriptors(kind, Fisher(components), dims=dims, xy=True, sides=(smallest, 480))
-        for kind in (sift, color)
+        BagOfDescriptors(
+            descriptor,
+            FisherEncoding(components),
+            pca_dims=pca_dims,
+            append_xy=True,
+            min_side=min_side,
+        )
+        for descriptor in (sift, color)
     ]
-    learner = (
-        ExactSVM(loss=loss, quantize=quantize)
-        if solver == "exact"
-        else StreamedSVM(loss=loss, quantize=quantize)
+    learner: Learner
+    if solver == "exact":
+        learner = ExactSVM(loss=loss, quantize=quantize)
+    else:
+        learner = StreamedSVM(loss=loss, quantize=quantize)
+    return Chain(
+        Concatenation(bags),
+        learner=learner,
+        positive_weight=positive_weight,
+        c=c,
+        flip=flip,
+        views=views,
     )
-    return Chain(Joined(bags), learner=learner, positive=positive, c=c, flip=flip, views=views)

@@ -1,17 +1,24 @@
-"""Three kinds of local descriptors as VLAD, a linear SVM on each, a weighted mean of their scores: our strongest hand-crafted pipeline.
+"""VLAD of SIFT, C-SIFT and color statistics, fused: our strongest hand-crafted pipeline.
 
-Source: the parts are those of sift-vlad (Jegou et al., CVPR 2010; VLFeat's apps/recognition), C-SIFT (van de Sande, Gevers & Snoek, PAMI
-2010) and the color statistics of Sanchez & Perronnin (CVPR 2011); weighing kinds of descriptors by held-out images is what the teams of
-ILSVRC-2012 did. Joining these three is ours.
+Source: the parts are those of sift-vlad (Jegou et al., CVPR 2010; VLFeat's apps/recognition),
+C-SIFT (van de Sande, Gevers & Snoek, PAMI 2010) and the color statistics of Sanchez & Perronnin
+(CVPR 2011). The teams of ILSVRC-2012 weighted kinds of descriptors on held-out images. The
+combination of these three is ours.
 
-Settings: SIFT as in sift-vlad; C-SIFT of patches of 32 pixels every 6 pixels at 5 scales, a factor of sqrt(2) apart; color statistics of
-patches of 24, 48 and 96 pixels every 6 pixels. SIFT and C-SIFT are reduced to `dims` whitened dimensions, color to 64; vectors of length 1, the
-patch's position appended; 256 words; SIFT and C-SIFT of the image and of its quarters, color of the image. The channels and their settings were chosen on Caltech-101's split seeds 101 and 102, which no yardstick scores.
+Settings: SIFT as in sift-vlad; C-SIFT of patches of 32 pixels, every 6 pixels, at 5 scales a factor
+of sqrt(2) apart; color statistics of patches of 24, 48 and 96 pixels, every 6 pixels. SIFT and
+C-SIFT are reduced to `pca_dims` whitened dimensions, color to 64 at most; the vectors get unit
+length and the patch's position appended. Codebooks have 256 words. SIFT and C-SIFT are encoded for
+the image and its quarters, color for the image. Each kind has a linear SVM, and the scores are
+averaged with weights. The channels and their settings were chosen on Caltech-101's split seeds 101
+and 102, which no yardstick scores.
 
-Cost: 130,560 features each for SIFT and C-SIFT and 16,896 for color (1.1 MB in all) an image, held in memory for all training images; three
-times the time of sift-vlad. A fifth of that memory without the quarters, `pyramid=1x1`.
+Cost: 130,560 features each for SIFT and C-SIFT and 16,896 for color (1.1 MB in all) per image, held
+in memory for all training images; three times the time of sift-vlad. Without the quarters,
+`pyramid=1x1`, the memory is a fifth of that.
 
-Yardstick, Caltech-101 with 30 training images a class: the best of VLFeat's apps/recognition, 78.7 %.
+Yardstick, Caltech-101 with 30 training images per class: the best of VLFeat's apps/recognition,
+78.7 %.
 """
 
 from __future__ import annotations
@@ -23,54 +30,67 @@ from annotated_types import Ge, Gt
 from harness.contract import Pipeline
 
 FAMILY = "hand-crafted"
-COLOR_DIMS = 64
+MAX_COLOR_DIMS = 64
 
 
 def build(
     *,
     words: Annotated[int, Ge(1)] = 256,
-    dims: Annotated[int, Ge(1)] = 100,
+    pca_dims: Annotated[int, Ge(1)] = 100,
     pyramid: Literal["1x1", "1x1+2x2"] = "1x1+2x2",
-    smallest: Annotated[int, Ge(8)] = 64,
-    weigh: bool = True,
+    min_side: Annotated[int, Ge(8)] = 64,
+    tune_weights: bool = True,
     c: Annotated[float, Gt(0)] | None = 10.0,
     flip: bool | None = False,
     views: Literal[1, 10] = 1,
 ) -> Pipeline:
-    """What the keywords mean; None is the default that the data decide.
+    """Return the pipeline.
 
-    words     of each codebook
-    dims      that PCA keeps of a descriptor; of color statistics 64 at most
-    pyramid   regions with vectors of their own, of SIFT and C-SIFT: grids of rows x columns
-    smallest  longer side in pixels to which smaller images are enlarged
-    weigh     choose the weights of the kinds on tune, else all count the same
-    c         of the SVMs, for rows of length 1; None: chosen on tune, 10 without tune
-    flip      train on mirrored images as well; None: if tune says that they show the same
-    views     of a test image, whose scores are averaged: the image, or it and four shifted ones, and where mirrored ones are trained on, theirs
+    Parameters
+    ----------
+    words
+        Visual words of each codebook.
+    pca_dims
+        Dimensions that PCA keeps of a descriptor; of color statistics at most 64.
+    pyramid
+        Regions with vectors of their own for SIFT and C-SIFT, as grids of rows x columns.
+    min_side
+        Longer side in pixels to which smaller images are enlarged.
+    tune_weights
+        Choose the weights of the kinds on tune, else weigh them equally.
+    c
+        C of the SVM, for rows of length 1; None chooses it on tune, or 10 without tune.
+    flip
+        Train on flipped images as well; None decides on tune whether flips keep the class.
+    views
+        Views of a test image, whose scores are averaged: 1 is the image; 10 adds four shifted
+        copies, and the flips of all five if flips are trained on.
     """
-    from pipelines.handcrafted.bag import BagOfDescriptors, grids
+    from pipelines.handcrafted.bag import BagOfDescriptors, parse_grids
     from pipelines.handcrafted.chain import Chain
-    from pipelines.handcrafted.codings import Vlad
     from pipelines.handcrafted.descriptors.color import ColorStatistics
-    from pipelines.handcrafted.descriptors.sift import RECOGNITION, ColorSift
+    from pipelines.handcrafted.descriptors.sift import RECOGNITION_SIFT, ColorSift
+    from pipelines.handcrafted.encodings import VladEncoding
 
     scales = tuple(2 ** (-k / 2) for k in range(5))
+    color_sift = ColorSift(bins=(8,), step=6, scales=scales, smoothing=0.0, window=2.0)
+    color = ColorStatistics(cells=(6, 12, 24), step=6)
     kinds = (
-        (RECOGNITION, dims, pyramid),
-        (ColorSift(bins=(8,), step=6, scales=scales, smoothing=0.0, window=2.0), dims, pyramid),
-        (ColorStatistics(cells=(6, 12, 24), step=6), min(dims, COLOR_DIMS), "1x1"),
+        (RECOGNITION_SIFT, pca_dims, pyramid),
+        (color_sift, pca_dims, pyramid),
+        (color, min(pca_dims, MAX_COLOR_DIMS), "1x1"),
     )
     bags = [
         BagOfDescriptors(
-            kind,
-            Vlad(words),
-            dims=kept,
+            descriptor,
+            VladEncoding(words),
+            pca_dims=dims,
             whiten=0.01,
             renormalize=True,
-            xy=True,
-            grids=grids(regions),
-            sides=(smallest, 480),
+            append_xy=True,
+            grids=parse_grids(regions),
+            min_side=min_side,
         )
-        for kind, kept, regions in kinds
+        for descriptor, dims, regions in kinds
     ]
-    return Chain(*bags, weigh=weigh, c=c, flip=flip, views=views)
+    return Chain(*bags, tune_weights=tune_weights, c=c, flip=flip, views=views)

@@ -1,37 +1,60 @@
-"""A channel: the way from an image to one row of features. What every hand-crafted pipeline puts before its classifier."""
+"""A channel maps an image to one row of features, which a linear classifier then scores.
+
+`WholeImage` describes the image with one descriptor (HOG, LBP, raw pixels). `bag.BagOfDescriptors`
+describes patches and encodes them. `Concatenation` puts the rows of several channels side by side.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from harness.contract import Context, Split, State
-from pipelines.handcrafted.images import squares, working_size
+from pipelines.handcrafted.resizing import resize_square, working_size
+from pipelines.handcrafted.state_dicts import join_states, substate
 
 
 class Channel(Protocol):
-    """Settings only: what it learns of the training images is handed out and handed in again as `learned`."""
+    """The settings of a feature extractor.
+
+    A channel stores no fitted values: `fit` returns them as a state, and `describe` takes them.
+    """
 
     @property
     def key(self) -> dict[str, Any]:
-        """The settings, as they name this channel's results in the cache."""
+        """The settings that identify this channel's results in the cache."""
         ...
 
-    def learn(self, train: Split, context: Context) -> State:
-        """A projection, a codebook or nothing at all, from this process's share of the training images. Labels are not looked at."""
+    def fit(self, train: Split, context: Context) -> State:
+        """Fit a projection, a codebook or nothing to the training images; labels are not read.
+
+        Every process calls it with its own share of `train` and gets the same state.
+        """
         ...
 
-    def describe(self, images: Tensor | list[Tensor], learned: State) -> Tensor:
-        """Float32 (n, features) from uint8 (n, 3, height, width) or a list of (3, height, width). Each row of its own image only."""
+    def describe(self, images: Tensor | list[Tensor], state: State) -> Tensor:
+        """Return one row of features per image; each row depends on its own image only.
+
+        Parameters
+        ----------
+        images : (n, 3, height, width) uint8, or a list of n (3, height, width) uint8
+
+        Returns
+        -------
+        Tensor : (n, features) float32
+        """
         ...
 
 
-class Descriptor(Protocol):
-    """Float (n, 3, size, size) in 0..255 to (n, features). A frozen dataclass: its fields name its results in the cache."""
+class ImageDescriptor(Protocol):
+    """A descriptor of whole images: float (n, 3, size, size) in 0 to 255 -> (n, features).
+
+    It must be a frozen dataclass: its fields identify its results in the cache.
+    """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -40,96 +63,82 @@ class Descriptor(Protocol):
 
 @dataclass(frozen=True)
 class WholeImage:
-    """One descriptor of the whole image, brought to a square working size; the aspect ratio is not kept.
+    """A channel that resizes each image to a square working size and applies one descriptor.
 
-    make   the descriptor for a working size
-    size   working size in pixels; None: by `working_size` from the training images, within `sizes` and a multiple of 8
+    The aspect ratio is not kept.
+
+    Parameters
+    ----------
+    make_descriptor
+        Returns the descriptor for a working size in pixels.
+    size : pixels or None
+        The working size; None derives it from the training images with `working_size`, as a
+        multiple of 8 within `size_range`.
+    size_range : (smallest, largest) in pixels
     """
 
-    make: Callable[[int], Descriptor]
+    make_descriptor: Callable[[int], ImageDescriptor]
     size: int | None
-    sizes: tuple[int, int]
+    size_range: tuple[int, int]
 
     @property
     def key(self) -> dict[str, Any]:
-        # At two sizes: what follows from the working size, which is not known yet, is told from what was asked for.
-        made = [
-            self.make(size)
-            for size in ((self.size,) if self.size else (self.sizes[1], 2 * self.sizes[1]))
-        ]
+        # Where the working size is not known yet, descriptors at two sizes show which of their
+        # settings are fixed and which follow from the size.
+        largest = self.size_range[1]
+        sizes = [self.size] if self.size else [largest, 2 * largest]
+        descriptors = [self.make_descriptor(size) for size in sizes]
         return {
-            "descriptor": type(made[0]).__name__,
-            "made": [asdict(each) for each in made],
+            "descriptor": type(descriptors[0]).__name__,
+            "settings": [asdict(descriptor) for descriptor in descriptors],
             "size": self.size,
         }
 
-    def learn(self, train: Split, context: Context) -> State:
-        """The working size."""
+    def fit(self, train: Split, context: Context) -> State:
+        """Choose the working size."""
+        smallest, largest = self.size_range
         size = self.size or working_size(
-            train.image_size, multiple=8, smallest=self.sizes[0], largest=self.sizes[1]
+            train.image_size, multiple=8, smallest=smallest, largest=largest
         )
         return {"size": torch.tensor(size)}
 
-    def describe(self, images: Tensor | list[Tensor], learned: State) -> Tensor:
-        size = int(learned["size"])
-        return self.make(size)(squares(images, size))
+    def describe(self, images: Tensor | list[Tensor], state: State) -> Tensor:
+        size = int(state["size"])
+        return self.make_descriptor(size)(resize_square(images, size))
 
 
 @dataclass(frozen=True)
-class Joined:
-    """Several channels' rows side by side."""
+class Concatenation:
+    """A channel whose rows are the rows of several channels side by side."""
 
     channels: Sequence[Channel]
 
     @property
     def key(self) -> dict[str, Any]:
-        return {"joined": [channel.key for channel in self.channels]}
+        return {"concatenation": [channel.key for channel in self.channels]}
 
-    def learn(self, train: Split, context: Context) -> State:
-        return join_states(
-            {
-                str(place): channel.learn(train, context)
-                for place, channel in enumerate(self.channels)
-            }
-        )
+    def fit(self, train: Split, context: Context) -> State:
+        states = [channel.fit(train, context) for channel in self.channels]
+        return join_states({str(index): state for index, state in enumerate(states)})
 
-    def describe(self, images: Tensor | list[Tensor], learned: State) -> Tensor:
-        parts = [
-            channel.describe(images, part_of(learned, str(place)))
-            for place, channel in enumerate(self.channels)
+    def describe(self, images: Tensor | list[Tensor], state: State) -> Tensor:
+        rows = [
+            channel.describe(images, substate(state, str(index)))
+            for index, channel in enumerate(self.channels)
         ]
-        return torch.cat(parts, dim=1)
+        return torch.cat(rows, dim=1)
 
 
-def learned_once(
-    key: Mapping[str, Any], train: Split, context: Context, learn: Callable[[], State]
+def fit_or_load(
+    key: Mapping[str, Any], train: Split, context: Context, fit: Callable[[], State]
 ) -> State:
-    """What `learn` returns for these settings, this training split and this seed: from the cache when one process runs alone.
+    """Return the result of `fit`, cached by these settings, the training split and the seed.
 
-    Several meet in sums while they learn: one that found its copy in the cache would leave the others waiting.
+    With several processes nothing is cached: `fit` sums over processes, and a process that found
+    its result in the cache would leave the others waiting.
     """
     if context.world_size > 1:
-        return learn()
+        return fit()
     return context.cache(
-        {"stage": "codebook", **key, "train": train.digest, "seed": context.seed}, learn
+        {"stage": "codebook", **key, "train": train.digest, "seed": context.seed}, fit
     )
-
-
-def join_states(states: Mapping[str, State]) -> State:
-    """Several states as one; `part_of` takes one of them out again."""
-    return {
-        f"{part}.{name}": array for part, state in states.items() for name, array in state.items()
-    }
-
-
-def part_of(state: State, part: str) -> State:
-    return {
-        name.removeprefix(f"{part}."): array
-        for name, array in state.items()
-        if name.startswith(f"{part}.")
-    }
-
-
-def stage_state(stage: Any) -> State:
-    """The tensors of a learned stage (PCA, GMM, ...): a dataclass that is rebuilt from them."""
-    return {field.name: getattr(stage, field.name) for field in fields(stage)}

@@ -1,4 +1,9 @@
-"""Work in chunks: how much of it at a time, and on a CPU shared out among threads chunk by chunk, not operation by operation."""
+"""Chunk sizes per device, and a map over chunks that gives each CPU thread whole chunks.
+
+Threads per chunk replace torch's threads per operation: torch's threads synchronize after every
+operation, which takes as long as the operation itself when the chunk fits a cache, and far longer
+when another process occupies one of the cores.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +14,35 @@ from typing import Any, TypeVar
 import torch
 
 T = TypeVar("T")
-GPU_CHUNKS = 64  # chunks of a CPU that make one for a GPU
+GPU_FACTOR = 64  # a GPU chunk has the size of this many CPU chunks
 
 
-def at_once(on_cpu: int, device: torch.device) -> int:
-    """How much to work on at a time. On a CPU what is computed on the way then stays in its cache; a GPU needs more to be busy."""
-    return on_cpu if device.type == "cpu" else GPU_CHUNKS * on_cpu
+def chunk_size(cpu_size: int, device: torch.device) -> int:
+    """Return the chunk size for a device, given the size that suits a CPU.
+
+    On a CPU, intermediate results of a chunk should stay in its cache; a GPU needs larger chunks
+    to be busy.
+    """
+    return cpu_size if device.type == "cpu" else GPU_FACTOR * cpu_size
 
 
-def over_chunks(work: Callable[..., T], *chunks: Sequence[Any]) -> list[T]:
-    """`work(first[i], second[i], ...)` for every i, in as many threads as torch would use, when the first ones are tensors on a CPU.
+def map_chunks(function: Callable[..., T], *chunks: Sequence[Any]) -> list[T]:
+    """Return `[function(*arguments) for arguments in zip(*chunks)]`, threaded on a CPU.
 
-    Each thread takes a chunk from beginning to end and computes alone. Torch's own threads meet after every operation, which on chunks
-    that fit a cache takes as long as the operation, and far longer when another process holds one of the cores.
+    Parameters
+    ----------
+    function
+        Called in as many threads as torch would use; within a call, torch uses one thread.
+    *chunks : sequences of equal length
+        One per argument. The elements of the first are tensors; if they are on a GPU, no threads
+        are started.
     """
     threads = min(torch.get_num_threads(), len(chunks[0]))
     if threads < 2 or chunks[0][0].device.type != "cpu":
-        return [work(*chunk) for chunk in zip(*chunks, strict=True)]
+        return [function(*arguments) for arguments in zip(*chunks, strict=True)]
     before = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(work, *chunks))
+            return list(pool.map(function, *chunks))
     finally:
         torch.set_num_threads(before)

@@ -1,4 +1,8 @@
-"""The features of a split: described chunk by chunk, each chunk kept in the cache, so that a killed run goes on from the last one."""
+"""The features of a split, described chunk by chunk.
+
+Each chunk is cached, so that a killed run resumes after the last finished chunk, and a streamed
+classifier can read the features again in every epoch without holding them in memory.
+"""
 
 from __future__ import annotations
 
@@ -10,142 +14,169 @@ import torch
 from torch import Tensor
 
 from harness.contract import Context, Split, State
-from pipelines.handcrafted.channel import Channel, learned_once, stage_state
-from pipelines.handcrafted.encoders.quantizer import SAMPLE, ProductQuantizer, fit_quantizer
-from pipelines.handcrafted.images import mirrored
+from pipelines.handcrafted.channel import Channel, fit_or_load
+from pipelines.handcrafted.encoders.quantizer import (
+    MAX_SAMPLE,
+    ProductQuantizer,
+    fit_quantizer,
+)
+from pipelines.handcrafted.image_views import flip
+from pipelines.handcrafted.state_dicts import tensor_fields
 
-CHUNK = 512  # images, over all processes: what a kill can lose, and what is in memory at a time when rows are streamed
+# Images per chunk, over all processes: what a killed run loses at most, and what a streamed
+# classifier holds in memory.
+CHUNK_IMAGES = 512
 BATCH = 64  # images described at a time
-KEPT_BYTES = (
-    2**24
-)  # of chunks that a split's features keep: a small set does without the cache, a large one takes no more memory
+# Chunks kept in memory per split: small datasets need no cache, large ones no extra memory.
+MEMORY_BYTES = 2**24
 
 
 class Features:
-    """This process's rows of a split under a channel, to be read chunk by chunk as often as one likes.
+    """This process's share of a split's feature rows, as a sequence of chunks.
 
-    flips      (False,): the images; (False, True): the images and, after them, their mirror images
-    quantizer  rows are kept as its codes, and are what it makes of these; None: as they are
+    Parameters
+    ----------
+    channel, state
+        The channel and its fitted state.
+    split
+        The whole split; the share is taken here.
+    flips : (False,) or (False, True)
+        (False, True) adds the rows of the flipped images after those of the images.
+    context
+    quantizer : ProductQuantizer or None
+        If given, rows are stored as its codes, and reading decodes them.
     """
 
     def __init__(
         self,
         channel: Channel,
-        learned: State,
+        state: State,
         split: Split,
         flips: tuple[bool, ...],
         context: Context,
         quantizer: ProductQuantizer | None = None,
     ) -> None:
-        self.channel, self.learned, self.split, self.context, self.quantizer = (
-            channel,
-            learned,
-            split,
-            context,
-            quantizer,
-        )
-        # Chunks are the same however many processes share each of them.
-        chunks = [
-            np.arange(len(split))[start : start + CHUNK] for start in range(0, len(split), CHUNK)
-        ]
-        self.parts = [(flip, chunk) for flip in flips for chunk in chunks]
-        codes = _content_hash(stage_state(quantizer)) if quantizer else None
+        self.channel, self.state, self.split = channel, state, split
+        self.context, self.quantizer = context, quantizer
+        # Chunks do not depend on the number of processes, of which each takes a share of a chunk.
+        starts = range(0, len(split), CHUNK_IMAGES)
+        chunks = [np.arange(start, min(start + CHUNK_IMAGES, len(split))) for start in starts]
+        self._chunk_images = [(flipped, chunk) for flipped in flips for chunk in chunks]
         self._key = {
             **channel.key,
-            "learned": _content_hash(learned),
+            "state": _content_hash(state),
             "dtype": "float32",
-            "quantizer": codes,
+            "quantizer": _content_hash(tensor_fields(quantizer)) if quantizer else None,
         }
-        self._kept: dict[int, State] = {}
+        self._in_memory: dict[int, State] = {}
 
     def __len__(self) -> int:
-        return len(self.parts)
+        """Return the number of chunks."""
+        return len(self._chunk_images)
 
-    def size(self, place: int) -> int:
-        """Rows of a chunk over all processes; this one has every `world`-th from `rank` on."""
-        return len(self.parts[place][1])
+    def chunk_rows(self, index: int) -> int:
+        """Return the rows of a chunk over all processes.
 
-    def __getitem__(self, place: int) -> State:
-        """A chunk: {"features": (n, features) float32, "labels": (n,) int64}, described or from the cache."""
-        chunk = self._chunk(place)
+        Of these this process has every `world_size`-th, from `rank` on.
+        """
+        return len(self._chunk_images[index][1])
+
+    def __getitem__(self, index: int) -> State:
+        """Return a chunk, described or loaded from the cache.
+
+        Returns
+        -------
+        dict
+            "features": (n, features) float32, "labels": (n,) int64
+        """
+        chunk = self._stored_chunk(index)
         if self.quantizer is None:
             return chunk
         return {"features": self.quantizer.decode(chunk["codes"]), "labels": chunk["labels"]}
 
     def __iter__(self) -> Iterator[State]:
-        """One chunk after the other."""
         label = f"describe {len(self.split):,} images"
-        for place in self.context.progress(
-            range(len(self)), label=label, total=len(self), unit="chunk"
-        ):
-            yield self[place]
+        chunks = range(len(self))
+        for index in self.context.progress(chunks, label=label, total=len(self), unit="chunk"):
+            yield self[index]
 
-    def _chunk(self, place: int) -> State:
-        if place in self._kept:
-            return self._kept[place]
-        flip, positions = self.parts[place]
-        own = positions[self.context.rank :: self.context.world_size]
-        # Kept in order of the images' keys: a digest does not tell another, and rows of several channels are set against each other.
-        by_key = np.argsort(self.split.keys[own])
-        part = self.split.take(own[by_key]).sharded(0, 1)
+    def _stored_chunk(self, index: int) -> State:
+        if index in self._in_memory:
+            return self._in_memory[index]
+        flipped, images = self._chunk_images[index]
+        share = images[self.context.rank :: self.context.world_size]
+        # A digest does not depend on the order of the images, so chunks are stored in order of
+        # key and reordered after loading: rows of several channels must match each other.
+        by_key = np.argsort(self.split.keys[share])
+        subset = self.split.take(share[by_key]).sharded(0, 1)
         key = {
             "stage": "features in order of key",
             **self._key,
-            "mirrored": flip,
-            "split": part.digest,
+            "flipped": flipped,
+            "split": subset.digest,
         }
-        chunk = self.context.cache(key, lambda: self._describe(part, flip))
-        chunk = {name: array[torch.from_numpy(np.argsort(by_key))] for name, array in chunk.items()}
-        if sum(map(_bytes, (*self._kept.values(), chunk))) <= KEPT_BYTES:
-            self._kept[place] = chunk
+        stored = self.context.cache(key, lambda: self._describe(subset, flipped))
+        order = torch.from_numpy(np.argsort(by_key))
+        chunk = {name: tensor[order] for name, tensor in stored.items()}
+        if sum(map(_byte_size, (*self._in_memory.values(), chunk))) <= MEMORY_BYTES:
+            self._in_memory[index] = chunk
         return chunk
 
-    def _describe(self, part: Split, flip: bool) -> State:
-        device, quantizer = self.context.device, self.quantizer
-        rows = torch.empty(len(part), self._length(), device=device)
+    def _describe(self, subset: Split, flipped: bool) -> State:
+        device = self.context.device
+        rows = torch.empty(len(subset), self._row_length(), device=device)
         done = 0
-        for batch in part.batches(BATCH, device=device):
-            images = mirrored(batch.images) if flip else batch.images
-            rows[done : done + len(batch)] = self.channel.describe(images, self.learned)
+        for batch in subset.batches(BATCH, device=device):
+            images = flip(batch.images) if flipped else batch.images
+            rows[done : done + len(batch)] = self.channel.describe(images, self.state)
             done += len(batch)
-        labels = torch.from_numpy(part.labels).to(device)
-        return (
-            {"features": rows, "labels": labels}
-            if quantizer is None
-            else {"codes": quantizer.encode(rows), "labels": labels}
-        )
+        labels = torch.from_numpy(subset.labels).to(device)
+        if self.quantizer is None:
+            return {"features": rows, "labels": labels}
+        return {"codes": self.quantizer.encode(rows), "labels": labels}
 
-    def _length(self) -> int:
-        dot = torch.zeros(1, 3, 1, 1, dtype=torch.uint8, device=self.context.device)
-        return self.channel.describe(dot, self.learned).shape[1]
+    def _row_length(self) -> int:
+        one_pixel = torch.zeros(1, 3, 1, 1, dtype=torch.uint8, device=self.context.device)
+        return self.channel.describe(one_pixel, self.state).shape[1]
 
 
-def learn_quantizer(
-    channel: Channel, learned: State, train: Split, context: Context
+def fit_channel_quantizer(
+    channel: Channel, state: State, train: Split, context: Context
 ) -> ProductQuantizer:
-    """Centers for a channel's rows, from those of the SAMPLE images whose keys come first."""
-    chosen = train.take(np.argsort(train.keys, kind="stable")[:SAMPLE])
+    """Fit a quantizer to the rows of the MAX_SAMPLE training images whose keys come first."""
+    chosen = train.take(np.argsort(train.keys, kind="stable")[:MAX_SAMPLE])
 
-    def learn() -> State:
-        rows = [
-            chunk["features"] for chunk in Features(channel, learned, chosen, (False,), context)
-        ]
-        return stage_state(fit_quantizer(torch.cat(rows), context))
+    def fit() -> State:
+        chunks = Features(channel, state, chosen, (False,), context)
+        rows = torch.cat([chunk["features"] for chunk in chunks])
+        return tensor_fields(fit_quantizer(rows, context))
 
-    key = {**channel.key, "learned": _content_hash(learned), "stage of": "quantizer"}
-    return ProductQuantizer(**learned_once(key, train, context, learn))
+    key = {**channel.key, "state": _content_hash(state), "stage of": "quantizer"}
+    return ProductQuantizer(**fit_or_load(key, train, context, fit))
 
 
-def gathered(own: Tensor, wanted: Tensor, context: Context) -> Tensor:
-    """The rows `wanted` of all, of which this process has every `world`-th from `rank` on, in `own`."""
-    rows = own.new_zeros(len(wanted), own.shape[1])
-    mine = wanted % context.world_size == context.rank
-    rows[mine.to(own.device)] = own[(wanted[mine] // context.world_size).to(own.device)]
+def gather_rows(share: Tensor, indices: Tensor, context: Context) -> Tensor:
+    """Return rows by their global indices, on every process.
+
+    Parameters
+    ----------
+    share : (s, d)
+        This process's rows: every `world_size`-th of all rows, from `rank` on.
+    indices : (n,) int64
+
+    Returns
+    -------
+    Tensor : (n, d)
+    """
+    rows = share.new_zeros(len(indices), share.shape[1])
+    is_here = indices % context.world_size == context.rank
+    local = indices[is_here] // context.world_size
+    rows[is_here.to(share.device)] = share[local.to(share.device)]
     return context.sum(rows)
 
 
-def _bytes(state: State) -> int:
-    return sum(array.nbytes for array in state.values())
+def _byte_size(state: State) -> int:
+    return sum(tensor.nbytes for tensor in state.values())
 
 
 def _content_hash(state: State) -> str:

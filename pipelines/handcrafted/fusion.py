@@ -1,4 +1,4 @@
-"""Late fusion: how much each classifier's scores count in their weighted mean."""
+"""Late fusion: the weights of several classifiers' scores in their weighted mean."""
 
 from __future__ import annotations
 
@@ -7,38 +7,46 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
 from harness.contract import Context
-from pipelines.handcrafted.classifiers.linear_svm import NEVER
+from pipelines.handcrafted.classifiers.linear_svm import UNSEEN_CLASS_MARGIN
 
-STEPS = 100  # of L-BFGS, which has converged long before
+MAX_ITERATIONS = 100  # of L-BFGS, which converges long before
 
 
 def fusion_weights(scores: Tensor, labels: Tensor, context: Context) -> Tensor:
-    """(k,) weights, none negative, that sum to 1: those of the likeliest multinomial model of these held-out scores.
+    """Return the weights that minimize the multinomial log-loss of the fused scores.
 
-    scores (k, n, classes) and labels (n,) int64 are this process's share. Their log-loss is minimized over weights and a common
-    scale: unlike the error rate it is smooth, so few images tell more.
+    The log-loss is minimized over non-negative weights and a common scale. Unlike the error rate
+    it is smooth, so a small held-out split is more informative.
+
+    Parameters
+    ----------
+    scores : (k, n, classes) float32
+        Held-out scores of the k classifiers for this process's share of the images.
+    labels : (n,) int64
+
+    Returns
+    -------
+    Tensor : (k,) float32, non-negative, with sum 1
     """
     free = torch.zeros(len(scores), dtype=torch.float64, device=scores.device, requires_grad=True)
-    seen = scores[scores > NEVER / 2].double()  # not the margins of classes without training images
-    squares, count = context.sum(
-        torch.stack([seen.square().sum(), free.new_tensor(float(seen.numel()))])
-    )
-    scaled = (
-        scores.double() / (squares / count).sqrt()
-    )  # so that weights near 1 are the right order of magnitude to start from
-    optimizer = torch.optim.LBFGS([free], max_iter=STEPS, line_search_fn="strong_wolfe")
+    # Margins of classes without training images would dominate the scale.
+    seen = scores[scores > UNSEEN_CLASS_MARGIN / 2].double()
+    moments = torch.stack([seen.square().sum(), free.new_tensor(float(seen.numel()))])
+    square_sum, count = context.sum(moments)
+    # Scores of unit mean square make weights near 1 a good starting point.
+    scaled = scores.double() / (square_sum / count).sqrt()
+    optimizer = torch.optim.LBFGS([free], max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe")
 
-    def loss() -> Tensor:
+    def mean_loss() -> Tensor:
         optimizer.zero_grad()
-        own = cross_entropy(
-            torch.einsum("k,knc->nc", softplus(free), scaled), labels, reduction="sum"
-        )
-        own.backward()
-        total = context.sum(torch.stack([own.detach(), own.new_tensor(float(len(labels)))]))
+        fused = torch.einsum("k,knc->nc", softplus(free), scaled)
+        loss = cross_entropy(fused, labels, reduction="sum")
+        loss.backward()
+        total = context.sum(torch.stack([loss.detach(), loss.new_tensor(float(len(labels)))]))
         assert free.grad is not None
         context.sum(free.grad).div_(total[1])
         return total[0] / total[1]
 
-    optimizer.step(loss)
+    optimizer.step(mean_loss)
     weights = softplus(free.detach())
     return context.broadcast((weights / weights.sum()).to(scores.dtype))

@@ -1,4 +1,4 @@
-"""Single-layer features learned without labels as a `pipelines.handcrafted.channel.Channel` (Coates, Lee & Ng, AISTATS 2011)."""
+"""Single-layer features fitted without labels, as a channel (Coates, Lee & Ng, AISTATS 2011)."""
 
 from __future__ import annotations
 
@@ -9,25 +9,33 @@ import torch
 from torch import Tensor
 
 from harness.contract import Context, Split, State, UserError
-from pipelines.handcrafted.channel import join_states, learned_once, part_of, stage_state
+from pipelines.handcrafted.channel import fit_or_load
 from pipelines.handcrafted.encoders.kmeans import fit_kmeans
-from pipelines.handcrafted.images import squares, working_size
-from pipelines.unsupervised.patches import Whitening, fit_whitening, sample_patches
-from pipelines.unsupervised.triangle import Triangle
+from pipelines.handcrafted.resizing import resize_square, working_size
+from pipelines.handcrafted.state_dicts import join_states, substate, tensor_fields
+from pipelines.unsupervised.triangle import TriangleEncoder
+from pipelines.unsupervised.whitened_patches import Whitening, fit_whitening, sample_patches
 
-SIZES = (32, 64)  # pixels: the smallest and the largest working size, unless one is asked for
-SAMPLE = 400_000  # patches that whitening and centroids are learned from
-PER_CENTROID = 10  # patches at least: from a few images fewer centroids are learned than asked for
+SIZE_RANGE = (32, 64)  # pixels: the smallest and the largest default working size
+SAMPLED_PATCHES = 400_000  # to which whitening and centroids are fitted
+PATCHES_PER_CENTROID = 10  # at least: a few images get fewer centroids than requested
 
 
 @dataclass(frozen=True)
 class SingleLayer:
-    """Images at a square working size, their whitened patches compared with centroids.
+    """A `channel.Channel` that compares whitened patches with centroids.
 
-    k       centroids
-    patch   side of a patch in pixels
-    stride  pixels from one patch to the next
-    size    working size in pixels; None: by `working_size` from the training images, within SIZES and a multiple of 8
+    Parameters
+    ----------
+    k
+        Number of centroids.
+    patch : pixels
+        Side of a patch.
+    stride : pixels
+        Between patches.
+    size : pixels or None
+        The working size; None derives it from the training images with `working_size`, as a
+        multiple of 8 within SIZE_RANGE.
     """
 
     k: int
@@ -39,41 +47,36 @@ class SingleLayer:
     def key(self) -> dict[str, Any]:
         return {"channel": type(self).__name__, **asdict(self)}
 
-    def learn(self, train: Split, context: Context) -> State:
-        """The working size, the whitening and the centroids."""
+    def fit(self, train: Split, context: Context) -> State:
+        """Choose the working size and fit the whitening and the centroids."""
+        smallest, largest = SIZE_RANGE
         size = self.size or working_size(
-            train.image_size, multiple=8, smallest=SIZES[0], largest=SIZES[1]
+            train.image_size, multiple=8, smallest=smallest, largest=largest
         )
         if size < self.patch:
             raise UserError(
                 f"kmeans-triangle: size must be at least patch = {self.patch} pixels, got {size}"
             )
-        learned = learned_once(
-            {**self.key, "size": size}, train, context, lambda: self._learn(train, size, context)
+        state = fit_or_load(
+            {**self.key, "size": size}, train, context, lambda: self._fit(train, size, context)
         )
-        if len(learned["centroids"]) < self.k:
-            context.note(f"{len(learned['centroids'])} centroids, {PER_CENTROID} patches each")
-        return {**learned, "size": torch.tensor(size)}
-
-    def _learn(self, train: Split, size: int, context: Context) -> State:
-        sample = sample_patches(train, size, self.patch, SAMPLE, context)
-        whitening = fit_whitening(sample, context)
-        total = int(
-            context.sum(
-                torch.tensor(float(len(sample)), dtype=torch.float64, device=context.device)
+        if len(state["centroids"]) < self.k:
+            context.note(
+                f"{len(state['centroids'])} centroids, one per {PATCHES_PER_CENTROID} patches"
             )
-        )
-        codebook = fit_kmeans(
-            whitening(sample), min(self.k, max(1, total // PER_CENTROID)), context
-        )
-        return {**join_states({"whitening": stage_state(whitening)}), "centroids": codebook.centers}
+        return {**state, "size": torch.tensor(size)}
 
-    def describe(self, images: Tensor | list[Tensor], learned: State) -> Tensor:
-        size = int(learned["size"])
-        triangle = Triangle(
-            Whitening(**part_of(learned, "whitening")),
-            learned["centroids"],
-            self.patch,
-            self.stride,
+    def _fit(self, train: Split, size: int, context: Context) -> State:
+        sample = sample_patches(train, size, self.patch, SAMPLED_PATCHES, context)
+        whitening = fit_whitening(sample, context)
+        count = torch.tensor(float(len(sample)), dtype=torch.float64, device=context.device)
+        affordable = int(context.sum(count)) // PATCHES_PER_CENTROID
+        codebook = fit_kmeans(whitening(sample), min(self.k, max(1, affordable)), context)
+        named = join_states({"whitening": tensor_fields(whitening)})
+        return {**named, "centroids": codebook.centers}
+
+    def describe(self, images: Tensor | list[Tensor], state: State) -> Tensor:
+        encoder = TriangleEncoder(
+            Whitening(**substate(state, "whitening")), state["centroids"], self.patch, self.stride
         )
-        return triangle(squares(images, size))
+        return encoder(resize_square(images, int(state["size"])))

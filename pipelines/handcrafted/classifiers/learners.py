@@ -1,4 +1,7 @@
-"""The linear classifiers that a chain can end in: how rows are kept for them, what they may be given for C, and who solves for it."""
+"""The linear classifiers that a chain can end in.
+
+A `Learner` says how feature rows are kept, which values of C are tried, and which solver fits.
+"""
 
 from __future__ import annotations
 
@@ -10,108 +13,160 @@ import torch
 from torch import Tensor
 
 from harness.contract import Context, State
+from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
 from pipelines.handcrafted.classifiers.linear_svm import LinearSVM
 from pipelines.handcrafted.classifiers.loss import Loss, LossName
-from pipelines.handcrafted.classifiers.online import (
-    OnlineDualAscent,
-    OnlinePassiveAggressive,
-    OnlineSGD,
-    Stream,
+from pipelines.handcrafted.classifiers.streamed_solvers import (
+    RowStream,
+    StreamedDualAscent,
+    StreamedPassiveAggressive,
+    StreamedSGD,
 )
-from pipelines.handcrafted.classifiers.rows import Rows
 from pipelines.handcrafted.features import Features
 
 
 @dataclass(frozen=True)
 class CGrid:
-    """Rising values of C to choose from on tune, and the one to take without tune or when tune does not tell."""
+    """Values of C to choose from on tune.
+
+    Parameters
+    ----------
+    values : increasing
+    default
+        Taken without tune, and preferred among values that tune cannot tell apart.
+    """
 
     values: tuple[float, ...]
     default: float
 
 
-STANDARDIZED = CGrid(
-    (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), 1.0
-)  # rows of mean squared length 1 suit descriptors of any length
-NORMALIZED = CGrid(
-    (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 10.0
-)  # rows of length 1; VLFeat's applications fix 10
-AGGRESSIVENESS = CGrid(
-    (0.001, 0.01, 0.1), 0.01
-)  # of the row that an update may add at most, for rows of length 1
+# For rows of mean squared length 1, as standardizing gives them.
+STANDARDIZED_GRID = CGrid((0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0), 1.0)
+# For rows of length 1; VLFeat's applications fix C = 10.
+UNIT_LENGTH_GRID = CGrid((0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), 10.0)
+# Multiples of a row of length 1 that one passive-aggressive update may add.
+AGGRESSIVENESS_GRID = CGrid((0.001, 0.01, 0.1), 0.01)
 
 
 class Solver(Protocol):
-    def fit(self, c: float, positive: float = 1.0) -> tuple[Tensor, Tensor]:
-        """(classes, features) weights and (classes,) biases; rows of a class count `positive` times for it."""
+    """Fits linear classifiers for one set of rows; `fit` may be called again with other values."""
+
+    def fit(self, c: float, positive_weight: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Fit all classes.
+
+        Parameters
+        ----------
+        c
+            Trade-off between the loss and the size of the weights.
+        positive_weight
+            Weight of a row's loss for its own class.
+
+        Returns
+        -------
+        weights : (classes, features)
+        biases : (classes,)
+            UNSEEN_CLASS_MARGIN for a class without rows.
+        """
         ...
 
 
 class Learner(Protocol):
-    """grid is of C; `quantize`: features are kept as bytes; `streams`: they are read chunk by chunk, else all held in memory."""
+    """The settings of a linear classifier."""
 
     @property
-    def grid(self) -> CGrid: ...
-    @property
-    def quantize(self) -> bool: ...
-    @property
-    def streams(self) -> bool: ...
+    def c_grid(self) -> CGrid:
+        """The values of C to choose from."""
+        ...
 
-    def solver(self, parts: Sequence[Iterable[State]], classes: int, context: Context) -> Solver:
-        """For the chunks of all parts: `Features` where it streams."""
+    @property
+    def quantize(self) -> bool:
+        """Whether features are kept as bytes (`encoders.quantizer`)."""
+        ...
+
+    @property
+    def streams(self) -> bool:
+        """Whether features are read chunk by chunk; otherwise all are held in memory."""
+        ...
+
+    def make_solver(
+        self, splits: Sequence[Iterable[State]], num_classes: int, context: Context
+    ) -> Solver:
+        """Return a solver for the chunks of features of one or more splits.
+
+        Parameters
+        ----------
+        splits
+            `Features` if the learner streams; otherwise any iterables of their chunks.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class ExactSVM:
-    """One-vs-rest SVMs solved exactly.
+    """One-vs-rest SVMs solved to a small duality gap, all rows in memory.
 
-    standardize  each feature to mean 0 and equal variance, else rows are taken as the channel gives them
-    own_grid     of C; None: STANDARDIZED or NORMALIZED, as the rows are
+    Parameters
+    ----------
+    standardize
+        Scale each feature to mean 0 and equal variance; otherwise rows are used as they are.
+    custom_grid : CGrid or None
+        None is STANDARDIZED_GRID or UNIT_LENGTH_GRID, by `standardize`.
+    loss, quantize, streams
     """
 
     standardize: bool = False
-    own_grid: CGrid | None = None
+    custom_grid: CGrid | None = None
     loss: LossName = "squared_hinge"
     quantize: bool = False
     streams: bool = False
 
     @property
-    def grid(self) -> CGrid:
-        return self.own_grid or (STANDARDIZED if self.standardize else NORMALIZED)
+    def c_grid(self) -> CGrid:
+        if self.custom_grid:
+            return self.custom_grid
+        return STANDARDIZED_GRID if self.standardize else UNIT_LENGTH_GRID
 
-    def solver(self, parts: Sequence[Iterable[State]], classes: int, context: Context) -> Solver:
-        chunks = [chunk for part in parts for chunk in part]
+    def make_solver(
+        self, splits: Sequence[Iterable[State]], num_classes: int, context: Context
+    ) -> Solver:
+        chunks = [chunk for split in splits for chunk in split]
         blocks = [chunk["features"] for chunk in chunks]
-        rows = Rows.standardized(blocks, context) if self.standardize else Rows(blocks, context)
-        return LinearSVM(rows, torch.cat([chunk["labels"] for chunk in chunks]), classes, self.loss)
+        labels = torch.cat([chunk["labels"] for chunk in chunks])
+        make_rows = FeatureRows.standardized if self.standardize else FeatureRows
+        return LinearSVM(make_rows(blocks, context), labels, num_classes, self.loss)
 
 
 @dataclass(frozen=True)
 class StreamedSVM:
-    """One-vs-rest SVMs by dual coordinate ascent; rows of about length 1."""
+    """One-vs-rest SVMs by dual coordinate ascent, for rows of about length 1."""
 
     loss: LossName = "squared_hinge"
     quantize: bool = True
     streams: bool = True
-    grid: CGrid = NORMALIZED
+    c_grid: CGrid = UNIT_LENGTH_GRID
 
-    def solver(self, parts: Sequence[Iterable[State]], classes: int, context: Context) -> Solver:
-        return OnlineDualAscent(_stream(parts, classes, context), Loss.named(self.loss))
+    def make_solver(
+        self, splits: Sequence[Iterable[State]], num_classes: int, context: Context
+    ) -> Solver:
+        stream = _row_stream(splits, num_classes, context)
+        return StreamedDualAscent(stream, Loss.from_name(self.loss))
 
 
 @dataclass(frozen=True)
 class AveragedSGD:
-    """One-vs-rest SVMs by averaged stochastic gradient descent; rows of about length 1."""
+    """One-vs-rest SVMs by averaged stochastic gradient descent, for rows of about length 1."""
 
     loss: LossName = "hinge"
     epochs: int = 5
     quantize: bool = False
     streams: bool = True
-    grid: CGrid = NORMALIZED
+    c_grid: CGrid = UNIT_LENGTH_GRID
 
-    def solver(self, parts: Sequence[Iterable[State]], classes: int, context: Context) -> Solver:
-        return OnlineSGD(_stream(parts, classes, context), Loss.named(self.loss), self.epochs)
+    def make_solver(
+        self, splits: Sequence[Iterable[State]], num_classes: int, context: Context
+    ) -> Solver:
+        stream = _row_stream(splits, num_classes, context)
+        return StreamedSGD(stream, Loss.from_name(self.loss), self.epochs)
 
 
 @dataclass(frozen=True)
@@ -122,13 +177,15 @@ class AveragedPassiveAggressive:
     epochs: int = 10
     quantize: bool = False
     streams: bool = True
-    grid: CGrid = AGGRESSIVENESS
+    c_grid: CGrid = AGGRESSIVENESS_GRID
 
-    def solver(self, parts: Sequence[Iterable[State]], classes: int, context: Context) -> Solver:
-        return OnlinePassiveAggressive(
-            _stream(parts, classes, context), self.one_vs_rest, self.epochs
-        )
+    def make_solver(
+        self, splits: Sequence[Iterable[State]], num_classes: int, context: Context
+    ) -> Solver:
+        stream = _row_stream(splits, num_classes, context)
+        return StreamedPassiveAggressive(stream, self.one_vs_rest, self.epochs)
 
 
-def _stream(parts: Sequence[Iterable[State]], classes: int, context: Context) -> Stream:
-    return Stream([part for part in parts if isinstance(part, Features)], classes, context)
+def _row_stream(splits: Sequence[Iterable[State]], num_classes: int, context: Context) -> RowStream:
+    features = [split for split in splits if isinstance(split, Features)]
+    return RowStream(features, num_classes, context)

@@ -1,4 +1,7 @@
-"""What a linear classifier pays for a row on the wrong side of the margin; slack is 1 - y w.x, of any shape."""
+"""The loss of a one-vs-rest linear classifier: what a row costs a class.
+
+All functions take the slack 1 - y w.x, where y is +1 for the row's own class and -1 for others.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,19 @@ LossName = Literal["squared_hinge", "hinge"]
 
 @dataclass(frozen=True)
 class Loss:
-    """max(0, slack)^2, or max(0, slack) whose corner is rounded off.
+    """The squared hinge max(0, slack)^2, or the hinge max(0, slack) with a rounded corner.
 
-    corner  None: squared. Else the hinge is slack^2 / (2 corner) up to a slack of `corner`, and corner / 2 lower than it is beyond
+    Parameters
+    ----------
+    corner : float or None
+        None is the squared hinge; 0 is the hinge itself. Otherwise the loss is
+        slack^2 / (2 corner) up to a slack of `corner`, and the hinge less corner / 2 beyond.
     """
 
     corner: float | None = None
 
     @classmethod
-    def named(cls, name: LossName) -> Loss:
-        """The hinge's own corner is not rounded."""
+    def from_name(cls, name: LossName) -> Loss:
         return cls(None if name == "squared_hinge" else 0.0)
 
     def value(self, slack: Tensor) -> Tensor:
@@ -34,11 +40,11 @@ class Loss:
             return positive.square()
         if self.corner == 0:
             return positive
-        return torch.where(
-            slack < self.corner, positive.square() / (2 * self.corner), positive - self.corner / 2
-        )
+        rounded = positive.square() / (2 * self.corner)
+        return torch.where(slack < self.corner, rounded, positive - self.corner / 2)
 
     def slope(self, slack: Tensor) -> Tensor:
+        """Return the derivative of the loss by the slack."""
         if self.corner is None:
             return 2 * slack.clamp(min=0)
         if self.corner == 0:
@@ -46,59 +52,86 @@ class Loss:
         return (slack / self.corner).clamp(0, 1)
 
     def curvature(self, slack: Tensor) -> Tensor:
-        """0 everywhere for the hinge itself."""
+        """Return the second derivative of the loss by the slack; 0 for the hinge itself."""
         if self.corner is None:
             return 2 * (slack > 0).to(slack.dtype)
         if self.corner == 0:
             return torch.zeros_like(slack)
         return ((slack > 0) & (slack < self.corner)).to(slack.dtype) / self.corner
 
-    def missed(self, slack: Tensor) -> Tensor:
-        """What the rounded hinge is below the hinge itself; 0 for the squared one."""
-        return (
-            torch.zeros_like(slack)
-            if self.corner is None
-            else slack.clamp(min=0) - self.value(slack)
-        )
+    def rounding_error(self, slack: Tensor) -> Tensor:
+        """Return how far the rounded hinge is below the hinge; 0 for the squared hinge."""
+        if self.corner is None:
+            return torch.zeros_like(slack)
+        return slack.clamp(min=0) - self.value(slack)
 
-    def total(self, margins: Tensor, labels: Tensor, positive: float) -> Tensor:
-        """0-d float64: the sum over (n, classes) margins, where the rows of a class count `positive` times for it."""
+    def total(self, margins: Tensor, labels: Tensor, positive_weight: float) -> Tensor:
+        """Return the weighted sum (0-d float64) of the loss over rows and classes.
+
+        Parameters
+        ----------
+        margins : (n, classes)
+        labels : (n,) int64
+        positive_weight
+            Weight of a row's loss for its own class.
+        """
         signs = class_signs(labels, margins.shape[1], margins.dtype)
-        return (importance(signs, positive) * self.value(1 - signs * margins)).sum(
-            dtype=torch.float64
-        )
+        losses = class_weights(signs, positive_weight) * self.value(1 - signs * margins)
+        return losses.sum(dtype=torch.float64)
 
-    # For one row and all classes, of the squared hinge and the hinge itself:
+    # The following are for one row and all classes, with corner None or 0 only.
 
     def implicit_step(self, slack: Floats, rates: Floats, square: float) -> Floats:
-        """Multiples of a row of this squared length that minimize rates * loss and half of the squared change."""
+        """Return the step that minimizes rate * loss after the step + half the squared change.
+
+        Parameters
+        ----------
+        slack, rates : (classes,)
+        square
+            The row's squared length.
+
+        Returns
+        -------
+        (classes,) float64
+            The step as a multiple of the row.
+        """
         if self.corner is None:
             return 2 * rates * np.maximum(0, slack) / (1 + 2 * rates * square)
         return np.clip(slack / square, 0, rates)
 
     def best_dual(self, dual: Floats, slack: Floats, costs: Floats, square: float) -> Floats:
-        """The dual variables that are best while all others stay, where the margins with the present ones leave this slack."""
+        """Return the row's dual variables that maximize the dual objective, all others fixed.
+
+        Parameters
+        ----------
+        dual, slack, costs : (classes,)
+            The present dual variables, the slack that they lead to, and C times the class weight.
+        square
+            The row's squared length.
+        """
         if self.corner is None:
             return np.maximum(0, dual + (slack - dual / (2 * costs)) / (square + 1 / (2 * costs)))
         return np.clip(dual + slack / square, 0, costs)
 
     def dual_value(
-        self, duals: Floats, labels: NDArray[np.int64], c: float, positive: float
+        self, duals: Floats, labels: NDArray[np.int64], c: float, positive_weight: float
     ) -> float:
-        """The dual objective of (n, classes) variables without its quadratic term in the weights."""
+        """Return the dual objective of (n, classes) variables less its term in the weights."""
         if self.corner is not None:
             return float(duals.sum())
         squares = duals**2 / (4 * c)
         own = squares[np.arange(len(labels)), labels].sum()
-        return float(duals.sum() - squares.sum() + own - own / positive)
+        return float(duals.sum() - squares.sum() + own - own / positive_weight)
 
 
 def class_signs(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-    """(n, classes): +1 for the row's own class, -1 for the others."""
+    """Return (n, classes): +1 for the row's own class, -1 for the others."""
     signs = torch.full((len(labels), classes), -1.0, dtype=dtype, device=labels.device)
     return signs.scatter_(1, labels[:, None], 1.0)
 
 
-def importance(signs: Tensor, positive: float) -> Tensor:
-    """How much each row counts for each class: `positive` where its sign is +1, else 1."""
-    return torch.ones_like(signs) if positive == 1 else torch.where(signs > 0, positive, 1.0)
+def class_weights(signs: Tensor, positive_weight: float) -> Tensor:
+    """Return each row's weight per class: `positive_weight` where the sign is +1, else 1."""
+    if positive_weight == 1:
+        return torch.ones_like(signs)
+    return torch.where(signs > 0, positive_weight, 1.0)

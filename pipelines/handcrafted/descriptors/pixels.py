@@ -1,4 +1,4 @@
-"""The pixels themselves."""
+"""The pixels themselves as a descriptor of the whole image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Pixels:
-    """Float (n, channels, height, width) to (n, channels * height * width): the floor of the hand-crafted side."""
+    """Flattens images: (n, channels, height, width) -> (n, channels * height * width)."""
 
     def __call__(self, images: Tensor) -> Tensor:
         return images.flatten(1)

@@ -1,4 +1,4 @@
-"""Histograms of visual words (Csurka et al., ECCV workshop 2004), of whole votes or of shared ones."""
+"""Histograms of visual words (Csurka et al., ECCV workshop 2004), with hard or soft assignment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.handcrafted.encoders.pooling import PooledEncoder
 
 @dataclass(frozen=True)
 class BagOfWords(PooledEncoder):
-    """How many descriptors have each word as their nearest."""
+    """The number of descriptors that have each word as their nearest."""
 
     codebook: Codebook
 
@@ -21,30 +21,34 @@ class BagOfWords(PooledEncoder):
     def length(self) -> int:
         return len(self.codebook.centers)
 
-    def weigh(self, rows: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
-        return [(self.codebook.votes(rows), rows[..., :0])]
+    def weights_and_terms(self, descriptors: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
+        return [(self.codebook.assign(descriptors), descriptors[..., :0])]
 
-    def finish(self, sums: Sequence[tuple[Tensor, Tensor]], counts: Tensor) -> Tensor:
+    def codes_from_sums(self, sums: Sequence[tuple[Tensor, Tensor]], counts: Tensor) -> Tensor:
         [(votes, _)] = sums
         return votes
 
 
 @dataclass(frozen=True)
 class SoftBagOfWords(BagOfWords):
-    """Each descriptor shares one vote among its nearest words, in proportion to a Gaussian kernel of the distance.
+    """Each descriptor divides one vote among its nearest words by a Gaussian of the distance.
 
-    That is the codeword uncertainty of van Gemert et al., Kernel codebooks (ECCV 2008), over few words as in Chatfield et al. (BMVC
-    2011; 5 neighbors there).
+    This is the codeword uncertainty of van Gemert et al., Kernel codebooks (ECCV 2008), over few
+    words as in Chatfield et al. (BMVC 2011; 5 neighbors there).
 
-    sigma       the kernel's standard deviation, in the descriptors' unit
-    neighbors  words that share a vote; at most as many as there are
+    Parameters
+    ----------
+    sigma
+        Standard deviation of the Gaussian, in the unit of the descriptors.
+    neighbors
+        Words that share a vote, or all words if there are fewer.
     """
 
     sigma: float
     neighbors: int = 5
 
-    def weigh(self, rows: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
-        squares, words = self.codebook.neighbors(rows, self.neighbors)
-        shares = (squares / (-2 * self.sigma**2)).softmax(-1)
-        votes = rows.new_zeros(*rows.shape[:-1], self.length).scatter_(-1, words, shares)
-        return [(votes, rows[..., :0])]
+    def weights_and_terms(self, descriptors: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
+        squared_distances, words = self.codebook.neighbors(descriptors, self.neighbors)
+        shares = (squared_distances / (-2 * self.sigma**2)).softmax(-1)
+        votes = descriptors.new_zeros(*descriptors.shape[:-1], self.length)
+        return [(votes.scatter_(-1, words, shares), descriptors[..., :0])]

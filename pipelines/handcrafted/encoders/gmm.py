@@ -1,4 +1,8 @@
-"""Gaussian mixtures with diagonal covariances, fitted by expectation maximization to rows spread over processes."""
+"""Gaussian mixtures with diagonal covariances, of rows that are distributed over processes.
+
+They are fitted by expectation maximization (EM). The code is our own because scikit-learn's
+GaussianMixture runs in one process, in the memory of all rows and on the CPU only.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +15,35 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from harness.contract import Context
-from pipelines.handcrafted.chunks import at_once
-from pipelines.handcrafted.encoders.kmeans import HALF_NORMAL, cluster, first_rows, lloyd, measured
-
-CHUNK_ROWS = 1024  # rows whose posteriors exist at one time
-# The settings of vl_gmm and, for the floor, of its caller in VLFeat's apps/recognition/trainEncoder.m.
-KMEANS_ITERATIONS = 5
-TOLERANCE = 1e-5  # relative change of the log-likelihood in one iteration at which it stops
-LEAST_VARIANCE = 1e-4  # in units of the largest variance of a dimension of the rows
-LEAST_WEIGHT = 1e-6  # what weighs less is no component
-LEAST_MASS = (
-    1e-2  # a component with fewer rows, or with a smaller share of what is its due, is empty
+from pipelines.handcrafted.chunks import chunk_size
+from pipelines.handcrafted.encoders.kmeans import (
+    HALF_NORMAL_MEAN,
+    Clusters,
+    assign_to_centers,
+    cluster,
+    first_rows,
+    lloyd,
 )
+
+CHUNK_ROWS = 1024  # rows whose posteriors exist at a time
+# The settings of vl_gmm and, for the floor, of VLFeat's apps/recognition/trainEncoder.m.
+KMEANS_ITERATIONS = 5
+TOLERANCE = 1e-5  # relative change of the log-likelihood per iteration at which EM stops
+MIN_VARIANCE = 1e-4  # in units of the largest variance of a dimension of the rows
+MIN_WEIGHT = 1e-6  # components of less weight are ignored
+MIN_MASS = 1e-2  # components of less mass, in units of the mean mass and at least 1 row, are empty
 
 
 @dataclass(frozen=True)
 class GMM:
-    """means and variances (components, d), weights (components,) that add up to 1; float32."""
+    """A Gaussian mixture with diagonal covariances.
+
+    Parameters
+    ----------
+    means, variances : (components, d) float32
+    weights : (components,) float32
+        With sum 1.
+    """
 
     means: Tensor
     variances: Tensor
@@ -35,29 +51,31 @@ class GMM:
 
     @cached_property
     def center(self) -> Tensor:
-        """(d,) the mean of the mixture. Moments are taken about it, since far from 0 sums of them would lose digits."""
+        """(d,) mean of the mixture.
+
+        Moments are taken about it, because sums of moments far from 0 would lose digits.
+        """
         return self.weights @ self.means
 
     def moments(self, rows: Tensor) -> Tensor:
-        """The rows (..., d) less the center, and the squares of that: (..., 2 d), of the rows' type."""
+        """Return rows less the center, and their squares: (..., d) -> (..., 2 d)."""
         d = rows.shape[-1]
-        both = rows.new_empty(*rows.shape[:-1], 2 * d)
-        torch.sub(rows, self.center, out=both[..., :d])
-        torch.square(both[..., :d], out=both[..., d:])
-        return both
+        moments = rows.new_empty(*rows.shape[:-1], 2 * d)
+        torch.sub(rows, self.center, out=moments[..., :d])
+        torch.square(moments[..., :d], out=moments[..., d:])
+        return moments
 
     def log_joint(self, moments: Tensor) -> Tensor:
-        """Log-densities (..., components) of rows, given by their moments, with the components' weights."""
+        """Return log(weight * density) of each component: (..., 2 d) -> (..., components)."""
         return linear(moments, *self._coefficients)
 
     @cached_property
     def _coefficients(self) -> tuple[Tensor, Tensor]:
-        """A log-density is linear in the moments: (components, 2 d) and (components,)."""
+        """(components, 2 d) and (components,): log-densities are linear in the moments."""
         means, variances = (self.means - self.center).double(), self.variances.double()
-        weights = torch.where(self.weights < LEAST_WEIGHT, 0, self.weights).double()
-        constants = weights.log() - 0.5 * (
-            means.square() / variances + (2 * math.pi * variances).log()
-        ).sum(1)
+        weights = torch.where(self.weights < MIN_WEIGHT, 0, self.weights).double()
+        exponents = means.square() / variances + (2 * math.pi * variances).log()
+        constants = weights.log() - 0.5 * exponents.sum(1)
         return torch.cat([means / variances, -0.5 / variances], dim=1).float(), constants.float()
 
 
@@ -66,51 +84,74 @@ def fit_gmm(
     components: int,
     context: Context,
     *,
-    from_rows: bool = False,
+    start_from_rows: bool = False,
     iterations: int = 100,
 ) -> GMM:
-    """A mixture for the rows of all processes, of which this one has (s, d) float32: k-means, then expectation maximization.
+    """Fit a mixture to the rows of all processes: k-means, then EM.
 
-    from_rows  k-means starts from `first_rows`, as that of vl_gmm from rows drawn at random: many components then lie where rows are dense,
-               where splits of greatest energy put them where rows differ
-    Variances have a floor. A component that runs empty takes half of another.
+    Variances have a floor. A component that becomes empty takes half of another one.
+
+    Parameters
+    ----------
+    sample : (s, d) float32
+        This process's share of the rows.
+    components
+    context
+    start_from_rows
+        Start k-means from `first_rows`, as vl_gmm starts from randomly drawn rows: many components
+        then lie where rows are dense. Otherwise clusters of greatest energy are split, which puts
+        components where rows differ.
+    iterations
+        Of EM, at most.
     """
-    spread = measured(sample, sample.new_zeros(1, sample.shape[1]), context).variances
-    floor = max(LEAST_VARIANCE * float(spread.max()), 1e-12)
-    if from_rows:
-        drawn = measured(sample, first_rows(sample, components, context), context).with_empty(
-            components
-        )
-        clusters = lloyd(sample, drawn, context, iterations=KMEANS_ITERATIONS)
-    else:
-        clusters = cluster(sample, components, context, iterations=KMEANS_ITERATIONS)
-    gmm = mixture(clusters.counts, clusters.means, clusters.variances, floor)
+    one_center = sample.new_zeros(1, sample.shape[1])
+    total_variances = assign_to_centers(sample, one_center, context).variances
+    floor = max(MIN_VARIANCE * float(total_variances.max()), 1e-12)
+    clusters = _initial_clusters(sample, components, context, start_from_rows)
+    gmm = mixture_from_moments(clusters.counts, clusters.means, clusters.variances, floor)
     likelihood = -math.inf
     for _ in range(iterations):
-        masses, sums, now = expectation(gmm, sample, context)
-        before, likelihood = likelihood, now
+        masses, sums, new_likelihood = expectation(gmm, sample, context)
+        before, likelihood = likelihood, new_likelihood
         if abs(likelihood - before) <= TOLERANCE * abs(likelihood):
             break
         gmm = maximization(gmm, masses, sums, floor)
     return gmm
 
 
-def expectation(gmm: GMM, sample: Tensor, context: Context) -> tuple[Tensor, Tensor, float]:
-    """Over the rows of all processes: posteriors summed (components,), moments summed with them (components, 2 d), log-likelihood.
+def _initial_clusters(
+    sample: Tensor, components: int, context: Context, start_from_rows: bool
+) -> Clusters:
+    if not start_from_rows:
+        return cluster(sample, components, context, iterations=KMEANS_ITERATIONS)
+    centers = first_rows(sample, components, context)
+    clusters = assign_to_centers(sample, centers, context).pad_with_empty(components)
+    return lloyd(sample, clusters, context, iterations=KMEANS_ITERATIONS)
 
-    Posteriors are float32, sums float64.
+
+def expectation(gmm: GMM, sample: Tensor, context: Context) -> tuple[Tensor, Tensor, float]:
+    """Sum over the rows of all processes what `maximization` needs.
+
+    Posteriors are computed in float32, sums in float64.
+
+    Returns
+    -------
+    masses : (components,) float64
+        Sums of the posteriors.
+    sums : (components, 2 d) float64
+        Sums of the moments, weighted by the posteriors.
+    log_likelihood : float
     """
     components, d = gmm.means.shape
     sums = torch.zeros(components, 2 * d, dtype=torch.float64, device=sample.device)
     masses, likelihood = sums.new_zeros(components), sums.new_zeros(())
-    for rows in sample.split(at_once(CHUNK_ROWS, sample.device)):
+    for rows in sample.split(chunk_size(CHUNK_ROWS, sample.device)):
         moments = gmm.moments(rows.double())
-        joint = gmm.log_joint(moments.float())
-        posteriors = joint.softmax(1)
-        most, component = posteriors.max(1)
-        likelihood += (joint.gather(1, component[:, None]).squeeze(1) - most.log()).sum(
-            dtype=torch.float64
-        )
+        log_joint = gmm.log_joint(moments.float())
+        posteriors = log_joint.softmax(1)
+        largest, component = posteriors.max(1)
+        log_densities = log_joint.gather(1, component[:, None]).squeeze(1) - largest.log()
+        likelihood += log_densities.sum(dtype=torch.float64)
         exact = posteriors.double()
         masses += exact.sum(0)
         sums.addmm_(exact.T, moments)
@@ -118,34 +159,41 @@ def expectation(gmm: GMM, sample: Tensor, context: Context) -> tuple[Tensor, Ten
 
 
 def maximization(gmm: GMM, masses: Tensor, sums: Tensor, floor: float) -> GMM:
-    """The mixture under which rows with these sums are likeliest."""
+    """Return the mixture of greatest likelihood, given the sums that `expectation` returns."""
     first, second = (sums / masses[:, None].clamp(min=1e-300)).chunk(2, dim=1)
-    return mixture(masses, first + gmm.center, second - first.square(), floor)
+    return mixture_from_moments(masses, first + gmm.center, second - first.square(), floor)
 
 
-def mixture(masses: Tensor, means: Tensor, variances: Tensor, floor: float) -> GMM:
-    """A GMM of these components, of float64, after each empty one has taken half of the one with the greatest sum of squared deviations.
+def mixture_from_moments(masses: Tensor, means: Tensor, variances: Tensor, floor: float) -> GMM:
+    """Return the mixture of these components, after splits have filled the empty ones.
 
-    vl_gmm asks for the one that adds most to the entropy; of many dimensions of small variance, as descriptors have, it is the lightest.
+    An empty component takes half of the one with the greatest sum of squared deviations. vl_gmm
+    takes the one that adds most to the entropy, but in many dimensions of small variance, as
+    descriptors have, that is the lightest one.
+
+    Parameters
+    ----------
+    masses : (components,) float64
+    means, variances : (components, d) float64
+    floor
+        Smallest variance.
     """
-    present = masses + 1e-9  # were there no rows at all, the weights would be equal
+    present = masses + 1e-9  # without any rows, the weights are equal
     weights, means, variances = present / present.sum(), means.clone(), variances.clamp(min=floor)
-    due = max(1.0, float(masses.mean()))
-    is_empty = masses < LEAST_MASS * due
+    is_empty = masses < MIN_MASS * max(1.0, float(masses.mean()))
     for empty in is_empty.nonzero().flatten().tolist():
         if is_empty.all():
             break
-        giver = int((weights * variances.sum(1)).masked_fill(is_empty, -math.inf).argmax())
+        energies = weights * variances.sum(1)
+        donor = int(energies.masked_fill(is_empty, -math.inf).argmax())
         is_empty[empty] = False
-        dimension = int(variances[giver].argmax())
-        step = HALF_NORMAL * variances[giver, dimension].sqrt()
-        weights[giver] /= 2
-        variances[giver, dimension] = (variances[giver, dimension] - step.square()).clamp(min=floor)
-        weights[empty], means[empty], variances[empty] = (
-            weights[giver],
-            means[giver],
-            variances[giver],
-        )
-        means[giver, dimension] += step
-        means[empty, dimension] -= step
+        dimension = int(variances[donor].argmax())
+        offset = HALF_NORMAL_MEAN * variances[donor, dimension].sqrt()
+        remaining = variances[donor, dimension] - offset.square()
+        weights[donor] /= 2
+        variances[donor, dimension] = remaining.clamp(min=floor)
+        for values in (weights, means, variances):
+            values[empty] = values[donor]
+        means[donor, dimension] += offset
+        means[empty, dimension] -= offset
     return GMM(means.float(), variances.float(), (weights / weights.sum()).float())

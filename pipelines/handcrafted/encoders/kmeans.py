@@ -1,4 +1,9 @@
-"""k-means codebooks (Lloyd's algorithm), learned from rows spread over processes."""
+"""k-means codebooks (Lloyd's algorithm) of rows that are distributed over processes.
+
+It is our own because scikit-learn's runs in one process and on the CPU only, and because clusters
+are grown by splitting here: the result depends neither on random starts nor on which process has
+which row.
+"""
 
 from __future__ import annotations
 
@@ -11,41 +16,55 @@ from torch import Tensor
 from torch.nn.functional import linear, pad
 
 from harness.contract import Context
-from pipelines.handcrafted.chunks import at_once
+from pipelines.handcrafted.chunks import chunk_size
 
 CHUNK_ROWS = 1024  # rows compared with all centers at a time
-GROWTH = 1.5  # of the number of clusters at a time
-GROWING_ITERATIONS = 2  # each time
-TOLERANCE = 1e-4  # relative decrease of the energy in one iteration at which it stops
-HALF_NORMAL = math.sqrt(
-    2 / math.pi
-)  # the mean of a normal variable's upper half, in standard deviations
+GROWTH = 1.5  # of the number of clusters, per split
+GROWING_ITERATIONS = 2  # after each split
+TOLERANCE = 1e-4  # relative decrease of the energy per iteration at which Lloyd's algorithm stops
+# Mean of the upper half of a normal variable, in standard deviations.
+HALF_NORMAL_MEAN = math.sqrt(2 / math.pi)
 
 
 @dataclass(frozen=True)
 class Codebook:
-    """Visual words. centers (words, d) float32."""
+    """Visual words.
+
+    Parameters
+    ----------
+    centers : (words, d) float32
+    """
 
     centers: Tensor
 
     def nearest(self, rows: Tensor) -> Tensor:
-        """The word nearest to each of the rows (..., d): (...) int64."""
+        """Return the index of the word nearest to each row: (..., d) -> (...) int64."""
         return self._closeness(rows).argmax(-1)
 
     def neighbors(self, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Squared distances of the rows (..., d) to their `count` nearest words, all if there are fewer, and those words: (..., count) each,
-        nearest first.
+        """Return the `count` words nearest to each row, or all words if there are fewer.
+
+        Parameters
+        ----------
+        rows : (..., d)
+        count
+
+        Returns
+        -------
+        squared_distances : (..., count) float32
+            Increasing.
+        words : (..., count) int64
         """
         closeness, words = self._closeness(rows).topk(min(count, len(self.centers)))
         return (rows.square().sum(-1, keepdim=True) - 2 * closeness).clamp_(min=0), words
 
-    def votes(self, rows: Tensor) -> Tensor:
-        """(..., words): 1 for the word nearest to each of the rows (..., d), else 0."""
-        votes = rows.new_zeros(*rows.shape[:-1], len(self.centers))
-        return votes.scatter_(-1, self.nearest(rows)[..., None], 1.0)
+    def assign(self, rows: Tensor) -> Tensor:
+        """Return 1 for the word nearest to each row, else 0: (..., d) -> (..., words)."""
+        one_hot = rows.new_zeros(*rows.shape[:-1], len(self.centers))
+        return one_hot.scatter_(-1, self.nearest(rows)[..., None], 1.0)
 
     def _closeness(self, rows: Tensor) -> Tensor:
-        """(..., words): half of the row's squared length, less half of its squared distance to the word."""
+        """Return (|row|^2 - |row - word|^2) / 2 for each word: (..., d) -> (..., words)."""
         return linear(rows, self.centers, self._offsets)
 
     @cached_property
@@ -55,9 +74,15 @@ class Codebook:
 
 @dataclass(frozen=True)
 class Clusters:
-    """The rows of all processes, each with the center nearest to it: counts (k,), means and variances (k, d), float64.
+    """The rows of all processes, each assigned to the nearest of k centers.
 
-    An empty cluster keeps its center for a mean and has no variance.
+    An empty cluster has its center as its mean and variance 0.
+
+    Parameters
+    ----------
+    counts : (k,) float64
+        Rows in each cluster.
+    means, variances : (k, d) float64
     """
 
     counts: Tensor
@@ -66,86 +91,110 @@ class Clusters:
 
     @cached_property
     def energies(self) -> Tensor:
-        """(k,) sums of squared distances to the mean."""
+        """(k,) sum of the squared distances of a cluster's rows to its mean."""
         return self.counts * self.variances.sum(1)
 
-    def with_empty(self, size: int) -> Clusters:
-        """These and so many empty ones that there are `size`."""
-        more = size - len(self.counts)
-        return Clusters(
-            pad(self.counts, (0, more)),
-            *(pad(part, (0, 0, 0, more)) for part in (self.means, self.variances)),
+    def pad_with_empty(self, size: int) -> Clusters:
+        """Return these clusters followed by empty ones, `size` in all."""
+        missing = size - len(self.counts)
+        counts = pad(self.counts, (0, missing))
+        means, variances = (
+            pad(values, (0, 0, 0, missing)) for values in (self.means, self.variances)
         )
+        return Clusters(counts, means, variances)
 
-    def without_empty(self) -> Tensor:
-        """Centers (k, d): the means, but an empty cluster halves one of greatest energy with it, across its most varied dimension."""
+    def centers_after_splits(self) -> Tensor:
+        """Return centers (k, d) with which no cluster is empty.
+
+        Each empty cluster takes half of one of the clusters with the greatest energy, split across
+        the dimension in which it varies most.
+        """
         empty = (self.counts == 0).nonzero().squeeze(1)
-        fullest = self.energies.argsort(descending=True, stable=True)
-        givers = fullest[
-            torch.arange(len(empty), device=empty.device) % max(1, len(fullest) - len(empty))
-        ]
-        largest, dimension = self.variances[givers].max(1)
-        step = torch.zeros_like(self.means[givers]).scatter_(
-            1, dimension[:, None], HALF_NORMAL * largest.sqrt()[:, None]
+        by_energy = self.energies.argsort(descending=True, stable=True)
+        candidates = max(1, len(by_energy) - len(empty))
+        donors = by_energy[torch.arange(len(empty), device=empty.device) % candidates]
+        largest, dimension = self.variances[donors].max(1)
+        offset = torch.zeros_like(self.means[donors]).scatter_(
+            1, dimension[:, None], HALF_NORMAL_MEAN * largest.sqrt()[:, None]
         )
         centers = self.means.clone()
-        centers[empty] = self.means[givers] + step
-        centers[givers] = self.means[givers] - step
+        centers[empty] = self.means[donors] + offset
+        centers[donors] = self.means[donors] - offset
         return centers
 
 
 def fit_kmeans(sample: Tensor, words: int, context: Context, *, iterations: int = 100) -> Codebook:
-    """A codebook of `words` words from this process's share of the rows, (s, d) float32. See `cluster`."""
+    """Return a codebook of this many words; see `cluster`."""
     return Codebook(cluster(sample, words, context, iterations=iterations).means.float())
 
 
 def cluster(sample: Tensor, words: int, context: Context, *, iterations: int) -> Clusters:
-    """k-means on the rows of all processes, of which this one has (s, d) float32.
+    """Cluster the rows of all processes by k-means.
 
-    It starts with one cluster and splits those of greatest energy (after Linde, Buzo & Gray, IEEE Transactions on Communications
-    1980). So no rows need to be drawn, and the result does not depend on which process has which row. Where there are fewer
-    distinct rows than words, some words are equal.
+    It starts with one cluster and splits those of greatest energy (after Linde, Buzo & Gray, IEEE
+    Transactions on Communications 1980). Where there are fewer distinct rows than words, some
+    words are equal.
+
+    Parameters
+    ----------
+    sample : (s, d) float32
+        This process's share of the rows.
+    words
+    context
+    iterations
+        At most, after the last split.
     """
-    clusters = measured(sample, sample.new_zeros(1, sample.shape[1]), context)
+    clusters = assign_to_centers(sample, sample.new_zeros(1, sample.shape[1]), context)
     while len(clusters.counts) < words:
         size = min(math.ceil(GROWTH * len(clusters.counts)), words)
-        clusters = lloyd(sample, clusters.with_empty(size), context, iterations=GROWING_ITERATIONS)
+        padded = clusters.pad_with_empty(size)
+        clusters = lloyd(sample, padded, context, iterations=GROWING_ITERATIONS)
     return lloyd(sample, clusters, context, iterations=iterations)
 
 
 def first_rows(sample: Tensor, count: int, context: Context) -> Tensor:
-    """(count, d), or fewer: of all processes' rows, (s, d) each, the first ones, the processes taking turns; of no rows a zero."""
-    own = sample.new_zeros(count, sample.shape[1])
-    own[: len(sample)] = sample[:count]
-    held = context.gather(torch.tensor(min(len(sample), count), device=sample.device))
-    is_there = torch.arange(count, device=sample.device)[:, None] < held
-    found = context.gather(own).transpose(0, 1)[is_there][:count]
-    return found if len(found) else own[:1]
+    """Return the first rows of all processes, the processes taking turns.
+
+    Parameters
+    ----------
+    sample : (s, d)
+        This process's share of the rows.
+    count
+        Rows to return.
+
+    Returns
+    -------
+    Tensor : (count, d)
+        Fewer if there are fewer rows; one zero row if there are none.
+    """
+    here = sample.new_zeros(count, sample.shape[1])
+    here[: len(sample)] = sample[:count]
+    available = context.gather(torch.tensor(min(len(sample), count), device=sample.device))
+    is_row = torch.arange(count, device=sample.device)[:, None] < available
+    rows = context.gather(here).transpose(0, 1)[is_row][:count]
+    return rows if len(rows) else here[:1]
 
 
 def lloyd(sample: Tensor, clusters: Clusters, context: Context, *, iterations: int) -> Clusters:
-    """The clusters after at most so many iterations."""
+    """Return the clusters after at most this many iterations of Lloyd's algorithm."""
     energy = math.inf
     for _ in range(iterations):
-        clusters = measured(sample, clusters.without_empty(), context)
+        clusters = assign_to_centers(sample, clusters.centers_after_splits(), context)
         before, energy = energy, float(clusters.energies.sum())
         if before - energy <= TOLERANCE * energy:
             break
     return clusters
 
 
-def measured(sample: Tensor, centers: Tensor, context: Context) -> Clusters:
-    """The clusters around these centers (k, d)."""
+def assign_to_centers(sample: Tensor, centers: Tensor, context: Context) -> Clusters:
+    """Return the clusters of all processes' rows around these centers (k, d)."""
     codebook = Codebook(centers.float())
     d = centers.shape[1]
     sums = torch.zeros(len(centers), 2 * d + 1, dtype=torch.float64, device=sample.device)
-    for rows in sample.split(at_once(CHUNK_ROWS, sample.device)):
+    for rows in sample.split(chunk_size(CHUNK_ROWS, sample.device)):
         exact = rows.double()
-        sums.index_add_(
-            0,
-            codebook.nearest(rows),
-            torch.cat([exact, exact.square(), torch.ones_like(exact[:, :1])], dim=1),
-        )
+        moments = torch.cat([exact, exact.square(), torch.ones_like(exact[:, :1])], dim=1)
+        sums.index_add_(0, codebook.nearest(rows), moments)
     first, second, counts = context.sum(sums).split([d, d, 1], dim=1)
     means = torch.where(counts > 0, first / counts, centers.double())
     variances = torch.where(counts > 0, second / counts - means.square(), 0).clamp_(min=0)

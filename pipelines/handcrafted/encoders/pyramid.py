@@ -1,6 +1,6 @@
-"""Where a descriptor lies: spatial pyramids (Lazebnik, Schmid & Ponce, CVPR 2006), or the position as part of the descriptor.
+"""Where a descriptor lies: regions of a spatial pyramid, or the position as part of the descriptor.
 
-Positions are (m, 2) x and y, in units of the image's width and height, less 0.5.
+Positions are (m, 2) float32: x and y in units of the image's width and height, less 0.5.
 """
 
 from __future__ import annotations
@@ -11,8 +11,20 @@ import torch
 from torch import Tensor
 
 
-def pyramid(positions: Tensor, grids: Sequence[tuple[int, int]]) -> Tensor:
-    """(r, m) bool: which descriptors lie in which cell. The cells of each (rows, columns) grid in turn, row by row."""
+def pyramid_regions(positions: Tensor, grids: Sequence[tuple[int, int]]) -> Tensor:
+    """Return which positions lie in which region (Lazebnik, Schmid & Ponce, CVPR 2006).
+
+    Parameters
+    ----------
+    positions : (m, 2)
+    grids : sequence of (rows, columns)
+        Levels of the pyramid.
+
+    Returns
+    -------
+    Tensor : (r, m) bool
+        One row per region: grid by grid, and row by row within a grid.
+    """
     x, y = (positions + 0.5).unbind(1)
     regions = []
     for rows, columns in grids:
@@ -23,6 +35,10 @@ def pyramid(positions: Tensor, grids: Sequence[tuple[int, int]]) -> Tensor:
     return torch.cat(regions)
 
 
-def with_positions(values: Tensor, positions: Tensor) -> Tensor:
-    """Descriptors (n, m, d) with x and y appended: (n, m, d + 2). VLFeat's "xy" extension; Sanchez, Perronnin & de Campos, PRL 2012."""
-    return torch.cat([values, positions.to(values.dtype).expand(len(values), -1, -1)], dim=2)
+def append_positions(descriptors: Tensor, positions: Tensor) -> Tensor:
+    """Append x and y to descriptors (n, m, d) of n images: (n, m, d + 2).
+
+    This is VLFeat's "xy" extension (Sanchez, Perronnin & de Campos, PRL 2012).
+    """
+    per_image = positions.to(descriptors.dtype).expand(len(descriptors), -1, -1)
+    return torch.cat([descriptors, per_image], dim=2)

@@ -14,13 +14,20 @@ from pipelines.handcrafted.encoders.pooling import PooledEncoder
 
 @dataclass(frozen=True)
 class SuperVector(PooledEncoder):
-    """words x (1 + d) values: for each word, of which a share p of the region's N descriptors is nearest to it,
+    """Super-vector codes of words * (1 + d) values.
 
-        constant * sqrt(p)   and   the sum of those descriptors' differences from the word / (N * sqrt(p)).
+    For each word, to which a fraction p of the region's N descriptors is nearest, these are
+
+        constant * sqrt(p)   and   sum of those descriptors' differences from it / (N * sqrt(p)).
 
     This is the published pooling of hard codes (constant, difference), each divided by sqrt(p).
 
-    constant  what a descriptor's presence weighs beside its difference from the word, in the descriptors' unit
+    Parameters
+    ----------
+    codebook
+    constant
+        Weight of a descriptor's presence relative to its difference from the word, in the unit of
+        the descriptors.
     """
 
     codebook: Codebook
@@ -31,14 +38,13 @@ class SuperVector(PooledEncoder):
         words, d = self.codebook.centers.shape
         return words * (1 + d)
 
-    def weigh(self, rows: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
-        return [(self.codebook.votes(rows), rows)]
+    def weights_and_terms(self, descriptors: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
+        return [(self.codebook.assign(descriptors), descriptors)]
 
-    def finish(self, sums: Sequence[tuple[Tensor, Tensor]], counts: Tensor) -> Tensor:
-        [(masses, totals)] = sums
-        masses, counts = masses[..., None], counts[..., None]
-        roots = (masses / counts).sqrt()
-        differences = (totals - masses * self.codebook.centers) / (
-            counts * torch.where(masses > 0, roots, 1)
-        )
+    def codes_from_sums(self, sums: Sequence[tuple[Tensor, Tensor]], counts: Tensor) -> Tensor:
+        [(assigned, totals)] = sums
+        assigned, counts = assigned[..., None], counts[..., None]
+        roots = (assigned / counts).sqrt()
+        differences = totals - assigned * self.codebook.centers
+        differences = differences / (counts * torch.where(assigned > 0, roots, 1))
         return torch.cat([self.constant * roots, differences], dim=-1).flatten(2)

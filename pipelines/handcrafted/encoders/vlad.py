@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from pipelines.handcrafted.encoders.code_normalization import l2_normalize, signed_sqrt
 from pipelines.handcrafted.encoders.kmeans import Codebook
-from pipelines.handcrafted.encoders.normalization import signed_root, unit
 from pipelines.handcrafted.encoders.pooling import PooledEncoder
 
 
 @dataclass(frozen=True)
 class VLAD(PooledEncoder):
-    """For each word the sum of its descriptors' differences from it: square-rooted, then of length 1; words x d values.
+    """The sum of the differences of a word's descriptors from it: words * d values.
 
-    `unit(code)` is what VLFeat's apps/recognition uses: vl_vlad with SquareRoot and NormalizeComponents.
+    Each word's sum gets a signed square root and unit length. `l2_normalize(code)` equals VLFeat's
+    vl_vlad with SquareRoot and NormalizeComponents, as its apps/recognition uses it.
     """
 
     codebook: Codebook
@@ -25,10 +26,10 @@ class VLAD(PooledEncoder):
     def length(self) -> int:
         return self.codebook.centers.numel()
 
-    def weigh(self, rows: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
-        return [(self.codebook.votes(rows), rows)]
+    def weights_and_terms(self, descriptors: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
+        return [(self.codebook.assign(descriptors), descriptors)]
 
-    def finish(self, sums: Sequence[tuple[Tensor, Tensor]], counts: Tensor) -> Tensor:
-        [(masses, totals)] = sums
-        differences = totals - masses[..., None] * self.codebook.centers
-        return unit(signed_root(differences)).flatten(2)
+    def codes_from_sums(self, sums: Sequence[tuple[Tensor, Tensor]], counts: Tensor) -> Tensor:
+        [(assigned, totals)] = sums
+        differences = totals - assigned[..., None] * self.codebook.centers
+        return l2_normalize(signed_sqrt(differences)).flatten(2)

@@ -41,7 +41,7 @@ def recorded(make_result: Callable[..., Result]) -> Callable[..., Record]:
         ),
         (
             "alexnet,crops=true,flip=none,views=10",
-            ("no mirroring: on tune it changes the class",),
+            ("no flips: on tune they change the class",),
             5,
             Protocol(("crops",), 5),
         ),

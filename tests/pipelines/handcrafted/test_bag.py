@@ -17,23 +17,23 @@ from harness.engine.distributed import Processes
 from pipelines import sift_bow, sift_fisher, sift_vlad
 from pipelines.handcrafted import images as images_module
 from pipelines.handcrafted.bag import BagOfDescriptors, grids
-from pipelines.handcrafted.chunks import at_once
-from pipelines.handcrafted.codings import Fisher, SuperVectors, Vlad, Words
-from pipelines.handcrafted.descriptors import patches
+from pipelines.handcrafted.chunks import chunk_size
+from pipelines.handcrafted.encodings import Fisher, SuperVectors, Vlad, Words
+from pipelines.handcrafted.descriptors import patch_grids
 from pipelines.handcrafted.descriptors.sift import DenseSift
 from pipelines.handcrafted.encoders import pooling
 
 SIFT = DenseSift(bins=(4, 8), step=8)
 BAGS = {
-    "fisher": BagOfDescriptors(SIFT, Fisher(4), dims=12),
-    "fisher-xy": BagOfDescriptors(SIFT, Fisher(4), dims=12, xy=True),
-    "fisher-intra": BagOfDescriptors(SIFT, Fisher(4, intra=True), dims=12, grids=grids("1x1+2x2")),
+    "fisher": BagOfDescriptors(SIFT, FisherEncoding(4), pca_dims=12),
+    "fisher-xy": BagOfDescriptors(SIFT, FisherEncoding(4), pca_dims=12, append_xy=True),
+    "fisher-intra": BagOfDescriptors(SIFT, FisherEncoding(4, intra_norm=True), pca_dims=12, grids=parse_grids("1x1+2x2")),
     "vlad": BagOfDescriptors(
-        SIFT, Vlad(4), dims=12, whiten=0.01, renormalize=True, grids=grids("1x1+2x2")
+        SIFT, VladEncoding(4), pca_dims=12, whiten=0.01, renormalize=True, grids=parse_grids("1x1+2x2")
     ),
-    "words": BagOfDescriptors(SIFT, Words(20, sample=2000), grids=grids("2x2+4x4")),
-    "soft words": BagOfDescriptors(SIFT, Words(20, soft=True, sample=2000)),
-    "super-vectors": BagOfDescriptors(SIFT, SuperVectors(4), dims=12),
+    "words": BagOfDescriptors(SIFT, BagOfWordsEncoding(20, sample=2000), grids=parse_grids("2x2+4x4")),
+    "soft words": BagOfDescriptors(SIFT, BagOfWordsEncoding(20, soft=True, sample=2000)),
+    "super-vectors": BagOfDescriptors(SIFT, SuperVectorEncoding(4), pca_dims=12),
 }
 LENGTHS = {
     "fisher": 96,
@@ -45,8 +45,8 @@ LENGTHS = {
     "super-vectors": 4 * 13,
 }
 BUILDS: dict[str, Callable[[], Pipeline]] = {
-    "sift-fisher": lambda: sift_fisher.build(components=4, dims=16),
-    "sift-vlad": lambda: sift_vlad.build(words=4, dims=16),
+    "sift-fisher": lambda: sift_fisher.build(components=4, pca_dims=16),
+    "sift-vlad": lambda: sift_vlad.build(words=4, pca_dims=16),
     "sift-bow": lambda: sift_bow.build(words=30, step=8),
 }
 
@@ -72,9 +72,9 @@ def odd_images() -> list[torch.Tensor]:
 def test_intra_normalized_terms_of_each_gaussian_weigh_the_same() -> None:
     images, context = digits(slice(40)), RunContext()
     plain, intra = (
-        BagOfDescriptors(SIFT, Fisher(4, intra=intra), dims=12) for intra in (False, True)
+        BagOfDescriptors(SIFT, FisherEncoding(4, intra_norm=intra), pca_dims=12) for intra in (False, True)
     )
-    learned = plain.learn(images, context)
+    learned = plain.fit(images, context)
     (batch,) = images.batches(40)
     terms = intra.describe(batch.images, learned).unflatten(1, (8, 12))
     torch.testing.assert_close(terms.norm(dim=2), torch.full((40, 8), 8**-0.5))
@@ -89,12 +89,12 @@ def test_as_much_at_a_time_as_on_a_gpu_gives_the_same(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bag, images, context = BAGS[name], digits(slice(40)), RunContext()
-    learned = bag.learn(images, context)
+    learned = bag.fit(images, context)
     (batch,) = images.batches(40)
     some = bag.describe(batch.images, learned)
-    for place, constant in ((images_module, "PIXELS"), (patches, "BLOCK"), (pooling, "CHUNK_ROWS")):
+    for place, constant in ((images_module, "PIXELS_PER_CHUNK"), (patches, "BAND_ROWS"), (pooling, "CHUNK_ROWS")):
         monkeypatch.setattr(
-            place, constant, at_once(getattr(place, constant), torch.device("cuda"))
+            place, constant, chunk_size(getattr(place, constant), torch.device("cuda"))
         )
     patches._band.cache_clear()
     try:
@@ -106,7 +106,7 @@ def test_as_much_at_a_time_as_on_a_gpu_gives_the_same(
 @pytest.mark.parametrize("name", BAGS)
 def test_a_row_an_image(name: str) -> None:
     bag = BAGS[name]
-    learned = bag.learn(digits(slice(40)), RunContext())
+    learned = bag.fit(digits(slice(40)), RunContext())
     images = odd_images()
     rows = bag.describe(images, learned)
     assert rows.shape == (len(images), LENGTHS[name])
@@ -120,13 +120,13 @@ def test_rows_have_length_1(name: str) -> None:
     bag = BAGS[name]
     split = digits(slice(40))
     (batch,) = split.batches(40)
-    lengths = bag.describe(batch.images, bag.learn(split, RunContext())).norm(dim=1)
+    lengths = bag.describe(batch.images, bag.fit(split, RunContext())).norm(dim=1)
     torch.testing.assert_close(lengths, torch.ones(40))
 
 
 def test_a_sample_begins_with_one_descriptor_of_each_image() -> None:
     """In order of key, so that a mixture that starts from its first rows starts from images of all classes."""
-    bag, split = BagOfDescriptors(SIFT, Fisher(4)), digits(slice(6))
+    bag, split = BagOfDescriptors(SIFT, FisherEncoding(4)), digits(slice(6))
     values, positions = bag._sample(split, RunContext())
     by_key = np.argsort(split.keys)
     for turn in range(3):
@@ -148,8 +148,8 @@ def test_high_images_are_shrunk_and_small_ones_enlarged() -> None:
             seen.append(tuple(images.shape[2:]))
             return super().__call__(images)
 
-    bag = BagOfDescriptors(Recorder(step=8), Words(2, sample=500))
-    learned = bag.learn(digits(slice(4)), RunContext())
+    bag = BagOfDescriptors(Recorder(step=8), BagOfWordsEncoding(2, sample=500))
+    learned = bag.fit(digits(slice(4)), RunContext())
     seen.clear()
     bag.describe(
         [torch.zeros(3, *size, dtype=torch.uint8) for size in [(960, 1200), (16, 32), (100, 90)]],
@@ -159,7 +159,7 @@ def test_high_images_are_shrunk_and_small_ones_enlarged() -> None:
 
 
 def test_grids() -> None:
-    assert grids("1x1+3x2") == ((1, 1), (3, 2))
+    assert parse_grids("1x1+3x2") == ((1, 1), (3, 2))
 
 
 @pytest.mark.parametrize("name", BUILDS)
@@ -177,17 +177,17 @@ def test_another_c_does_not_describe_again_but_another_descriptor_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train = digits(slice(60))
-    sift_fisher.build(components=2, dims=8).fit(
+    sift_fisher.build(components=2, pca_dims=8).fit(
         train, None, RunContext(cache=Cache(tmp_path, "source"))
     )
     monkeypatch.setattr("pipelines.handcrafted.bag.BagOfDescriptors._encode", None)
     monkeypatch.setattr("pipelines.handcrafted.bag.BagOfDescriptors._sample", None)
     with pytest.raises(TypeError):
-        sift_fisher.build(components=2, dims=9, c=1.0).fit(
+        sift_fisher.build(components=2, pca_dims=9, c=1.0).fit(
             train, None, RunContext(cache=Cache(tmp_path, "source"))
         )
     monkeypatch.setattr("pipelines.handcrafted.features.Features._length", lambda self: 32)
-    sift_fisher.build(components=2, dims=8, c=1.0).fit(
+    sift_fisher.build(components=2, pca_dims=8, c=1.0).fit(
         train, None, RunContext(cache=Cache(tmp_path, "source"))
     )
 
@@ -203,9 +203,9 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
         assert shared.keys() == alone.keys()
         for name in (
             "0.pca.projection",
-            "0.coding.means",
-            "0.coding.variances",
-            "0.coding.weights",
+            "0.encoding.means",
+            "0.encoding.variances",
+            "0.encoding.weights",
         ):
             torch.testing.assert_close(shared[name], alone[name], atol=1e-3, rtol=1e-3)
         torch.testing.assert_close(

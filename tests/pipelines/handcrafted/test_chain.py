@@ -31,22 +31,22 @@ from pipelines import (
     vgg2012,
     vlad_fusion,
 )
-from pipelines.handcrafted.chain import ChannelFit, Grid, Setting, mistaken, nearest_as_good
+from pipelines.handcrafted.chain import ChannelFit, Grid, ClassifierSettings, misclassified, closest_to_default
 from pipelines.handcrafted.classifiers.learners import ExactSVM
-from pipelines.handcrafted.images import mirrored
+from pipelines.handcrafted.image_views import flip
 
 BUILDS: dict[str, Callable[..., Pipeline]] = {
     "hog-svm": hog_svm.build,
     "lbp-svm": lbp_svm.build,
     "raw-linear": raw_linear.build,
-    "baseline": partial(baseline.build, components=16, smallest=32),
-    "vgg2012": partial(vgg2012.build, components=16, smallest=32),
-    "nec2010": partial(nec2010.build, words=16, smallest=32),
-    "isi2012": partial(isi2012.build, components=8, smallest=32, epochs=3),
+    "baseline": partial(baseline.build, components=16, min_side=32),
+    "vgg2012": partial(vgg2012.build, components=16, min_side=32),
+    "nec2010": partial(nec2010.build, words=16, min_side=32),
+    "isi2012": partial(isi2012.build, components=8, min_side=32, epochs=3),
     "sift-bow": partial(sift_bow.build, words=50, step=4),
     "sift-fisher": partial(sift_fisher.build, components=8),
     "sift-vlad": partial(sift_vlad.build, words=16),
-    "vlad-fusion": partial(vlad_fusion.build, words=8, smallest=32),
+    "vlad-fusion": partial(vlad_fusion.build, words=8, min_side=32),
     "kmeans-triangle": partial(kmeans_triangle.build, k=100),
 }
 
@@ -173,7 +173,7 @@ def test_c_is_chosen_on_tune_then_all_is_fitted() -> None:
 def test_tune_images_count_with_their_mirror_images_where_views_are_averaged() -> None:
     train, tune = digits(slice(200)), digits(slice(200, 260))
     (channel,) = hog_svm.build().channels
-    setting = Setting(c=1.0, positive=1.0)
+    setting = ClassifierSettings(c=1.0, positive_weight=1.0)
     found = {}
     for views in (1, 10):
         fit = ChannelFit(channel, ExactSVM(), train, tune, (False, True), views, RunContext())
@@ -193,12 +193,12 @@ def test_a_c_is_left_for_one_that_is_clearly_better_only() -> None:
     wrong = torch.zeros(3, 100, dtype=torch.bool)
     wrong[0, :20], wrong[1, :22], wrong[2, :40] = True, True, True
     # Two more mistakes of two discordant ones are beyond the error of sqrt(2); the worst has twenty of twenty.
-    assert nearest_as_good(wrong, (0.1, 1.0, 10.0), 1.0, RunContext()) == 0
+    assert closest_to_default(wrong, (0.1, 1.0, 10.0), 1.0, RunContext()) == 0
     wrong[1, 0] = wrong[1, 1] = wrong[1, 2] = (
         False  # now it is right three times where the first is not
     )
     wrong[1, 22:25] = True
-    assert nearest_as_good(wrong, (0.1, 1.0, 10.0), 1.0, RunContext()) == 1
+    assert closest_to_default(wrong, (0.1, 1.0, 10.0), 1.0, RunContext()) == 1
 
 
 def test_a_great_c_is_tried_only_while_it_may_help() -> None:
@@ -220,7 +220,7 @@ def test_a_great_c_is_tried_only_while_it_may_help() -> None:
 
 def test_ties_count_as_mistakes() -> None:
     scores = torch.tensor([[1.0, 1.0, 0.0], [2.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    assert mistaken(scores, torch.tensor([0, 0, 0])).tolist() == [True, False, True]
+    assert misclassified(scores, torch.tensor([0, 0, 0])).tolist() == [True, False, True]
 
 
 def test_features_come_from_the_cache_whatever_the_order(
@@ -279,7 +279,7 @@ def test_streamed_and_quantized_scores_are_near_those_of_the_exact_solver() -> N
 
 def test_the_weight_of_positives_is_chosen_on_tune() -> None:
     context = RunContext()
-    vgg2012.build(components=4, step=8, c=1.0, positive=None, flip=False).fit(
+    vgg2012.build(components=4, step=8, c=1.0, positive_weight=None, flip=False).fit(
         digits(slice(200)), digits(slice(200, 300)), context
     )
     assert [value for _, value in context.curves["val/positive"]] == [1.0, 3.0, 10.0]

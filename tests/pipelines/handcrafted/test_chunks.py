@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from pipelines.handcrafted.chunks import at_once, over_chunks
+from pipelines.handcrafted.chunks import chunk_size, map_chunks
 from pipelines.handcrafted.descriptors.hog import Hog
 from pipelines.handcrafted.descriptors.sift import DenseSift
 
@@ -19,13 +19,13 @@ def two_threads() -> Iterator[None]:
 
 
 def test_a_gpu_takes_more_at_once() -> None:
-    assert at_once(1024, torch.device("cpu")) == 1024
-    assert at_once(1024, torch.device("cuda", 1)) == 64 * 1024
+    assert chunk_size(1024, torch.device("cpu")) == 1024
+    assert chunk_size(1024, torch.device("cuda", 1)) == 64 * 1024
 
 
 def test_results_come_in_the_order_of_the_chunks(two_threads: None) -> None:
     numbers = torch.arange(10.0)
-    results = over_chunks(
+    results = map_chunks(
         lambda a, b: (float(a + b), torch.get_num_threads()),
         numbers.split(1),
         (2 * numbers).split(1),
@@ -36,7 +36,7 @@ def test_results_come_in_the_order_of_the_chunks(two_threads: None) -> None:
 
 def test_an_error_is_raised_and_leaves_the_number_of_threads(two_threads: None) -> None:
     with pytest.raises(ZeroDivisionError):
-        over_chunks(lambda a: 1 // int(a), torch.arange(3).split(1))
+        map_chunks(lambda a: 1 // int(a), torch.arange(3).split(1))
     assert torch.get_num_threads() == 2
 
 

@@ -15,8 +15,8 @@ from harness.engine.context import RunContext
 from harness.engine.distributed import Processes
 from harness.files import load_arrays
 from pipelines.handcrafted import features
-from pipelines.handcrafted.channel import Joined
-from pipelines.handcrafted.features import Features, learn_quantizer
+from pipelines.handcrafted.channel import Concatenation
+from pipelines.handcrafted.features import Features, fit_channel_quantizer
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Corner:
     batches: list[int] = field(default_factory=lambda: [1000])
     key: dict[str, Any] = field(default_factory=dict)
 
-    def learn(self, train: Split, context: Context) -> State:
+    def fit(self, train: Split, context: Context) -> State:
         return {}
 
     def describe(self, images: Tensor | list[Tensor], learned: State) -> Tensor:
@@ -39,7 +39,7 @@ class Corner:
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "CHUNK", 10)
+    monkeypatch.setattr(features, "CHUNK_IMAGES", 10)
 
 
 @pytest.fixture
@@ -102,9 +102,9 @@ def test_a_process_without_images_has_rows_of_the_right_length(split: Split) -> 
 
 
 def test_joined_channels_stand_side_by_side() -> None:
-    both = Joined([Corner(), Corner()])
+    both = Concatenation([Corner(), Corner()])
     images = torch.randint(0, 256, (1, 3, 4, 4), dtype=torch.uint8)
-    assert both.describe(images, both.learn(None, RunContext())).tolist() == [
+    assert both.describe(images, both.fit(None, RunContext())).tolist() == [
         [float(images[0, 0, 0, 0])] * 2
     ]  # type: ignore[arg-type]
 
@@ -113,7 +113,7 @@ def test_quantized_rows_are_kept_as_bytes_and_come_back_decoded(
     split: Split, tmp_path: Path
 ) -> None:
     context = RunContext(cache=Cache(tmp_path, "source"))
-    quantizer = learn_quantizer(Corner(), {}, split, context)
+    quantizer = fit_channel_quantizer(Corner(), {}, split, context)
     plain, quantized = (
         Features(Corner(), {}, split, (False,), context),
         Features(Corner(), {}, split, (False,), context, quantizer),

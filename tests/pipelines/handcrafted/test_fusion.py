@@ -4,8 +4,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from harness.engine.context import RunContext
-from pipelines.handcrafted.classifiers.linear_svm import NEVER
+from harness.context import RunContext
+from pipelines.handcrafted.classifiers.linear_svm import UNSEEN_CLASS_MARGIN
 from pipelines.handcrafted.fusion import fusion_weights
 
 CLASSES = 2
@@ -55,7 +55,7 @@ def test_the_unit_of_the_scores_does_not_matter(scale: float) -> None:
 
 def test_a_class_without_training_images_changes_nothing() -> None:
     margins, labels = scores([2.0, 1.0])
-    never = torch.full((2, len(labels), 1), NEVER)
+    never = torch.full((2, len(labels), 1), UNSEEN_CLASS_MARGIN)
     torch.testing.assert_close(
         fusion_weights(torch.cat([margins, never], dim=2), labels, RunContext()),
         fusion_weights(margins, labels, RunContext()),

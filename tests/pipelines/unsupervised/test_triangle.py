@@ -7,23 +7,23 @@ import pytest
 import torch
 
 from pipelines.unsupervised import triangle as module
-from pipelines.unsupervised.patches import Whitening
-from pipelines.unsupervised.triangle import Triangle
+from pipelines.unsupervised.whitened_patches import Whitening
+from pipelines.unsupervised.triangle import TriangleEncoder
 
 K = 7
 random = np.random.default_rng(0)
 
 
-def example(patch: int = 6, stride: int = 1, k: int = K) -> Triangle:
+def example(patch: int = 6, stride: int = 1, k: int = K) -> TriangleEncoder:
     d = 3 * patch * patch
     mean, axes, centroids = (
         torch.from_numpy(random.normal(size=size).astype(np.float32))
         for size in (d, (d, d), (k, d))
     )
-    return Triangle(Whitening(mean, axes / d**0.5), centroids, patch, stride)
+    return TriangleEncoder(Whitening(mean, axes / d**0.5), centroids, patch, stride)
 
 
-def published(image: np.ndarray, triangle: Triangle) -> np.ndarray:
+def published(image: np.ndarray, triangle: TriangleEncoder) -> np.ndarray:
     """The paper's formulas in float64, one patch after the other, but means over the quadrants: (3, height, width) to (4 k,)."""
     mean, axes, centroids = (
         array.double().numpy()
@@ -68,7 +68,7 @@ def test_a_patch_on_a_centroid_is_finite() -> None:
     """The squared distance may come out below 0."""
     triangle = example(k=1)
     images = torch.from_numpy(random.integers(0, 256, (20, 3, 6, 6)).astype(np.float32))
-    points = triangle.whitening(module.normalized(images.flatten(1)))
+    points = triangle.whitening(module.normalize_patches(images.flatten(1)))
     assert dataclasses.replace(triangle, centroids=50 * points)(images).isfinite().all()
     assert (
         triangle.responses(images.flatten(1)).eq(0).all()
@@ -79,6 +79,6 @@ def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     triangle = example()
     images = torch.from_numpy(random.integers(0, 256, (9, 3, 12, 12)).astype(np.float32))
     together = triangle(images)
-    monkeypatch.setattr(module, "CHUNK_VALUES", 1)
+    monkeypatch.setattr(module, "CHUNK_DISTANCES", 1)
     torch.testing.assert_close(triangle(images), together)
     assert triangle(images[:0]).shape == (0, triangle.length)

@@ -10,11 +10,11 @@ import torch.multiprocessing as mp
 from sklearn.datasets import load_digits, make_classification
 from sklearn.svm import LinearSVC
 
-from harness.engine.context import RunContext
-from harness.engine.distributed import ALONE, Processes
-from pipelines.handcrafted.classifiers.linear_svm import NEVER, LinearSVM
+from harness.context import RunContext
+from harness.distributed import ALONE, Processes
+from pipelines.handcrafted.classifiers.linear_svm import UNSEEN_CLASS_MARGIN, LinearSVM
 from pipelines.handcrafted.classifiers.loss import LossName
-from pipelines.handcrafted.classifiers.rows import Rows
+from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
 
 Data = tuple[np.ndarray, np.ndarray]
 
@@ -51,10 +51,8 @@ def solve(
     positive: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights and biases from the share of the rows that this process has."""
-    features, labels = (
-        torch.from_numpy(part[processes.rank :: processes.world_size]) for part in data
-    )
-    rows = Rows([features.float()], RunContext(processes=processes))
+    features, labels = (torch.from_numpy(part[processes.rank :: processes.world_size]) for part in data)
+    rows = FeatureRows([features.float()], RunContext(processes=processes))
     return LinearSVM(rows, labels.long(), int(data[1].max()) + 1, loss).fit(c, positive)
 
 
@@ -110,8 +108,8 @@ def test_positive_rows_count_as_often_as_a_class_weight_says(
     name: str, loss: LossName, power: int
 ) -> None:
     data = SETS[name]()
-    weights, biases = (part.double().numpy() for part in solve(data, 0.1, loss=loss, positive=5.0))
-    ours = objective(weights, biases, data, 0.1, power, positive=5.0)
+    weights, biases = (part.double().numpy() for part in solve(data, 0.1, loss=loss, positive_weight=5.0))
+    ours = objective(weights, biases, data, 0.1, power, positive_weight=5.0)
     for k in range(len(weights)):
         signs = np.where(data[1] == k, 1, -1)
         peer = LinearSVC(
@@ -134,7 +132,7 @@ def test_positive_rows_count_as_often_as_a_class_weight_says(
 def test_a_fit_does_not_depend_on_the_fits_before() -> None:
     features, labels = digits()
     svm = LinearSVM(
-        Rows([torch.from_numpy(features).float()], RunContext()), torch.from_numpy(labels), 10
+        FeatureRows([torch.from_numpy(features).float()], RunContext()), torch.from_numpy(labels), 10
     )
     for c in (0.01, 0.1, 10.0):
         svm.fit(c)
@@ -157,7 +155,7 @@ def test_a_class_without_rows_is_never_guessed_and_changes_nothing() -> None:
     skipping = np.where(labels >= 4, labels + 1, labels)
     weights, biases = solve((features, skipping), 1.0)
     assert not weights[4].any()
-    assert biases[4] == NEVER
+    assert biases[4] == UNSEEN_CLASS_MARGIN
     others = [k for k in range(11) if k != 4]
     plain_weights, plain_biases = (part.double().numpy() for part in solve((features, labels), 1.0))
     alone = objective(plain_weights, plain_biases, (features, labels), 1.0)

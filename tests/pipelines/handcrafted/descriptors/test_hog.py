@@ -6,7 +6,7 @@ import torch
 from skimage.feature import hog as reference
 
 from pipelines.handcrafted.descriptors.hog import Directions, Hog, LocalHog
-from pipelines.handcrafted.images import squares
+from pipelines.handcrafted.resizing import resize_square
 
 
 def expected(images: np.ndarray, cell: int, orientations: int, block: int) -> np.ndarray:
@@ -79,7 +79,7 @@ def test_a_negative_has_the_same_unsigned_and_opposite_signed_directions(
         # A gradient along -180 degrees and one along 0 are the same bin but for the pixels that lie exactly on its edge.
         torch.testing.assert_close(plain[..., :9], negative[..., :9])
     if directions != "unsigned":
-        torch.testing.assert_close(plain[..., -18:], negative[..., -18:].roll(9, dims=-1))
+        torch.testing.assert_close(plain[..., -18:], negative[..., -18:].roll(9, pca_dims=-1))
 
 
 def test_signed_directions_fold_to_unsigned_ones() -> None:
@@ -99,7 +99,7 @@ def test_a_flat_image_of_another_size_is_described_by_zeros(
     level: int, size: tuple[int, int]
 ) -> None:
     """Resizing leaves some millionths of it, which normalizing would make as much as an edge."""
-    pixels = squares(torch.full((1, 3, *size), level, dtype=torch.uint8), 128)
+    pixels = resize_square(torch.full((1, 3, *size), level, dtype=torch.uint8), 128)
     assert not Hog(16)(pixels).any()
     assert not LocalHog()(pixels).values.any()
 

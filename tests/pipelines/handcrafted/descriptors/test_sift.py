@@ -7,7 +7,7 @@ from skimage.color import rgb2ycbcr
 from skimage.data import astronaut
 
 from benchmarks import vlfeat
-from pipelines.handcrafted.descriptors.patches import Patches
+from pipelines.handcrafted.descriptors.patch_grids import Patches
 from pipelines.handcrafted.descriptors.sift import ColorSift, DenseSift, gray
 
 needs_vlfeat = pytest.mark.skipif(

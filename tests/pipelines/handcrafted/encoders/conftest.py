@@ -1,4 +1,4 @@
-"""Rows to learn from, and the oracle that may lack."""
+"""FeatureRows to learn from, and the oracle that may lack."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from sklearn.mixture import GaussianMixture
 from benchmarks import vlfeat
 from pipelines.handcrafted.encoders.fisher import FisherVector
 from pipelines.handcrafted.encoders.gmm import GMM
-from pipelines.handcrafted.encoders.normalization import signed_root, unit
+from pipelines.handcrafted.encoders.code_normalization import signed_sqrt, l2_normalize
 
 
 def mixture(components: int, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -23,7 +23,7 @@ def mixture(components: int, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def drawn(parts: tuple[np.ndarray, ...], images: int, descriptors: int) -> np.ndarray:
-    """(images, descriptors, d) float32 rows of that mixture, blurred so that they lie between components too."""
+    """(images, descriptors, d) float32 rows of that mixture_from_moments, blurred so that they lie between components too."""
     random = np.random.default_rng(1)
     means, variances, weights = parts
     owner = random.choice(
@@ -55,7 +55,7 @@ def test_equals_vl_fisher(components: int, d: int, descriptors: int) -> None:
     plain = encoded(values, parts)
     np.testing.assert_allclose(plain, vlfeat.fisher(values, *parts), atol=1e-4)
     np.testing.assert_allclose(
-        unit(signed_root(plain)), vlfeat.fisher(values, *parts, vlfeat.IMPROVED), atol=1e-4
+        l2_normalize(signed_sqrt(plain)), vlfeat.fisher(values, *parts, vlfeat.IMPROVED), atol=1e-4
     )
 
 
@@ -80,7 +80,7 @@ def test_a_component_that_flat_patches_made_keeps_its_digits() -> None:
     plain = encoded(values, parts)
     np.testing.assert_allclose(plain, vlfeat.fisher(values, *parts), atol=1e-4)
     np.testing.assert_allclose(
-        unit(signed_root(plain)), vlfeat.fisher(values, *parts, vlfeat.IMPROVED), atol=1e-4
+        l2_normalize(signed_sqrt(plain)), vlfeat.fisher(values, *parts, vlfeat.IMPROVED), atol=1e-4
     )
 
 

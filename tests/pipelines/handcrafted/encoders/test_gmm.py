@@ -82,13 +82,13 @@ def test_posteriors_keep_their_digits_far_from_0(rows: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    ("components", "from_rows"), [(8, False), (20, False), (20, True)]
+    ("components", "start_from_rows"), [(8, False), (20, False), (20, True)]
 )  # 8 rows may miss one of as many clusters
 def test_a_fit_is_as_likely_as_the_best_of_many_starts(
-    rows: np.ndarray, components: int, from_rows: bool
+    rows: np.ndarray, components: int, start_from_rows: bool
 ) -> None:
     rows = np.random.default_rng(0).permutation(rows)
-    gmm = fit_gmm(torch.from_numpy(rows), components, RunContext(), from_rows=from_rows)
+    gmm = fit_gmm(torch.from_numpy(rows), components, RunContext(), start_from_rows=start_from_rows)
     ours = expectation(gmm, torch.from_numpy(rows), RunContext())[2] / len(rows)
     best = (
         GaussianMixture(components, covariance_type="diag", n_init=3, random_state=0)
@@ -108,11 +108,11 @@ def test_variances_have_a_floor() -> None:
     )
 
 
-@pytest.mark.parametrize("from_rows", [False, True])
+@pytest.mark.parametrize("start_from_rows", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_more_components_than_rows(count: int, from_rows: bool) -> None:
+def test_more_components_than_rows(count: int, start_from_rows: bool) -> None:
     sample = torch.randn(count, 3, generator=torch.Generator().manual_seed(0))
-    gmm = fit_gmm(sample, 8, RunContext(), from_rows=from_rows)
+    gmm = fit_gmm(sample, 8, RunContext(), start_from_rows=start_from_rows)
     assert all(part.isfinite().all() for part in (gmm.means, gmm.variances, gmm.weights))
     torch.testing.assert_close(gmm.weights.sum(), torch.tensor(1.0))
     assert gmm.log_joint(gmm.moments(torch.randn(4, 3))).softmax(-1).isfinite().all()

@@ -13,7 +13,7 @@ from pipelines.handcrafted.encoders.kmeans import (
     cluster,
     fit_kmeans,
     lloyd,
-    measured,
+    assign_to_centers,
 )
 
 
@@ -31,7 +31,7 @@ def test_energy_is_near_that_of_the_best_of_many_starts(rows: np.ndarray, words:
 
 
 def test_goes_on_as_scikit_learn_from_the_same_centers(rows: np.ndarray) -> None:
-    clusters = measured(torch.from_numpy(rows), torch.from_numpy(rows[:20]), RunContext())
+    clusters = assign_to_centers(torch.from_numpy(rows), torch.from_numpy(rows[:20]), RunContext())
     ours = lloyd(torch.from_numpy(rows), clusters, RunContext(), iterations=4)
     peer = KMeans(20, init=rows[:20].astype(np.float64), n_init=1, max_iter=5, tol=0).fit(
         rows.astype(np.float64)
@@ -41,7 +41,7 @@ def test_goes_on_as_scikit_learn_from_the_same_centers(rows: np.ndarray) -> None
 
 def test_clusters_hold_the_moments_of_their_rows(rows: np.ndarray) -> None:
     clusters = cluster(torch.from_numpy(rows), 10, RunContext(), iterations=100)
-    around = measured(torch.from_numpy(rows), clusters.means, RunContext())
+    around = assign_to_centers(torch.from_numpy(rows), clusters.means, RunContext())
     owner = Codebook(clusters.means.float()).nearest(torch.from_numpy(rows)).numpy()
     for word in range(10):
         own = rows[owner == word].astype(np.float64)
@@ -69,7 +69,7 @@ def test_an_empty_cluster_takes_half_of_the_fullest() -> None:
         2 * (2 / np.pi) ** 0.5
     )  # the mean of a normal variable's upper half, of standard deviation 2
     wanted = torch.tensor([[0.0, 0.0], [5.0, 5.0 + half], [5.0, 5.0 - half]]).double()
-    torch.testing.assert_close(clusters.without_empty(), wanted)
+    torch.testing.assert_close(clusters.centers_after_splits(), wanted)
 
 
 @pytest.mark.parametrize("distinct", [0, 1, 3])
@@ -89,5 +89,5 @@ def test_neighbors_equal_those_of_scikit_learn(rows: np.ndarray) -> None:
     np.testing.assert_array_equal(words.view(-1, 5), wanted)
     np.testing.assert_allclose(squares.view(-1, 5), distances**2, atol=1e-3)
     torch.testing.assert_close(codebook.nearest(images), words[..., 0])
-    torch.testing.assert_close(codebook.votes(images).argmax(-1), words[..., 0])
-    assert (codebook.votes(images).sum(-1) == 1).all()
+    torch.testing.assert_close(codebook.assign(images).argmax(-1), words[..., 0])
+    assert (codebook.assign(images).sum(-1) == 1).all()

@@ -7,8 +7,8 @@ import torch
 
 from pipelines.handcrafted.encoders.fisher import FisherVector
 from pipelines.handcrafted.encoders.gmm import GMM
-from pipelines.handcrafted.encoders.pooling import CHUNK_ROWS, pieces
-from pipelines.handcrafted.encoders.pyramid import pyramid
+from pipelines.handcrafted.encoders.pooling import CHUNK_ROWS, split_into_pieces
+from pipelines.handcrafted.encoders.pyramid import pyramid_regions
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def test_nothing_to_pool(encoder: FisherVector, images: int, descriptors: int) -
 
 def test_pieces_of_nested_grids_are_the_finest_cells() -> None:
     positions = torch.rand(500, 2, generator=torch.Generator().manual_seed(0)) - 0.5
-    regions = pyramid(
+    regions = pyramid_regions(
         positions, [(1, 1), (2, 2), (4, 4), (8, 8)]
     )  # more regions than bits in an integer
-    order, piece, members = pieces(regions)
+    order, piece, members = split_into_pieces(regions)
     assert sorted(order.tolist()) == list(range(500))
     assert (piece.diff() >= 0).all()
     assert members.shape == (85, len(piece.unique()))
@@ -70,6 +70,6 @@ def test_pieces_of_nested_grids_are_the_finest_cells() -> None:
 
 def test_descriptors_outside_of_all_regions_are_left_out() -> None:
     regions = torch.tensor([[True, False, False, True], [False, False, True, True]])
-    order, piece, members = pieces(regions)
+    order, piece, members = split_into_pieces(regions)
     assert sorted(order.tolist()) == [0, 2, 3]
     torch.testing.assert_close(members[:, piece], regions[:, order])

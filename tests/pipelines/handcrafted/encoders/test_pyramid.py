@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from pipelines.handcrafted.encoders.pyramid import pyramid, with_positions
+from pipelines.handcrafted.encoders.pyramid import pyramid_regions, append_positions
 
 
 def test_cells_come_grid_by_grid_and_row_by_row() -> None:
@@ -13,7 +13,7 @@ def test_cells_come_grid_by_grid_and_row_by_row() -> None:
         (0.4, 0.3),
     )
     positions = torch.tensor([left_top, right_top, left_bottom, right_bottom])
-    regions = pyramid(positions, [(1, 1), (2, 2), (3, 1)])
+    regions = pyramid_regions(positions, [(1, 1), (2, 2), (3, 1)])
     wanted = [[0, 1, 2, 3], [0], [1], [2], [3], [0, 1], [], [2, 3]]
     assert [region.nonzero().flatten().tolist() for region in regions] == wanted
 
@@ -26,16 +26,16 @@ def test_each_position_lies_in_one_cell_of_a_grid_even_at_the_edge() -> None:
         ]
     )
     for grid in [(1, 1), (2, 3), (7, 7)]:
-        assert (pyramid(positions, [grid]).sum(0) == 1).all()
+        assert (pyramid_regions(positions, [grid]).sum(0) == 1).all()
 
 
 def test_no_positions() -> None:
-    assert pyramid(torch.zeros(0, 2), [(1, 1), (2, 2)]).shape == (5, 0)
+    assert pyramid_regions(torch.zeros(0, 2), [(1, 1), (2, 2)]).shape == (5, 0)
 
 
 def test_positions_are_appended_to_every_image() -> None:
     values, positions = torch.ones(2, 3, 4), torch.tensor([[0.1, 0.2], [0.3, 0.4], [-0.5, 0.5]])
-    both = with_positions(values, positions)
+    both = append_positions(values, positions)
     assert both.shape == (2, 3, 6)
     torch.testing.assert_close(both[1, :, 4:], positions)
     torch.testing.assert_close(both[..., :4], values)

@@ -19,11 +19,11 @@ from pipelines.handcrafted.fusion import fusion_weights
 
 
 def learned(share: np.ndarray, processes: Processes = ALONE) -> list[torch.Tensor]:
-    """A projection, a codebook and a mixture, each learned from what the projection makes of the rows."""
+    """A projection, a codebook and a mixture_from_moments, each learned from what the projection makes of the rows."""
     context, sample = RunContext(processes=processes), torch.from_numpy(share)
     pca = fit_pca(sample, 4, context, whiten=0.01)
     projected = pca(sample)
-    mixtures = [fit_gmm(projected, 12, context, from_rows=from_rows) for from_rows in (False, True)]
+    mixtures = [fit_gmm(projected, 12, context, start_from_rows=start_from_rows) for start_from_rows in (False, True)]
     return [
         *astuple(pca),
         *astuple(fit_kmeans(projected, 20, context)),

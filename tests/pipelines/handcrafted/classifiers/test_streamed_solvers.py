@@ -13,20 +13,20 @@ from sklearn.linear_model import PassiveAggressiveClassifier, SGDClassifier
 from torch import Tensor
 from torch.nn.functional import linear, pad
 
-from harness.engine.context import RunContext
-from harness.engine.distributed import ALONE, Processes
-from pipelines.handcrafted.classifiers.linear_svm import NEVER, LinearSVM
+from harness.context import RunContext
+from harness.distributed import ALONE, Processes
+from pipelines.handcrafted.classifiers.linear_svm import UNSEEN_CLASS_MARGIN, LinearSVM
 from pipelines.handcrafted.classifiers.loss import Loss, LossName
 from pipelines.handcrafted.classifiers.online import (
-    Averaged,
+    UpdatedWeights,
     ImplicitSGD,
-    OnlineDualAscent,
-    OnlinePassiveAggressive,
-    OnlineSGD,
+    StreamedDualAscent,
+    StreamedPassiveAggressive,
+    StreamedSGD,
     PassiveAggressive,
-    Stream,
+    RowStream,
 )
-from pipelines.handcrafted.classifiers.rows import Rows
+from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
 
 SIZE = 300  # rows a chunk
 
@@ -57,9 +57,9 @@ def digits() -> tuple[Tensor, Tensor]:
     return (rows / rows.norm(dim=1, keepdim=True))[order], torch.from_numpy(labels)[order]
 
 
-def stream(rows: Tensor, labels: Tensor, processes: Processes = ALONE) -> Stream:
+def stream(rows: Tensor, labels: Tensor, processes: Processes = ALONE) -> RowStream:
     chunks: Any = Chunks(rows, labels, processes)
-    return Stream([chunks], int(labels.max()) + 1, RunContext(processes=processes))
+    return RowStream([chunks], int(labels.max()) + 1, RunContext(processes=processes))
 
 
 def objective(
@@ -70,7 +70,7 @@ def objective(
     positive: float,
 ) -> float:
     weights, biases = model
-    paid = c * float(Loss.named(loss).total(linear(data[0], weights, biases), data[1], positive))
+    paid = c * float(Loss.from_name(loss).total(linear(data[0], weights, biases), data[1], positive))
     return float(weights.double().square().sum() + biases.double().square().sum()) / 2 + paid
 
 
@@ -85,8 +85,8 @@ def test_dual_ascent_ends_within_a_hundredth_of_the_exact_minimum(
 ) -> None:
     rows, labels = digits()
     train, test = (rows[:1200], labels[:1200]), (rows[1200:], labels[1200:])
-    exact = LinearSVM(Rows([train[0]], RunContext()), train[1], 10, loss).fit(1.0, positive)
-    streamed = OnlineDualAscent(stream(*train), Loss.named(loss)).fit(1.0, positive)
+    exact = LinearSVM(FeatureRows([train[0]], RunContext()), train[1], 10, loss).fit(1.0, positive)
+    streamed = StreamedDualAscent(stream(*train), Loss.from_name(loss)).fit(1.0, positive)
     best = objective(exact, train, 1.0, loss, positive)
     assert objective(streamed, train, 1.0, loss, positive) <= 1.01 * best
     assert abs(error(streamed, test) - error(exact, test)) <= 1  # six images of 597
@@ -94,8 +94,8 @@ def test_dual_ascent_ends_within_a_hundredth_of_the_exact_minimum(
 
 def test_averaged_sgd_is_near_the_minimum() -> None:
     data = digits()
-    exact = LinearSVM(Rows([data[0]], RunContext()), data[1], 10, "hinge").fit(0.3)
-    found = OnlineSGD(stream(*data), Loss.named("hinge"), epochs=20).fit(0.3)
+    exact = LinearSVM(FeatureRows([data[0]], RunContext()), data[1], 10, "hinge").fit(0.3)
+    found = StreamedSGD(stream(*data), Loss.from_name("hinge"), epochs=20).fit(0.3)
     assert objective(found, data, 0.3, "hinge", 1.0) <= 1.02 * objective(
         exact, data, 0.3, "hinge", 1.0
     )
@@ -103,7 +103,7 @@ def test_averaged_sgd_is_near_the_minimum() -> None:
 
 def test_averaged_sgd_is_no_worse_than_scikit_learns_with_as_many_epochs() -> None:
     data = digits()
-    ours = OnlineSGD(stream(*data), Loss.named("hinge"), epochs=5).fit(1.0)
+    ours = StreamedSGD(stream(*data), Loss.from_name("hinge"), epochs=5).fit(1.0)
     peer = SGDClassifier(
         "hinge", alpha=1 / len(data[0]), average=True, max_iter=5, tol=None, random_state=0
     ).fit(data[0].numpy(), data[1].numpy())
@@ -117,8 +117,8 @@ def test_a_batch_is_seen_as_its_rows_one_after_the_other() -> None:
     """Weights and their mean as from the textbook's loop over single rows, with a decay."""
     rows, labels = (part[:50] for part in digits())
     rule = {"loss": Loss(0.0), "regularization": 0.1, "first_rate": 0.5}
-    model = Averaged(10, rows.shape[1], rows)
-    model.learn(rows[:30], labels[:30], ImplicitSGD(**rule))  # type: ignore[arg-type]
+    model = UpdatedWeights(10, rows.shape[1], rows)
+    model.fit(rows[:30], labels[:30], ImplicitSGD(**rule))  # type: ignore[arg-type]
     single, plain, total = ImplicitSGD(**rule), np.zeros((10, rows.shape[1])), 0.0  # type: ignore[arg-type]
     for row, label in zip(rows[:30].double().numpy(), labels[:30].tolist(), strict=True):
         change, decay = single(0, plain @ row, label, float(row @ row))
@@ -143,9 +143,9 @@ def test_an_implicit_step_minimizes_the_loss_and_the_change() -> None:
 @pytest.mark.filterwarnings("ignore:Class PassiveAggressiveClassifier is deprecated")
 def test_passive_aggressive_one_vs_rest_is_scikit_learns() -> None:
     rows, labels = (part[:400] for part in digits())
-    ours, rule = Averaged(10, rows.shape[1], rows), PassiveAggressive(0.1, one_vs_rest=True)
+    ours, rule = UpdatedWeights(10, rows.shape[1], rows), PassiveAggressive(0.1, one_vs_rest=True)
     for some, of in zip(rows.split(64), labels.split(64), strict=True):
-        ours.learn(some, of, rule)
+        ours.fit(some, of, rule)
     for k in range(10):
         peer = PassiveAggressiveClassifier(
             C=0.1, fit_intercept=False, shuffle=False, max_iter=1, tol=None
@@ -171,7 +171,7 @@ def test_a_passive_aggressive_step_gives_the_margin_it_may() -> None:
 
 def test_averaged_passive_aggressive_learns() -> None:
     rows, labels = digits()
-    model = OnlinePassiveAggressive(
+    model = StreamedPassiveAggressive(
         stream(rows[:1200], labels[:1200]), one_vs_rest=False, epochs=5
     ).fit(0.1)
     assert error(model, (rows[1200:], labels[1200:])) < 9  # an exact SVM: 5
@@ -182,19 +182,19 @@ def test_a_class_without_rows_is_never_guessed() -> None:
     skipping = torch.where(labels >= 4, labels + 1, labels)
     seen = stream(rows, skipping)
     for solver in (
-        OnlineDualAscent(seen, Loss()),
-        OnlineSGD(seen, Loss(), 2),
-        OnlinePassiveAggressive(seen, False, 2),
+        StreamedDualAscent(seen, Loss()),
+        StreamedSGD(seen, Loss(), 2),
+        StreamedPassiveAggressive(seen, False, 2),
     ):
         weights, biases = solver.fit(1.0)
         assert not weights[4].any()
-        assert biases[4] == NEVER
+        assert biases[4] == UNSEEN_CLASS_MARGIN
 
 
 SOLVERS = {
-    "dual ascent": lambda s: OnlineDualAscent(s, Loss()),
-    "sgd": lambda s: OnlineSGD(s, Loss(0.0), 2),
-    "passive aggressive": lambda s: OnlinePassiveAggressive(s, False, 2),
+    "dual ascent": lambda s: StreamedDualAscent(s, Loss()),
+    "sgd": lambda s: StreamedSGD(s, Loss(0.0), 2),
+    "passive aggressive": lambda s: StreamedPassiveAggressive(s, False, 2),
 }
 
 

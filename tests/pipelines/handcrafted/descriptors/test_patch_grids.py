@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from pipelines.handcrafted.descriptors.patches import Grid, Kernel, along_height, along_width
+from pipelines.handcrafted.descriptors.patch_grids import Grid, Kernel, sum_along_height, sum_along_width
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_sums_are_those_of_each_cell_by_itself(
         Kernel.box(cell) if kernel == "box" else Kernel.triangle(cell),
     )
     out = torch.full((2, len(grid), 4 * 4 * 3), torch.nan)
-    grid.sums(planes, out)
+    grid.cell_sums(planes, out)
     padded = np.pad(planes.numpy(), ((0, 0), (0, 0), (cell, cell), (cell, cell)), mode="edge")
     reach = cell - 1 if kernel == "box" else 0
     starts = [range(first, side - 3 * cell - reach, step) for side in (height, width)]
@@ -66,7 +66,7 @@ def test_a_patch_must_lie_within_the_image() -> None:
 def test_a_gaussian_equals_scipy(sigma: float) -> None:
     planes = torch.rand(2, 1, 37, 50, generator=torch.Generator().manual_seed(0))
     kernel = Kernel.gaussian(sigma)
-    got = along_width(along_height(planes, kernel, 0, 1, 37), kernel, 0, 1, 50)
+    got = sum_along_width(sum_along_height(planes, kernel, 0, 1, 37), kernel, 0, 1, 50)
     radius = int(np.ceil(4 * sigma))
     expected = [
         gaussian_filter(image[0].numpy(), sigma, mode="nearest", radius=radius) for image in planes

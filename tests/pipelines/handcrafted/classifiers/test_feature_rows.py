@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from harness.engine.context import RunContext
-from pipelines.handcrafted.classifiers.rows import Rows
+from harness.context import RunContext
+from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
 
 
 def generated() -> torch.Tensor:
@@ -17,7 +17,7 @@ def generated() -> torch.Tensor:
 
 
 def seen(features: torch.Tensor) -> torch.Tensor:
-    """What `Rows.standardized` should stand for."""
+    """What `FeatureRows.standardized` should stand for."""
     deviation = features.std(0, correction=0)
     scaled = (
         torch.where(deviation > 0, (features - features.mean(0)) / deviation, 0)
@@ -28,7 +28,7 @@ def seen(features: torch.Tensor) -> torch.Tensor:
 
 def test_products_are_those_of_the_standardized_rows() -> None:
     features = generated()
-    rows, wanted = Rows.standardized([features[:20], features[20:]], RunContext()), seen(features)
+    rows, wanted = FeatureRows.standardized([features[:20], features[20:]], RunContext()), seen(features)
     weights = torch.randn(3, 8, dtype=torch.float64)
     coefficients = torch.randn(50, 3, dtype=torch.float64)
     torch.testing.assert_close(rows.times(weights), wanted @ weights.T)
@@ -39,7 +39,7 @@ def test_products_are_those_of_the_standardized_rows() -> None:
 
 def test_folded_weights_serve_plain_features() -> None:
     features = generated()
-    rows = Rows.standardized([features], RunContext())
+    rows = FeatureRows.standardized([features], RunContext())
     weights = torch.randn(3, 8, dtype=torch.float64)
     plain, offset = rows.fold(weights)
     torch.testing.assert_close(features @ plain.T + offset, rows.times(weights))
@@ -47,5 +47,5 @@ def test_folded_weights_serve_plain_features() -> None:
 
 def test_a_sample_is_rows() -> None:
     features = generated()
-    sample = Rows.standardized([features], RunContext()).sample(10)
+    sample = FeatureRows.standardized([features], RunContext()).sample(10)
     torch.testing.assert_close(sample, seen(features)[::5])

@@ -4,11 +4,11 @@ import numpy as np
 import scipy.linalg
 import torch
 
+from harness.context import RunContext
 from harness.contract import Split
-from harness.engine.context import RunContext
-from harness.engine.distributed import Processes
-from pipelines.unsupervised.patches import (
-    PER_IMAGE,
+from harness.distributed import Processes
+from pipelines.unsupervised.whitened_patches import (
+    MAX_PATCHES_PER_IMAGE,
     fit_whitening,
     normalized,
     sample_patches,
@@ -30,7 +30,7 @@ def as_set(patches: torch.Tensor) -> set[bytes]:
 
 def test_windows_are_the_patches_in_reading_order() -> None:
     images = torch.rand(2, 3, 7, 9)
-    found = windows(images, 4, 2)
+    found = all_patches(images, 4, 2)
     assert found.shape == (2, 2, 3, 3, 4, 4)
     assert torch.equal(found[1, 1, 2], images[1, :, 2:6, 4:8])
 
@@ -38,7 +38,7 @@ def test_windows_are_the_patches_in_reading_order() -> None:
 def test_normalized_patches_have_no_mean_and_about_unit_variance() -> None:
     patches = torch.from_numpy(random.integers(0, 256, (5, 108)).astype(np.float32))
     patches[4] = 200
-    found = normalized(patches)
+    found = normalize_patches(patches)
     torch.testing.assert_close(found.mean(1), torch.zeros(5), atol=1e-5, rtol=0)
     torch.testing.assert_close(found.var(1)[:4], patches.var(1)[:4] / (patches.var(1)[:4] + 10))
     assert found[4].eq(0).all()
@@ -51,7 +51,7 @@ def test_a_sample_holds_patches_of_every_image() -> None:
     (batch,) = images.batches(40)
     assert isinstance(batch.images, torch.Tensor)
     places = [
-        as_set(own) for own in normalized(windows(batch.images.float(), 6, 1).reshape(40, 49, 108))
+        as_set(own) for own in normalize_patches(all_patches(batch.images.float(), 6, 1).reshape(40, 49, 108))
     ]
     assert as_set(sample) <= set.union(*places)
     assert all(1 <= len(as_set(sample) & own) <= 3 for own in places)  # a place may be drawn twice
@@ -74,7 +74,7 @@ def test_a_sample_hangs_on_the_seed_but_not_on_order_and_processes() -> None:
 
 
 def test_a_sample_is_bounded_for_few_images_and_for_many() -> None:
-    assert len(sample_patches(split(2), 12, 6, 10_000, RunContext())) == 2 * PER_IMAGE
+    assert len(sample_patches(split(2), 12, 6, 10_000, RunContext())) == 2 * MAX_PATCHES_PER_IMAGE
     assert len(sample_patches(split(40), 12, 6, 15, RunContext())) == 15
     assert len(sample_patches(split(2, side=6), 6, 6, 2, RunContext())) == 2
 

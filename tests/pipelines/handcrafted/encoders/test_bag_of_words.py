@@ -9,7 +9,7 @@ import torch
 from benchmarks import vlfeat
 from pipelines.handcrafted.encoders.bag_of_words import BagOfWords, SoftBagOfWords
 from pipelines.handcrafted.encoders.kmeans import Codebook
-from pipelines.handcrafted.encoders.normalization import unit
+from pipelines.handcrafted.encoders.code_normalization import l2_normalize
 from pipelines.handcrafted.encoders.super_vector import SuperVector
 from pipelines.handcrafted.encoders.vlad import VLAD
 
@@ -58,7 +58,7 @@ def test_soft_votes_follow_the_kernel_over_the_nearest_words(
 ) -> None:
     distances = squares(values, codebook)
     kernel = np.exp(-distances / (2 * 0.7**2)) * (distances.argsort(-1).argsort(-1) < 4)
-    shares = kernel / kernel.sum(-1, keepdims=True)
+    shares = kernel / kernel.sum(-1, keeppca_dims=True)
     wanted = [[image[region].sum(0) for region in regions.numpy()] for image in shares]
     codes = SoftBagOfWords(codebook, 0.7, neighbors=4)(values, regions)
     np.testing.assert_allclose(codes, wanted, atol=1e-3)
@@ -85,7 +85,7 @@ def test_a_soft_vote_far_from_all_words_is_still_one_vote(codebook: Codebook) ->
 def test_vlad_equals_vl_vlad(
     codebook: Codebook, values: torch.Tensor, regions: torch.Tensor
 ) -> None:
-    codes = unit(VLAD(codebook)(values, regions))
+    codes = l2_normalize(VLAD(codebook)(values, regions))
     assert codes.shape == (3, 3, WORDS * D)
     assert not codes[:, 2].any()
     weights = np.eye(WORDS, dtype=np.float32)[squares(values, codebook).argmin(-1)]

@@ -5,8 +5,8 @@ import pytest
 
 import harness
 from harness import Split
-from harness.engine.context import RunContext
-from pipelines._mirroring import may_mirror
+from harness.context import RunContext
+from pipelines._flip_invariance import is_flip_invariant
 
 
 def symmetric(n: int) -> Split:
@@ -20,11 +20,11 @@ def symmetric(n: int) -> Split:
 
 def test_digits_may_not_be_mirrored() -> None:
     splits = harness.load_dataset("digits")
-    assert may_mirror(splits.train, splits.tune, RunContext()) is False
+    assert is_flip_invariant(splits.train, splits.tune, RunContext()) is False
 
 
 def test_what_looks_the_same_in_a_mirror_may_be() -> None:
-    assert may_mirror(symmetric(200), symmetric(80), RunContext()) is True
+    assert is_flip_invariant(symmetric(200), symmetric(80), RunContext()) is True
 
 
 @pytest.mark.parametrize("transpose", [False, True])
@@ -36,8 +36,8 @@ def test_it_is_left_and_right_that_count(transpose: bool) -> None:
             Split.from_arrays(s.images.pixels.transpose(2, 3).contiguous(), s.labels)
             for s in (train, tune)
         )  # type: ignore[attr-defined]
-    assert may_mirror(train, tune, RunContext()) is not transpose
+    assert is_flip_invariant(train, tune, RunContext()) is not transpose
 
 
 def test_without_tune_the_paper_is_followed() -> None:
-    assert may_mirror(symmetric(20), None, RunContext()) is True
+    assert is_flip_invariant(symmetric(20), None, RunContext()) is True

@@ -19,7 +19,7 @@ from pipelines.handcrafted.images import by_size, coarser, resized, views, withi
     ],
 )
 def test_working_size(image_size: tuple[int, int] | None, side: int) -> None:
-    assert working_size(image_size, multiple=8, smallest=32, largest=128) == side
+    assert working_size(image_size, multiple=8, min_side=32, largest=128) == side
 
 
 def test_images_of_the_working_size_stay_as_they_are() -> None:

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import torch
+from torch.testing import assert_close
+
+from pipelines.handcrafted.encoders.code_normalization import signed_sqrt, l2_normalize, l1_normalize
+
+CODES = torch.tensor([[4.0, -9.0, 0.0], [0.0, 0.0, 0.0], [-3.0, 4.0, 0.0]])
+
+
+def test_signed_root() -> None:
+    assert_close(signed_sqrt(CODES)[0], torch.tensor([2.0, -3.0, 0.0]))
+
+
+def test_lengths_and_sums_are_1_and_zero_stays_zero() -> None:
+    assert_close(l2_normalize(CODES)[1:], torch.tensor([[0.0, 0.0, 0.0], [-0.6, 0.8, 0.0]]))
+    assert_close(l1_normalize(CODES)[1:], torch.tensor([[0.0, 0.0, 0.0], [-3 / 7, 4 / 7, 0.0]]))
+    assert_close(l2_normalize(CODES.double() * 1e-6)[2], torch.tensor([-0.6, 0.8, 0.0]).double())
