@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from harness.contract import Batch, Context, Probe, Split, State, UserError
-from pipelines._mirroring import may_mirror as is_flip_invariant
+from pipelines._flip_invariance import is_flip_invariant
 from pipelines.learned.augmentation import (
     Augmentation,
     CenterCrop,

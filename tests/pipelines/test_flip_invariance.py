@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from harness.context import RunContext
 
 import harness
 from harness import Split
-from harness.context import RunContext
 from pipelines._flip_invariance import is_flip_invariant
 
 

@@ -16,10 +16,8 @@ from harness.engine.context import RunContext
 from harness.engine.distributed import Processes
 from pipelines import sift_bow, sift_fisher, sift_vlad
 from pipelines.handcrafted import images as images_module
-from pipelines.handcrafted.bag import BagOfDescriptors, grids
+from pipelines.handcrafted.bag import BagOfDescriptors
 from pipelines.handcrafted.chunks import chunk_size
-from pipelines.handcrafted.encodings import Fisher, SuperVectors, Vlad, Words
-from pipelines.handcrafted.descriptors import patch_grids
 from pipelines.handcrafted.descriptors.sift import DenseSift
 from pipelines.handcrafted.encoders import pooling
 
@@ -27,11 +25,20 @@ SIFT = DenseSift(bins=(4, 8), step=8)
 BAGS = {
     "fisher": BagOfDescriptors(SIFT, FisherEncoding(4), pca_dims=12),
     "fisher-xy": BagOfDescriptors(SIFT, FisherEncoding(4), pca_dims=12, append_xy=True),
-    "fisher-intra": BagOfDescriptors(SIFT, FisherEncoding(4, intra_norm=True), pca_dims=12, grids=parse_grids("1x1+2x2")),
-    "vlad": BagOfDescriptors(
-        SIFT, VladEncoding(4), pca_dims=12, whiten=0.01, renormalize=True, grids=parse_grids("1x1+2x2")
+    "fisher-intra": BagOfDescriptors(
+        SIFT, FisherEncoding(4, intra_norm=True), pca_dims=12, grids=parse_grids("1x1+2x2")
     ),
-    "words": BagOfDescriptors(SIFT, BagOfWordsEncoding(20, sample=2000), grids=parse_grids("2x2+4x4")),
+    "vlad": BagOfDescriptors(
+        SIFT,
+        VladEncoding(4),
+        pca_dims=12,
+        whiten=0.01,
+        renormalize=True,
+        grids=parse_grids("1x1+2x2"),
+    ),
+    "words": BagOfDescriptors(
+        SIFT, BagOfWordsEncoding(20, sample=2000), grids=parse_grids("2x2+4x4")
+    ),
     "soft words": BagOfDescriptors(SIFT, BagOfWordsEncoding(20, soft=True, sample=2000)),
     "super-vectors": BagOfDescriptors(SIFT, SuperVectorEncoding(4), pca_dims=12),
 }
@@ -72,7 +79,8 @@ def odd_images() -> list[torch.Tensor]:
 def test_intra_normalized_terms_of_each_gaussian_weigh_the_same() -> None:
     images, context = digits(slice(40)), RunContext()
     plain, intra = (
-        BagOfDescriptors(SIFT, FisherEncoding(4, intra_norm=intra), pca_dims=12) for intra in (False, True)
+        BagOfDescriptors(SIFT, FisherEncoding(4, intra_norm=intra), pca_dims=12)
+        for intra in (False, True)
     )
     learned = plain.fit(images, context)
     (batch,) = images.batches(40)
@@ -92,7 +100,11 @@ def test_as_much_at_a_time_as_on_a_gpu_gives_the_same(
     learned = bag.fit(images, context)
     (batch,) = images.batches(40)
     some = bag.describe(batch.images, learned)
-    for place, constant in ((images_module, "PIXELS_PER_CHUNK"), (patches, "BAND_ROWS"), (pooling, "CHUNK_ROWS")):
+    for place, constant in (
+        (images_module, "PIXELS_PER_CHUNK"),
+        (patches, "BAND_ROWS"),
+        (pooling, "CHUNK_ROWS"),
+    ):
         monkeypatch.setattr(
             place, constant, chunk_size(getattr(place, constant), torch.device("cuda"))
         )

@@ -31,9 +31,14 @@ from pipelines import (
     vgg2012,
     vlad_fusion,
 )
-from pipelines.handcrafted.chain import ChannelFit, Grid, ClassifierSettings, misclassified, closest_to_default
+from pipelines.handcrafted.chain import (
+    ChannelFit,
+    ClassifierSettings,
+    Grid,
+    closest_to_default,
+    misclassified,
+)
 from pipelines.handcrafted.classifiers.learners import ExactSVM
-from pipelines.handcrafted.image_views import flip
 
 BUILDS: dict[str, Callable[..., Pipeline]] = {
     "hog-svm": hog_svm.build,

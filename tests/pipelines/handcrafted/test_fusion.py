@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from harness.context import RunContext
 from sklearn.linear_model import LogisticRegression
 
-from harness.context import RunContext
 from pipelines.handcrafted.classifiers.linear_svm import UNSEEN_CLASS_MARGIN
 from pipelines.handcrafted.fusion import fusion_weights
 

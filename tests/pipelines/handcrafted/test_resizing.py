@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from pipelines.handcrafted.images import by_size, coarser, resized, views, within, working_size
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pipelines.unsupervised import triangle as module
-from pipelines.unsupervised.whitened_patches import Whitening
 from pipelines.unsupervised.triangle import TriangleEncoder
+from pipelines.unsupervised.whitened_patches import Whitening
 
 K = 7
 random = np.random.default_rng(0)

@@ -3,16 +3,14 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 import torch
-
 from harness.context import RunContext
-from harness.contract import Split
 from harness.distributed import Processes
+
+from harness.contract import Split
 from pipelines.unsupervised.whitened_patches import (
     MAX_PATCHES_PER_IMAGE,
     fit_whitening,
-    normalized,
     sample_patches,
-    windows,
 )
 
 random = np.random.default_rng(0)
@@ -51,7 +49,8 @@ def test_a_sample_holds_patches_of_every_image() -> None:
     (batch,) = images.batches(40)
     assert isinstance(batch.images, torch.Tensor)
     places = [
-        as_set(own) for own in normalize_patches(all_patches(batch.images.float(), 6, 1).reshape(40, 49, 108))
+        as_set(own)
+        for own in normalize_patches(all_patches(batch.images.float(), 6, 1).reshape(40, 49, 108))
     ]
     assert as_set(sample) <= set.union(*places)
     assert all(1 <= len(as_set(sample) & own) <= 3 for own in places)  # a place may be drawn twice

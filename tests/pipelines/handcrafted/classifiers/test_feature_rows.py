@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import torch
-
 from harness.context import RunContext
+
 from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
 
 
@@ -28,7 +28,10 @@ def seen(features: torch.Tensor) -> torch.Tensor:
 
 def test_products_are_those_of_the_standardized_rows() -> None:
     features = generated()
-    rows, wanted = FeatureRows.standardized([features[:20], features[20:]], RunContext()), seen(features)
+    rows, wanted = (
+        FeatureRows.standardized([features[:20], features[20:]], RunContext()),
+        seen(features),
+    )
     weights = torch.randn(3, 8, dtype=torch.float64)
     coefficients = torch.randn(50, 3, dtype=torch.float64)
     torch.testing.assert_close(rows.times(weights), wanted @ weights.T)

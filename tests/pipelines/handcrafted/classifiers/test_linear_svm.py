@@ -7,14 +7,14 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from harness.context import RunContext
+from harness.distributed import ALONE, Processes
 from sklearn.datasets import load_digits, make_classification
 from sklearn.svm import LinearSVC
 
-from harness.context import RunContext
-from harness.distributed import ALONE, Processes
+from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
 from pipelines.handcrafted.classifiers.linear_svm import UNSEEN_CLASS_MARGIN, LinearSVM
 from pipelines.handcrafted.classifiers.loss import LossName
-from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
 
 Data = tuple[np.ndarray, np.ndarray]
 
@@ -51,7 +51,9 @@ def solve(
     positive: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights and biases from the share of the rows that this process has."""
-    features, labels = (torch.from_numpy(part[processes.rank :: processes.world_size]) for part in data)
+    features, labels = (
+        torch.from_numpy(part[processes.rank :: processes.world_size]) for part in data
+    )
     rows = FeatureRows([features.float()], RunContext(processes=processes))
     return LinearSVM(rows, labels.long(), int(data[1].max()) + 1, loss).fit(c, positive)
 
@@ -108,7 +110,9 @@ def test_positive_rows_count_as_often_as_a_class_weight_says(
     name: str, loss: LossName, power: int
 ) -> None:
     data = SETS[name]()
-    weights, biases = (part.double().numpy() for part in solve(data, 0.1, loss=loss, positive_weight=5.0))
+    weights, biases = (
+        part.double().numpy() for part in solve(data, 0.1, loss=loss, positive_weight=5.0)
+    )
     ours = objective(weights, biases, data, 0.1, power, positive_weight=5.0)
     for k in range(len(weights)):
         signs = np.where(data[1] == k, 1, -1)
@@ -132,7 +136,9 @@ def test_positive_rows_count_as_often_as_a_class_weight_says(
 def test_a_fit_does_not_depend_on_the_fits_before() -> None:
     features, labels = digits()
     svm = LinearSVM(
-        FeatureRows([torch.from_numpy(features).float()], RunContext()), torch.from_numpy(labels), 10
+        FeatureRows([torch.from_numpy(features).float()], RunContext()),
+        torch.from_numpy(labels),
+        10,
     )
     for c in (0.01, 0.1, 10.0):
         svm.fit(c)

@@ -8,25 +8,25 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from harness.context import RunContext
+from harness.distributed import ALONE, Processes
+from pipelines.handcrafted.classifiers.online import (
+    ImplicitSGD,
+    PassiveAggressive,
+    RowStream,
+    StreamedDualAscent,
+    StreamedPassiveAggressive,
+    StreamedSGD,
+    UpdatedWeights,
+)
 from sklearn.datasets import load_digits
 from sklearn.linear_model import PassiveAggressiveClassifier, SGDClassifier
 from torch import Tensor
 from torch.nn.functional import linear, pad
 
-from harness.context import RunContext
-from harness.distributed import ALONE, Processes
+from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
 from pipelines.handcrafted.classifiers.linear_svm import UNSEEN_CLASS_MARGIN, LinearSVM
 from pipelines.handcrafted.classifiers.loss import Loss, LossName
-from pipelines.handcrafted.classifiers.online import (
-    UpdatedWeights,
-    ImplicitSGD,
-    StreamedDualAscent,
-    StreamedPassiveAggressive,
-    StreamedSGD,
-    PassiveAggressive,
-    RowStream,
-)
-from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
 
 SIZE = 300  # rows a chunk
 
@@ -70,7 +70,9 @@ def objective(
     positive: float,
 ) -> float:
     weights, biases = model
-    paid = c * float(Loss.from_name(loss).total(linear(data[0], weights, biases), data[1], positive))
+    paid = c * float(
+        Loss.from_name(loss).total(linear(data[0], weights, biases), data[1], positive)
+    )
     return float(weights.double().square().sum() + biases.double().square().sum()) / 2 + paid
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.handcrafted.descriptors.gist import LocalGist, gabor_filters, normalize_contrast
+from pipelines.handcrafted.descriptors.gist import LocalGist, gabor_filters
 
 
 def noise(n: int, height: int, width: int) -> torch.Tensor:

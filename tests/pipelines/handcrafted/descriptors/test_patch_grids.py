@@ -5,7 +5,12 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from pipelines.handcrafted.descriptors.patch_grids import Grid, Kernel, sum_along_height, sum_along_width
+from pipelines.handcrafted.descriptors.patch_grids import (
+    Grid,
+    Kernel,
+    sum_along_height,
+    sum_along_width,
+)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import torch
 
 from benchmarks import vlfeat
 from pipelines.handcrafted.encoders.bag_of_words import BagOfWords, SoftBagOfWords
-from pipelines.handcrafted.encoders.kmeans import Codebook
 from pipelines.handcrafted.encoders.code_normalization import l2_normalize
+from pipelines.handcrafted.encoders.kmeans import Codebook
 from pipelines.handcrafted.encoders.super_vector import SuperVector
 from pipelines.handcrafted.encoders.vlad import VLAD
 

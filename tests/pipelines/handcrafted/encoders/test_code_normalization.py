@@ -3,7 +3,11 @@ from __future__ import annotations
 import torch
 from torch.testing import assert_close
 
-from pipelines.handcrafted.encoders.code_normalization import signed_sqrt, l2_normalize, l1_normalize
+from pipelines.handcrafted.encoders.code_normalization import (
+    l1_normalize,
+    l2_normalize,
+    signed_sqrt,
+)
 
 CODES = torch.tensor([[4.0, -9.0, 0.0], [0.0, 0.0, 0.0], [-3.0, 4.0, 0.0]])
 

@@ -23,7 +23,10 @@ def learned(share: np.ndarray, processes: Processes = ALONE) -> list[torch.Tenso
     context, sample = RunContext(processes=processes), torch.from_numpy(share)
     pca = fit_pca(sample, 4, context, whiten=0.01)
     projected = pca(sample)
-    mixtures = [fit_gmm(projected, 12, context, start_from_rows=start_from_rows) for start_from_rows in (False, True)]
+    mixtures = [
+        fit_gmm(projected, 12, context, start_from_rows=start_from_rows)
+        for start_from_rows in (False, True)
+    ]
     return [
         *astuple(pca),
         *astuple(fit_kmeans(projected, 20, context)),

@@ -7,9 +7,9 @@ from skimage.feature import fisher_vector
 from sklearn.mixture import GaussianMixture
 
 from benchmarks import vlfeat
+from pipelines.handcrafted.encoders.code_normalization import l2_normalize, signed_sqrt
 from pipelines.handcrafted.encoders.fisher import FisherVector
 from pipelines.handcrafted.encoders.gmm import GMM
-from pipelines.handcrafted.encoders.code_normalization import signed_sqrt, l2_normalize
 
 
 def mixture(components: int, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

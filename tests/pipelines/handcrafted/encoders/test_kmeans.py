@@ -10,10 +10,10 @@ from harness.engine.context import RunContext
 from pipelines.handcrafted.encoders.kmeans import (
     Clusters,
     Codebook,
+    assign_to_centers,
     cluster,
     fit_kmeans,
     lloyd,
-    assign_to_centers,
 )
 
 

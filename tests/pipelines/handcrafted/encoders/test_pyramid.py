@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from pipelines.handcrafted.encoders.pyramid import pyramid_regions, append_positions
+from pipelines.handcrafted.encoders.pyramid import append_positions, pyramid_regions
 
 
 def test_cells_come_grid_by_grid_and_row_by_row() -> None:
