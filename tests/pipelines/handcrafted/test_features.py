@@ -15,24 +15,23 @@ from harness.engine.context import RunContext
 from harness.engine.distributed import Processes
 from harness.files import load_arrays
 from pipelines.handcrafted import features
-from pipelines.handcrafted.channel import Concatenation
 from pipelines.handcrafted.features import Features, fit_channel_quantizer
 
 
 @dataclass(frozen=True)
-class Corner:
-    """The value of the upper left pixel; fails when it has described as many batches as it may."""
+class UpperLeftPixel:
+    """A channel of one value that is interrupted after a number of batches."""
 
-    batches: list[int] = field(default_factory=lambda: [1000])
+    batches_left: list[int] = field(default_factory=lambda: [1000])
     key: dict[str, Any] = field(default_factory=dict)
 
     def fit(self, train: Split, context: Context) -> State:
         return {}
 
-    def describe(self, images: Tensor | list[Tensor], learned: State) -> Tensor:
+    def describe(self, images: Tensor | list[Tensor], state: State) -> Tensor:
         if len(images) > 1:
-            self.batches[0] -= 1
-            if self.batches[0] < 0:
+            self.batches_left[0] -= 1
+            if self.batches_left[0] < 0:
                 raise KeyboardInterrupt
         return torch.stack([image[0, 0, :1].float() for image in images])
 
@@ -48,112 +47,116 @@ def split() -> Split:
     return Split.from_arrays(images, np.arange(35) % 5)
 
 
-def rows(chunks: list[State]) -> tuple[list[float], list[int]]:
-    return torch.cat([c["features"] for c in chunks]).flatten().tolist(), torch.cat(
-        [c["labels"] for c in chunks]
-    ).tolist()
+def make_features(
+    split: Split,
+    *,
+    channel: UpperLeftPixel | None = None,
+    context: RunContext | None = None,
+    flips: tuple[bool, ...] = (False,),
+    **options: Any,
+) -> Features:
+    state = options.pop("state", {})
+    return Features(
+        channel or UpperLeftPixel(), state, split, flips, context or RunContext(), **options
+    )
 
 
-def test_rows_and_labels_of_the_images_then_of_their_mirror_images(split: Split) -> None:
-    values, labels = rows(list(Features(Corner(), {}, split, (False, True), RunContext())))
+def cached(folder: Path) -> RunContext:
+    return RunContext(cache=Cache(folder, "source"))
+
+
+def values_and_labels(chunks: Features | list[State]) -> tuple[list[float], list[int]]:
+    read = list(chunks)
+    values = torch.cat([chunk["features"] for chunk in read]).flatten()
+    return values.tolist(), torch.cat([chunk["labels"] for chunk in read]).tolist()
+
+
+def test_rows_of_flipped_images_follow_those_of_the_images(split: Split) -> None:
+    values, labels = values_and_labels(make_features(split, flips=(False, True)))
     pixels = torch.stack([image for batch in split.batches(35) for image in batch.images])
     assert values == pixels[:, 0, 0, 0].tolist() + pixels[:, 0, 0, -1].tolist()
     assert labels == split.labels.tolist() * 2
 
 
-def test_a_killed_run_goes_on_from_the_last_finished_chunk(split: Split, tmp_path: Path) -> None:
-    whole = rows(list(Features(Corner(), {}, split, (False,), RunContext())))
+def test_an_interrupted_description_resumes_after_the_last_finished_chunk(
+    split: Split, tmp_path: Path
+) -> None:
+    uninterrupted = values_and_labels(make_features(split))
+    with pytest.raises(KeyboardInterrupt):
+        list(make_features(split, channel=UpperLeftPixel([2]), context=cached(tmp_path)))
+    channel = UpperLeftPixel([2])  # two of the four chunks are missing
+    resumed = make_features(split, channel=channel, context=cached(tmp_path))
+    assert values_and_labels(resumed) == uninterrupted
+    assert channel.batches_left == [0]
+
+
+def test_another_fitted_state_is_another_cache_entry(split: Split, tmp_path: Path) -> None:
+    list(make_features(split, state={"a": torch.zeros(2)}, context=cached(tmp_path)))
     with pytest.raises(KeyboardInterrupt):
         list(
-            Features(Corner([2]), {}, split, (False,), RunContext(cache=Cache(tmp_path, "source")))
+            make_features(
+                split,
+                channel=UpperLeftPixel([0]),
+                state={"a": torch.ones(2)},
+                context=cached(tmp_path),
+            )
         )
-    corner = Corner([2])  # of four chunks two are left
-    assert (
-        rows(
-            list(Features(corner, {}, split, (False,), RunContext(cache=Cache(tmp_path, "source"))))
-        )
-        == whole
-    )
-    assert corner.batches == [0]
 
 
-def test_what_was_learned_names_the_rows(split: Split, tmp_path: Path) -> None:
-    cache = Cache(tmp_path, "source")
-    list(Features(Corner(), {"a": torch.zeros(2)}, split, (False,), RunContext(cache=cache)))
-    with pytest.raises(KeyboardInterrupt):
-        list(Features(Corner([0]), {"a": torch.ones(2)}, split, (False,), RunContext(cache=cache)))
+def process(rank: int, world_size: int) -> RunContext:
+    return RunContext(processes=Processes(rank, world_size, torch.device("cpu")))
 
 
-def test_processes_share_the_rows_out(split: Split) -> None:
-    shares = []
-    for rank in range(2):
-        context = RunContext(processes=Processes(rank, 2, torch.device("cpu")))
-        shares.append(rows(list(Features(Corner(), {}, split.sharded(rank, 2), (False,), context))))
-    values, labels = rows(list(Features(Corner(), {}, split, (False,), RunContext())))
+def test_two_processes_describe_every_other_image(split: Split) -> None:
+    shares = [
+        values_and_labels(make_features(split.sharded(rank, 2), context=process(rank, 2)))
+        for rank in range(2)
+    ]
+    values, labels = values_and_labels(make_features(split))
     assert (shares[0][0], shares[1][0]) == (values[::2], values[1::2])
     assert (shares[0][1], shares[1][1]) == (labels[::2], labels[1::2])
 
 
-def test_a_process_without_images_has_rows_of_the_right_length(split: Split) -> None:
-    context = RunContext(processes=Processes(1, 2, torch.device("cpu")))
-    (chunk,) = Features(Corner(), {}, split.take(np.arange(1)), (False,), context)
+def test_a_process_without_images_has_rows_of_the_correct_length(split: Split) -> None:
+    (chunk,) = make_features(split.take(np.arange(1)), context=process(1, 2))
     assert chunk["features"].shape == (0, 1)
     assert len(chunk["labels"]) == 0
 
 
-def test_joined_channels_stand_side_by_side() -> None:
-    both = Concatenation([Corner(), Corner()])
-    images = torch.randint(0, 256, (1, 3, 4, 4), dtype=torch.uint8)
-    assert both.describe(images, both.fit(None, RunContext())).tolist() == [
-        [float(images[0, 0, 0, 0])] * 2
-    ]  # type: ignore[arg-type]
-
-
-def test_quantized_rows_are_kept_as_bytes_and_come_back_decoded(
+def test_quantized_rows_are_stored_as_bytes_and_decoded_when_read(
     split: Split, tmp_path: Path
 ) -> None:
-    context = RunContext(cache=Cache(tmp_path, "source"))
-    quantizer = fit_channel_quantizer(Corner(), {}, split, context)
-    plain, quantized = (
-        Features(Corner(), {}, split, (False,), context),
-        Features(Corner(), {}, split, (False,), context, quantizer),
-    )
-    assert rows(list(quantized)) == rows(list(plain))  # 35 values have a center each
-    again = Features(Corner([0]), {}, split, (False,), context, quantizer)
-    assert rows([again[place] for place in range(len(again))]) == rows(list(plain))
+    context = cached(tmp_path)
+    quantizer = fit_channel_quantizer(UpperLeftPixel(), {}, split, context)
+    plain = make_features(split, context=context)
+    quantized = make_features(split, context=context, quantizer=quantizer)
+    # Each of the 35 values has a center.
+    assert values_and_labels(quantized) == values_and_labels(plain)
+    again = make_features(split, channel=UpperLeftPixel([0]), context=context, quantizer=quantizer)
+    from_cache = [again[index] for index in range(len(again))]
+    assert values_and_labels(from_cache) == values_and_labels(plain)
     saved = [load_arrays(file)[0] for file in tmp_path.glob("*.safetensors")]
-    assert sum(
-        "codes" in arrays and arrays["codes"].dtype == torch.uint8 for arrays in saved
-    ) == len(plain)
+    codes = [arrays["codes"] for arrays in saved if "codes" in arrays]
+    assert len(codes) == len(plain)
+    assert {array.dtype for array in codes} == {torch.uint8}
 
 
-def test_chunks_are_the_same_however_many_processes_share_them(split: Split) -> None:
-    alone = Features(Corner(), {}, split, (False,), RunContext())
-    shares = [
-        Features(
-            Corner(),
-            {},
-            split,
-            (False,),
-            RunContext(processes=Processes(r, 3, torch.device("cpu"))),
-        )
-        for r in range(3)
-    ]
-    for place in range(len(alone)):
-        assert {share.size(place) for share in shares} == {len(alone[place]["labels"])}
+def test_chunks_do_not_depend_on_the_number_of_processes(split: Split) -> None:
+    alone = make_features(split)
+    shares = [make_features(split, context=process(rank, 3)) for rank in range(3)]
+    for index in range(len(alone)):
+        assert {share.chunk_rows(index) for share in shares} == {len(alone[index]["labels"])}
         for rank, share in enumerate(shares):
-            assert torch.equal(share[place]["features"], alone[place]["features"][rank::3])
+            assert torch.equal(share[index]["features"], alone[index]["features"][rank::3])
 
 
-def test_rows_are_in_the_order_of_the_images_also_from_the_cache(
-    split: Split, tmp_path: Path
-) -> None:
+def test_cached_rows_have_the_order_of_the_images(split: Split, tmp_path: Path) -> None:
     """The same images in another order have the same digest."""
     few = split.take(np.arange(10))
-    turned = few.take(np.arange(10)[::-1])
-    assert few.digest == turned.digest
-    values, labels = (
-        rows(list(Features(Corner(), {}, part, (False,), RunContext(cache=Cache(tmp_path, "x")))))
-        for part in (few, turned)
+    reversed_split = few.take(np.arange(10)[::-1])
+    assert few.digest == reversed_split.digest
+    forward, backward = (
+        values_and_labels(make_features(part, context=cached(tmp_path)))
+        for part in (few, reversed_split)
     )
-    assert labels == (values[0][::-1], values[1][::-1])
+    assert backward == (forward[0][::-1], forward[1][::-1])

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from harness.context import RunContext
 from sklearn.linear_model import LogisticRegression
 
+from harness.engine.context import RunContext
 from pipelines.handcrafted.classifiers.linear_svm import UNSEEN_CLASS_MARGIN
 from pipelines.handcrafted.fusion import fusion_weights
 
@@ -12,7 +12,7 @@ CLASSES = 2
 
 
 def scores(strengths: list[float], n: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of classifiers whose margin of the true class is so far above the noise of 1."""
+    """Return scores of classifiers whose true class has this mean above noise of deviation 1."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(CLASSES, (n,), generator=generator)
     truth = torch.nn.functional.one_hot(labels, CLASSES).float()
@@ -21,7 +21,7 @@ def scores(strengths: list[float], n: int = 4000) -> tuple[torch.Tensor, torch.T
     ), labels
 
 
-def test_equals_logistic_regression_on_the_margins() -> None:
+def test_weights_equal_those_of_logistic_regression_on_the_margins() -> None:
     margins, labels = scores([2.0, 1.0, 0.5])
     differences = (margins[:, :, 1] - margins[:, :, 0]).T.numpy()
     oracle = (
@@ -37,7 +37,7 @@ def test_equals_logistic_regression_on_the_margins() -> None:
     )
 
 
-def test_a_classifier_that_errs_gets_no_weight() -> None:
+def test_a_classifier_that_is_worse_than_chance_gets_no_weight() -> None:
     margins, labels = scores([2.0, -1.0])
     assert fusion_weights(margins, labels, RunContext())[1] < 0.01
 
@@ -53,7 +53,7 @@ def test_the_unit_of_the_scores_does_not_matter(scale: float) -> None:
     )
 
 
-def test_a_class_without_training_images_changes_nothing() -> None:
+def test_a_class_without_training_images_does_not_change_the_weights() -> None:
     margins, labels = scores([2.0, 1.0])
     never = torch.full((2, len(labels), 1), UNSEEN_CLASS_MARGIN)
     torch.testing.assert_close(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.data.split import Split
+from harness.contract import Split
 from pipelines.learned import square_images
 from pipelines.learned.square_images import square_split, to_squares
 

@@ -14,7 +14,7 @@ K = 7
 random = np.random.default_rng(0)
 
 
-def example(patch: int = 6, stride: int = 1, k: int = K) -> TriangleEncoder:
+def random_encoder(patch: int = 6, stride: int = 1, k: int = K) -> TriangleEncoder:
     d = 3 * patch * patch
     mean, axes, centroids = (
         torch.from_numpy(random.normal(size=size).astype(np.float32))
@@ -23,8 +23,11 @@ def example(patch: int = 6, stride: int = 1, k: int = K) -> TriangleEncoder:
     return TriangleEncoder(Whitening(mean, axes / d**0.5), centroids, patch, stride)
 
 
-def published(image: np.ndarray, triangle: TriangleEncoder) -> np.ndarray:
-    """The paper's formulas in float64, one patch after the other, but means over the quadrants: (3, height, width) to (4 k,)."""
+def published_features(image: np.ndarray, triangle: TriangleEncoder) -> np.ndarray:
+    """Evaluate the paper's formulas in float64 patch by patch, with means over quadrants.
+
+    The image (3, height, width) becomes (4 k,).
+    """
     mean, axes, centroids = (
         array.double().numpy()
         for array in (triangle.whitening.mean, triangle.whitening.axes, triangle.centroids)
@@ -53,20 +56,22 @@ def published(image: np.ndarray, triangle: TriangleEncoder) -> np.ndarray:
     ("height", "width", "patch", "stride"),
     [(14, 17, 6, 1), (20, 15, 6, 3), (11, 11, 4, 2), (6, 9, 6, 1), (6, 6, 6, 1)],
 )
-def test_equals_the_published_formulas(height: int, width: int, patch: int, stride: int) -> None:
-    triangle = example(patch, stride)
+def test_features_equal_the_published_formulas(
+    height: int, width: int, patch: int, stride: int
+) -> None:
+    triangle = random_encoder(patch, stride)
     images = random.integers(0, 256, (3, 3, height, width)).astype(np.float32)
     images[1] = images[1, :1]  # gray
     images[2] = 77  # featureless
-    wanted = np.stack([published(image, triangle) for image in images])
+    expected = np.stack([published_features(image, triangle) for image in images])
     found = triangle(torch.from_numpy(images))
     assert found.shape == (3, triangle.length)
-    np.testing.assert_allclose(found.numpy(), wanted, atol=2e-5)
+    np.testing.assert_allclose(found.numpy(), expected, atol=2e-5)
 
 
-def test_a_patch_on_a_centroid_is_finite() -> None:
-    """The squared distance may come out below 0."""
-    triangle = example(k=1)
+def test_the_responses_of_a_patch_on_a_centroid_are_finite() -> None:
+    """Rounding can make the squared distance negative."""
+    triangle = random_encoder(k=1)
     images = torch.from_numpy(random.integers(0, 256, (20, 3, 6, 6)).astype(np.float32))
     points = triangle.whitening(module.normalize_patches(images.flatten(1)))
     assert dataclasses.replace(triangle, centroids=50 * points)(images).isfinite().all()
@@ -75,8 +80,8 @@ def test_a_patch_on_a_centroid_is_finite() -> None:
     )  # one centroid is as near as the average one
 
 
-def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    triangle = example()
+def test_chunks_do_not_change_the_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    triangle = random_encoder()
     images = torch.from_numpy(random.integers(0, 256, (9, 3, 12, 12)).astype(np.float32))
     together = triangle(images)
     monkeypatch.setattr(module, "CHUNK_DISTANCES", 1)

@@ -3,24 +3,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from skimage.feature import hog as reference
+from skimage.feature import hog as scikit_image_hog
 
 from pipelines.handcrafted.descriptors.hog import Directions, Hog, LocalHog
 from pipelines.handcrafted.resizing import resize_square
 
 
 def expected(images: np.ndarray, cell: int, orientations: int, block: int) -> np.ndarray:
-    gray = images.shape[1] == 1
-    return np.stack(
-        [
-            reference(
-                image[0] if gray else image,
-                orientations=orientations, pixels_per_cell=(cell, cell), cells_per_block=(block, block), block_norm="L2-Hys",
-                channel_axis=None if gray else 0,
-            )
-            for image in images
-        ]
-    )  # fmt: skip
+    """Return the descriptors of scikit-image, (n, features)."""
+    is_gray = images.shape[1] == 1
+    descriptors = [
+        scikit_image_hog(
+            image[0] if is_gray else image,
+            orientations=orientations,
+            pixels_per_cell=(cell, cell),
+            cells_per_block=(block, block),
+            block_norm="L2-Hys",
+            channel_axis=None if is_gray else 0,
+        )
+        for image in images
+    ]
+    return np.stack(descriptors)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -28,7 +31,7 @@ def expected(images: np.ndarray, cell: int, orientations: int, block: int) -> np
     ("height", "width", "cell", "orientations", "block"),
     [
         (32, 32, 4, 9, 2),
-        (37, 50, 5, 8, 3),  # an odd cell, pixels left over, diagonal gradients on the edges of bins
+        (37, 50, 5, 8, 3),  # odd cell, pixels left over, diagonals on bin edges
         (64, 48, 8, 9, 2),
         (40, 41, 7, 12, 1),
         (16, 16, 8, 4, 2),
@@ -36,7 +39,7 @@ def expected(images: np.ndarray, cell: int, orientations: int, block: int) -> np
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_equals_scikit_image(
+def test_hog_equals_scikit_image(
     channels: int,
     height: int,
     width: int,
@@ -46,19 +49,21 @@ def test_equals_scikit_image(
     dtype: torch.dtype,
 ) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, channels, height, width)).astype(float)
-    got = Hog(cell, orientations, block)(torch.tensor(images, dtype=dtype))
-    assert got.dtype == dtype
-    np.testing.assert_allclose(got.numpy(), expected(images, cell, orientations, block), atol=1e-4)
+    descriptors = Hog(cell, orientations, block)(torch.tensor(images, dtype=dtype))
+    assert descriptors.dtype == dtype
+    np.testing.assert_allclose(
+        descriptors.numpy(), expected(images, cell, orientations, block), atol=1e-4
+    )
 
 
-def test_equals_scikit_image_on_few_gray_levels() -> None:
-    """Most gradients are 0 or lie on the edges of bins, and channels tie."""
+def test_hog_equals_scikit_image_on_few_gray_levels() -> None:
+    """Most gradients are 0 or on the edges of bins, and channels tie."""
     images = np.random.default_rng(1).integers(0, 3, (4, 3, 32, 32)).astype(float)
-    got = Hog(4, 8, 2)(torch.tensor(images, dtype=torch.float32))
-    np.testing.assert_allclose(got.numpy(), expected(images, 4, 8, 2), atol=1e-4)
+    descriptors = Hog(4, 8, 2)(torch.tensor(images, dtype=torch.float32))
+    np.testing.assert_allclose(descriptors.numpy(), expected(images, 4, 8, 2), atol=1e-4)
 
 
-def test_images_beyond_one_chunk_are_described_alike() -> None:
+def test_images_of_several_chunks_are_described_as_single_images() -> None:
     images = torch.tensor(
         np.random.default_rng(2).integers(0, 256, (6, 1, 256, 256)), dtype=torch.float32
     )
@@ -76,10 +81,10 @@ def test_a_negative_has_the_same_unsigned_and_opposite_signed_directions(
     hog = Hog(4, 9, 1, directions)
     plain, negative = (hog(i).view(2, 8, 8, bins) for i in (images, 255 - images))
     if directions != "signed":
-        # A gradient along -180 degrees and one along 0 are the same bin but for the pixels that lie exactly on its edge.
+        # Gradients at -180 and 0 degrees share a bin, except exactly on its edge.
         torch.testing.assert_close(plain[..., :9], negative[..., :9])
     if directions != "unsigned":
-        torch.testing.assert_close(plain[..., -18:], negative[..., -18:].roll(9, pca_dims=-1))
+        torch.testing.assert_close(plain[..., -18:], negative[..., -18:].roll(9, dims=-1))
 
 
 def test_signed_directions_fold_to_unsigned_ones() -> None:
@@ -95,13 +100,11 @@ def test_a_flat_image_is_described_by_zeros() -> None:
 
 
 @pytest.mark.parametrize(("level", "size"), [(255, (200, 300)), (200, (256, 341)), (77, (50, 50))])
-def test_a_flat_image_of_another_size_is_described_by_zeros(
-    level: int, size: tuple[int, int]
-) -> None:
-    """Resizing leaves some millionths of it, which normalizing would make as much as an edge."""
+def test_a_resized_flat_image_is_described_by_zeros(level: int, size: tuple[int, int]) -> None:
+    """Resizing leaves rounding errors, which normalization would make as large as an edge."""
     pixels = resize_square(torch.full((1, 3, *size), level, dtype=torch.uint8), 128)
     assert not Hog(16)(pixels).any()
-    assert not LocalHog()(pixels).values.any()
+    assert not LocalHog()(pixels).descriptors.any()
 
 
 def test_an_image_smaller_than_a_block_is_refused() -> None:
@@ -109,17 +112,17 @@ def test_an_image_smaller_than_a_block_is_refused() -> None:
         Hog()(torch.zeros(1, 3, 15, 40))
 
 
-def test_a_patch_of_local_hog_is_one_block_of_the_whole_images_hog() -> None:
+def test_a_patch_of_local_hog_equals_one_block_of_hog() -> None:
     """A patch of 4 x 4 cells that covers the image is the image's only block of 4 x 4 cells."""
     image = torch.randint(
         0, 256, (2, 3, 24, 24), generator=torch.Generator().manual_seed(0)
     ).float()
     patches = LocalHog(cells=(6,), step=1)(image)
-    assert patches.values.shape == (2, 1, 144)
+    assert patches.descriptors.shape == (2, 1, 144)
     assert patches.positions.abs().max() < 1e-6
-    torch.testing.assert_close(patches.values[:, 0], Hog(6, 9, 4)(image), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(patches.descriptors[:, 0], Hog(6, 9, 4)(image), atol=1e-5, rtol=1e-5)
 
 
-def test_local_hog_of_flat_and_tiny_images() -> None:
-    assert not LocalHog(cells=(4,))(torch.full((1, 3, 32, 32), 90.0)).values.any()
-    assert LocalHog()(torch.zeros(1, 3, 8, 8)).values.shape == (1, 0, 144)
+def test_local_hog_of_a_flat_image_is_zero_and_of_a_tiny_image_empty() -> None:
+    assert not LocalHog(cells=(4,))(torch.full((1, 3, 32, 32), 90.0)).descriptors.any()
+    assert LocalHog()(torch.zeros(1, 3, 8, 8)).descriptors.shape == (1, 0, 144)

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from pipelines.handcrafted.descriptors.patch_grids import (
-    Grid,
-    Kernel,
-    sum_along_height,
-    sum_along_width,
-)
+from pipelines.handcrafted.descriptors.patch_grids import Grid, Kernel, gaussian_blur
 
 
 @pytest.mark.parametrize(
@@ -18,7 +15,7 @@ from pipelines.handcrafted.descriptors.patch_grids import (
     [(40, 57, 4, 4, 0), (61, 45, 6, 4, 3), (50, 50, 5, 7, 2)],
 )
 @pytest.mark.parametrize("kernel", ["box", "triangle"])
-def test_sums_are_those_of_each_cell_by_itself(
+def test_sums_equal_those_of_each_cell_by_itself(
     height: int, width: int, cell: int, step: int, first: int, kernel: str
 ) -> None:
     planes = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(0))
@@ -37,20 +34,20 @@ def test_sums_are_those_of_each_cell_by_itself(
     starts = [range(first, side - 3 * cell - reach, step) for side in (height, width)]
     weights = np.ones(cell) / cell if kernel == "box" else 1 - abs(np.arange(1 - cell, cell)) / cell
     lead = 0 if kernel == "box" else cell - 1
-    expected = [
-        np.einsum("ndyx,y,x->nd", padded[:, :, y : y + len(weights), x : x + len(weights)], weights, weights)
-        for top in starts[0] for left in starts[1] for down in range(4) for across in range(4)
-        for y, x in [(top + down * cell - lead + cell, left + across * cell - lead + cell)]
-    ]  # fmt: skip
+    expected = []
+    for top, left, row, column in product(*starts, range(4), range(4)):
+        y, x = top + row * cell - lead + cell, left + column * cell - lead + cell
+        pixels = padded[:, :, y : y + len(weights), x : x + len(weights)]
+        expected.append(np.einsum("ndyx,y,x->nd", pixels, weights, weights))
     np.testing.assert_allclose(
         out.numpy(), np.stack(expected, axis=1).reshape(2, len(grid), -1), atol=1e-4
     )
 
 
-def test_positions_are_the_middles_of_patches() -> None:
-    corners = Grid(16, 32, 4, 16, 0, Kernel.box(4)).positions()  # the two halves of the image
-    torch.testing.assert_close(corners, torch.tensor([[-0.25, 0.0], [0.25, 0.0]]))
-    # Bins of 4 pixels about rows 0, 4, 8 and 12 of 13.
+def test_positions_are_the_centers_of_patches() -> None:
+    halves = Grid(16, 32, 4, 16, 0, Kernel.box(4)).positions()
+    torch.testing.assert_close(halves, torch.tensor([[-0.25, 0.0], [0.25, 0.0]]))
+    # Bins of 4 pixels around rows 0, 4, 8 and 12 of 13.
     torch.testing.assert_close(
         Grid(13, 13, 4, 1, 0, Kernel.triangle(4)).positions(), torch.zeros(1, 2)
     )
@@ -68,12 +65,11 @@ def test_a_patch_must_lie_within_the_image() -> None:
 
 
 @pytest.mark.parametrize("sigma", [0.5, 1.7])
-def test_a_gaussian_equals_scipy(sigma: float) -> None:
+def test_a_gaussian_blur_equals_scipy(sigma: float) -> None:
     planes = torch.rand(2, 1, 37, 50, generator=torch.Generator().manual_seed(0))
-    kernel = Kernel.gaussian(sigma)
-    got = sum_along_width(sum_along_height(planes, kernel, 0, 1, 37), kernel, 0, 1, 50)
+    blurred = gaussian_blur(planes, sigma)
     radius = int(np.ceil(4 * sigma))
     expected = [
         gaussian_filter(image[0].numpy(), sigma, mode="nearest", radius=radius) for image in planes
     ]
-    np.testing.assert_allclose(got[:, 0].numpy(), np.stack(expected), atol=1e-6)
+    np.testing.assert_allclose(blurred[:, 0].numpy(), np.stack(expected), atol=1e-6)

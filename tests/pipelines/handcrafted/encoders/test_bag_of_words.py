@@ -1,4 +1,4 @@
-"""Encoders on visual words: bags, VLAD, super-vectors."""
+"""Encoders with a codebook of visual words: bags of words, VLAD, super vectors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def codebook() -> Codebook:
 
 @pytest.fixture
 def values() -> torch.Tensor:
-    """(3, 700, D); the last image has few words."""
+    """(3, 700, D) descriptors; those of the last image are near few words."""
     values = torch.randn(3, 700, D, generator=torch.Generator().manual_seed(1))
     values[2] = values[2] / 50 + 1
     return values
@@ -31,40 +31,40 @@ def values() -> torch.Tensor:
 
 @pytest.fixture
 def regions() -> torch.Tensor:
-    """All, the first third, none."""
+    """All descriptors, the first third, none."""
     regions = torch.ones(3, 700, dtype=torch.bool)
     regions[1, 233:] = regions[2] = False
     return regions
 
 
-def squares(values: torch.Tensor, codebook: Codebook) -> np.ndarray:
-    """(images, descriptors, words) squared distances."""
+def squared_distances(values: torch.Tensor, codebook: Codebook) -> np.ndarray:
+    """Return squared distances (images, descriptors, words)."""
     return ((values[:, :, None] - codebook.centers).double() ** 2).sum(-1).numpy()
 
 
-def test_a_bag_counts_words(
+def test_a_bag_of_words_counts_nearest_words(
     codebook: Codebook, values: torch.Tensor, regions: torch.Tensor
 ) -> None:
-    nearest = squares(values, codebook).argmin(-1)
-    wanted = [
+    nearest = squared_distances(values, codebook).argmin(-1)
+    expected = [
         [np.bincount(image[region], minlength=WORDS) for region in regions.numpy()]
         for image in nearest
     ]
-    np.testing.assert_array_equal(BagOfWords(codebook)(values, regions), wanted)
+    np.testing.assert_array_equal(BagOfWords(codebook)(values, regions), expected)
 
 
 def test_soft_votes_follow_the_kernel_over_the_nearest_words(
     codebook: Codebook, values: torch.Tensor, regions: torch.Tensor
 ) -> None:
-    distances = squares(values, codebook)
+    distances = squared_distances(values, codebook)
     kernel = np.exp(-distances / (2 * 0.7**2)) * (distances.argsort(-1).argsort(-1) < 4)
-    shares = kernel / kernel.sum(-1, keeppca_dims=True)
-    wanted = [[image[region].sum(0) for region in regions.numpy()] for image in shares]
+    shares = kernel / kernel.sum(-1, keepdims=True)
+    expected = [[image[region].sum(0) for region in regions.numpy()] for image in shares]
     codes = SoftBagOfWords(codebook, 0.7, neighbors=4)(values, regions)
-    np.testing.assert_allclose(codes, wanted, atol=1e-3)
+    np.testing.assert_allclose(codes, expected, atol=1e-3)
 
 
-def test_fewer_words_than_a_soft_vote_has_neighbors(
+def test_a_soft_vote_among_all_words_if_there_are_fewer_than_neighbors(
     values: torch.Tensor, regions: torch.Tensor
 ) -> None:
     codebook = Codebook(torch.randn(2, D, generator=torch.Generator().manual_seed(0)))
@@ -81,36 +81,36 @@ def test_a_soft_vote_far_from_all_words_is_still_one_vote(codebook: Codebook) ->
     torch.testing.assert_close(votes.sum(), torch.tensor(1.0))
 
 
-@pytest.mark.usefixtures("oracle")
+@pytest.mark.usefixtures("vlfeat_oracle")
 def test_vlad_equals_vl_vlad(
     codebook: Codebook, values: torch.Tensor, regions: torch.Tensor
 ) -> None:
     codes = l2_normalize(VLAD(codebook)(values, regions))
     assert codes.shape == (3, 3, WORDS * D)
     assert not codes[:, 2].any()
-    weights = np.eye(WORDS, dtype=np.float32)[squares(values, codebook).argmin(-1)]
+    weights = np.eye(WORDS, dtype=np.float32)[squared_distances(values, codebook).argmin(-1)]
     for region in range(2):
         inside = regions[region].numpy()
         flags = vlfeat.VLAD_ROOT | vlfeat.VLAD_COMPONENTS
-        wanted = vlfeat.vlad(
+        expected = vlfeat.vlad(
             values.numpy()[:, inside], codebook.centers.numpy(), weights[:, inside], flags
         )
-        np.testing.assert_allclose(codes[:, region], wanted, atol=1e-4)
+        np.testing.assert_allclose(codes[:, region], expected, atol=1e-4)
 
 
-def test_super_vectors_pool_hard_codes(
+def test_super_vectors_equal_pooled_hard_codes(
     codebook: Codebook, values: torch.Tensor, regions: torch.Tensor
 ) -> None:
     constant, centers = 0.3, codebook.centers.double().numpy()
-    nearest = squares(values, codebook).argmin(-1)
-    wanted = np.zeros((3, 3, WORDS, 1 + D))
+    nearest = squared_distances(values, codebook).argmin(-1)
+    expected = np.zeros((3, 3, WORDS, 1 + D))
     for image, region, word in np.ndindex(3, 2, WORDS):
         inside = regions[region].numpy()
         own = values[image].double().numpy()[inside & (nearest[image] == word)]
         if len(own):
             share = len(own) / inside.sum()
             codes = np.concatenate([np.full((len(own), 1), constant), own - centers[word]], axis=1)
-            wanted[image, region, word] = codes.sum(0) / inside.sum() / np.sqrt(share)
+            expected[image, region, word] = codes.sum(0) / inside.sum() / np.sqrt(share)
     np.testing.assert_allclose(
-        SuperVector(codebook, constant)(values, regions), wanted.reshape(3, 3, -1), atol=1e-5
+        SuperVector(codebook, constant)(values, regions), expected.reshape(3, 3, -1), atol=1e-5
     )

@@ -16,9 +16,9 @@ def mapped(sizes: np.ndarray, order: int, gamma: float) -> np.ndarray:
     return Chi2Map(order, gamma)(torch.from_numpy(sizes)[:, None]).numpy()
 
 
-@pytest.mark.usefixtures("oracle")
+@pytest.mark.usefixtures("vlfeat_oracle")
 @pytest.mark.parametrize(("order", "gamma"), [(1, 0.5), (1, 1.0), (3, 1.0), (2, 0.7)])
-def test_equals_vl_homkermap(order: int, gamma: float) -> None:
+def test_the_map_equals_vl_homkermap(order: int, gamma: float) -> None:
     signed = np.r_[SIZES, -SIZES, 0].astype(np.float32)
     # VLFeat interpolates in a table.
     np.testing.assert_allclose(
@@ -27,7 +27,7 @@ def test_equals_vl_homkermap(order: int, gamma: float) -> None:
 
 
 @pytest.mark.parametrize(("order", "error"), [(1, 0.03), (3, 0.01), (8, 0.002)])
-def test_inner_products_are_the_chi2_kernel(order: int, error: float) -> None:
+def test_inner_products_approximate_the_chi2_kernel(order: int, error: float) -> None:
     features = mapped(SIZES, order, 1.0)
     x, y = SIZES[:, None], SIZES[None]
     np.testing.assert_allclose(features @ features.T, 2 * x * y / (x + y), atol=error)
@@ -36,13 +36,13 @@ def test_inner_products_are_the_chi2_kernel(order: int, error: float) -> None:
 def test_gamma_is_the_degree_of_homogeneity() -> None:
     products = mapped(SIZES, 8, 0.5) @ mapped(SIZES, 8, 0.5).T
     x, y = SIZES[:, None].astype(np.float64), SIZES[None].astype(np.float64)
-    close = np.abs(np.log(x / y)) < 4  # the map's period bounds the ratios that it can tell
-    wanted = (x * y) ** 0.25 / np.cosh(np.log(x / y) / 2)
-    np.testing.assert_allclose(products[close], wanted[close], atol=0.01)
+    close = np.abs(np.log(x / y)) < 4  # the period of the map bounds the ratios it resolves
+    expected = (x * y) ** 0.25 / np.cosh(np.log(x / y) / 2)
+    np.testing.assert_allclose(products[close], expected[close], atol=0.01)
 
 
-def test_waves_are_those_of_scikit_learn() -> None:
-    """That is for another window, which changes the scale of a wave and nothing else."""
+def test_waves_are_those_of_scikit_learn_up_to_their_scale() -> None:
+    """scikit-learn has another window, which changes only the scale of a wave."""
     step = float(2 * np.pi / (8.80 * np.sqrt(2 + 4.44) - 12.6))
     theirs = AdditiveChi2Sampler(sample_steps=3, sample_interval=step).fit_transform(SIZES[:, None])
     ours = mapped(SIZES, 2, 1.0)
@@ -51,7 +51,7 @@ def test_waves_are_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(scales, 1, atol=0.25)
 
 
-def test_a_bin_keeps_its_values_together() -> None:
+def test_the_values_of_a_bin_are_adjacent() -> None:
     histograms = torch.tensor([[[0.2, 0.0, 0.7]]])
     features = Chi2Map(1, 0.5)(histograms)
     assert features.shape == (1, 1, 9)

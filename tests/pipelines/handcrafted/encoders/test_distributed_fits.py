@@ -1,4 +1,4 @@
-"""Two processes learn what one learns from all the rows."""
+"""Two processes fit the same as one process with all the rows."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from harness.engine.context import RunContext
-from harness.engine.distributed import ALONE, Processes
+from harness.engine.distributed import SINGLE_PROCESS, Processes
 from pipelines.handcrafted.encoders.gmm import fit_gmm
 from pipelines.handcrafted.encoders.kmeans import fit_kmeans
 from pipelines.handcrafted.encoders.pca import fit_pca
 from pipelines.handcrafted.fusion import fusion_weights
 
 
-def learned(share: np.ndarray, processes: Processes = ALONE) -> list[torch.Tensor]:
-    """A projection, a codebook and a mixture_from_moments, each learned from what the projection makes of the rows."""
+def fit_all(share: np.ndarray, processes: Processes = SINGLE_PROCESS) -> list[torch.Tensor]:
+    """Fit a PCA to the rows, and a codebook and two mixtures to the projected rows."""
     context, sample = RunContext(processes=processes), torch.from_numpy(share)
     pca = fit_pca(sample, 4, context, whiten=0.01)
     projected = pca(sample)
@@ -35,12 +35,15 @@ def learned(share: np.ndarray, processes: Processes = ALONE) -> list[torch.Tenso
 
 
 def shares(rows: np.ndarray) -> list[list[np.ndarray]]:
-    """Two ways to share the rows between two processes: every other one, and all or nothing."""
+    """Return two ways to share the rows: every other row, and all rows on one process."""
     return [[rows[::2], rows[1::2]], [rows, rows[:0]]]
 
 
-def fused(share: np.ndarray, processes: Processes = ALONE) -> torch.Tensor:
-    """How much each of two classifiers counts: their scores are the first four columns of the rows, the labels the signs of the first."""
+def fit_fusion(share: np.ndarray, processes: Processes = SINGLE_PROCESS) -> torch.Tensor:
+    """Fit the weights of two classifiers.
+
+    Their scores are the first four columns of the rows; the labels are the signs of the first.
+    """
     scores = torch.from_numpy(share[:, :4]).reshape(-1, 2, 2).transpose(0, 1)
     return fusion_weights(
         scores,
@@ -49,9 +52,9 @@ def fused(share: np.ndarray, processes: Processes = ALONE) -> torch.Tensor:
     )
 
 
-def test_two_processes_learn_what_one_does(rows: np.ndarray, tmp_path: Path) -> None:
-    mp.start_processes(_learn_shares, args=(rows, tmp_path), nprocs=2, start_method="forkserver")
-    alone = [*learned(rows), fused(rows)]
+def test_two_processes_fit_what_one_process_fits(rows: np.ndarray, tmp_path: Path) -> None:
+    mp.start_processes(_fit_shares, args=(rows, tmp_path), nprocs=2, start_method="forkserver")
+    alone = [*fit_all(rows), fit_fusion(rows)]
     for zero, other in zip(
         *(torch.load(tmp_path / f"{rank}.pt") for rank in range(2)), strict=True
     ):
@@ -60,12 +63,12 @@ def test_two_processes_learn_what_one_does(rows: np.ndarray, tmp_path: Path) -> 
             torch.testing.assert_close(first, one, rtol=1e-3, atol=1e-4)
 
 
-def _learn_shares(rank: int, rows: np.ndarray, folder: Path) -> None:
+def _fit_shares(rank: int, rows: np.ndarray, folder: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     processes = Processes(rank, 2, torch.device("cpu"))
     torch.save(
         [
-            [*learned(share[rank], processes), fused(share[rank], processes)]
+            [*fit_all(share[rank], processes), fit_fusion(share[rank], processes)]
             for share in shares(rows)
         ],
         folder / f"{rank}.pt",

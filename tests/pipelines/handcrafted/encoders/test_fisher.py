@@ -12,7 +12,7 @@ from pipelines.handcrafted.encoders.fisher import FisherVector
 from pipelines.handcrafted.encoders.gmm import GMM
 
 
-def mixture(components: int, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def random_mixture(components: int, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     random = np.random.default_rng(0)
     parts = (
         2 + random.normal(size=(components, d)),
@@ -22,8 +22,8 @@ def mixture(components: int, d: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return parts[0].astype(np.float32), parts[1].astype(np.float32), parts[2].astype(np.float32)
 
 
-def drawn(parts: tuple[np.ndarray, ...], images: int, descriptors: int) -> np.ndarray:
-    """(images, descriptors, d) float32 rows of that mixture_from_moments, blurred so that they lie between components too."""
+def draw_descriptors(parts: tuple[np.ndarray, ...], images: int, descriptors: int) -> np.ndarray:
+    """Draw (images, descriptors, d) float32 from a mixture, spread so that components overlap."""
     random = np.random.default_rng(1)
     means, variances, weights = parts
     owner = random.choice(
@@ -35,59 +35,56 @@ def drawn(parts: tuple[np.ndarray, ...], images: int, descriptors: int) -> np.nd
     ).astype(np.float32)
 
 
-def whole(values: np.ndarray) -> torch.Tensor:
-    return torch.ones(1, values.shape[1], dtype=torch.bool)
-
-
-def encoded(values: np.ndarray, parts: tuple[np.ndarray, ...]) -> torch.Tensor:
-    """(images, length) codes of the whole images."""
+def encode(values: np.ndarray, parts: tuple[np.ndarray, ...]) -> torch.Tensor:
+    """Return codes (images, length) of whole images."""
     encoder = FisherVector(GMM(*(torch.from_numpy(part) for part in parts)))
-    return encoder(torch.from_numpy(values), whole(values))[:, 0]
+    whole_image = torch.ones(1, values.shape[1], dtype=torch.bool)
+    return encoder(torch.from_numpy(values), whole_image)[:, 0]
 
 
-@pytest.mark.usefixtures("oracle")
+@pytest.mark.usefixtures("vlfeat_oracle")
 @pytest.mark.parametrize(
     ("components", "d", "descriptors"), [(256, 80, 1500), (16, 10, 700), (5, 2, 3), (1, 4, 50)]
 )
-def test_equals_vl_fisher(components: int, d: int, descriptors: int) -> None:
-    parts = mixture(components, d)
-    values = drawn(parts, 2, descriptors)
-    plain = encoded(values, parts)
+def test_fisher_vectors_equal_vl_fisher(components: int, d: int, descriptors: int) -> None:
+    parts = random_mixture(components, d)
+    values = draw_descriptors(parts, 2, descriptors)
+    plain = encode(values, parts)
     np.testing.assert_allclose(plain, vlfeat.fisher(values, *parts), atol=1e-4)
     np.testing.assert_allclose(
         l2_normalize(signed_sqrt(plain)), vlfeat.fisher(values, *parts, vlfeat.IMPROVED), atol=1e-4
     )
 
 
-@pytest.mark.usefixtures("oracle")
-def test_a_component_of_no_weight_has_no_say_as_in_vl_fisher() -> None:
-    means, variances, weights = mixture(6, 4)
+@pytest.mark.usefixtures("vlfeat_oracle")
+def test_a_component_of_almost_no_weight_is_ignored_as_in_vl_fisher() -> None:
+    means, variances, weights = random_mixture(6, 4)
     weights[2] = 1e-7
     parts = means, variances, weights
-    values = drawn(parts, 2, 100)
-    plain = encoded(values, parts)
+    values = draw_descriptors(parts, 2, 100)
+    plain = encode(values, parts)
     assert not plain.view(2, 2, 6, 4)[:, :, 2].any()
     np.testing.assert_allclose(plain, vlfeat.fisher(values, *parts), atol=1e-4)
 
 
-@pytest.mark.usefixtures("oracle")
-def test_a_component_that_flat_patches_made_keeps_its_digits() -> None:
-    means, variances, weights = mixture(16, 10)
+@pytest.mark.usefixtures("vlfeat_oracle")
+def test_a_narrow_component_of_flat_patches_is_encoded_accurately() -> None:
+    means, variances, weights = random_mixture(16, 10)
     means[3], variances[3], weights[3] = 0, 1e-4, weights.sum()
     parts = means, variances, weights / weights.sum()
-    values = drawn(parts, 2, 3000)
+    values = draw_descriptors(parts, 2, 3000)
     values[:, ::3] = 0
-    plain = encoded(values, parts)
+    plain = encode(values, parts)
     np.testing.assert_allclose(plain, vlfeat.fisher(values, *parts), atol=1e-4)
     np.testing.assert_allclose(
         l2_normalize(signed_sqrt(plain)), vlfeat.fisher(values, *parts, vlfeat.IMPROVED), atol=1e-4
     )
 
 
-def test_equals_scikit_image_less_its_weight_terms() -> None:
+def test_fisher_vectors_equal_scikit_image_without_its_weight_terms() -> None:
     components, d = 16, 10
-    parts = mixture(components, d)
-    values = drawn(parts, 3, 400)
+    parts = random_mixture(components, d)
+    values = draw_descriptors(parts, 3, 400)
     gmm = GaussianMixture(components, covariance_type="diag")
     gmm.means_, gmm.covariances_, gmm.weights_ = (part.astype(np.float64) for part in parts)
     gmm.precisions_cholesky_ = 1 / np.sqrt(gmm.covariances_)
@@ -98,5 +95,5 @@ def test_equals_scikit_image_less_its_weight_terms() -> None:
     )
     # scikit-image has the opposite sign for the variance terms.
     np.testing.assert_allclose(
-        encoded(values, parts), np.concatenate([mean_terms, -variance_terms], axis=1), atol=1e-4
+        encode(values, parts), np.concatenate([mean_terms, -variance_terms], axis=1), atol=1e-4
     )

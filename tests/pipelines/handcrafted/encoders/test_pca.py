@@ -9,7 +9,7 @@ from harness.engine.context import RunContext
 from pipelines.handcrafted.encoders.pca import fit_pca
 
 
-def test_equals_scikit_learn_up_to_signs(rows: np.ndarray) -> None:
+def test_directions_equal_those_of_scikit_learn_up_to_signs(rows: np.ndarray) -> None:
     pca = fit_pca(torch.from_numpy(rows), 4, RunContext())
     peer = decomposition.PCA(4, svd_solver="full").fit(rows.astype(np.float64))
     np.testing.assert_allclose(pca.mean, peer.mean_, rtol=1e-5)
@@ -21,7 +21,7 @@ def test_equals_scikit_learn_up_to_signs(rows: np.ndarray) -> None:
     )
 
 
-def test_directions_do_not_hang_on_the_solver_for_their_signs(rows: np.ndarray) -> None:
+def test_the_largest_entry_of_each_direction_is_positive(rows: np.ndarray) -> None:
     projection = fit_pca(torch.from_numpy(rows), 6, RunContext()).projection
     assert (projection.amax(1) == projection.abs().amax(1)).all()
 
@@ -32,8 +32,8 @@ def test_whitened_variances_are_those_of_vlfeat(rows: np.ndarray, share: float) 
         torch.from_numpy(rows)
     ).double()
     variances = np.linalg.eigvalsh(np.cov(rows.T.astype(np.float64), bias=True))[::-1]
-    wanted = np.diag(variances / (variances + share * variances[0]))
-    np.testing.assert_allclose(np.cov(projected.T, bias=True), wanted, atol=1e-4)
+    expected = np.diag(variances / (variances + share * variances[0]))
+    np.testing.assert_allclose(np.cov(projected.T, bias=True), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(

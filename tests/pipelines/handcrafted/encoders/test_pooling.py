@@ -1,4 +1,4 @@
-"""Regions, chunks and groups of images, shown on the Fisher vector; and the pieces that regions are made of."""
+"""Pooling over regions, chunks and images, with the Fisher vector as the encoder."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def encoder() -> FisherVector:
     return FisherVector(GMM(means, variances, torch.full((5,), 0.2)))
 
 
-def described(images: int, descriptors: int) -> torch.Tensor:
+def random_descriptors(images: int, descriptors: int) -> torch.Tensor:
     return torch.randn(images, descriptors, 3, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize(
     ("images", "descriptors"), [(3, 2 * CHUNK_ROWS + 7), (40, 9), (2, CHUNK_ROWS), (1, 1)]
 )
-def test_a_region_has_the_code_of_its_descriptors_alone(
+def test_the_code_of_a_region_depends_on_its_descriptors_alone(
     encoder: FisherVector, images: int, descriptors: int
 ) -> None:
-    values = described(images, descriptors)
+    values = random_descriptors(images, descriptors)
     regions = (
         torch.rand(6, descriptors, generator=torch.Generator().manual_seed(2)) < 0.4
     )  # overlapping, with gaps
@@ -42,34 +42,37 @@ def test_a_region_has_the_code_of_its_descriptors_alone(
         torch.testing.assert_close(codes[:, region], alone[:, 0], rtol=1e-4, atol=1e-5)
 
 
-def test_images_do_not_touch_each_other(encoder: FisherVector) -> None:
-    values, regions = described(40, 9), torch.ones(1, 9, dtype=torch.bool)
+def test_the_codes_of_an_image_do_not_depend_on_other_images(encoder: FisherVector) -> None:
+    values, regions = random_descriptors(40, 9), torch.ones(1, 9, dtype=torch.bool)
     singly = torch.cat([encoder(image[None], regions) for image in values])
     torch.testing.assert_close(encoder(values, regions), singly)
 
 
 @pytest.mark.parametrize(("images", "descriptors"), [(4, 0), (0, 7), (0, 0)])
-def test_nothing_to_pool(encoder: FisherVector, images: int, descriptors: int) -> None:
-    codes = encoder(described(images, descriptors), torch.ones(2, descriptors, dtype=torch.bool))
+def test_without_images_or_descriptors_codes_are_zero(
+    encoder: FisherVector, images: int, descriptors: int
+) -> None:
+    codes = encoder(
+        random_descriptors(images, descriptors), torch.ones(2, descriptors, dtype=torch.bool)
+    )
     assert codes.shape == (images, 2, encoder.length)
     assert not codes.any()
 
 
 def test_pieces_of_nested_grids_are_the_finest_cells() -> None:
     positions = torch.rand(500, 2, generator=torch.Generator().manual_seed(0)) - 0.5
-    regions = pyramid_regions(
-        positions, [(1, 1), (2, 2), (4, 4), (8, 8)]
-    )  # more regions than bits in an integer
-    order, piece, members = split_into_pieces(regions)
+    # More regions than bits in an integer.
+    regions = pyramid_regions(positions, [(1, 1), (2, 2), (4, 4), (8, 8)])
+    order, piece_of, members = split_into_pieces(regions)
     assert sorted(order.tolist()) == list(range(500))
-    assert (piece.diff() >= 0).all()
-    assert members.shape == (85, len(piece.unique()))
-    assert (members.sum(0) == 4).all()  # each lies in one cell of each grid
-    torch.testing.assert_close(members[:, piece], regions[:, order])
+    assert (piece_of.diff() >= 0).all()
+    assert members.shape == (85, len(piece_of.unique()))
+    assert (members.sum(0) == 4).all()  # each piece lies in one cell of each grid
+    torch.testing.assert_close(members[:, piece_of], regions[:, order])
 
 
-def test_descriptors_outside_of_all_regions_are_left_out() -> None:
+def test_descriptors_outside_all_regions_are_in_no_piece() -> None:
     regions = torch.tensor([[True, False, False, True], [False, False, True, True]])
-    order, piece, members = split_into_pieces(regions)
+    order, piece_of, members = split_into_pieces(regions)
     assert sorted(order.tolist()) == [0, 2, 3]
-    torch.testing.assert_close(members[:, piece], regions[:, order])
+    torch.testing.assert_close(members[:, piece_of], regions[:, order])

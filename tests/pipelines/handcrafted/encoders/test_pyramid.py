@@ -5,7 +5,7 @@ import torch
 from pipelines.handcrafted.encoders.pyramid import append_positions, pyramid_regions
 
 
-def test_cells_come_grid_by_grid_and_row_by_row() -> None:
+def test_regions_are_ordered_by_grid_and_then_row_by_row() -> None:
     left_top, right_top, left_bottom, right_bottom = (
         (-0.4, -0.3),
         (0.4, -0.3),
@@ -14,11 +14,11 @@ def test_cells_come_grid_by_grid_and_row_by_row() -> None:
     )
     positions = torch.tensor([left_top, right_top, left_bottom, right_bottom])
     regions = pyramid_regions(positions, [(1, 1), (2, 2), (3, 1)])
-    wanted = [[0, 1, 2, 3], [0], [1], [2], [3], [0, 1], [], [2, 3]]
-    assert [region.nonzero().flatten().tolist() for region in regions] == wanted
+    expected = [[0, 1, 2, 3], [0], [1], [2], [3], [0, 1], [], [2, 3]]
+    assert [region.nonzero().flatten().tolist() for region in regions] == expected
 
 
-def test_each_position_lies_in_one_cell_of_a_grid_even_at_the_edge() -> None:
+def test_each_position_is_in_one_cell_of_a_grid_also_at_the_edge() -> None:
     positions = torch.cat(
         [
             torch.rand(200, 2, generator=torch.Generator().manual_seed(0)) - 0.5,
@@ -29,7 +29,7 @@ def test_each_position_lies_in_one_cell_of_a_grid_even_at_the_edge() -> None:
         assert (pyramid_regions(positions, [grid]).sum(0) == 1).all()
 
 
-def test_no_positions() -> None:
+def test_without_positions_regions_are_empty() -> None:
     assert pyramid_regions(torch.zeros(0, 2), [(1, 1), (2, 2)]).shape == (5, 0)
 
 

@@ -15,7 +15,7 @@ def squared_error(quantizer: ProductQuantizer, sample: torch.Tensor) -> float:
     return float((quantizer.decode(quantizer.encode(sample)) - sample).square().sum())
 
 
-def test_a_byte_stands_for_the_nearest_center_of_its_group() -> None:
+def test_a_byte_is_the_index_of_the_nearest_center_of_its_group() -> None:
     sample = rows(600, 20)  # two groups of 8 and one of 4
     quantizer = fit_quantizer(sample, RunContext())
     codes = quantizer.encode(sample)
@@ -30,7 +30,7 @@ def test_a_byte_stands_for_the_nearest_center_of_its_group() -> None:
         )
 
 
-def test_the_error_is_that_of_scikit_learns_k_means_in_each_group() -> None:
+def test_the_error_is_that_of_k_means_of_scikit_learn_in_each_group() -> None:
     sample = rows(3000, 16)
     theirs = sum(
         KMeans(256, init=half[:256], n_init=1, max_iter=15).fit(half).inertia_
@@ -39,7 +39,7 @@ def test_the_error_is_that_of_scikit_learns_k_means_in_each_group() -> None:
     assert squared_error(fit_quantizer(sample, RunContext()), sample) <= 1.01 * theirs
 
 
-def test_rows_that_are_centers_come_back() -> None:
+def test_rows_that_are_centers_are_decoded_exactly() -> None:
     sample = rows(100, 24)
     assert squared_error(fit_quantizer(sample, RunContext()), sample) < 1e-9
 
