@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from harness.contract import Pipeline, Split, State
 from harness.engine.cache import Cache
-from harness.engine.context import RunContext
+from harness.engine.context import RunContext, RunServices
 from harness.engine.distributed import Processes
 from pipelines import sift_fisher
 from pipelines.handcrafted import resizing
@@ -180,7 +180,7 @@ def test_another_c_reuses_the_features_but_another_projection_does_not(
 
     def fit(**options: float) -> None:
         pipeline = sift_fisher.build(components=2, **options)  # type: ignore[arg-type]
-        pipeline.fit(train, None, RunContext(cache=Cache(tmp_path, "source")))
+        pipeline.fit(train, None, RunContext(services=RunServices(cache=Cache(tmp_path, "source"))))
 
     fit(pca_dims=8)
     monkeypatch.setattr("pipelines.handcrafted.bag.BagOfDescriptors._encode", None)

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from harness.contract import Pipeline, Split
 from harness.engine.cache import Cache
-from harness.engine.context import RunContext
+from harness.engine.context import RunContext, RunServices
 from harness.engine.distributed import Processes
 from pipelines import hog_svm, raw_linear, vgg2012
 
@@ -72,7 +72,11 @@ def test_c_is_chosen_on_tune_before_train_and_tune_are_fitted() -> None:
     """
     train, tune = digits(slice(300)), digits(slice(300, 500))
     before: list[dict[str, Any]] = []
-    context = RunContext(keep_tune_scores=lambda pipeline: before.append(dict(pipeline.state())))
+    context = RunContext(
+        services=RunServices(
+            keep_tune_scores=lambda pipeline: before.append(dict(pipeline.state()))
+        )
+    )
     pipeline = raw_linear.build(flip=False)
     pipeline.fit(train, tune, context)
     tried = [c for _, c in context.curves["val/c"]]
@@ -99,7 +103,7 @@ def test_cached_features_match_their_labels_in_any_order(
     train = digits(slice(200))
 
     def context() -> RunContext:
-        return RunContext(cache=Cache(tmp_path, "source"))
+        return RunContext(services=RunServices(cache=Cache(tmp_path, "source")))
 
     for split in (train, train.take(np.arange(200)[::-1])):
         pipeline = hog_svm.build(c=1.0)
@@ -122,13 +126,15 @@ def test_another_c_reuses_cached_features_until_the_source_changes(
     build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train = digits(slice(100))
-    build(c=1.0).fit(train, None, RunContext(cache=Cache(tmp_path, "source")))
+    build(c=1.0).fit(train, None, RunContext(services=RunServices(cache=Cache(tmp_path, "source"))))
     monkeypatch.setattr("pipelines.handcrafted.features.Features._describe", None)
-    again = RunContext(cache=Cache(tmp_path, "source"))
+    again = RunContext(services=RunServices(cache=Cache(tmp_path, "source")))
     build(c=0.5).fit(train, None, again)
     assert again.cached.seconds > 0
     with pytest.raises(TypeError):
-        build(c=0.5).fit(train, None, RunContext(cache=Cache(tmp_path, "changed source")))
+        build(c=0.5).fit(
+            train, None, RunContext(services=RunServices(cache=Cache(tmp_path, "changed source")))
+        )
 
 
 def test_the_weight_of_positives_is_chosen_on_tune() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from harness.contract import Split, State
 from harness.engine.cache import Cache
-from harness.engine.context import RunContext
+from harness.engine.context import RunContext, RunServices
 from harness.engine.distributed import Processes
 from pipelines.handcrafted.channel import Concatenation, WholeImage, fit_or_load
 from pipelines.handcrafted.descriptors.hog import Hog
@@ -64,6 +64,8 @@ def test_a_fit_is_cached_by_one_process_but_not_by_several(
 
     processes = Processes(0, world_size, torch.device("cpu"))
     for _ in range(2):
-        context = RunContext(cache=Cache(tmp_path, "source"), processes=processes)
+        context = RunContext(
+            processes=processes, services=RunServices(cache=Cache(tmp_path, "source"))
+        )
         assert int(fit_or_load({"a": 1}, split, context, fit)["answer"]) == 42
     assert len(calls) == fits

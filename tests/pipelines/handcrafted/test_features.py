@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harness.contract import Context, Split, State
 from harness.engine.cache import Cache
-from harness.engine.context import RunContext
+from harness.engine.context import RunContext, RunServices
 from harness.engine.distributed import Processes
 from harness.files import load_arrays
 from pipelines.handcrafted import features
@@ -62,7 +62,7 @@ def make_features(
 
 
 def cached(folder: Path) -> RunContext:
-    return RunContext(cache=Cache(folder, "source"))
+    return RunContext(services=RunServices(cache=Cache(folder, "source")))
 
 
 def values_and_labels(chunks: Features | list[State]) -> tuple[list[float], list[int]]:

@@ -14,7 +14,7 @@ import torch.multiprocessing as mp
 from torch.nn import functional as F
 
 from harness.contract import Split, UserError
-from harness.engine.context import FileCheckpoint, RunContext
+from harness.engine.context import FileCheckpoint, RunContext, RunServices
 from harness.engine.distributed import Processes
 from pipelines.alexnet import build
 from pipelines.learned import precision, trainer
@@ -196,7 +196,8 @@ def test_several_processes_train_the_network_of_one(tmp_path, single_process, mo
             assert torch.equal(results["resumed"][name], array), name
         # A checkpoint has the whole network, so one process can resume what two began.
         resumed = fitted(
-            RunContext(seed=1, checkpoint_folder=tmp_path / "killed"), parallel=mode
+            RunContext(seed=1, services=RunServices(checkpoint_folder=tmp_path / "killed")),
+            parallel=mode,
         ).state()
         for name, array in state.items():
             torch.testing.assert_close(resumed[name], array, rtol=1e-3, atol=1e-5)

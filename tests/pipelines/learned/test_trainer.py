@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from harness.contract import Split, UserError
-from harness.engine.context import FileCheckpoint, RunContext
+from harness.engine.context import FileCheckpoint, RunContext, RunServices
 from harness.engine.distributed import Processes
 from pipelines.alexnet import build
 from pipelines.learned import designs
@@ -75,7 +75,7 @@ def assert_resumes_bit_equal(folder, saves, **options):
     killed.checkpoint.left = saves
     with pytest.raises(Killed):
         fitted(killed, **options)
-    resumed = RunContext(seed=1, checkpoint_folder=folder)
+    resumed = RunContext(seed=1, services=RunServices(checkpoint_folder=folder))
     assert_equal_states(fitted(resumed, **options), expected)
     assert learning_curves(resumed) == learning_curves(uninterrupted)
     assert resumed.notes == uninterrupted.notes
@@ -264,13 +264,13 @@ def test_a_single_class_is_no_stalled_start(monkeypatch, caplog):
 
 
 def test_a_run_cannot_be_resumed_on_another_kind_of_device(tmp_path):
-    context = RunContext(checkpoint_folder=tmp_path)
+    context = RunContext(services=RunServices(checkpoint_folder=tmp_path))
     fitted(context, epochs=1)
     saved = context.checkpoint.load()
     # As long as the state of a CUDA generator.
     context.checkpoint.save({**saved, "noise": saved["noise"][:16]})
     with pytest.raises(UserError, match="did not begin on a cpu: resume it"):
-        fitted(RunContext(checkpoint_folder=tmp_path), epochs=1)
+        fitted(RunContext(services=RunServices(checkpoint_folder=tmp_path)), epochs=1)
 
 
 def test_a_stalled_start_is_reported_within_a_long_epoch(monkeypatch, caplog):

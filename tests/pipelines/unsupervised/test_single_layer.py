@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from harness.contract import Batch, Pipeline, Split, UserError
 from harness.engine.cache import Cache
-from harness.engine.context import RunContext
+from harness.engine.context import RunContext, RunServices
 from harness.engine.distributed import Processes
 from pipelines.handcrafted.features import Features
 from pipelines.kmeans_triangle import build
@@ -146,7 +146,7 @@ def test_another_c_reuses_centroids_and_features_in_any_order(
 
     def fit(split: Split, **settings: Any) -> Pipeline:
         pipeline = build(**{**SMALL, **settings})
-        pipeline.fit(split, None, RunContext(cache=Cache(tmp_path, "source")))
+        pipeline.fit(split, None, RunContext(services=RunServices(cache=Cache(tmp_path, "source"))))
         return pipeline
 
     fit(train, c=1.0)
