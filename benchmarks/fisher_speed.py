@@ -27,7 +27,6 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pipelines.handcrafted.encoders.code_normalization import l2_normalize, signed_sqrt
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
@@ -35,6 +34,7 @@ from benchmarks import vlfeat
 from benchmarks.timing import alternated_medians
 from harness.engine.context import RunContext
 from pipelines.handcrafted.descriptors.sift import DenseSift
+from pipelines.handcrafted.encoders.code_normalization import l2_normalize, signed_sqrt
 from pipelines.handcrafted.encoders.fisher import FisherVector
 from pipelines.handcrafted.encoders.gmm import GMM, fit_gmm
 from pipelines.handcrafted.encoders.pca import fit_pca

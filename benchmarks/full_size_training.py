@@ -33,9 +33,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pipelines.learned.network_pipeline import NetworkPipeline
-from pipelines.learned.square_images import to_squares
-from pipelines.learned.trainer import Trainer
 from torch.nn import functional as F
 
 from benchmarks.command_line import argument_parser
@@ -46,6 +43,9 @@ from harness.engine.context import FileCheckpoint, RunContext, RunServices
 from harness.engine.observer import RunObserver
 from pipelines.alexnet import build
 from pipelines.learned import trainer as training
+from pipelines.learned.network_pipeline import NetworkPipeline
+from pipelines.learned.square_images import to_squares
+from pipelines.learned.trainer import Trainer
 
 BATCH, CLASSES, SIDE = 128, 1000, 256
 MAX_BYTES = 4e9

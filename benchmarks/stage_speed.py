@@ -20,10 +20,6 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
-from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
-from pipelines.handcrafted.encodings import FisherEncoding
-from pipelines.handcrafted.state_dicts import join_states, tensor_fields
-from pipelines.unsupervised.whitened_patches import Whitening
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -34,13 +30,17 @@ from harness.engine.device import choose_device, describe_machine, synchronize
 from harness.engine.distributed import Processes
 from harness.errors import UserError
 from pipelines.handcrafted.bag import BagOfDescriptors, parse_grids
+from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
 from pipelines.handcrafted.classifiers.linear_svm import LinearSVM
 from pipelines.handcrafted.descriptors.hog import Hog
 from pipelines.handcrafted.descriptors.sift import RECOGNITION_SIFT
 from pipelines.handcrafted.encoders.gmm import GMM, fit_gmm
 from pipelines.handcrafted.encoders.kmeans import fit_kmeans
 from pipelines.handcrafted.encoders.pca import PCA
+from pipelines.handcrafted.encodings import FisherEncoding
+from pipelines.handcrafted.state_dicts import join_states, tensor_fields
 from pipelines.unsupervised.triangle import TriangleEncoder
+from pipelines.unsupervised.whitened_patches import Whitening
 
 HEIGHT, WIDTH, SMALL_SIDE = 200, 300, 32  # pixels
 DIMS, COMPONENTS, CENTROIDS, ITERATIONS = 80, 256, 1600, 20

@@ -24,14 +24,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
-from pipelines.handcrafted.encoders.code_normalization import l2_normalize, signed_sqrt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
 from benchmarks.command_line import argument_parser
 from harness.engine.context import RunContext
+from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
 from pipelines.handcrafted.classifiers.linear_svm import LinearSVM
+from pipelines.handcrafted.encoders.code_normalization import l2_normalize, signed_sqrt
 
 CLASSES, ROWS_PER_CLASS, FEATURES, C = 102, 30, 40_960, 10.0
 TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4)

@@ -29,8 +29,6 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
-from pipelines.learned.batch_noise import BatchNoise
-from pipelines.learned.malloc import keep_freed_memory
 from torch import nn
 from torch.nn import functional as F
 
@@ -39,7 +37,9 @@ from benchmarks.timing import median_ratio, timed
 from harness.engine.device import choose_device, describe_machine, synchronize
 from harness.errors import UserError
 from pipelines.alexnet import build
+from pipelines.learned.batch_noise import BatchNoise
 from pipelines.learned.layers import Dropout
+from pipelines.learned.malloc import keep_freed_memory
 from pipelines.learned.networks.network import Network
 from pipelines.learned.normalization import LocalResponseNorm
 from pipelines.learned.optimizers import Optimizer

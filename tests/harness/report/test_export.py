@@ -8,11 +8,11 @@ import re
 from dataclasses import replace
 
 import pytest
+from harness.report.verdict import verdicts
 
 from harness.comparison.compare import compare_records
 from harness.render.table import latex
 from harness.report.export import report_csv, report_latex, report_markdown
-from harness.report.verdict import verdicts
 
 
 @pytest.fixture
