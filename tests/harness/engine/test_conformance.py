@@ -12,18 +12,18 @@ from harness.registry import Registry
 # Settings under which a pipeline's fit on 200 small images takes seconds; the others' defaults do already.
 QUICK = {
     "alexnet": "alexnet,epochs=12,views=1",
-    "baseline": "baseline,components=8,smallest=32",
+    "baseline": "baseline,components=8,min_side=32",
     "alexnet-one-tower": "alexnet-one-tower,epochs=12,views=1",
     "caffenet": "caffenet,epochs=12",
     "cuda-convnet": "cuda-convnet,init=he,lr=0.0001,epochs=60",
-    "isi2012": "isi2012,components=4,epochs=3,smallest=32",
+    "isi2012": "isi2012,components=4,epochs=3,min_side=32",
     "kmeans-triangle": "kmeans-triangle,k=100",
-    "nec2010": "nec2010,words=8,smallest=32",
+    "nec2010": "nec2010,words=8,min_side=32",
     "sift-bow": "sift-bow,words=50,step=8",
     "sift-fisher": "sift-fisher,components=8",
     "sift-vlad": "sift-vlad,words=16",
-    "vlad-fusion": "vlad-fusion,words=4,smallest=32",
-    "vgg2012": "vgg2012,components=4,smallest=32",
+    "vlad-fusion": "vlad-fusion,words=4,min_side=32",
+    "vgg2012": "vgg2012,components=4,min_side=32",
 }
 
 
