@@ -16,7 +16,7 @@ multiply-adds, twice, for each of 729 patches.
 
 Yardsticks, CIFAR-10: 75.7 to 76.2 % with k = 800, 77.9 % with 1600, 79.6 % with 4000.
 `flip=true,views=10,c=100`, chosen on tune, adds three points to the published recipe
-(benchmarks/RESULTS.md).
+(docs/results/kmeans.md).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ by the Newton method of `newton_cg`. The hinge is minimized with its corner roun
 (Chapelle, Neural Computation 2007).
 
 It is our own because it is 34 times as fast as scikit-learn's LinearSVC on 102 classes of 3,060
-rows of 40,960 values (benchmarks/RESULTS.md), runs on a GPU and splits the rows over processes.
+rows of 40,960 values (docs/results/speed.md), runs on a GPU and splits the rows over processes.
 
 The relative duality gap is at most DUALITY_GAP, unless MAX_STEPS runs out first: long rows with a
 large C (scikit-learn's digits, 0 to 16 per pixel, with C = 10) end some percent above the minimum,

@@ -120,8 +120,9 @@ class Loss:
         if self.corner is not None:
             return float(duals.sum())
         squares = duals**2 / (4 * c)
-        own = squares[np.arange(len(labels)), labels].sum()
-        return float(duals.sum() - squares.sum() + own - own / positive_weight)
+        positives = squares[np.arange(len(labels)), labels].sum()
+        total = duals.sum() - squares.sum() + positives - positives / positive_weight
+        return float(total)
 
 
 def class_signs(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:

@@ -1,7 +1,7 @@
 """Histograms of oriented gradients (Dalal & Triggs, CVPR 2005) of whole images and of patches.
 
 They are our own because they are about 20 times as fast as scikit-image's `hog`, which they equal
-(benchmarks/RESULTS.md), and run in batches on CPU and GPU.
+(docs/results/speed.md), and run in batches on CPU and GPU.
 """
 
 from __future__ import annotations

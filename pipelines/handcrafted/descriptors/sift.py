@@ -1,7 +1,7 @@
 """Dense SIFT (Lowe, IJCV 2004) at several sizes: VLFeat's `vl_dsift` with its flat window.
 
 It is our own because it is 2.3 times as fast as VLFeat's and 21 times as fast as OpenCV's
-(benchmarks/RESULTS.md), and runs in batches on CPU and GPU.
+(docs/results/speed.md), and runs in batches on CPU and GPU.
 """
 
 from __future__ import annotations

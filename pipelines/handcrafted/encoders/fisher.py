@@ -1,6 +1,6 @@
 """Fisher vectors (Sanchez, Perronnin, Mensink & Verbeek, IJCV 2013): mean and variance terms.
 
-They are our own because they are 5 times as fast as VLFeat's `vl_fisher` (benchmarks/RESULTS.md),
+They are our own because they are 5 times as fast as VLFeat's `vl_fisher` (docs/results/speed.md),
 run on a GPU, and encode all regions of a pyramid in one pass.
 """
 

@@ -130,7 +130,7 @@ def test_another_c_reuses_cached_features_until_the_source_changes(
     monkeypatch.setattr("pipelines.handcrafted.features.Features._describe", None)
     again = RunContext(services=RunServices(cache=Cache(tmp_path, "source")))
     build(c=0.5).fit(train, None, again)
-    assert again.cached.seconds > 0
+    assert again.cache_savings.seconds > 0
     with pytest.raises(TypeError):
         build(c=0.5).fit(
             train, None, RunContext(services=RunServices(cache=Cache(tmp_path, "changed source")))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.unsupervised import triangle as module
+from pipelines.unsupervised import triangle as triangle_module
 from pipelines.unsupervised.triangle import TriangleEncoder
 from pipelines.unsupervised.whitened_patches import Whitening
 
@@ -64,16 +64,16 @@ def test_features_equal_the_published_formulas(
     images[1] = images[1, :1]  # gray
     images[2] = 77  # featureless
     expected = np.stack([published_features(image, triangle) for image in images])
-    found = triangle(torch.from_numpy(images))
-    assert found.shape == (3, triangle.length)
-    np.testing.assert_allclose(found.numpy(), expected, atol=2e-5)
+    features = triangle(torch.from_numpy(images))
+    assert features.shape == (3, triangle.length)
+    np.testing.assert_allclose(features.numpy(), expected, atol=2e-5)
 
 
 def test_the_responses_of_a_patch_on_a_centroid_are_finite() -> None:
     """Rounding can make the squared distance negative."""
     triangle = random_encoder(k=1)
     images = torch.from_numpy(random.integers(0, 256, (20, 3, 6, 6)).astype(np.float32))
-    points = triangle.whitening(module.normalize_patches(images.flatten(1)))
+    points = triangle.whitening(triangle_module.normalize_patches(images.flatten(1)))
     assert dataclasses.replace(triangle, centroids=50 * points)(images).isfinite().all()
     assert (
         triangle.responses(images.flatten(1)).eq(0).all()
@@ -84,6 +84,6 @@ def test_chunks_do_not_change_the_features(monkeypatch: pytest.MonkeyPatch) -> N
     triangle = random_encoder()
     images = torch.from_numpy(random.integers(0, 256, (9, 3, 12, 12)).astype(np.float32))
     together = triangle(images)
-    monkeypatch.setattr(module, "CHUNK_DISTANCES", 1)
+    monkeypatch.setattr(triangle_module, "CHUNK_DISTANCES", 1)
     torch.testing.assert_close(triangle(images), together)
     assert triangle(images[:0]).shape == (0, triangle.length)

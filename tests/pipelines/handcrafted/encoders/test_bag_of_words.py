@@ -106,10 +106,11 @@ def test_super_vectors_equal_pooled_hard_codes(
     expected = np.zeros((3, 3, WORDS, 1 + D))
     for image, region, word in np.ndindex(3, 2, WORDS):
         inside = regions[region].numpy()
-        own = values[image].double().numpy()[inside & (nearest[image] == word)]
-        if len(own):
-            share = len(own) / inside.sum()
-            codes = np.concatenate([np.full((len(own), 1), constant), own - centers[word]], axis=1)
+        assigned = values[image].double().numpy()[inside & (nearest[image] == word)]
+        if len(assigned):
+            share = len(assigned) / inside.sum()
+            presence = np.full((len(assigned), 1), constant)
+            codes = np.concatenate([presence, assigned - centers[word]], axis=1)
             expected[image, region, word] = codes.sum(0) / inside.sum() / np.sqrt(share)
     np.testing.assert_allclose(
         SuperVector(codebook, constant)(values, regions), expected.reshape(3, 3, -1), atol=1e-5
