@@ -135,32 +135,12 @@ def build(
     alpha = {"paper": 1e-4, "code": 1e-4 / 5}[lrn_alpha]
     norm = partial(LocalResponseNorm, alpha=alpha, columns=2 if columns == 2 else 1)
     config = AlexNetConfig(
-        order=order,
-        columns=columns,
-        depth=depth,
-        norm=norm if lrn else None,
-        pool=pool,
-        activation=activation,
-        dropout=dropout,
-        batch_norm=batch_norm,
+        order, columns, depth, norm if lrn else None, pool, activation, dropout, batch_norm
     )
     overrides = RecipeOverrides(
-        epochs=epochs,
-        updates=updates,
-        optimizer=optimizer,
-        schedule=schedule,
-        lr=lr,
-        weight_decay=weight_decay,
-        precision=precision,
+        epochs, updates, optimizer, schedule, lr, weight_decay, precision=precision
     )
-    design = AlexNetDesign(
-        config,
-        recipe_name=recipe,
-        overrides=overrides,
-        post_2012=("batch normalization",) if batch_norm else (),
-        small_side=side,
-    )
-    view_config = ViewConfig(
-        crops=crops, flip=flip, color=color, color_scale=color_scale, views=views
-    )
+    post_2012 = ("batch normalization",) if batch_norm else ()
+    design = AlexNetDesign(config, recipe, overrides, post_2012, small_side=side)
+    view_config = ViewConfig(crops, flip, color, views, color_scale)
     return NetworkPipeline(design, view_config, init_from=init_from, parallel=parallel)
