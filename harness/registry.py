@@ -1,6 +1,8 @@
-"""Which pipelines and datasets there are: the files of `pipelines/` and `harness/data/datasets/`, entry points, `--plugins`.
+"""The pipelines and datasets that a spec can name.
 
-Listing reads files as text and imports nothing; a pipeline is imported when it is asked for by name.
+They come from the files of `pipelines/` and `harness/data/datasets/`, from the entry points of
+installed packages, and from plugins. Listing them reads files as text and imports nothing; a module
+is imported when it is asked for by name.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from harness.commands import harness_command
 from harness.errors import UserError
 from harness.spec import bind, format_spec, parameters, parse_spec, suggest
 
@@ -27,22 +30,54 @@ _FOLDERS: dict[Kind, Path] = {
 }
 _PACKAGES: dict[Kind, str] = {"pipeline": "pipelines", "dataset": "harness.data.datasets"}
 _GROUPS: dict[Kind, str] = {"pipeline": "harness.pipelines", "dataset": "harness.datasets"}
-_WORDS: dict[Kind, str] = {"pipeline": "pipeline", "dataset": "dataset"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One pipeline or dataset: where it comes from, and what can be said of it without importing it."""
+    """One pipeline or dataset, which need not be imported yet.
+
+    Parameters
+    ----------
+    kind : {"pipeline", "dataset"}
+    name : str
+    module : str or None
+        Importable name; None for a file outside any package.
+    path : Path or None
+        Source file; None for an entry point.
+    origin : str
+        "built-in", "package NAME", or the path of the plugin.
+    """
 
     kind: Kind
     name: str
-    module: str | None  # importable name, or None for a file outside any package
-    path: Path | None  # its source file, where that is known without importing
-    origin: str  # "built-in", "package NAME", or the plugin's path
+    module: str | None
+    path: Path | None
+    origin: str
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        if self._tree is not None:
+            return (ast.get_docstring(self._tree) or "(no docstring)").splitlines()[0]
+        if self._file is None:
+            return "(not read before it is used)"
+        return f"(its file cannot be read: see {harness_command('list', '--check')})"
+
+    @property
+    def family(self) -> str:
+        """The constant FAMILY of the file; "?" if there is none."""
+        for node in self._tree.body if self._tree else []:
+            if not isinstance(node, ast.Assign | ast.AnnAssign):
+                continue
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            is_family = [ast.unparse(target) for target in targets] == ["FAMILY"]
+            if is_family and isinstance(node.value, ast.Constant):
+                return str(node.value.value)
+        return "?"
 
     @property
     def _file(self) -> Path | None:
-        """Of an entry point it is known once it has been imported."""
+        """The source file; that of an entry point is known once it has been imported."""
         loaded = getattr(sys.modules.get(self.module or ""), "__file__", None)
         return self.path or (Path(loaded) if loaded else None)
 
@@ -53,58 +88,40 @@ class Entry:
         except (OSError, SyntaxError, ValueError):
             return None
 
-    @property
-    def summary(self) -> str:
-        """The first line of the docstring."""
-        if self._tree is None:
-            return (
-                "(its file cannot be read: see harness list --check)"
-                if self._file
-                else "(not read before it is used)"
-            )
-        return (ast.get_docstring(self._tree) or "(no docstring)").splitlines()[0]
-
-    @property
-    def family(self) -> str:
-        """The file's FAMILY, where that is a constant."""
-        for node in self._tree.body if self._tree else []:
-            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(
-                node.value, ast.Constant
-            ):
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                if [ast.unparse(target) for target in targets] == ["FAMILY"]:
-                    return str(node.value.value)
-        return "?"
-
     def load(self) -> ModuleType:
-        """Import it. Raises UserError with the reason when that fails or `build` is missing."""
+        """Import the module.
+
+        Raises
+        ------
+        UserError
+            If that fails, or the module has no function `build`.
+        """
+        owner = f"{self.kind} {self.name!r} ({self.origin})"
         try:
-            module = (
-                _import_file(self.path)
-                if self.module is None and self.path
-                else import_module(str(self.module))
-            )
+            if self.module is None and self.path:
+                module = _import_file(self.path)
+            else:
+                module = import_module(str(self.module))
         except Exception as error:
-            raise UserError(
-                f"{_WORDS[self.kind]} {self.name!r} ({self.origin}) cannot be imported: {_reason(error)}"
-            ) from error
+            raise UserError(f"{owner} cannot be imported: {_reason(error)}") from error
         if not callable(getattr(module, "build", None)):
-            raise UserError(
-                f"{_WORDS[self.kind]} {self.name!r} ({self.origin}) has no function build(*, ...)"
-            )
+            raise UserError(f"{owner} has no function build(*, ...)")
         return module
 
     def resolve(self, given: dict[str, str]) -> Resolved:
-        """Check the parameters of a spec and fill in the defaults of the others."""
+        """Check the parameters of a spec and add the defaults of the others."""
         build = self.load().build
         return Resolved(self, build, bind(self.name, build, given))
 
     @property
     def source_hash(self) -> str:
-        """16 hex digits over this file and every file that it imports, directly or not, of `pipelines/` and of its own package or folder."""
+        """16 hex digits over this file and all that it imports, directly or not, and that is ours.
+
+        These are the files of `pipelines/` and of the file's own package or folder.
+        """
         path = self.path or Path(str(self.load().__file__))
         digest = hashlib.sha256()
-        for file in sorted(_closure(path), key=lambda f: (f.name, f.read_bytes())):
+        for file in sorted(_source_files(path), key=lambda f: (f.name, f.read_bytes())):
             digest.update(file.read_bytes() + b"\0")
         return digest.hexdigest()[:16]
 
@@ -140,16 +157,28 @@ def open_registry(plugins: Iterable[str] = ()) -> Registry:
 
 
 class Registry:
-    """All entries. `plugins` are paths of .py files or names of importable modules; as kept, they are understood from any folder."""
+    """All pipelines and datasets.
+
+    Parameters
+    ----------
+    plugins : iterable of str
+        Paths of .py files or names of importable modules.
+
+    Attributes
+    ----------
+    entries : dict
+        By kind, then by name.
+    plugins : tuple of str
+        The same plugins without repeats and with absolute paths.
+    """
 
     def __init__(self, plugins: Iterable[str] = ()) -> None:
         self.entries: dict[Kind, dict[str, Entry]] = {"pipeline": {}, "dataset": {}}
-        self.plugins = tuple(dict.fromkeys(map(_whole_path, plugins)))
+        self.plugins = tuple(dict.fromkeys(map(_absolute, plugins)))
         for kind in self.entries:
             for path in sorted(_FOLDERS[kind].glob("[!_]*.py")):
-                self._add(
-                    Entry(kind, _name(path), f"{_PACKAGES[kind]}.{path.stem}", path, "built-in")
-                )
+                module = f"{_PACKAGES[kind]}.{path.stem}"
+                self._add(Entry(kind, _name(path), module, path, "built-in"))
             for point in metadata.entry_points(group=_GROUPS[kind]):
                 owner = f"package {point.dist.name}" if point.dist else "an entry point"
                 self._add(Entry(kind, point.name, point.value.partition(":")[0], None, owner))
@@ -160,13 +189,18 @@ class Registry:
         return sorted(self.entries[kind])
 
     def find(self, kind: Kind, name: str) -> Entry:
-        """Raises UserError with a suggestion and the list for an unknown name."""
+        """Return the entry of this name.
+
+        Raises
+        ------
+        UserError
+            If there is none, with a suggestion and the list of names.
+        """
         entries = self.entries[kind]
         if name not in entries:
-            word = _WORDS[kind]
-            raise UserError(
-                f"no {word} is called {name!r}{suggest(name, entries)}; there are: {', '.join(sorted(entries))}"
-            )
+            close = suggest(name, entries)
+            names = ", ".join(sorted(entries))
+            raise UserError(f"no {kind} is called {name!r}{close}; there are: {names}")
         if kind == "pipeline" and entries[name].origin == "built-in":
             _check_not_shadowed()
         return entries[name]
@@ -177,21 +211,24 @@ class Registry:
         return self.find(kind, name).resolve(given)
 
     def matches(self, recorded: str, kind: Kind, spec: str) -> bool:
-        """Whether a recorded spec is this resolved one. A parameter that did not exist yet when it was recorded has its default."""
+        """Return whether a recorded spec means the same as this resolved one.
+
+        A parameter that did not exist when the spec was recorded has its default.
+        """
         if recorded == spec or recorded.partition(",")[0] != spec.partition(",")[0]:
             return recorded == spec
         try:
-            now = self.resolve(kind, recorded).spec
-        except UserError:  # a parameter or value that is gone
+            return self.resolve(kind, recorded).spec == spec
+        except UserError:  # a parameter or value that no longer exists
             return False
-        return now == spec
 
     def _add(self, entry: Entry) -> None:
         other = self.entries[entry.kind].get(entry.name)
         if other is not None:
+            owners = (f"{e.origin} ({e.path or e.module})" for e in (other, entry))
             raise UserError(
-                f"two {_WORDS[entry.kind]}s are called {entry.name!r}: {other.origin} ({other.path or other.module}) and "
-                f"{entry.origin} ({entry.path or entry.module}); rename one of them"
+                f"two {entry.kind}s are called {entry.name!r}: {' and '.join(owners)}; "
+                "rename one of them"
             )
         self.entries[entry.kind][entry.name] = entry
 
@@ -200,51 +237,52 @@ def _name(path: Path) -> str:
     return path.stem.replace("_", "-")
 
 
-def _whole_path(plugin: str) -> str:
-    """A file with all its folders; a module as it is."""
+def _absolute(plugin: str) -> str:
+    """Return a plugin as it is understood from any folder: an absolute path or a module's name."""
     return str(Path(plugin).expanduser().resolve()) if plugin.endswith(".py") else plugin
 
 
 def _plugin_entry(plugin: str) -> Entry:
-    """A dataset's build takes the data root as its one positional parameter, a pipeline's none: that tells them apart."""
-    if plugin.endswith(".py"):
-        module, path = None, Path(plugin)
-        if not path.is_file():
-            raise UserError(f"--plugins {plugin}: there is no such file")
-    else:
-        if str(Path.cwd()) not in sys.path:
-            sys.path.insert(
-                0, str(Path.cwd())
-            )  # it stays: the module is imported later, and what it imports then
-        try:
-            found = importlib.util.find_spec(plugin)  # imports the package that it lies in
-        except (ImportError, ValueError):
-            found = None
-        except Exception as error:
-            raise UserError(f"--plugins {plugin}: {_reason(error)}") from error
-        if found is None or found.origin is None:
-            raise UserError(f"--plugins {plugin}: neither a .py file nor an importable module")
-        module, path = plugin, Path(found.origin)
+    """Read a plugin without importing it.
+
+    Only the `build` of a dataset has a positional parameter, the data root.
+    """
+    module, path = _locate(plugin)
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError) as error:
-        raise UserError(f"--plugins {plugin}: {_reason(error)}") from error
-    builds = [
-        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "build"
-    ]
-    if not builds:
-        raise UserError(f"--plugins {plugin}: the file has no function build(*, ...)")
-    named = path.parent if path.stem == "__init__" else path
-    return Entry(
-        "dataset" if builds[0].args.args else "pipeline", _name(named), module, path, str(path)
-    )
+        raise UserError(f"plugin {plugin}: {_reason(error)}") from error
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    build = next((node for node in functions if node.name == "build"), None)
+    if build is None:
+        raise UserError(f"plugin {plugin}: the file has no function build(*, ...)")
+    name = _name(path.parent if path.stem == "__init__" else path)
+    return Entry("dataset" if build.args.args else "pipeline", name, module, path, str(path))
+
+
+def _locate(plugin: str) -> tuple[str | None, Path]:
+    """Return the module, or None for a file, and the path of a plugin."""
+    if plugin.endswith(".py"):
+        if not Path(plugin).is_file():
+            raise UserError(f"plugin {plugin}: there is no such file")
+        return None, Path(plugin)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # stays, for the modules that the plugin imports later
+    try:
+        spec = importlib.util.find_spec(plugin)  # imports the package around it
+    except (ImportError, ValueError):
+        spec = None
+    except Exception as error:
+        raise UserError(f"plugin {plugin}: {_reason(error)}") from error
+    if spec is None or spec.origin is None:
+        raise UserError(f"plugin {plugin}: neither a .py file nor an importable module")
+    return plugin, Path(spec.origin)
 
 
 def _import_file(path: Path) -> ModuleType:
     if str(path.parent) not in sys.path:
-        sys.path.append(
-            str(path.parent)
-        )  # for the files beside it, whenever they are imported; after all else that has their names
+        # It stays last, for the files beside it: installed modules of the same names come first.
+        sys.path.append(str(path.parent))
     name = f"harness_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
@@ -259,69 +297,83 @@ def _import_file(path: Path) -> ModuleType:
     return sys.modules[name]
 
 
-def _closure(path: Path, seen: set[Path] | None = None) -> set[Path]:
-    """`path` and the files that its import statements reach: see `_imported`."""
-    seen = set() if seen is None else seen
-    if path not in seen:
-        seen.add(path)
-        for file in _imported(path):
-            _closure(file, seen)
-    return seen
+def _source_files(path: Path) -> set[Path]:
+    """Return `path` and our files that it imports, directly or not."""
+    files: set[Path] = set()
+    pending = [path]
+    while pending:
+        file = pending.pop()
+        if file not in files:
+            files.add(file)
+            pending += _imported_files(file)
+    return files
 
 
-def _imported(path: Path) -> Iterator[Path]:
-    """The files of `pipelines` that this one imports, and those of its own package or, where it lies in none, of its folder."""
-    base = path.parent
-    while (base / "__init__.py").is_file():
-        base = base.parent
-    if base != path.parent:
-        own = {path.relative_to(base).parts[0]}
-    else:  # a file beside installed packages is no folder of its own
-        own = (
-            set()
-            if "site-packages" in base.parts
-            else {file.stem for file in base.iterdir()} - {"harness"}
-        )
-    roots = {**dict.fromkeys(own, base), "pipelines": ROOT}
+def _imported_files(path: Path) -> list[Path]:
+    """Return our files that the import statements of a file name."""
     try:
         tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):  # of a neighbor; whoever imports it is told
-        return
+    except (SyntaxError, ValueError):  # importing the file reports this
+        return []
+    roots = _import_roots(path)
+    files = []
+    for folder, name in _imported_names(tree, path):
+        root = folder or roots.get(name.partition(".")[0])
+        if root:
+            target = root.joinpath(*name.split("."))
+            files += [target.with_suffix(".py"), target / "__init__.py"]
+    return [file for file in files if file.is_file()]
+
+
+def _import_roots(path: Path) -> dict[str, Path]:
+    """Return the top-level names that are ours in this file, and the folder that each is in.
+
+    These are `pipelines` and the file's own package or, outside a package, the files beside it.
+    """
+    root = path.parent
+    while (root / "__init__.py").is_file():
+        root = root.parent
+    if root != path.parent:
+        names = {path.relative_to(root).parts[0]}
+    elif "site-packages" in root.parts:  # everything installed is beside it
+        names = set()
+    else:
+        names = {file.stem for file in root.iterdir()} - {"harness"}
+    return {**dict.fromkeys(names, root), "pipelines": ROOT}
+
+
+def _imported_names(tree: ast.Module, path: Path) -> Iterator[tuple[Path | None, str]]:
+    """Yield each dotted name that is imported, and the folder that a relative one starts from."""
     for node in ast.walk(tree):
-        folder = None
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            for alias in node.names:
+                yield None, alias.name
         elif isinstance(node, ast.ImportFrom):
             folder = path.parents[node.level - 1] if node.level else None
-            module = [node.module] if node.module else []
-            names = [*module, *(".".join([*module, alias.name]) for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            if where := folder or roots.get(name.partition(".")[0]):
-                at = where.joinpath(*name.split("."))
-                yield from (
-                    file for file in (at.with_suffix(".py"), at / "__init__.py") if file.is_file()
-                )
+            if node.module:
+                yield folder, node.module
+            for alias in node.names:  # it may be a module itself
+                yield folder, ".".join(filter(None, [node.module, alias.name]))
 
 
 def _check_not_shadowed() -> None:
-    """`pipelines` is a common name: a folder of that name in the working folder would be imported in place of ours."""
-    found = importlib.util.find_spec("pipelines")
-    folder = Path(found.origin).parent if found and found.origin else None
-    if folder != _FOLDERS["pipeline"]:
-        places = folder or (list(found.submodule_search_locations or []) if found else "nothing")
-        raise UserError(
-            f"the name 'pipelines' is taken by {places}, not {_FOLDERS['pipeline']}; rename that folder or work elsewhere"
-        )
+    """Refuse a folder `pipelines` that would be imported in place of ours."""
+    spec = importlib.util.find_spec("pipelines")
+    folder = Path(spec.origin).parent if spec and spec.origin else None
+    if folder == _FOLDERS["pipeline"]:
+        return
+    found = folder or (list(spec.submodule_search_locations or []) if spec else "nothing")
+    raise UserError(
+        f"the name 'pipelines' is taken by {found}, not {_FOLDERS['pipeline']}; "
+        "rename that folder or work elsewhere"
+    )
 
 
 def _reason(error: BaseException) -> str:
+    """Return what an import failed on: the line of a syntax error, the package to install."""
     if isinstance(error, ModuleNotFoundError):
         return f"{error}; install it with: pip install {(error.name or '').split('.')[0]}"
-    where = (
-        f"{Path(error.filename).name}, line {error.lineno}: "
-        if isinstance(error, SyntaxError) and error.filename
-        else ""
-    )
-    return f"{where}{type(error).__name__}: {getattr(error, 'msg', None) or error}"
+    line = ""
+    if isinstance(error, SyntaxError) and error.filename:
+        line = f"{Path(error.filename).name}, line {error.lineno}: "
+    return f"{line}{type(error).__name__}: {getattr(error, 'msg', None) or error}"
