@@ -1,5 +1,11 @@
-"""The one exception that a user is meant to read. Here, and not in the contract, since `harness list` imports nothing slow."""
+"""The exception whose message is written for the user.
+
+It is kept apart from the contract so that importing it costs nothing.
+"""
 
 
 class UserError(Exception):
-    """A mistake that the user can mend. Says what was wrong, what was given and what is allowed; shown without a traceback."""
+    """A mistake that the user can correct; commands show its message without a traceback.
+
+    The message says what is wrong, what was given, and what is allowed or what to do.
+    """

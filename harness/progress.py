@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, else a plain line now and then."""
+"""Progress on standard error: a bar on a terminal, else a line from time to time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,24 @@ from typing import TypeVar
 from harness.render.text import duration
 
 T = TypeVar("T")
-LINE_SECONDS = 15.0  # between plain lines
+SECONDS_BETWEEN_LINES = 15.0
 
 
 def progress(
     items: Iterable[T], *, label: str, total: int | None = None, unit: str = "batch"
 ) -> Iterator[T]:
-    """Yields the items; shows how many of `total` are done, the rate and the time left."""
+    """Iterate over `items` and show how many are done, their rate and the time left.
+
+    Parameters
+    ----------
+    items : iterable
+    label : str
+        What is being done.
+    total : int, optional
+        Number of items; default: their length, if they have one.
+    unit : str, default "batch"
+        Name of one item.
+    """
     if total is None and isinstance(items, Sized):
         total = len(items)
     return (_bar if sys.stderr.isatty() else _lines)(items, label, total, unit)
@@ -48,18 +59,20 @@ def _bar(items: Iterable[T], label: str, total: int | None, unit: str) -> Iterat
 
 
 def _lines(items: Iterable[T], label: str, total: int | None, unit: str) -> Iterator[T]:
-    started = said = time.monotonic()
+    started = last_line = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
-        if now - said >= LINE_SECONDS:
-            said = now
-            left = f", {duration((total - done) * (now - started) / done)} left" if total else ""
-            print(
-                f"  {label}: {done}{f' of {total}' if total else ''}, {_rate(done, now - started, unit)}{left}",
-                file=sys.stderr,
-                flush=True,
-            )
+        if now - last_line < SECONDS_BETWEEN_LINES:
+            continue
+        last_line = now
+        line = f"  {label}: {done}"
+        if total:
+            line += f" of {total}"
+        line += f", {_rate(done, now - started, unit)}"
+        if total:
+            line += f", {duration((total - done) * (now - started) / done)} left"
+        print(line, file=sys.stderr, flush=True)
 
 
 def _rate(done: int, seconds: float, unit: str) -> str:

@@ -1,10 +1,11 @@
-"""What `mlflow.yaml` says: where runs are tracked, under which experiment, and what the table shows.
+"""Settings from `mlflow.yaml`: where runs are tracked, in which experiment, what the table shows.
 
-`--config FILE`, else the nearest `mlflow.yaml` upward from the working folder, else the defaults below with everything in the
-working folder. MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME take precedence over the file.
+The file is `--config FILE`, else the nearest `mlflow.yaml` upward from the working folder. Without
+one the defaults below apply, with everything in the working folder. MLFLOW_TRACKING_URI and
+MLFLOW_EXPERIMENT_NAME take precedence over the file, whose folder also holds `runs/`.
 
-The folder that holds the file also holds `runs/`. This module is imported at every start of the command line, so it imports
-neither mlflow nor, before a file is read, pydantic and yaml.
+Every start of the command line imports this module, so it imports no mlflow at all, and pydantic
+and yaml only to read a file.
 """
 
 from __future__ import annotations
@@ -22,17 +23,23 @@ from harness.errors import UserError
 FILE_NAME = "mlflow.yaml"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
-_STRICT = {
-    "extra": "forbid",
-    "coerce_numbers_to_str": True,
-}  # read by pydantic: an unknown key is an error
+# For pydantic: an unknown key is an error.
+_STRICT = {"extra": "forbid", "coerce_numbers_to_str": True}
 
 
 @dataclass(frozen=True)
 class Server:
+    """Where MLflow keeps runs.
+
+    Parameters
+    ----------
+    tracking_uri : str
+    artifact_location : str or None
+        Folder or URL for the files of new experiments; None leaves it to the tracking server.
+    """
+
     tracking_uri: str = "sqlite:///mlflow.db"
     artifact_location: str | None = "mlartifacts"
-    """A folder or URL for the files of new experiments; None leaves it to the tracking server."""
 
     __pydantic_config__ = _STRICT
 
@@ -42,18 +49,20 @@ class Server:
 
     @property
     def database_file(self) -> Path | None:
-        """The sqlite file, or None for any other store."""
-        return (
-            Path(self.tracking_uri.removeprefix("sqlite:///"))
-            if self.tracking_uri.startswith("sqlite:///")
-            else None
-        )
+        """The sqlite file; None for any other database or a server."""
+        file = self.tracking_uri.removeprefix("sqlite:///")
+        return Path(file) if file != self.tracking_uri else None
 
 
 @dataclass(frozen=True)
 class Experiment:
+    """The MLflow experiment of the runs; `tags` are set on it."""
+
     name: Annotated[str, MinLen(1)] = "before-after"
-    description: str = "Hand-crafted and learned image classifiers on identical splits: the before and after of 2012."
+    description: str = (
+        "Hand-crafted and learned image classifiers on identical splits: "
+        "the before and after of 2012."
+    )
     tags: dict[str, str] = field(default_factory=dict)
 
     __pydantic_config__ = _STRICT
@@ -61,6 +70,8 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Run:
+    """Tags that every run gets."""
+
     tags: dict[str, str] = field(default_factory=dict)
 
     __pydantic_config__ = _STRICT
@@ -68,6 +79,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Views:
+    """Columns of the saved table, from left to right.
+
+    Parameters
+    ----------
+    table : tuple of str
+        `metrics.NAME`, `params.NAME` or `tags.NAME`.
+    """
+
     table: tuple[str, ...] = (
         "tags.pipeline",
         "tags.dataset",
@@ -79,13 +98,14 @@ class Views:
         "params.seed",
         "tags.notes",
     )
-    """Columns of the saved table, left to right: `metrics.NAME`, `params.NAME` or `tags.NAME`."""
 
     __pydantic_config__ = _STRICT
 
 
 @dataclass(frozen=True)
 class Ui:
+    """Where `harness ui` listens."""
+
     host: Annotated[str, MinLen(1)] = "127.0.0.1"
     port: Annotated[int, Ge(1), Le(65535)] = 5000
 
@@ -93,7 +113,7 @@ class Ui:
 
     @property
     def address(self) -> str:
-        """Where a browser on this machine finds the UI."""
+        """The UI's address for a browser on this machine."""
         return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"
 
 
@@ -113,67 +133,62 @@ class Sections:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Sections):
-    """The sections, with every path absolute, and the folder that they are relative to."""
+    """The sections with absolute paths.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that paths in the file are relative to.
+    """
 
     root: Path
 
     @property
     def runs(self) -> Path:
-        """Where the run folders lie."""
+        """The folder of the run folders."""
         return self.root / "runs"
 
 
 def load_settings(config: Path | None = None) -> Settings:
-    """The settings of `config`, else of the nearest `mlflow.yaml`, else the defaults.
+    """Read `config`, else the nearest `mlflow.yaml`, else return the defaults.
 
-    Raises UserError naming the file, the key, what was given and what is allowed.
+    Raises
+    ------
+    UserError
+        With the file, the key, what was given and what is allowed.
     """
     file = _nearest_file() if config is None else config.absolute()
-    sections = _read(file) if file else Sections()
+    sections = _read_sections(file) if file else Sections()
     root = file.parent if file else Path.cwd()
-    server = _resolved(sections.server, root, f"{file}: server.tracking_uri")
+    server = _resolve_paths(sections.server, root, f"{file}: server.tracking_uri")
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
-        # A relative URI in the environment means the working folder, as it does to MLflow itself.
-        server = _resolved(
+        # MLflow itself takes a relative URI in the environment as relative to the working folder.
+        server = _resolve_paths(
             replace(sections.server, tracking_uri=uri),
             Path.cwd(),
             "MLFLOW_TRACKING_URI",
-            files_root=root,
+            artifact_root=root,
         )
     experiment = sections.experiment
     if name := os.environ.get("MLFLOW_EXPERIMENT_NAME"):
         experiment = replace(experiment, name=name)
-    resolved = {**_values(sections), "server": server, "experiment": experiment}
-    return Settings(**resolved, root=root)
+    values = {each.name: getattr(sections, each.name) for each in fields(sections)}
+    return Settings(**{**values, "server": server, "experiment": experiment}, root=root)
 
 
 def _nearest_file() -> Path | None:
-    here = Path.cwd()
-    return next(
-        (folder / FILE_NAME for folder in (here, *here.parents) if (folder / FILE_NAME).is_file()),
-        None,
-    )
+    folder = Path.cwd()
+    candidates = (parent / FILE_NAME for parent in (folder, *folder.parents))
+    return next((file for file in candidates if file.is_file()), None)
 
 
-def _read(file: Path) -> Sections:
-    import yaml
+def _read_sections(file: Path) -> Sections:
     from pydantic import TypeAdapter, ValidationError
 
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read: {error}; --config takes a YAML file") from error
-    except yaml.MarkedYAMLError as error:
-        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(
-            f"{file}{where}: not valid YAML: {error.problem or error.context}"
-        ) from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: not valid YAML: {error}") from error
+    content = _read_yaml(file)
     if isinstance(content, Mapping):
-        content = {
-            key: value for key, value in content.items() if value is not None
-        }  # a section that is all comments
+        # A section whose keys are all commented out is None.
+        content = {key: value for key, value in content.items() if value is not None}
     try:
         sections: Sections = TypeAdapter(Sections).validate_python(
             {} if content is None else content
@@ -184,37 +199,69 @@ def _read(file: Path) -> Sections:
         kind, _, name = column.partition(".")
         if kind not in ("metrics", "params", "tags") or not name:
             raise UserError(
-                f"{file}: views.table: got {column!r}; allowed: metrics.NAME, params.NAME, tags.NAME"
+                f"{file}: views.table: got {column!r}; "
+                "allowed: metrics.NAME, params.NAME, tags.NAME"
             )
     return sections
 
 
+def _read_yaml(file: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read: {error}; config must be a YAML file") from error
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        problem = error.problem or error.context
+        raise UserError(f"{file}{line}: not valid YAML: {problem}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{file}: not valid YAML: {error}") from error
+
+
 def _explain(error: Mapping[str, Any]) -> str:
-    """One of pydantic's errors as `key: got this; allowed: that`."""
+    """Return one of pydantic's errors as `key: got this; allowed: that`."""
     *parents, key = error["loc"] or ("",)
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] == "unexpected_keyword_argument":
         section: Any = Sections
         for parent in parents:
             section = get_type_hints(section)[parent]
-        return f"{path}: unknown key {key!r}; allowed: {', '.join(each.name for each in fields(section))}"
+        return f"{path}: unknown key {key!r}; allowed: {_keys(section)}"
+    got = f"{path or 'top level'}: got {error['input']!r}"
     if error["type"] == "dataclass_type":
         section = get_type_hints(Sections)[key] if key else Sections
-        keys = ", ".join(each.name for each in fields(section)) if is_dataclass(section) else ""
-        return f"{path or 'top level'}: got {error['input']!r}; allowed: a mapping with the keys {keys}"
-    return (
-        f"{path}: got {error['input']!r}; allowed: {error['msg'].removeprefix('Input should be ')}"
-    )
+        return f"{got}; allowed: a mapping with the keys {_keys(section)}"
+    return f"{got}; allowed: {error['msg'].removeprefix('Input should be ')}"
 
 
-def _resolved(server: Server, root: Path, origin: str, *, files_root: Path | None = None) -> Server:
-    """The server with absolute paths: database relative to `root`, files to `files_root` (default: the same)."""
+def _keys(section: Any) -> str:
+    return ", ".join(each.name for each in fields(section)) if is_dataclass(section) else ""
+
+
+def _resolve_paths(
+    server: Server, root: Path, origin: str, *, artifact_root: Path | None = None
+) -> Server:
+    """Check a server's URI and make its paths absolute.
+
+    Parameters
+    ----------
+    server : Server
+    root : Path
+        The folder that the database is relative to.
+    origin : str
+        Where the URI was given, for messages.
+    artifact_root : Path, optional
+        The folder that `artifact_location` is relative to; default: `root`.
+    """
     uri, location = server.tracking_uri, server.artifact_location
     scheme = uri.partition(":")[0].partition("+")[0] if "://" in uri else "file"
     if scheme == "file":
         raise UserError(
-            f"{origin}: got {uri!r}, a folder; MLflow no longer writes file stores. "
-            f"Move an old one with `mlflow migrate-filestore --source FOLDER --target sqlite:///mlflow.db` and give sqlite:///mlflow.db"
+            f"{origin}: got {uri!r}, a folder; MLflow no longer writes file stores. Move an old "
+            "one with `mlflow migrate-filestore --source FOLDER --target sqlite:///mlflow.db` "
+            "and give sqlite:///mlflow.db"
         )
     if scheme not in (*DATABASES, *SERVERS):
         allowed = ", ".join(f"{each}://..." for each in (*DATABASES, *SERVERS))
@@ -223,19 +270,17 @@ def _resolved(server: Server, root: Path, origin: str, *, files_root: Path | Non
         path = uri.removeprefix("sqlite:///")
         if path == uri or not path or "?" in path:
             raise UserError(
-                f"{origin}: got {uri!r}; allowed: sqlite:///FILE, or sqlite:////ABSOLUTE/FILE (four slashes)"
+                f"{origin}: got {uri!r}; "
+                "allowed: sqlite:///FILE, or sqlite:////ABSOLUTE/FILE (four slashes)"
             )
         uri = f"sqlite:///{_absolute(root, path)}"
     if location and "://" not in location:
         # A folder of this machine means nothing to a server elsewhere, which has its own.
-        location = None if scheme in SERVERS else str(_absolute(files_root or root, location))
+        is_remote = scheme in SERVERS
+        location = None if is_remote else str(_absolute(artifact_root or root, location))
     return Server(uri, location)
 
 
 def _absolute(root: Path, path: str) -> Path:
-    """`path`, from `root` where it is relative, without `..`."""
+    """Return `path` without `..`; a relative one starts from `root`."""
     return Path(os.path.normpath(root / Path(path).expanduser()))
-
-
-def _values(sections: Sections) -> dict[str, Any]:
-    return {each.name: getattr(sections, each.name) for each in fields(sections)}

@@ -1,3 +1,7 @@
+"""Settings come from a file, the environment and the defaults."""
+
+from __future__ import annotations
+
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -24,7 +28,7 @@ def write(folder: Path, text: str) -> Path:
     return file
 
 
-def test_without_a_file_everything_is_in_the_working_folder(here):
+def test_without_a_file_everything_is_in_the_working_folder(here: Path) -> None:
     settings = load_settings()
     assert settings.runs == here / "runs"
     assert settings.server.tracking_uri == f"sqlite:///{here}/mlflow.db"
@@ -34,14 +38,17 @@ def test_without_a_file_everything_is_in_the_working_folder(here):
     assert settings.telemetry is False
 
 
-def test_the_nearest_file_upward_is_read_and_its_paths_are_relative_to_it(here, monkeypatch):
+def test_the_nearest_file_upward_is_read_and_its_paths_are_relative_to_it(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(here, "experiment: {name: outer}")
     inner = here / "project"
     deep = inner / "a" / "b"
     deep.mkdir(parents=True)
     write(
         inner,
-        "server: {tracking_uri: 'sqlite:///store/m.db', artifact_location: ../files}\nexperiment: {name: inner}\n",
+        "server: {tracking_uri: 'sqlite:///store/m.db', artifact_location: ../files}\n"
+        "experiment: {name: inner}\n",
     )
     monkeypatch.chdir(deep)
     settings = load_settings()
@@ -51,14 +58,18 @@ def test_the_nearest_file_upward_is_read_and_its_paths_are_relative_to_it(here, 
     assert settings.server.artifact_location == str(here / "files")
 
 
-def test_config_goes_before_the_nearest_file(here, tmp_path_factory):
+def test_config_takes_precedence_over_the_nearest_file(
+    here: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     write(here, "experiment: {name: nearest}")
     named = write(tmp_path_factory.mktemp("elsewhere"), "experiment: {name: named}")
     settings = load_settings(named)
     assert (settings.experiment.name, settings.root) == ("named", named.parent)
 
 
-def test_the_environment_goes_before_the_file(here, monkeypatch):
+def test_the_environment_takes_precedence_over_the_file(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = write(here, "server: {tracking_uri: 'sqlite:///file.db'}\nexperiment: {name: file}")
     work = here / "work"
     work.mkdir()
@@ -71,7 +82,9 @@ def test_the_environment_goes_before_the_file(here, monkeypatch):
     assert settings.server.artifact_location == str(here / "mlartifacts")
 
 
-def test_a_server_elsewhere_keeps_its_own_artifact_folder_but_takes_a_url(here, monkeypatch):
+def test_a_server_keeps_its_own_artifact_folder_but_accepts_a_url(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere:5000")
     settings = load_settings(write(here, "server: {artifact_location: mlartifacts}"))
     assert settings.server.is_remote
@@ -85,17 +98,17 @@ def test_a_server_elsewhere_keeps_its_own_artifact_folder_but_takes_a_url(here, 
     )
 
 
-def test_sections_that_are_empty_or_all_comments_are_defaults(here):
+def test_sections_that_are_empty_or_all_comments_have_the_defaults(here: Path) -> None:
     assert load_settings(write(here, "")).ui == Sections().ui
     assert load_settings(write(here, "run:\n  # tags: {}\nui: {port: 5001}\n")).ui.port == 5001
 
 
-def test_the_file_of_the_repository_spells_out_the_defaults(here):
-    spelled, default = load_settings(REPOSITORY / "mlflow.yaml"), load_settings()
+def test_the_file_of_the_repository_holds_the_defaults(here: Path) -> None:
+    shipped, default = load_settings(REPOSITORY / "mlflow.yaml"), load_settings()
     for section in ("experiment", "run", "views", "ui", "telemetry"):
-        assert getattr(spelled, section) == getattr(default, section)
-    assert spelled.server.database_file == REPOSITORY / "mlflow.db"
-    assert spelled.server.artifact_location == str(REPOSITORY / "mlartifacts")
+        assert getattr(shipped, section) == getattr(default, section)
+    assert shipped.server.database_file == REPOSITORY / "mlflow.db"
+    assert shipped.server.artifact_location == str(REPOSITORY / "mlartifacts")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +150,7 @@ def test_the_file_of_the_repository_spells_out_the_defaults(here):
         ("server: {tracking_uri: 'sqlite://'}", ["server.tracking_uri", "sqlite:///FILE"]),
     ],
 )
-def test_an_error_names_file_key_given_and_allowed(here, text, parts):
+def test_an_error_names_file_key_given_and_allowed(here: Path, text: str, parts: list[str]) -> None:
     file = write(here, text)
     with pytest.raises(UserError) as error:
         load_settings(file)
@@ -145,18 +158,20 @@ def test_an_error_names_file_key_given_and_allowed(here, text, parts):
     assert "\n" not in str(error.value)
 
 
-def test_a_wrong_uri_in_the_environment_is_named_as_such(here, monkeypatch):
+def test_a_wrong_uri_in_the_environment_is_named_as_such(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "mlruns")
     with pytest.raises(UserError, match=r"^MLFLOW_TRACKING_URI: got 'mlruns'"):
         load_settings()
 
 
-def test_a_missing_config_says_so(here):
+def test_a_missing_config_is_named(here: Path) -> None:
     with pytest.raises(UserError, match=r"absent\.yaml cannot be read"):
         load_settings(Path("absent.yaml"))
 
 
-def test_importing_settings_tracking_and_the_command_loads_nothing_slow():
+def test_importing_settings_tracking_and_the_ui_command_imports_nothing_slow() -> None:
     code = "import sys, harness.settings, harness.tracking, harness.cli.ui; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

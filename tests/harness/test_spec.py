@@ -1,3 +1,5 @@
+"""Spec strings are parsed, checked against `build` and formatted."""
+
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
@@ -37,19 +39,19 @@ def build(
         ),
     ],
 )
-def test_parse(text: str, name: str, values: dict[str, str]) -> None:
+def test_a_spec_is_split_into_name_and_values(text: str, name: str, values: dict[str, str]) -> None:
     assert parse_spec(text) == (name, values)
 
 
 @pytest.mark.parametrize(
     "text", ["", ",a=1", "a,", "a,b", "a,b=1,b=2", "a,=1", 'a,b="c', "a,b=1,b =2"]
 )
-def test_parse_refuses(text: str) -> None:
+def test_an_incomplete_spec_is_refused(text: str) -> None:
     with pytest.raises(UserError):
         parse_spec(text)
 
 
-def test_format_is_the_inverse_of_parse() -> None:
+def test_a_formatted_spec_parses_to_the_same_values() -> None:
     values = {"path": "a, b", "size": 3, "flip": True, "c": None}
     name, read = parse_spec(format_spec("folder", values))
     assert (name, read) == ("folder", {"path": "a, b", "size": "3", "flip": "true", "c": "none"})
@@ -58,7 +60,7 @@ def test_format_is_the_inverse_of_parse() -> None:
     assert parse_spec(outer["of"]) == ("folder", {"path": 'a "b", c'})
 
 
-def test_bind_reads_values_through_the_hints() -> None:
+def test_values_are_read_by_their_type_hints() -> None:
     bound = bind(
         "net",
         build,
@@ -97,7 +99,7 @@ def test_bind_reads_values_through_the_hints() -> None:
         ({"c": "much"}, ["c=much", "number or none"]),
     ],
 )
-def test_bind_refuses_naming_owner_given_and_allowed(
+def test_a_wrong_value_is_named_with_its_owner_and_what_is_allowed(
     given: dict[str, str], words: list[str]
 ) -> None:
     with pytest.raises(UserError) as error:
@@ -126,7 +128,7 @@ def test_a_parameter_without_a_hint_has_the_type_of_its_default() -> None:
     "value",
     [3, 0.5, 1e-5, 1e22, -2, True, False, None, "2012", "010", "1:30", "on", "", "x y", "a,b"],
 )
-def test_a_default_without_a_hint_survives_being_written_down(value: Any) -> None:
+def test_a_default_without_a_hint_is_read_back_from_its_spec(value: Any) -> None:
     def plain(*, a) -> None: ...
 
     plain.__kwdefaults__ = {"a": value}
@@ -147,26 +149,28 @@ def test_a_default_without_a_hint_survives_being_written_down(value: Any) -> Non
         ("x1", "x1"),
     ],
 )
-def test_a_parameter_of_which_nothing_is_known_is_what_it_looks_like(text: str, value: Any) -> None:
+def test_a_value_without_hint_and_default_is_read_as_what_it_looks_like(
+    text: str, value: Any
+) -> None:
     def plain(*, a) -> None: ...
 
     found = bind("plain", plain, {"a": text})["a"]
     assert (found, type(found)) == (value, type(value))
 
 
-def test_bind_names_what_is_missing() -> None:
+def test_a_missing_parameter_is_named() -> None:
     def needs(*, path: str) -> None: ...
 
     with pytest.raises(UserError, match=r"folder needs path=\.\.\."):
         bind("folder", needs, {})
 
 
-def test_a_hint_that_cannot_be_read_is_the_authors_mistake() -> None:
+def test_a_type_hint_that_cannot_be_read_is_named() -> None:
     def broken(*, a: Nowhere = 1) -> None: ...  # noqa: F821
 
     with pytest.raises(UserError, match="Nowhere"):
         bind("broken", broken, {})
 
 
-def test_describe() -> None:
+def test_a_type_hint_is_described_in_words() -> None:
     assert describe(Annotated[int, Ge(1)] | None) == "integer >= 1 or none"
