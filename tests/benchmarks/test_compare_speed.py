@@ -1,27 +1,30 @@
-"""The records that the benchmark makes are ones that compare takes, whatever their size."""
+"""The generated records can be compared, and the command is measured."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.compare_scale import LEADS, make_record, measure
+import numpy as np
 
-from harness.comparison.compare import compare_records
+from benchmarks.compare_speed import LEADS, make_record, measure_compare
+from harness.metrics.errors import top_k_wrong
 from harness.runs.run_store import RunStore
 
 
-def test_records_are_comparable_and_the_command_is_measured(workdir: Path) -> None:
-    for run_id, lead in LEADS.items():
-        make_record(workdir / "runs", run_id, images=2000, classes=20, lead=lead)
-    runs = RunStore(workdir / "runs")
-    table = compare_records([[runs.find(run_id)] for run_id in LEADS])
-    before, after = table.rows
-    assert (
-        after.top1_error < before.top1_error < 50
-    )  # the larger lead errs less, and both know more than chance
-    assert after.p_value is not None
-    assert after.p_value < 0.05
-    seconds, megabytes, printed = measure(workdir, list(LEADS))
+def test_compare_is_measured_on_records_whose_error_falls_with_the_lead(workdir: Path) -> None:
+    run_ids = [
+        make_record(workdir / "runs", name, images=2000, classes=20, lead=lead)
+        for name, lead in LEADS.items()
+    ]
+    store = RunStore(workdir / "runs")
+    before, after = (store.find(run_id) for run_id in run_ids)
+    assert before.result.top1_error is not None
+    assert after.result.top1_error is not None
+    assert after.result.top1_error.value < before.result.top1_error.value < 50
+    assert not np.array_equal(before.scores().keys, after.scores().keys)  # orders differ
+
+    seconds, megabytes, output = measure_compare(workdir, run_ids)
     assert seconds > 0
     assert megabytes > 20
-    assert f"{after.top1_delta:+.2f}" in printed
+    for record in (before, after):
+        assert f"{100 * top_k_wrong(record.scores(), 1).mean():.2f}" in output
