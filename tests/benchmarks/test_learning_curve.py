@@ -1,8 +1,7 @@
-"""A study in small, killed and gone on with; what it asks of its runs; and what it says of a crossing."""
+"""A small study runs, is shown, continues where it was stopped, and refuses wrong arguments."""
 
 from __future__ import annotations
 
-import math
 import re
 import shutil
 from pathlib import Path
@@ -10,206 +9,126 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import learning_curve
-from benchmarks.learning_curve import (
-    Family,
-    Study,
-    counts_updates,
-    crossing_text,
-    main,
-    names,
-    updates_within,
-    with_updates,
-)
-from benchmarks.power_laws import Crossing, Curves
+from benchmarks.learning_curve import main
+from benchmarks.study_runs import top1_error
 from harness.runs.result import Result
 from harness.runs.run_store import RunStore
 
+LINEAR = "raw-linear,size=8,c=1.0,flip=false"
+HOG = "hog-svm,c=1.0,flip=false"
 
-def run_study(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr("sys.argv", ["learning_curve", *arguments])
+
+def run_study(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr("sys.argv", ["learning_curve", *words])
     return main()
 
 
-@pytest.fixture
-def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs that are kept but not logged to MLflow, which takes longer than they do."""
-    from harness.engine.runner import execute
-
-    monkeypatch.setattr(
-        "benchmarks.runs.execute",
-        lambda request, **options: execute(request, track=False, **options),
-    )
-
-
-def results(folder: Path) -> dict[str, Result]:
+def results_by_id(folder: Path) -> dict[str, Result]:
     return {record.run_id: record.result for record in RunStore(folder / "runs").finished()}
 
 
-@pytest.mark.usefixtures("untracked")
-def test_a_study_is_made_shown_and_gone_on_with(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked = ("raw-linear", "hog-svm", "--fractions", "20,5", "--seeds", "1,2")
-    assert run_study(monkeypatch, *asked, "-o", "curve.png") == 0
-    whole = capsys.readouterr().out
-    made = results(workdir)
-    assert len(made) == 6  # 5 % with two seeds, 20 % with one, of two pipelines
-    assert {(r.name, r.dataset, r.seed, r.n_train + r.n_tune) for r in made.values()} == {
-        (name, f"subset,of=digits,percent={percent},seed={seed}", seed, n)
-        for name in ("raw-linear", "hog-svm")
-        for percent, seed, n in (("5.0", 0, 63), ("5.0", 1, 63), ("20.0", 0, 260))
-    }
-    assert len({r.test_digest for r in made.values()}) == 1
-    errors = [
-        r.top1_error or 0.0
-        for r in made.values()
-        if (r.name, r.n_train + r.n_tune) == ("hog-svm", 63)
-    ]
-    row = next(line for line in whole.splitlines() if line.startswith("63 "))
-    assert f"{np.mean(errors):.2f} %" in row
-    assert f"{np.std(errors, ddof=1):.2f}" in row
-    assert (
-        "law        hog-svm: error = 0.00 + " in whole
-    )  # two sizes hold no level that the error falls to
-    assert re.search(r"crossing +(below the range: )?hog-svm errs less than raw-linear", whole)
-    assert "nothing is left to check these by" in whole
-    assert "reach      at 1,040 images" in whole
-    assert "16.6 %" in whole
-    assert (workdir / "curve.png").stat().st_size > 10_000
-
-    lost = next(run_id for run_id, r in made.items() if r.name == "hog-svm" and r.seed == 1)
-    shutil.rmtree(workdir / "runs" / lost)
-    other = (
-        workdir
-        / "runs"
-        / next(run_id for run_id, r in made.items() if r.name == "raw-linear" and r.seed == 1)
-    )
-    for name in ("spec.json", "result.json"):  # as if its pipeline had been written otherwise then
-        (other / name).write_text(
-            (other / name).read_text().replace(made[other.name].source_hash, "0123456789abcdef")
-        )
-    capsys.readouterr()
-    run_study(monkeypatch, *asked, "--finished")
-    assert len(results(workdir)) == 5
-    shown = capsys.readouterr().out
-    assert re.search(
-        r"spec +raw-linear \(its points are of 2 states of its source: 0123456789abcdef, \w+\)",
-        shown,
-    )
-    shutil.rmtree(other)
-    run_study(monkeypatch, *asked)
-    assert len(results(workdir)) == 6  # the lost ones alone were made again
-    assert table_of(capsys.readouterr().out) == table_of(whole)
-
-
-def table_of(text: str) -> list[list[str]]:
-    """The last table's cells without the times of fits."""
+def last_table(text: str) -> list[list[str]]:
+    """Return the cells of the two rows of the last table, without the times of fits."""
     lines = text[text.rindex("images  ") :].splitlines()
     return [re.split(r"  +", line)[:5] for line in lines[2:4]]
 
 
-def test_all_of_train_is_the_data_set_itself() -> None:
-    study = Study(("raw-linear", "hog-svm"), (10, 100), (2, 1), "digits")
-    points = list(study.points())
-    assert [(p.pipeline, p.fraction, p.seed) for p in points] == [
-        ("raw-linear", 10, 0), ("hog-svm", 10, 0), ("raw-linear", 100, 0), ("hog-svm", 100, 0), ("raw-linear", 10, 1), ("hog-svm", 10, 1),
-    ]  # fmt: skip
-    assert study.request(points[2]).splits.spec == "digits"
-    assert study.request(points[0]).splits.spec == "subset,of=digits,percent=10.0,seed=0"
+def find_run(results: dict[str, Result], name: str) -> str:
+    """Return the id of the run of a pipeline with subset seed 1."""
+    return next(run_id for run_id, r in results.items() if (r.name, r.seed) == (name, 1))
 
 
-def test_networks_that_count_updates_get_their_number() -> None:
-    assert with_updates("alexnet,views=1", 500) == "alexnet,views=1,updates=500"
-    assert with_updates("hog-svm", 500) == "hog-svm"
-    assert with_updates("alexnet,updates=7", 500) == "alexnet,updates=7"
-    assert counts_updates("alexnet")
-    assert not counts_updates("cuda-convnet")
-
-
-def test_minutes_become_updates_at_the_largest_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.learned.trainer.PROBE_SECONDS", 0.5)
-    study = Study(("hog-svm", "alexnet,views=1"), (10, 100), (1, 1), "digits")
-    one, ten = updates_within(1, study), updates_within(10, study)
-    assert 100 < one < 100_000
-    assert 3 < ten / one < 30
-
-
-def test_a_point_that_cannot_be_run_is_told_and_left_out(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], untracked: None
+def test_a_study_runs_is_shown_and_continues(
+    workdir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    untracked: None,
 ) -> None:
-    run_study(monkeypatch, "raw-linear", "hog-svm", "--fractions", "0.5,5", "--seeds", "1")
-    out = capsys.readouterr().out
-    assert "not run    raw-linear, 0.5 %, seed 0: the tune split takes 10 %" in out
-    assert "law        none: fewer than two sizes" in out
+    words = (LINEAR, HOG, "--fractions", "20,5", "--seeds", "1,2")
+    assert run_study(monkeypatch, *words, "-o", "curve.png") == 0
+    complete = capsys.readouterr().out
+    results = results_by_id(workdir)
+    check_results(results)
+    check_output(complete, results)
+    assert (workdir / "curve.png").stat().st_size > 10_000
+
+    shutil.rmtree(workdir / "runs" / find_run(results, "hog-svm"))
+    other = workdir / "runs" / find_run(results, "raw-linear")
+    change_source(other, results[other.name].source_hash)
+    run_study(monkeypatch, *words, "--finished")
+    assert len(results_by_id(workdir)) == 5
+    note = r"spec +raw-linear.* \(its runs are from 2 states of its source: 0123456789abcdef, \w+\)"
+    assert re.search(note, capsys.readouterr().out)
+
+    shutil.rmtree(other)
+    run_study(monkeypatch, *words)
+    assert len(results_by_id(workdir)) == 6  # only the lost ones ran again
+    assert last_table(capsys.readouterr().out) == last_table(complete)
+
+
+def check_results(results: dict[str, Result]) -> None:
+    """Check that 5 % ran with two seeds and 20 % with one, for both pipelines."""
+    assert len(results) == 6
+    assert {(r.name, r.dataset, r.seed, r.n_train + r.n_tune) for r in results.values()} == {
+        (name, f"subset,of=digits,percent={percent},seed={seed}", seed, n)
+        for name in ("raw-linear", "hog-svm")
+        for percent, seed, n in (("5.0", 0, 63), ("5.0", 1, 63), ("20.0", 0, 260))
+    }
+    assert len({r.test_digest for r in results.values()}) == 1
+
+
+def check_output(output: str, results: dict[str, Result]) -> None:
+    """Check the row of the smaller size and the findings."""
+    hog = [r for r in results.values() if r.name == "hog-svm" and r.n_train + r.n_tune == 63]
+    errors = [top1_error(result) for result in hog]
+    row = next(line for line in output.splitlines() if line.startswith("63 "))
+    assert f"{np.mean(errors):.2f} %" in row
+    assert f"{np.std(errors, ddof=1):.2f}" in row
+    assert "law        hog-svm: error = 0.00 + " in output  # two sizes cannot fit a constant
+    crossing = r"crossing +(below the range: )?hog-svm has a lower error than raw-linear"
+    assert re.search(crossing, output)
+    assert "nothing is left to check it by" in output
+    assert "range      the laws end at 1,040 images" in output
+    assert "16.6 %" in output  # published, with a larger training set
+
+
+def change_source(folder: Path, source_hash: str) -> None:
+    """Make a record look as if its pipeline's source had been different."""
+    for name in ("spec.json", "result.json"):
+        text = (folder / name).read_text()
+        (folder / name).write_text(text.replace(source_hash, "0123456789abcdef"))
+
+
+def test_a_study_without_two_sizes_has_no_law(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_study(monkeypatch, LINEAR, HOG, "--finished")
+    assert "law        none: fewer than two sizes" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("words", "message"),
     [
+        ((LINEAR, HOG, "--fractions", "0,10"), "--fractions 0,10: give different percentages"),
+        ((LINEAR, HOG, "--fractions", "ten"), "--fractions ten: not a list of numbers"),
         (
-            ("raw-linear", "hog-svm", "--fractions", "0,10"),
-            "--fractions 0,10: give different percentages above 0",
-        ),
-        (("raw-linear", "hog-svm", "--fractions", "ten"), "--fractions ten: not a list of numbers"),
-        (
-            ("raw-linear", "hog-svm", "--fractions", "10,20", "--seeds", "1,2,3"),
+            (LINEAR, HOG, "--fractions", "10,20", "--seeds", "1,2,3"),
             "one for each of the 2 fractions",
         ),
-        (("hog-svm",), "two or more different pipelines"),
-        (("hog-svm", "alexnet"), "say how long to train alexnet"),
-        (("hog-svm", "alexnets", "--updates", "5"), "no pipeline is called 'alexnets'"),
-        (("hog-svm", "alexnet", "--updates", "0"), "updates=0 is not allowed"),
-        (("hog-svm", "raw-linear", "--dataset", "digit"), "no dataset is called 'digit'"),
+        ((HOG,), "give at least two pipelines"),
+        ((HOG, "alexnet"), "give the length of training of alexnet"),
+        ((HOG, "alexnets", "--updates", "5"), "no pipeline is called 'alexnets'"),
+        ((HOG, "alexnet", "--updates", "0"), "updates=0 is not allowed"),
+        ((HOG, LINEAR, "--dataset", "digit"), "no dataset is called 'digit'"),
     ],
 )
-def test_bad_arguments_are_told(
-    arguments: tuple[str, ...],
-    said: str,
+def test_wrong_arguments_are_refused(
+    words: tuple[str, ...],
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        run_study(monkeypatch, *arguments)
+        run_study(monkeypatch, *words)
     assert stopped.value.code == 2
-    assert said in " ".join(capsys.readouterr().err.split())
-
-
-def test_what_is_said_of_a_crossing() -> None:
-    empty = np.zeros((2, 2))
-    curves = Curves(np.array([1_000.0, 50_000.0]), empty, (), (), empty)
-
-    def said(*numbers: float) -> str:
-        return crossing_text("alexnet", "baseline", Crossing(*numbers), curves)
-
-    assert (
-        said(3_456, 2_345, 4_567, 0)
-        == "alexnet errs less than baseline from 3,500 images on; 95 % interval [2,300, 4,600]"
-    )
-    assert said(math.inf, 90_000, math.inf, 0.8) == (
-        "none in range: alexnet does not come below baseline for good from 1,000 to 200,000 images; "
-        "95 % interval [90,000, none in range], 80% of the resamples without a crossing in range"
-    )
-    assert said(0, 0, 1_500, 0).startswith(
-        "below the range: alexnet errs less than baseline all the way from 1,000"
-    )
-
-
-def test_a_stopped_study_shows_what_is_finished(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def stop(request: object) -> None:
-        raise KeyboardInterrupt
-
-    found = learning_curve.families(Study(("raw-linear", "hog-svm"), (10,), (1,), "digits"), stop)
-    assert [family.records for family in found] == [{}, {}]
-    assert "stopped" in capsys.readouterr().out
-
-
-def test_two_variants_of_one_pipeline_are_told_apart() -> None:
-    found = [
-        Family(pipeline, {}, {})
-        for pipeline in ("baseline", "alexnet,updates=9", "alexnet,lrn=false,updates=9")
-    ]
-    assert names(found) == ["baseline", "alexnet,updates=9", "alexnet,lrn=false,updates=9"]
-    assert names(found[:2]) == ["baseline", "alexnet"]
+    assert message in " ".join(capsys.readouterr().err.split())
