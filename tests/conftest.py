@@ -1,20 +1,22 @@
-"""What many tests share: an empty working folder, a throw-away plugin, a folder of small pictures."""
+"""What many tests share: an empty working folder, a throw-away plugin, a folder of small images."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-# A process a core already: threads that wait for each other on busy cores take many times as long. Before torch is imported.
+# pytest-xdist runs one worker per core: threads that wait for each other on busy cores take many
+# times as long. Set before torch is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
-# The processes that tests start are forked from one that has imported these, which would take each of them seconds. None is ours: those a
-# process finds by its own path.
+# Processes that tests start are forked from one that has imported these, which would take each of
+# them seconds. None of these is ours, so that a process imports our modules from its own path.
 multiprocessing.set_forkserver_preload(["torchvision.transforms.v2", "sklearn.datasets"])
 
 PLUGIN = '''"""Nearest class mean of the pixels."""
@@ -45,11 +47,20 @@ def session_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data-root")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> Iterator[None]:
+    """Let processes that tests start receive SIGINT, which background jobs of a shell ignore."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
 @pytest.fixture(autouse=True)
 def workdir(tmp_path: Path, session_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test works in its own empty folder, with one data root for all, and none of the user's settings."""
+    """Work in an empty folder, with one data root for all tests and none of the user's settings."""
     monkeypatch.chdir(tmp_path)
     for name in (
+        "COLUMNS",  # the width of the user's terminal
         "HARNESS_DATASET",
         "HARNESS_PLUGINS",
         "MLFLOW_TRACKING_URI",
@@ -65,7 +76,7 @@ def workdir(tmp_path: Path, session_data: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def plugin(workdir: Path) -> str:
-    """A pipeline in a file of its own."""
+    """Write a pipeline to a file and return its path."""
     path = workdir / "nearest_mean.py"
     path.write_text(PLUGIN)
     return str(path)
@@ -73,7 +84,7 @@ def plugin(workdir: Path) -> str:
 
 @pytest.fixture
 def pictures() -> Callable[..., Path]:
-    """Makes class folders of random PNGs: `pictures(root, {"train/cat": 3}, size=(20, 30))`."""
+    """Write class folders of random PNGs: `pictures(root, {"train/cat": 3}, size=(20, 30))`."""
 
     def make(
         root: Path, counts: dict[str, int], size: tuple[int, int] = (20, 30), seed: int = 0

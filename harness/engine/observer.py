@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -75,4 +76,5 @@ class Observers(RunObserver):
 
     def failed(self, record: Record, reason: str, *, stopped: bool) -> None:
         for observer in self.observers:
-            observer.failed(record, reason, stopped=stopped)
+            with suppress(Exception):  # the others must still hear of the failure
+                observer.failed(record, reason, stopped=stopped)

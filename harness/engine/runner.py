@@ -85,12 +85,12 @@ def execute(
         first = processes.first
         observer = observer if observer and first else RunObserver()
         record = _shared_record(request, resume, processes)
-        expected = expected_time(request, fitted=record.state_file.exists())
-        observer.started(request, record, expected=expected, resumed=resume is not None)
-        if first:
-            record.set_status("running")
         alive = heartbeat(record.status_file) if first else nullcontext()
         try:
+            expected = expected_time(request, fitted=record.state_file.exists())
+            if first:
+                record.set_status("running")
+            observer.started(request, record, expected=expected, resumed=resume is not None)
             with seeded(request.spec.seed), PeakMemory() as peak, alive:
                 run = _Run(request, record, processes, observer, peak)
                 outcome = run.fit()
@@ -337,7 +337,7 @@ def _record_failure(error: BaseException, record: Record, observer: RunObserver)
     reason = f"{type(error).__name__}: {error}".removeprefix("UserError: ")
     with suppress(OSError):
         record.set_status("stopped" if stopped else "failed", why=reason)
-    with suppress(OSError, UserError):
+    with suppress(Exception):
         observer.failed(record, reason, stopped=stopped)
 
 

@@ -96,16 +96,18 @@ class LogFile(RunObserver):
     def line(self, text: str) -> None:
         self.lines.append(text)
         if self.record:  # finished: what comes now is added to the file
-            with suppress(OSError):  # a full disk; the record is complete without it
+            with suppress(OSError):
                 self.record.append_log(text)
 
     def finished(self, record: Record, pipeline: Pipeline | None) -> None:
         self.lines += result_lines(record.result)
-        record.save_log(self.lines)
         self.record = record
+        with suppress(OSError):  # a full disk; the record is complete without it
+            record.save_log(self.lines)
 
     def failed(self, record: Record, reason: str, *, stopped: bool) -> None:
-        record.save_log([*self.lines, f"{'stopped' if stopped else 'failed '}    {reason}"])
+        with suppress(OSError):  # a full disk must not keep other observers from hearing of it
+            record.save_log([*self.lines, f"{'stopped' if stopped else 'failed '}    {reason}"])
 
 
 class ProgressDisplay(RunObserver):

@@ -104,7 +104,7 @@ class Record:
             if number != FORMAT:
                 raise ValueError(f"it has format {number}, and this version reads {FORMAT}")
             return _reader(kind).validate_python(raw)
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError, TypeError) as error:
             raise self._damaged(path, error) from error
 
     def _damaged(self, path: Path, error: Exception) -> UserError:

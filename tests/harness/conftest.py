@@ -110,8 +110,23 @@ def make_run(make_result: Callable[..., Result]) -> Callable[..., tuple[Result, 
 
 
 @pytest.fixture(scope="session")
+def make_spec() -> Callable[..., RunSpec]:
+    """Build what a run of `baseline` on `digits` was asked to do: `make_spec(seed=1)`."""
+
+    def make(**fields: Any) -> RunSpec:
+        names = ("pipeline", "dataset", "title", "source_hash", "train_digest", "test_digest")
+        asked = {name: BASELINE[name] for name in names}
+        classes = tuple(map(str, range(10)))
+        return RunSpec(
+            **{"kind": "fit", "seed": 0, "class_names": classes, **asked, "dataset": "digits", **fields}
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables: making them takes seconds, copying them none."""
+    """Create a database with MLflow's tables, which takes seconds; tests work on copies."""
     from mlflow import MlflowClient
 
     file = tmp_path_factory.mktemp("store") / "mlflow.db"
