@@ -1,3 +1,5 @@
+"""The stage cache: what is a hit, what it saves, what is deleted."""
+
 from __future__ import annotations
 
 import math
@@ -21,14 +23,14 @@ def refuse() -> dict[str, torch.Tensor]:
     raise AssertionError("made again")
 
 
-def test_a_hit_gives_the_same_arrays_and_counts_the_time_it_saves(workdir: Path) -> None:
+def test_a_hit_returns_the_same_arrays_and_counts_the_time_saved(workdir: Path) -> None:
     first = Cache(workdir, "source")({"stage": "hog", "cell": 4}, make)
     cache = Cache(workdir, "source")
     assert torch.equal(cache({"cell": 4, "stage": "hog"}, refuse)["x"], first["x"])
     assert 0 < cache.saved.seconds <= 0.1
 
 
-def test_processor_time_is_kept_apart_from_waiting(workdir: Path) -> None:
+def test_processor_time_is_counted_apart_from_waiting(workdir: Path) -> None:
     def work() -> dict[str, torch.Tensor]:
         ends = time.process_time() + 0.1
         while time.process_time() < ends:
@@ -43,22 +45,21 @@ def test_processor_time_is_kept_apart_from_waiting(workdir: Path) -> None:
     assert waited.saved.cpu_seconds < 0.03 < waited.saved.seconds
 
 
-def test_what_was_kept_before_processor_time_was_counted_makes_it_unknown_and_not_nothing(
+def test_an_entry_without_processor_time_makes_the_saving_unknown_rather_than_zero(
     workdir: Path,
 ) -> None:
     Cache(workdir, "source")({"stage": "hog"}, make)
     (file,) = workdir.glob("*.safetensors")
-    arrays, facts = load_arrays(file)
-    save_arrays(
-        file, arrays, {name: value for name, value in facts.items() if name != "cpu_seconds"}
-    )
+    arrays, header = load_arrays(file)
+    del header["cpu_seconds"]
+    save_arrays(file, arrays, header)
     cache = Cache(workdir, "source")
     cache({"stage": "hog"}, refuse)
     assert cache.saved.seconds > 0
     assert math.isnan(cache.saved.cpu_seconds)
 
 
-def test_time_is_saved_once_and_not_by_what_was_made_here(workdir: Path) -> None:
+def test_a_saving_is_counted_once_and_not_for_stages_made_in_this_process(workdir: Path) -> None:
     first = Cache(workdir, "source")
     for _ in range(2):
         first({"stage": "hog"}, make)
@@ -80,7 +81,7 @@ def test_another_source_or_key_is_a_miss(
         Cache(workdir, source)(key, refuse)
 
 
-def test_the_oldest_go_when_the_limit_is_passed(workdir: Path) -> None:
+def test_the_oldest_entries_are_deleted_above_the_limit(workdir: Path) -> None:
     for cell in range(5):
         Cache(workdir, "source", limit=1000)({"cell": cell}, make)
         time.sleep(0.01)
@@ -88,7 +89,7 @@ def test_the_oldest_go_when_the_limit_is_passed(workdir: Path) -> None:
     Cache(workdir, "source", limit=1000)({"cell": 4}, refuse)
 
 
-def test_what_a_run_has_used_stays_for_it_whatever_the_limit(workdir: Path) -> None:
+def test_entries_that_a_run_has_used_are_kept_whatever_the_limit(workdir: Path) -> None:
     Cache(workdir, "source")({"cell": "of an earlier run"}, make)
     cache = Cache(workdir, "source", limit=1000)
     for cell in range(5):
@@ -99,14 +100,14 @@ def test_what_a_run_has_used_stays_for_it_whatever_the_limit(workdir: Path) -> N
         cache({"cell": "of an earlier run"}, refuse)
 
 
-def test_a_place_that_cannot_be_written_costs_nothing_but_the_saving(workdir: Path) -> None:
+def test_a_folder_that_cannot_be_written_costs_only_the_saving(workdir: Path) -> None:
     (workdir / "file").touch()
     assert Cache(workdir / "file" / "cache", "source")({"stage": "hog"}, make)["x"].shape == (2, 3)
 
 
 @pytest.mark.parametrize("damage", [b"", b"12345678 is no header"])
 def test_a_damaged_file_is_made_again(workdir: Path, damage: bytes) -> None:
-    """As where another process evicted it and a kill fell into writing it anew."""
+    """A process may be killed while it writes an entry that another one has evicted."""
     Cache(workdir, "source")({"stage": "hog"}, make)
     (file,) = workdir.glob("*.safetensors")
     file.write_bytes(damage)
@@ -114,7 +115,7 @@ def test_a_damaged_file_is_made_again(workdir: Path, damage: bytes) -> None:
     Cache(workdir, "source")({"stage": "hog"}, refuse)
 
 
-def test_another_users_file_is_a_hit(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_user_is_a_hit(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Cache(workdir, "source")({"stage": "hog"}, make)
 
     def refused(*_: object) -> None:
@@ -124,10 +125,10 @@ def test_another_users_file_is_a_hit(workdir: Path, monkeypatch: pytest.MonkeyPa
     Cache(workdir, "source")({"stage": "hog"}, refuse)
 
 
-def test_what_a_killed_process_was_writing_goes_after_a_day(workdir: Path) -> None:
-    left, fresh = workdir / ".abc.safetensors.0a1b2c3d", workdir / ".def.safetensors.0a1b2c3d"
-    left.touch()
+def test_temporary_files_of_a_killed_process_are_deleted_after_a_day(workdir: Path) -> None:
+    abandoned, fresh = workdir / ".abc.safetensors.0a1b2c3d", workdir / ".def.safetensors.0a1b2c3d"
+    abandoned.touch()
     fresh.touch()
-    os.utime(left, (0, 0))
+    os.utime(abandoned, (0, 0))
     Cache(workdir, "source")({"stage": "hog"}, make)
-    assert (left.exists(), fresh.exists()) == (False, True)
+    assert (abandoned.exists(), fresh.exists()) == (False, True)

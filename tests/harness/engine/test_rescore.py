@@ -1,10 +1,11 @@
-"""A finished run's weights at another number of views: what the pipeline itself gives, told as a run of its own."""
+"""A finished run's weights scored at another number of views, as a run of its own."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 
 import harness
 from harness.cli import cli
-from harness.data.load import load_dataset
+from harness.engine.observer import RunObserver
 from harness.errors import UserError
 from harness.files import load_arrays
 from harness.runs.result import Result
@@ -25,7 +26,7 @@ NETWORK = "alexnet,epochs=1,flip=true"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    """(its folder, a run at ten views)."""
+    """Train a network at ten views; return the working folder and the result."""
     folder = tmp_path_factory.mktemp("rescoring")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -39,18 +40,23 @@ def before(trained: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch) -> Res
 
 
 def test_scores_are_those_of_the_same_weights_at_one_view(before: Result) -> None:
-    said: list[str] = []
-    result = harness.rescore(before, track=False, say=said.append)
+    started: list[bool] = []
+
+    class Recorder(RunObserver):
+        def started(self, *_: Any, expected: str, resumed: bool) -> None:
+            started.append(resumed)
+
+    result = harness.rescore(before, track=False, observer=Recorder())
     runs = RunStore(Path("runs"))
     record = runs.find(result.run_id)
     pipeline = build(epochs=1, flip=True, views=1)
     pipeline.load(load_arrays(runs.find(before.run_id).state_file)[0])
-    splits = load_dataset("digits", limit=200, limit_test=60)
+    splits = harness.load_dataset("digits", limit=200, limit_test=60)
     for split, name in ((splits.test, "scores"), (splits.tune, "tune_scores")):
         expected = torch.cat([pipeline.scores(batch) for batch in split.batches(128)]).numpy()
         assert np.allclose(
             record.scores(name).scores, expected, atol=1e-5
-        )  # a GPU's, where there is one, against a CPU's
+        )  # scored on a GPU where there is one, and on the CPU here
         assert not np.array_equal(expected, runs.find(before.run_id).scores(name).scores)
     assert result.pipeline == before.pipeline.replace("views=10", "views=1")
     assert (before.views, result.views) == (10, 1)
@@ -62,10 +68,12 @@ def test_scores_are_those_of_the_same_weights_at_one_view(before: Result) -> Non
     assert result.notes == (*before.notes, f"weights of {before.run_id}")
     assert record.spec.weights_of == before.run_id
     assert result.test_evaluations == before.test_evaluations + 1
-    assert f"weights    of {before.run_id}" in said
+    assert started == [True]
+    assert f"weights    of {before.run_id}" in (record.folder / "log.txt").read_text()
+    assert result.command == f"harness rescore {before.run_id} --views 1"
 
 
-def test_what_was_fitted_on_tune_has_no_tune_error_at_other_views(before: Result) -> None:
+def test_a_pipeline_refitted_on_tune_has_no_tune_error_at_other_views(before: Result) -> None:
     first = harness.run("hog-svm,flip=false,c=1", "digits", limit=200, limit_test=60, track=False)
     assert first.refitted
     result = harness.rescore(first, 10, track=False)
@@ -83,7 +91,7 @@ def test_what_was_fitted_on_tune_has_no_tune_error_at_other_views(before: Result
         ("raw-linear,c=1", 1, "raw-linear has no parameter views"),
     ],
 )
-def test_what_cannot_be_rescored_says_why(
+def test_runs_that_cannot_be_rescored_say_why(
     before: Result, pipeline: str, views: int, message: str
 ) -> None:
     run = (
@@ -97,13 +105,13 @@ def test_what_cannot_be_rescored_says_why(
     assert len(RunStore(Path("runs")).all()) == runs
 
 
-def test_a_rescoring_cut_off_before_it_had_the_weights_learns_none_of_its_own(
+def test_rescoring_interrupted_before_the_weights_are_copied_does_not_train(
     before: Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*args: object) -> None:
+    def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("harness.engine.rescore.save_arrays", killed)
+    monkeypatch.setattr("harness.engine.rescore.save_arrays", interrupted)
     with pytest.raises(KeyboardInterrupt):
         harness.rescore(before, track=False)
     (cut_off,) = [record for record in RunStore(Path("runs")).all() if not record.finished]
