@@ -151,7 +151,7 @@ def gather(
 def _splits(workspace: Workspace, record: Record) -> Splits | str:
     """Return the splits of a run, or why they cannot be opened."""
     result = record.result
-    if result.dataset.startswith("object:"):
+    if record.spec.dataset_from_object:
         return f"the images of {result.title} were given by a program and are not kept"
     try:
         # A plugin of the run may be gone; it matters only where the dataset is a plugin.

@@ -279,9 +279,8 @@ def _report_command(evidence: Evidence) -> str:
             rows.append([record.run_id for record in group])
     records = [record for group in evidence.groups for record in group]
     plugins = dict.fromkeys(plugin for record in records for plugin in record.spec.plugins)
-    flags = as_flags(
-        dataset=None if dataset.startswith("object:") else dataset, plugins=list(plugins)
-    )
+    named_dataset = None if records[0].spec.dataset_from_object else dataset
+    flags = as_flags(dataset=named_dataset, plugins=list(plugins))
     if len({record.result.train_digest for record in records}) > 1:
         flags += " --allow-different-train"
     return shlex.join(["harness", "report", *chain(*rows)]) + flags
@@ -289,8 +288,7 @@ def _report_command(evidence: Evidence) -> str:
 
 def _is_found_by_spec(record: Record, dataset: str) -> bool:
     """Whether it is an unlimited run of a named pipeline on the dataset with this spec."""
-    result = record.result
+    result, spec = record.result, record.spec
     limited = result.limit is not None or result.limit_test is not None
-    objects = result.pipeline.startswith("object:") or dataset.startswith("object:")
-    ensemble = record.spec.kind == "ensemble"
-    return not (limited or objects or ensemble or result.dataset != dataset)
+    has_spec = not (spec.from_object or spec.dataset_from_object or spec.kind == "ensemble")
+    return has_spec and not limited and result.dataset == dataset
