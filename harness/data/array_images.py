@@ -1,4 +1,4 @@
-"""Where pixels come from: arrays in memory, or two such places one after the other."""
+"""Images held in arrays, and the concatenation of two sources of images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from harness.errors import UserError
 
 
 class ArrayImages:
-    """Images of one size in memory: uint8 (n, 3, height, width)."""
+    """Images of one size in memory.
+
+    Parameters
+    ----------
+    pixels : (n, 3, height, width) uint8, on the CPU
+    """
 
     in_memory = True
 
@@ -22,12 +27,21 @@ class ArrayImages:
 
     @classmethod
     def of(cls, images: np.ndarray | torch.Tensor) -> ArrayImages:
-        """From (n, 3, h, w), (n, h, w, 3) or gray (n, h, w) uint8; raises UserError for anything else."""
-        pixels = (
-            images
-            if isinstance(images, torch.Tensor)
-            else torch.from_numpy(np.ascontiguousarray(images))
-        )
+        """Convert an array of color or gray images.
+
+        Parameters
+        ----------
+        images : (n, 3, height, width), (n, height, width, 3) or gray (n, height, width) uint8
+
+        Raises
+        ------
+        UserError
+            If the shape or the type is another one.
+        """
+        if isinstance(images, torch.Tensor):
+            pixels = images
+        else:
+            pixels = torch.from_numpy(np.ascontiguousarray(images))
         if pixels.dtype != torch.uint8:
             raise UserError(f"images must be uint8 in 0..255, got {pixels.dtype}")
         if pixels.ndim == 3:
@@ -36,7 +50,8 @@ class ArrayImages:
             pixels = pixels.permute(0, 3, 1, 2)
         if pixels.ndim != 4 or pixels.shape[1] != 3:
             raise UserError(
-                f"images must be (n, 3, h, w), (n, h, w, 3) or gray (n, h, w), got {tuple(images.shape)}"
+                "images must be (n, 3, h, w), (n, h, w, 3) or gray (n, h, w), "
+                f"got {tuple(images.shape)}"
             )
         return cls(pixels.contiguous().cpu())
 
@@ -44,33 +59,33 @@ class ArrayImages:
         return len(self.pixels)
 
     def read(self, rows: np.ndarray) -> torch.Tensor:
-        # numpy copies whole images; torch would share 3 kB each out over threads, which costs more than the copy
+        # numpy, because torch splits even 3 kB images over threads, which costs more than the copy
         return torch.from_numpy(self.pixels.numpy()[np.asarray(rows)])
 
-    def sources(self) -> Iterator[bytes]:
-        """The bytes that keys are taken from: the shape, then the raw values."""
+    def source_bytes(self) -> Iterator[bytes]:
+        """Yield the bytes that each image's key is a hash of: its shape, then its raw values."""
         shape = f"{tuple(self.pixels.shape[1:])} ".encode()
         return (shape + image.tobytes() for image in self.pixels.numpy())
 
 
 class ConcatImages:
-    """The images of `first`, then those of `second`."""
+    """The images of `first`, followed by those of `second`."""
 
     def __init__(self, first: Images, second: Images) -> None:
-        self.parts = (first, second)
+        self.first, self.second = first, second
         self.image_size = first.image_size if first.image_size == second.image_size else None
-        self.in_memory = all(getattr(part, "in_memory", False) for part in self.parts)
+        self.in_memory = all(getattr(images, "in_memory", False) for images in (first, second))
 
     def __len__(self) -> int:
-        return len(self.parts[0]) + len(self.parts[1])
+        return len(self.first) + len(self.second)
 
     def read(self, rows: np.ndarray) -> torch.Tensor | list[torch.Tensor]:
         rows = np.asarray(rows)
-        in_first = rows < len(self.parts[0])
-        places = np.concatenate([np.flatnonzero(in_first), np.flatnonzero(~in_first)])
+        in_first = rows < len(self.first)
         images = [
-            *self.parts[0].read(rows[in_first]),
-            *self.parts[1].read(rows[~in_first] - len(self.parts[0])),
+            *self.first.read(rows[in_first]),
+            *self.second.read(rows[~in_first] - len(self.first)),
         ]
-        ordered = [images[i] for i in np.argsort(places)]
+        positions = np.concatenate([np.flatnonzero(in_first), np.flatnonzero(~in_first)])
+        ordered = [images[i] for i in np.argsort(positions)]
         return torch.stack(ordered) if self.image_size else ordered

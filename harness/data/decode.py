@@ -1,4 +1,8 @@
-"""Encoded image bytes to pixels, and the one resize that every store is made with."""
+"""Decoding of image files to pixels, and the one resize that every prepared dataset is made with.
+
+Pillow decodes; the resize is torch's antialiased bilinear one, whose integer arithmetic gives the
+same bytes on every machine.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +15,28 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-MAX_PIXELS = (
-    Image.MAX_IMAGE_PIXELS or 89_478_485
-)  # Pillow's own bound, above which it suspects a decompression bomb
-# Pixels: the JPEG library writes no longer sides, and a store of JPEG files is to hold what one of raw pixels does.
+# Pillow's own limit, above which it suspects a decompression bomb
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
+# Pixels; JPEG files allow no longer side, and a dataset must hold the same images in either codec.
 MAX_SIDE = 65_500
-ORIENTATION = 0x0112  # the EXIF tag
-FORMAT_OF = {
-    ".bmp": "BMP", ".gif": "GIF", ".jfif": "JPEG", ".jpe": "JPEG", ".jpeg": "JPEG", ".jpg": "JPEG", ".pbm": "PPM", ".pgm": "PPM",
-    ".png": "PNG", ".pnm": "PPM", ".ppm": "PPM", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
-}  # fmt: skip
-IMAGE_SUFFIXES = frozenset(FORMAT_OF)
-MODES = {
+EXIF_ORIENTATION = 0x0112
+FORMAT_OF_SUFFIX = {
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".jfif": "JPEG",
+    ".jpe": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".pbm": "PPM",
+    ".pgm": "PPM",
+    ".png": "PNG",
+    ".pnm": "PPM",
+    ".ppm": "PPM",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+}
+UNUSUAL_MODES = {
     "1": "black and white",
     "L": "grayscale",
     "LA": "grayscale",
@@ -30,38 +44,61 @@ MODES = {
     "CMYK": "CMYK",
     "RGBA": "transparency",
 }
+SYSTEM_NAMES = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
 class Undecodable(Exception):
-    """These bytes are no image that Pillow reads; says why."""
+    """Pillow cannot read an image from these bytes; the message says why."""
 
 
 def decode(data: bytes) -> torch.Tensor:
-    """uint8 (3, height, width), channels last in memory, any mode converted to RGB. Raises Undecodable."""
-    return _pixels(_open(data))
+    """Decode an image of any mode to RGB.
+
+    Returns
+    -------
+    image : (3, height, width) uint8, channels last in memory
+
+    Raises
+    ------
+    Undecodable
+    """
+    return _load_rgb(_open(data))
 
 
-def decode_noted(data: bytes, name: str = "") -> tuple[torch.Tensor, list[str]]:
-    """(`decode`'s pixels, what is unusual about the file called `name`). Raises Undecodable.
+def decode_and_inspect(data: bytes, name: str = "") -> tuple[torch.Tensor, list[str]]:
+    """Decode an image and describe what is unusual about its file.
 
-    Pixels stay as the file has them where EXIF asks for a rotation, as readers of ILSVRC leave them, but for TIFF, which Pillow turns;
-    an animation gives its first frame, 16 bits a channel become 8.
+    EXIF rotation is not applied, as in most readers of ILSVRC; TIFF is the exception, which Pillow
+    turns itself. Animations give their first frame, 16-bit channels their upper 8 bits.
+
+    Parameters
+    ----------
+    data : bytes
+    name : str
+        The file name, whose suffix is compared with the actual format.
+
+    Returns
+    -------
+    image : (3, height, width) uint8
+    unusual : list of str
+        Such as "CMYK" or "PNG inside .JPEG"; empty for an ordinary file.
+
+    Raises
+    ------
+    Undecodable
     """
     image = _open(data)
     try:
         frames = getattr(image, "n_frames", 1)
-    except (
-        Exception
-    ):  # Pillow looks for frames to the end of a file that is cut off, and does not come back
+    except Exception:
+        # Pillow seeks to the end of a truncated file and leaves the image there, so open it again.
         image, frames = _open(data), 1
-    notes = _notes(
-        image, name, frames
-    )  # first, since loading the pixels forgets how they were coded
-    return _pixels(image), notes
+    unusual = _describe_unusual(image, name, frames)  # before loading, which drops the raw mode
+    return _load_rgb(image), unusual
 
 
 def image_shape(data: bytes) -> tuple[int, int]:
-    """(height, width) in pixels from the header alone. Raises Undecodable."""
+    """Return (height, width) in pixels, from the header alone. Raises Undecodable."""
     return _open(data).size[::-1]
 
 
@@ -70,28 +107,22 @@ def _open(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
         raise Undecodable(f"decompression bomb: {error}") from error
-    except Exception as error:  # Pillow's plugins raise whatever their format's parser trips over
-        raise Undecodable(
-            f"{type(error).__name__}: {error}" if data else "the file is empty"
-        ) from error
+    except Exception as error:  # Pillow's parsers raise exceptions of many types
+        reason = f"{type(error).__name__}: {error}" if data else "the file is empty"
+        raise Undecodable(reason) from error
+    size = f"{image.width} x {image.height} pixels"
     if image.width * image.height > MAX_PIXELS:
-        raise Undecodable(
-            f"decompression bomb: {image.width} x {image.height} pixels, more than {MAX_PIXELS:,} in all"
-        )
+        raise Undecodable(f"decompression bomb: {size}, more than {MAX_PIXELS:,} in all")
     if max(image.size) > MAX_SIDE:
-        raise Undecodable(
-            f"{image.width} x {image.height} pixels: a side is longer than {MAX_SIDE:,}"
-        )
+        raise Undecodable(f"{size}: a side is longer than {MAX_SIDE:,}")
     return image
 
 
-def _pixels(image: Image.Image) -> torch.Tensor:
+def _load_rgb(image: Image.Image) -> torch.Tensor:
     if image.mode == "F":
-        raise Undecodable(
-            "its pixels are floating-point numbers, and nothing tells which of them is white"
-        )
+        raise Undecodable("its pixels are floating-point numbers without a defined white level")
     try:
-        if image.mode.startswith("I"):  # 16 bits of gray, which Pillow would clip at 255
+        if image.mode.startswith("I"):  # 16-bit gray, which Pillow would clip at 255
             gray = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
             array = np.repeat(gray[:, :, None], 3, axis=2)
         else:
@@ -102,76 +133,91 @@ def _pixels(image: Image.Image) -> torch.Tensor:
         raise Undecodable(f"{type(error).__name__}: {error}") from error
 
 
-def _notes(image: Image.Image, name: str, frames: int) -> list[str]:
-    notes = []
-    expected = FORMAT_OF.get(PurePosixPath(name).suffix.lower())
+def _describe_unusual(image: Image.Image, name: str, frames: int) -> list[str]:
+    unusual = []
+    suffix = PurePosixPath(name).suffix
+    expected = FORMAT_OF_SUFFIX.get(suffix.lower())
     if expected and image.format not in (expected, "MPO"):
-        notes.append(f"{image.format} inside {PurePosixPath(name).suffix}")
-    if image.mode.startswith("I") or any(
-        "16" in _raw_mode(tile.args) for tile in getattr(image, "tile", ())
-    ):
-        notes.append("16 bits a channel")
-    elif image.mode in MODES:
-        notes.append(MODES[image.mode])
+        unusual.append(f"{image.format} inside {suffix}")
+    raw_modes = [_raw_mode(tile.args) for tile in getattr(image, "tile", ())]
+    if image.mode.startswith("I") or any("16" in mode for mode in raw_modes):
+        unusual.append("16 bits per channel")
+    elif image.mode in UNUSUAL_MODES:
+        unusual.append(UNUSUAL_MODES[image.mode])
     if frames > 1 and image.format != "MPO":
-        notes.append(f"animated: the first of {frames} frames")
+        unusual.append(f"animated: the first of {frames} frames")
     orientation = 1
-    with suppress(Exception):  # damaged metadata around sound pixels
-        orientation = image.getexif().get(ORIENTATION, 1)
+    with suppress(Exception):  # the metadata may be damaged even if the pixels are not
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
     if orientation not in (0, 1):
-        notes.append(
-            f"EXIF-rotated (orientation {orientation}): {'turned' if image.format == 'TIFF' else 'left as stored'}"
-        )
-    return notes
+        treatment = "applied" if image.format == "TIFF" else "not applied"
+        unusual.append(f"EXIF rotation (orientation {orientation}) {treatment}")
+    return unusual
 
 
-def _raw_mode(args: object) -> str:
-    """How pixels are coded, such as `RGB;16B`: what a decoder of Pillow is given first."""
-    return str(args[0] if isinstance(args, tuple) and args else args)
+def _raw_mode(decoder_args: object) -> str:
+    """Return how the file codes its pixels, such as `RGB;16B`."""
+    is_nonempty_tuple = isinstance(decoder_args, tuple) and decoder_args
+    return str(decoder_args[0] if is_nonempty_tuple else decoder_args)
 
 
 def resized_shape(height: int, width: int, size: int) -> tuple[int, int]:
-    """The shape with the shorter side brought down to `size`, aspect kept; smaller images stay as they are."""
+    """Return the shape whose shorter side is at most `size`, with the same aspect ratio."""
     short = min(height, width)
-    return (
-        (height, width)
-        if short <= size
-        else (round(height * size / short), round(width * size / short))
-    )
+    if short <= size:
+        return height, width
+    return round(height * size / short), round(width * size / short)
 
 
 def shrink(image: torch.Tensor, size: int) -> torch.Tensor:
-    """(3, h, w) with the shorter side at most `size`."""
+    """Resize a (3, height, width) image so that its shorter side is at most `size` pixels."""
     return resize(image, resized_shape(image.shape[1], image.shape[2], size))
 
 
 def resize(images: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    """(3, h, w) or (n, 3, h, w) uint8 brought to `shape` (height, width): bilinear with antialias, in integers, so alike on every machine.
+    """Resize by antialiased bilinear interpolation, in integers.
 
-    The pixels of torchvision's `transforms.v2` resize, without the 170 MB that importing it takes.
+    The pixels equal those of torchvision's `transforms.v2` resize, which is not used because
+    importing it takes 170 MB of memory.
+
+    Parameters
+    ----------
+    images : (3, height, width) or (n, 3, height, width) uint8
+    shape : tuple of int
+        (height, width) in pixels.
     """
     if shape == tuple(images.shape[-2:]):
         return images
-    # An image alone as a batch with the strides of channels-last, which `images[None]` would not have: no copy is then made.
+    # A batch of one with channels-last strides (images[None] lacks them) avoids a copy.
     batch = images if images.ndim == 4 else images.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
-    return functional.interpolate(batch, shape, mode="bilinear", antialias=True).reshape(
-        *images.shape[:-2], *shape
-    )
+    resized = functional.interpolate(batch, shape, mode="bilinear", antialias=True)
+    return resized.reshape(*images.shape[:-2], *shape)
 
 
 def encode_jpeg(image: torch.Tensor, quality: int) -> bytes:
-    """(3, h, w) uint8 as a JPEG file, chroma at full resolution."""
+    """Encode a (3, height, width) uint8 image as JPEG, without chroma subsampling."""
+    pixels = image.permute(1, 2, 0).contiguous().numpy()
     buffer = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(
-        buffer, "JPEG", quality=quality, subsampling=0
-    )
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
 
 
-def decode_crop(data: bytes, out: np.ndarray, top: float, left: float, *, mirror: bool) -> None:
-    """Decode an RGB JPEG and copy a crop of it into `out`, uint8 (3, height, width), without building the whole array first.
+def decode_crop(data: bytes, out: np.ndarray, top: float, left: float, *, flip: bool) -> None:
+    """Decode an RGB JPEG and copy a crop of it, without an array of the full image in between.
 
-    `top` and `left` in [0, 1) choose among the places that fit. Raises Undecodable.
+    Parameters
+    ----------
+    data : bytes
+    out : (3, height, width) uint8
+        Filled with the crop.
+    top, left : float in [0, 1)
+        Position of the crop, as a fraction of the possible offsets.
+    flip : bool
+        Whether to mirror the crop left to right.
+
+    Raises
+    ------
+    Undecodable
     """
     import pyarrow as pa
 
@@ -181,33 +227,35 @@ def decode_crop(data: bytes, out: np.ndarray, top: float, left: float, *, mirror
     except Exception as error:
         raise Undecodable(f"{type(error).__name__}: {error}") from error
     try:
-        # Pillow lends its memory, four bytes a pixel, where the image is in one block of it: up to 16 MB.
+        # Up to 16 MB, Pillow shares its memory, which has four bytes per pixel.
         pixels = pa.array(image).flatten().to_numpy().reshape(image.height, image.width, 4)
     except ValueError:
         pixels = np.asarray(image)
     height, width = out.shape[1:]
     y, x = int(top * (image.height - height + 1)), int(left * (image.width - width + 1))
     crop = pixels[y : y + height, x : x + width, :3].transpose(2, 0, 1)
-    out[:] = crop[:, :, ::-1] if mirror else crop
+    out[:] = crop[:, :, ::-1] if flip else crop
 
 
-def is_debris(name: str) -> bool:
-    """Whether it is or lies in what a system left there (`__MACOSX`, `.ipynb_checkpoints`, `._1.jpg`), which shows no class."""
-    left = ("__MACOSX", "Thumbs.db", "desktop.ini")
+def is_system_file(name: str) -> bool:
+    """Return whether a path is or lies in something hidden or left by an operating system,
+    such as `__MACOSX`, `.ipynb_checkpoints` or `._1.jpg`.
+    """
     return any(
-        (part.startswith(".") and part not in (".", "..")) or part in left
+        (part.startswith(".") and part not in (".", "..")) or part in SYSTEM_NAMES
         for part in name.split("/")
     )
 
 
 def is_image(name: str) -> bool:
-    return has_image_suffix(name) and not is_debris(name)
+    """Return whether a path has an image's suffix and is not a system file."""
+    return has_image_suffix(name) and not is_system_file(name)
 
 
 def has_image_suffix(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+    return PurePosixPath(name).suffix.lower() in FORMAT_OF_SUFFIX
 
 
 def printable(name: str) -> str:
-    """Bytes that are no UTF-8 written out: the name can then be kept and shown."""
+    """Escape the bytes of a file name that are not UTF-8, so that it can be stored and shown."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -1,7 +1,7 @@
-"""Images that look alike: by a 64-bit perceptual hash, confirmed by the correlation of small pictures.
+"""Duplicate images: by key, and by a perceptual hash confirmed by the correlation of thumbnails.
 
-Copies that were cropped or turned over are missed. In sets whose objects are cut out and aligned, different ones are found too: the page shows
-them side by side, and people judge.
+Copies that were cropped or mirrored are missed. In sets of cut-out, aligned objects, different
+objects are found as well; the audit page shows the pairs side by side so that people can judge.
 """
 
 from __future__ import annotations
@@ -13,90 +13,116 @@ import numpy as np
 import torch
 
 from harness.data.decode import resize
+from harness.data.identity import HASH_DIGITS
 from harness.data.loader import read_batches
 from harness.data.split import Split
 
-THUMBNAIL = 32  # pixels of the square that hashes and confirmations are taken from
+THUMBNAIL_SIDE = 32  # pixels
 HASH_SIDE = 8
-BITS_APART = 8  # of 64: two hashes further apart are of different pictures
-BANDS = BITS_APART + 1  # two hashes that differ in 8 bits agree in one of 9 bands at least
-# Of two thumbnails. Looked at on CIFAR-10: of the pairs above it nearly all show one photograph (resized, recoded, recolored, a logo added),
-# below it many are of two birds in two skies. Gray levels instead would tell a plain sky from nothing, and miss copies in JPEG's noise.
-CORRELATION = 0.85
-COMPARED = 1 << 22  # pairs of hashes compared at once
-READ = 256
+MAX_HASH_DISTANCE = 8  # bits of 64
+BANDS = MAX_HASH_DISTANCE + 1  # hashes that differ in 8 bits agree in at least one of 9 bands
+# Pearson correlation of two thumbnails. On CIFAR-10, nearly all pairs above it show one photograph
+# (resized, recompressed, recolored, with a logo); many below it show two birds in two skies. A
+# threshold on gray-level differences would match plain skies and miss copies with JPEG noise.
+MIN_CORRELATION = 0.85
+PAIRS_AT_ONCE = 1 << 22
+IMAGES_AT_ONCE = 256
 
 
-def thumbnails(split: Split) -> tuple[torch.Tensor, np.ndarray]:
-    """(uint8 (n, 3, 32, 32) of the images, each squeezed to a square; (n, 2) their heights and widths)."""
-    small = torch.zeros(len(split), 3, THUMBNAIL, THUMBNAIL, dtype=torch.uint8)
+def make_thumbnails(split: Split) -> tuple[torch.Tensor, np.ndarray]:
+    """Resize every image of a split to a small square.
+
+    Returns
+    -------
+    thumbnails : (n, 3, 32, 32) uint8
+    shapes : (n, 2) int
+        Height and width of each image, in pixels.
+    """
+    thumbnails = torch.zeros(len(split), 3, THUMBNAIL_SIDE, THUMBNAIL_SIDE, dtype=torch.uint8)
     shapes = np.zeros((len(split), 2), dtype=np.int64)
-    chunks = [split.rows[start : start + READ] for start in range(0, len(split), READ)]
-    for nth, image in enumerate(
-        image for images in read_batches(split.images, chunks) for image in images
-    ):
-        small[nth] = resize(image, (THUMBNAIL, THUMBNAIL))
-        shapes[nth] = image.shape[1:]
-    return small, shapes
+    starts = range(0, len(split), IMAGES_AT_ONCE)
+    chunks = [split.rows[start : start + IMAGES_AT_ONCE] for start in starts]
+    images = (image for batch in read_batches(split.images, chunks) for image in batch)
+    for i, image in enumerate(images):
+        thumbnails[i] = resize(image, (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        shapes[i] = image.shape[1:]
+    return thumbnails, shapes
 
 
-def perceptual_hashes(small: torch.Tensor) -> np.ndarray:
-    """(n,) uint64: the signs of the lowest 8 x 8 cosine coefficients of the gray thumbnail against their median (pHash, Zauner 2010)."""
-    k = torch.arange(THUMBNAIL, dtype=torch.float32)
-    cosines = torch.cos(
-        torch.pi / THUMBNAIL * (k[None] + 0.5) * k[1 : HASH_SIDE + 1, None]
-    )  # without the constant term
-    gray = small.float().mean(1)
+def perceptual_hashes(thumbnails: torch.Tensor) -> np.ndarray:
+    """Hash images so that similar ones differ in few bits (pHash, Zauner 2010).
+
+    Returns
+    -------
+    hashes : (n,) uint64
+        The signs of the lowest 8 x 8 cosine coefficients of the gray image, without the constant
+        ones, against their median.
+    """
+    positions = torch.arange(THUMBNAIL_SIDE, dtype=torch.float32)
+    frequencies = positions[1 : HASH_SIDE + 1, None]
+    cosines = torch.cos(torch.pi / THUMBNAIL_SIDE * (positions[None] + 0.5) * frequencies)
+    gray = thumbnails.float().mean(1)
     coefficients = (cosines @ gray @ cosines.T).flatten(1)
     bits = (coefficients > coefficients.median(1, keepdim=True).values).numpy()
     return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 
-def near_pairs(small: torch.Tensor) -> np.ndarray:
-    """(pairs, 2) positions i < j of thumbnails that show the same picture, most alike first; exact copies are among them."""
-    hashes = perceptual_hashes(small)
-    coded = np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *_candidates(hashes)]))
-    pairs = np.stack(np.divmod(coded, len(hashes)), axis=1)
-    alike = _correlations(small, pairs)
-    order = np.argsort(-alike, kind="stable")
-    return pairs[order][alike[order] >= CORRELATION]
+def near_pairs(thumbnails: torch.Tensor) -> np.ndarray:
+    """Find thumbnails that show the same picture, exact copies included.
+
+    Returns
+    -------
+    pairs : (m, 2) int
+        Positions i < j, the most similar pair first.
+    """
+    hashes = perceptual_hashes(thumbnails)
+    empty = np.zeros(0, dtype=np.int64)
+    candidates = np.unique(np.concatenate([empty, *_candidate_pairs(hashes)]))
+    pairs = np.stack(np.divmod(candidates, len(hashes)), axis=1)
+    correlations = _correlations(thumbnails, pairs)
+    order = np.argsort(-correlations, kind="stable")
+    return pairs[order][correlations[order] >= MIN_CORRELATION]
 
 
-def _candidates(hashes: np.ndarray) -> Iterator[np.ndarray]:
-    """i * n + j of the pairs i < j at most BITS_APART bits apart, found by a band in which they agree."""
+def _candidate_pairs(hashes: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield i * n + j of pairs i < j within MAX_HASH_DISTANCE, by a band in which they agree."""
     n = len(hashes)
     edges = np.linspace(0, 64, BANDS + 1).astype(int)
     for low, high in pairwise(edges.tolist()):
         band = (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
-        order = np.argsort(band, kind="stable")  # so that the members of a group ascend
+        order = np.argsort(band, kind="stable")  # stable, so that positions in a group ascend
         for group in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
-            rows = max(1, COMPARED // max(1, len(group)))
+            rows = max(1, PAIRS_AT_ONCE // max(1, len(group)))
             for start in range(0, len(group), rows):
                 first = group[start : start + rows]
-                apart = np.bitwise_count(hashes[first][:, None] ^ hashes[group][None])
-                i, j = np.nonzero((apart <= BITS_APART) & (first[:, None] < group[None]))
+                distances = np.bitwise_count(hashes[first][:, None] ^ hashes[group][None])
+                is_ordered = first[:, None] < group[None]
+                i, j = np.nonzero((distances <= MAX_HASH_DISTANCE) & is_ordered)
                 yield first[i] * n + group[j]
 
 
-def _correlations(small: torch.Tensor, pairs: np.ndarray) -> np.ndarray:
-    """(pairs,) Pearson's, over all pixels and channels; 0 where a picture is of one plain gray."""
-    parts = [np.zeros(0)]
+def _correlations(thumbnails: torch.Tensor, pairs: np.ndarray) -> np.ndarray:
+    """Return Pearson's correlation of each pair over all pixels and channels.
+
+    It is 0 if one of the two is a single plain color.
+    """
+    chunks = [np.zeros(0)]
     for chunk in np.array_split(pairs, max(1, len(pairs) // 4096)):
-        first, second = (_centerd(small[chunk[:, side]]) for side in (0, 1))
+        first, second = (_centered(thumbnails[chunk[:, side]]) for side in (0, 1))
         norms = first.norm(dim=1) * second.norm(dim=1)
-        parts.append(((first * second).sum(1) / norms.clamp_min(1e-6)).numpy())
-    return np.concatenate(parts)
+        chunks.append(((first * second).sum(1) / norms.clamp_min(1e-6)).numpy())
+    return np.concatenate(chunks)
 
 
-def _centerd(small: torch.Tensor) -> torch.Tensor:
-    """(n, values) with a mean of 0 each."""
-    flat = small.flatten(1).float()
+def _centered(thumbnails: torch.Tensor) -> torch.Tensor:
+    """Return (n, values) with the mean of each row subtracted."""
+    flat = thumbnails.flatten(1).float()
     return flat - flat.mean(1, keepdim=True)
 
 
 def exact_pairs(keys: np.ndarray) -> list[tuple[int, int]]:
-    """Positions of images whose source bytes are equal: their keys are, but for the number."""
-    hashes = np.array([key[:16] for key in keys.tolist()])
+    """Find pairs of images whose source bytes are equal: their keys differ only in the suffix."""
+    hashes = np.array([key[:HASH_DIGITS] for key in keys.tolist()])
     _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     groups = (np.flatnonzero(inverse == group) for group in np.flatnonzero(counts > 1))
     return [(int(a), int(b)) for group in groups for a, b in combinations(group, 2)]

@@ -1,4 +1,4 @@
-"""The protocol for a source of pixels: memory, a store, files."""
+"""The protocol of a source of pixels: arrays in memory, a prepared dataset, files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,23 @@ if TYPE_CHECKING:
 
 
 class Images(Protocol):
-    """Where the pixels of a split come from: memory, a store, files. Read by several threads at once, unless an attribute `in_memory`
-    is True: reading is then a copy, and done where the batch is asked for.
+    """Random access to the pixels of a split.
+
+    Several threads read at once. An object whose attribute `in_memory` is True is read by the
+    caller's thread instead, since reading it is only a copy.
     """
 
     image_size: tuple[int, int] | None
-    """(height, width) in pixels where every image has it, else None."""
+    """(height, width) in pixels if all images share it, else None."""
 
     def __len__(self) -> int: ...
 
     def read(self, rows: np.ndarray) -> torch.Tensor | list[torch.Tensor]:
-        """The images at `rows`, in that order: uint8 (n, 3, height, width), or a list where sizes differ; from any device."""
+        """Read the images at `rows`, in that order.
+
+        Returns
+        -------
+        images : (n, 3, height, width) uint8, or a list of (3, height, width) if sizes differ
+            On the CPU or any other device.
+        """
         ...

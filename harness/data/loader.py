@@ -1,7 +1,9 @@
-"""Batches off a split: read by threads some batches ahead, shuffled by a permutation that resumes anywhere, cropped as they are decoded.
+"""Batches of images: read ahead by threads, and shuffled and cropped for training.
 
-Threads, since Pillow decodes outside Python's lock: no copies between processes, no start-up, and what goes wrong in one is raised where the
-batch is taken.
+Threads suffice because Pillow decodes outside Python's lock. Compared with torch's DataLoader
+there are no worker processes to start, no copies between processes, and an epoch can resume at any
+batch. Measured by benchmarks/loader_speed.py on 2 cores: 3.9 times as fast as DataLoader from
+full-size JPEG files, 1.6 times from prepared 256-pixel ones, 12 times for CIFAR-10 in memory.
 """
 
 from __future__ import annotations
@@ -10,179 +12,193 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from harness.data.decode import resize
+from harness.data.random_draws import EpochDraws, RandomCrop
 
 if TYPE_CHECKING:
     from harness.data.images import Images
-    from harness.data.split import Split
 
-PIECE = 16  # images that a thread reads at once
-AHEAD = 2  # batches begun before the one that is asked for
+IMAGES_PER_TASK = 16  # read by a thread at once
+BATCHES_AHEAD = 2  # started before the one that is asked for
 Pixels = torch.Tensor | list[torch.Tensor]
-Job = tuple[
-    Sequence[Callable[[], Any]], Callable[[list[Any]], Pixels]
-]  # what threads do; what to make of their results
+
+
+@dataclass(frozen=True)
+class BatchJob:
+    """The work for one batch: tasks that run in any thread, and what combines their results."""
+
+    tasks: Sequence[Callable[[], Any]]
+    combine: Callable[[list[Any]], Pixels]
 
 
 def read_batches(images: Images, chunks: Iterable[np.ndarray]) -> Iterator[Pixels]:
-    """The images at the rows of each chunk, as `images.read` gives them."""
+    """Yield the images at the rows of each chunk, as `images.read` returns them."""
     if getattr(images, "in_memory", False):
         return (images.read(rows) for rows in chunks)
-    return _in_threads(_reading(images, rows) for rows in chunks)
+    return _run_in_threads(_read_job(images, rows) for rows in chunks)
 
 
-def _reading(images: Images, rows: np.ndarray) -> Job:
-    pieces = [rows[start : start + PIECE] for start in range(0, len(rows), PIECE)] or [rows]
+def read_flipped(
+    images: Images, rows: np.ndarray, batches: Sequence[EpochDraws]
+) -> Iterator[Pixels]:
+    """Yield the full images of each batch, mirrored as drawn.
 
-    def collect(read: list[Pixels]) -> Pixels:
-        if all(isinstance(part, torch.Tensor) for part in read):
-            return torch.cat(read)  # type: ignore[arg-type]
-        return [image for part in read for image in part]
-
-    return [lambda piece=piece: images.read(piece) for piece in pieces], collect
-
-
-def shuffled(
-    split: Split,
-    size: int,
-    *,
-    seed: int,
-    epoch: int,
-    start: int,
-    crop: int | None,
-    pad: int,
-    flip: bool,
-    device: torch.device | str,
-) -> Iterator[tuple[np.ndarray, Pixels]]:
-    """(positions, images) of `Split.shuffled`."""
-    rng = np.random.default_rng([seed, epoch])
-    n, (rank, world) = len(split), split.shard
-    order = rng.permutation(n)
-    places = rng.random((n, 2), dtype=np.float32)
-    mirrored = (rng.random(n, dtype=np.float32) < 0.5) & flip
-    chunks = [slice(at + rank, min(at + size, n), world) for at in range(start * size, n, size)]
-    positions = (order[chunk] for chunk in chunks)
-    if crop is None:
-        whole = read_batches(split.images, (split.rows[order[chunk]] for chunk in chunks))
-        return zip(
-            positions,
-            (_mirror(images, mirrored[chunk]) for images, chunk in zip(whole, chunks, strict=True)),
-            strict=True,
-        )
-    pinned = torch.device(device).type == "cuda"
-    jobs = (
-        _cropping(
-            split.images,
-            split.rows[order[chunk]],
-            places[chunk],
-            mirrored[chunk],
-            crop,
-            pad,
-            pinned,
-        )
-        for chunk in chunks
-    )
-    in_memory = getattr(split.images, "in_memory", False)
-    return zip(positions, _in_turn(jobs) if in_memory else _in_threads(jobs), strict=True)
+    Parameters
+    ----------
+    images : Images
+    rows : (n,) int
+        The row of `images` that each image of the split has.
+    batches : sequence of EpochDraws
+    """
+    whole = read_batches(images, (rows[batch.order] for batch in batches))
+    for pixels, batch in zip(whole, batches, strict=True):
+        yield _flip(pixels, batch.flips)
 
 
-def _cropping(
+def read_cropped(
     images: Images,
     rows: np.ndarray,
-    places: np.ndarray,
-    mirrored: np.ndarray,
-    crop: int,
-    pad: int,
+    batches: Sequence[EpochDraws],
+    crop: RandomCrop,
+    *,
     pinned: bool,
-) -> Job:
-    batch = torch.empty(len(rows), 3, crop, crop, dtype=torch.uint8, pin_memory=pinned)
+) -> Iterator[Pixels]:
+    """Yield a crop of each image, cropped and mirrored as drawn.
+
+    Parameters
+    ----------
+    images : Images
+    rows : (n,) int
+        The row of `images` that each image of the split has.
+    batches : sequence of EpochDraws
+    crop : RandomCrop
+    pinned : bool
+        Whether to return pinned memory, which a GPU copies while it computes.
+    """
+    jobs = (_crop_job(images, rows[batch.order], batch, crop, pinned) for batch in batches)
+    in_memory = getattr(images, "in_memory", False)
+    return _run_serially(jobs) if in_memory else _run_in_threads(jobs)
+
+
+def _read_job(images: Images, rows: np.ndarray) -> BatchJob:
+    starts = range(0, len(rows), IMAGES_PER_TASK)
+    pieces = [rows[start : start + IMAGES_PER_TASK] for start in starts] or [rows]
+
+    def combine(read: list[Pixels]) -> Pixels:
+        if all(isinstance(pixels, torch.Tensor) for pixels in read):
+            return torch.cat(read)  # type: ignore[arg-type]
+        return [image for pixels in read for image in pixels]
+
+    return BatchJob([lambda piece=piece: images.read(piece) for piece in pieces], combine)
+
+
+def _crop_job(
+    images: Images, rows: np.ndarray, draws: EpochDraws, crop: RandomCrop, pinned: bool
+) -> BatchJob:
+    batch = torch.empty(len(rows), 3, crop.side, crop.side, dtype=torch.uint8, pin_memory=pinned)
     out = batch.numpy()
     read_crops = getattr(images, "read_crops", None)
-    step = max(1, len(rows)) if getattr(images, "in_memory", False) else PIECE
+    in_memory = getattr(images, "in_memory", False)
+    step = max(1, len(rows)) if in_memory else IMAGES_PER_TASK
 
     def fill(piece: slice) -> None:
-        if read_crops and not pad:
-            read_crops(rows[piece], places[piece], mirrored[piece], out[piece])
+        offsets, flips = draws.offsets[piece], draws.flips[piece]
+        if read_crops and not crop.pad:
+            read_crops(rows[piece], offsets, flips, out[piece])
         else:
-            cut_crops(images.read(rows[piece]), places[piece], mirrored[piece], pad, out[piece])
+            copy_crops(images.read(rows[piece]), offsets, flips, crop.pad, out[piece])
 
     pieces = [slice(start, start + step) for start in range(0, len(rows), step)]
-    return [lambda piece=piece: fill(piece) for piece in pieces], lambda _: batch
+    return BatchJob([lambda piece=piece: fill(piece) for piece in pieces], lambda _: batch)
 
 
-def cut_crops(
-    images: Pixels, places: np.ndarray, mirrored: np.ndarray, pad: int, out: np.ndarray
+def copy_crops(
+    images: Pixels, offsets: np.ndarray, flips: np.ndarray, pad: int, out: np.ndarray
 ) -> None:
-    """Fill `out`, uint8 (n, 3, side, side): of each image the crop at `places` (n, 2) in [0, 1), after `pad` zeros on every side.
+    """Copy one crop of each image.
 
-    An image smaller than that is first scaled up until the crop just fits.
+    Parameters
+    ----------
+    images : (n, 3, height, width) uint8, or a list of (3, height, width)
+        An image smaller than the crop is first scaled up until it just fits.
+    offsets : (n, 2) float in [0, 1)
+        Position of each crop, as a fraction of the possible (top, left) offsets.
+    flips : (n,) bool
+        Whether to mirror each crop left to right.
+    pad : int
+        Zeros added on every side first, in pixels.
+    out : (n, 3, side, side) uint8
+        Filled with the crops.
     """
     side = out.shape[2]
     if isinstance(images, torch.Tensor):
-        arrays = list(_with_room(images, pad, side).numpy())
+        arrays = list(_pad_and_enlarge(images, pad, side).numpy())
     else:
-        arrays = [_with_room(image, pad, side).numpy() for image in images]
-    for image, (top, left), mirror, crop in zip(
-        arrays, places.tolist(), mirrored.tolist(), out, strict=True
-    ):
+        arrays = [_pad_and_enlarge(image, pad, side).numpy() for image in images]
+    drawn = zip(arrays, offsets.tolist(), flips.tolist(), out, strict=True)
+    for image, (top, left), flip, crop in drawn:
         y, x = int(top * (image.shape[1] - side + 1)), int(left * (image.shape[2] - side + 1))
         view = image[:, y : y + side, x : x + side]
-        crop[:] = view[:, :, ::-1] if mirror else view
+        crop[:] = view[:, :, ::-1] if flip else view
 
 
-def _with_room(images: torch.Tensor, pad: int, side: int) -> torch.Tensor:
-    """(..., 3, height, width) padded, and with both sides `side` at least."""
+def _pad_and_enlarge(images: torch.Tensor, pad: int, side: int) -> torch.Tensor:
+    """Return (..., 3, height, width) images padded, and at least `side` pixels on both sides."""
     if pad:
-        around = [(0, 0)] * (images.ndim - 2) + [(pad, pad)] * 2
-        images = torch.from_numpy(np.pad(images.numpy(), around))
+        widths = [(0, 0)] * (images.ndim - 2) + [(pad, pad)] * 2
+        images = torch.from_numpy(np.pad(images.numpy(), widths))
     height, width = images.shape[-2:]
-    if min(height, width) >= side:
-        return images
     short = min(height, width)
+    if short >= side:
+        return images
     return resize(images, (height * side // short, width * side // short))
 
 
-def _mirror(images: Pixels, mirrored: np.ndarray) -> Pixels:
-    if isinstance(images, torch.Tensor):
-        return (
-            torch.where(torch.from_numpy(mirrored)[:, None, None, None], images.flip(3), images)
-            if mirrored.any()
-            else images
-        )
-    return [
-        image.flip(2) if mirror else image for image, mirror in zip(images, mirrored, strict=True)
-    ]
+def _flip(images: Pixels, flips: np.ndarray) -> Pixels:
+    if not isinstance(images, torch.Tensor):
+        pairs = zip(images, flips, strict=True)
+        return [image.flip(2) if flip else image for image, flip in pairs]
+    if not flips.any():
+        return images
+    return torch.where(torch.from_numpy(flips)[:, None, None, None], images.flip(3), images)
 
 
-def _in_turn(jobs: Iterable[Job]) -> Iterator[Pixels]:
-    for tasks, collect in jobs:
-        yield collect([task() for task in tasks])
+def _run_serially(jobs: Iterable[BatchJob]) -> Iterator[Pixels]:
+    for job in jobs:
+        yield job.combine([task() for task in job.tasks])
 
 
-def _in_threads(jobs: Iterable[Job]) -> Iterator[Pixels]:
-    """In order, AHEAD jobs begun early. What a thread raises is raised here; left early, no thread goes on."""
-    begun: deque[tuple[list[Future[Any]], Callable[[list[Any]], Pixels]]] = deque()
-    pool = ThreadPoolExecutor(cores(), thread_name_prefix="loader")
+def _run_in_threads(jobs: Iterable[BatchJob]) -> Iterator[Pixels]:
+    """Yield the batches in order, with BATCHES_AHEAD more started.
 
-    def finish() -> Pixels:
-        futures, collect = begun.popleft()
-        return collect([future.result() for future in futures])
+    An exception in a thread is raised here at its batch. No thread survives the generator.
+    """
+    started: deque[tuple[list[Future[Any]], BatchJob]] = deque()
+    pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="loader")
+
+    def finish_first() -> Pixels:
+        futures, job = started.popleft()
+        return job.combine([future.result() for future in futures])
 
     try:
-        for tasks, collect in jobs:
-            begun.append(([pool.submit(task) for task in tasks], collect))
-            if len(begun) > AHEAD:
-                yield finish()
-        while begun:
-            yield finish()
+        for job in jobs:
+            started.append(([pool.submit(task) for task in job.tasks], job))
+            if len(started) > BATCHES_AHEAD:
+                yield finish_first()
+        while started:
+            yield finish_first()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def usable_cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,7 +1,12 @@
-"""Preparing: a source becomes a store, once. What was done before a kill is kept; the folder appears when it is whole.
+"""Preparation of a source: decode and resize every image once, into a prepared dataset.
 
-The main thread reads the source in its order; a pool of threads hashes, decodes, shrinks and encodes (Pillow and torch work outside
-Python's lock), a fixed number of images ahead; rows are written in the source's order, so that the bytes of a store depend on nothing else.
+The main thread reads the source in its order; a pool of threads hashes, decodes, shrinks and
+encodes (Pillow and torch work outside Python's lock), a fixed number of images ahead. Rows are
+written in the source's order, so the bytes of the result depend on nothing else.
+
+A preparation that is killed keeps its complete shards, and the next one continues from there. The
+folder gets its name when everything is written. Measured by benchmarks/prepare_speed.py: at least
+85 % of the rate of the bare loop of decode, resize and encode.
 """
 
 from __future__ import annotations
@@ -16,78 +21,43 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from harness.data.decode import (
-    Undecodable,
-    decode_noted,
-    encode_jpeg,
-    image_shape,
-    resized_shape,
-    shrink,
-)
-from harness.data.identity import number_duplicates, split_digest
-from harness.data.loader import cores
-from harness.data.shards import (
-    ROWS,
-    Row,
-    ShardFacts,
+from harness.commands import harness_command
+from harness.data.arrow_shards import (
+    ROWS_PER_SHARD,
+    ShardSummary,
     ShardWriter,
     read_columns,
-    read_facts,
-    renamed,
+    read_summary,
+    replace_keys,
+)
+from harness.data.decode import Undecodable, image_shape, resized_shape
+from harness.data.identity import HASH_DIGITS, number_duplicates, split_digest
+from harness.data.loader import usable_cores
+from harness.data.preparation import JPEG_QUALITY, Preparation, PreparedImage, read_or_explain
+from harness.data.prepared_dataset import (
+    MANIFEST,
+    UNFINISHED_PREFIX,
+    PreparedDataset,
+    prepared_folder,
 )
 from harness.data.sources import Source, SourceImage
 from harness.data.sources._ilsvrc_val_labels import check_val_labels
-from harness.data.store import BUILDING, Store, store_folder
 from harness.errors import UserError
 from harness.files import write_json
 
-RAW_LIMIT = 4 * 2**30  # bytes of pixels up to which a store is kept lossless
-JPEG_QUALITY = 95
-SPACE_SAMPLE = 32  # images measured to foresee the size of a store
+RAW_LIMIT = 4 * 2**30  # bytes of pixels up to which a dataset is stored lossless
+SAMPLE_IMAGES = 32  # measured to estimate the size of the result
+IMAGES_AHEAD_PER_WORKER = 8
+BUILD_PLAN = "build.json"  # which source a preparation was begun from, and its codec
 Progress = Callable[..., Iterator[Any]]
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """How pixels are made from source bytes."""
-
-    size: int  # pixels of the shorter side at most
-    raw: bool  # lossless, else JPEG
-
-    def __str__(self) -> str:
-        codec = "codec=raw quality=lossless" if self.raw else f"codec=jpeg quality={JPEG_QUALITY}"
-        return f"size={self.size} resize=shorter-side-bilinear-antialias {codec}"
-
-    def row(
-        self, image: SourceImage, data: bytes | Undecodable
-    ) -> tuple[SourceImage, Row, str, list[str]]:
-        """(image, its row, why it cannot be decoded or "", what is unusual about it)."""
-        key = hashlib.sha256(data if isinstance(data, bytes) else b"").hexdigest()[:16]
-        try:
-            if isinstance(data, Undecodable):
-                raise data
-            pixels, notes = decode_noted(data, image.name)
-        except Undecodable as error:
-            return image, Row(key, image.label, image.name, 0, 0, b""), str(error), []
-        pixels = shrink(pixels, self.size)
-        stored = (
-            pixels.permute(1, 2, 0).contiguous().numpy().tobytes()
-            if self.raw
-            else encode_jpeg(pixels, JPEG_QUALITY)
-        )
-        return (
-            image,
-            Row(key, image.label, image.name, pixels.shape[1], pixels.shape[2], stored),
-            "",
-            notes,
-        )
+ShardJob = tuple[Path, Future[PreparedImage]]
 
 
 def prepare(
@@ -98,55 +68,89 @@ def prepare(
     name: str | None = None,
     size: int = 256,
     workers: int | None = None,
-) -> Store:
-    """The store of `source` below `root`, made now unless it is there already.
+) -> PreparedDataset:
+    """Prepare a source, unless that was done already.
 
-    name     how to call it; by default the source's name and a hash of what it depends on, so that a changed source makes another store
-    workers  threads that decode; default: as many as this process may use cores
-    Raises UserError when there is one class only, the name is taken by something else, the labels of ILSVRC-2012's validation images are
-    not the official ones, the disk is too small, or no image of a part can be decoded.
+    Parameters
+    ----------
+    source : Source
+    root : Path
+        The data root.
+    progress : callable
+        Wraps an iterable and shows how far it is, like `harness.progress.progress`.
+    name : str, optional
+        Default: the source's name and a hash of all that the result depends on, so that a changed
+        source is prepared again.
+    size : int
+        Upper limit of the shorter side, in pixels; smaller images keep their size.
+    workers : int, optional
+        Threads that decode. Default: the number of usable cores.
+
+    Raises
+    ------
+    UserError
+        If there are fewer than two classes, another source is prepared under this name, the
+        labels of ILSVRC-2012's validation images are not the official ones, the disk is too
+        small, or no image of a part can be decoded.
     """
     check_classes(source)
-    made_from = identity(source, size)
-    folder = store_folder(root, name or f"{source.path.name.split('.')[0]}-{made_from}")
-    if (folder / "store.json").exists():
-        return _same(Store(folder), made_from)
+    identity = source_identity(source, size)
+    folder = prepared_folder(root, name or f"{source.path.name.split('.')[0]}-{identity}")
+    if (folder / MANIFEST).exists():
+        return _open_checked(folder, identity)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        if not (folder / "store.json").exists():
-            building = folder.with_name(f"{BUILDING}{folder.name}")
-            with one_torch_thread(), _naming(building):
-                _build(source, building, made_from, size, workers or cores(), progress)
-            shutil.rmtree(folder, ignore_errors=True)  # there only where a removal was killed
-            building.replace(folder)
-    return _same(Store(folder), made_from)
+    with preparation_lock(folder):
+        if not (folder / MANIFEST).exists():
+            unfinished = folder.with_name(f"{UNFINISHED_PREFIX}{folder.name}")
+            with single_torch_thread(), _explain_full_disk(unfinished):
+                _build(source, unfinished, identity, size, workers or usable_cores(), progress)
+            shutil.rmtree(folder, ignore_errors=True)  # exists only if a removal was killed
+            unfinished.replace(folder)
+    return _open_checked(folder, identity)
 
 
 def check_classes(source: Source) -> None:
-    """Raises UserError for a source that no classifier can be made from."""
-    if len(source.class_names) < 2 or not len(source):
-        held = f"one class only ({source.class_names[0]})" if len(source) else "no labeled images"
-        raise UserError(f"{source.path} holds {held}; a classifier needs at least two classes")
+    """Raise UserError if a source has fewer than two classes or no images."""
+    if len(source.class_names) >= 2 and len(source):
+        return
+    content = f"one class only ({source.class_names[0]})" if len(source) else "no labeled images"
+    raise UserError(f"{source.path} holds {content}; a classifier needs at least two classes")
 
 
-def identity(source: Source, size: int) -> str:
-    """12 hex digits over everything that a store's bytes depend on."""
-    text = f"{source.path.resolve()} {source.fingerprint} {size} {RAW_LIMIT} {JPEG_QUALITY} {ROWS}"
+def source_identity(source: Source, size: int) -> str:
+    """Return 12 hex digits over everything that the bytes of the result depend on."""
+    limits = f"{size} {RAW_LIMIT} {JPEG_QUALITY} {ROWS_PER_SHARD}"
+    text = f"{source.path.resolve()} {source.fingerprint} {limits}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _same(store: Store, made_from: str) -> Store:
-    if store.facts["identity"] != made_from:
+def _open_checked(folder: Path, identity: str) -> PreparedDataset:
+    """Open a prepared dataset; raise UserError if it was made from another source."""
+    prepared = PreparedDataset(folder)
+    manifest = prepared.manifest
+    if manifest["identity"] != identity:
         raise UserError(
-            f"the name {store.folder.name!r} is taken by a store of {store.facts['source']} (size {store.facts['size']}) as it was then; "
-            f"choose another with --name, or remove that one: harness data rm {store.folder.name}"
+            f"the name {prepared.name!r} is taken: it was prepared from an earlier state of "
+            f"{manifest['source']} or another source (size {manifest['size']}); choose another "
+            f"name, or remove that dataset: {harness_command('data', 'rm', prepared.name)}"
         )
-    return store
+    return prepared
 
 
 @contextmanager
-def locked(folder: Path, timeout: float = -1) -> Iterator[None]:
-    """One process at a time makes a store; the others wait, `timeout` seconds or for ever, and find it done. Raises filelock.Timeout."""
+def preparation_lock(folder: Path, timeout: float = -1) -> Iterator[None]:
+    """Let one process at a time prepare `folder`; the others wait and then find it complete.
+
+    Parameters
+    ----------
+    folder : Path
+    timeout : float
+        Seconds to wait; negative: without limit.
+
+    Raises
+    ------
+    filelock.Timeout
+    """
     from filelock import FileLock
 
     lock = folder.with_name(f".{folder.name}.lock")
@@ -156,165 +160,24 @@ def locked(folder: Path, timeout: float = -1) -> Iterator[None]:
 
 
 @contextmanager
-def _naming(folder: Path) -> Iterator[None]:
-    """A disk that fills up is said to be that of `folder`: who writes through an open file does not know."""
+def _explain_full_disk(folder: Path) -> Iterator[None]:
+    """Add the folder to the error of a full disk, which a write to an open file does not name."""
     try:
         yield
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        kept = "whole files are kept, and the same command goes on from there"
-        raise OSError(error.errno, f"{os.strerror(error.errno)} ({kept})", str(folder)) from error
-
-
-def _build(
-    source: Source, folder: Path, made_from: str, size: int, workers: int, progress: Progress
-) -> None:
-    plan, finished = folder / "build.json", folder / "store.json"
-    if _begun_from(finished) != made_from:
-        if _begun_from(plan) != made_from:
-            shutil.rmtree(
-                folder, ignore_errors=True
-            )  # of another source of this name, or killed before its plan was made
-            folder.mkdir()
-            check_val_labels(source)
-            write_json(plan, {"identity": made_from, "raw": _fits_raw(source, size, progress)})
-        preparation = Preparation(size, json.loads(plan.read_text())["raw"])
-        with ThreadPoolExecutor(workers) as pool:
-            _check_space(source, folder, preparation)
-            _write_shards(source, folder, preparation, pool, 8 * workers, progress)
-        _finish(source, folder, preparation, made_from)
-    parts = json.loads(finished.read_text())["parts"]
-    kept = {finished.name, *(name for part in parts.values() for name in part["files"])}
-    for file in (
-        folder.iterdir()
-    ):  # plan, facts, and what a kill left between writing a file and giving it its name
-        if file.name not in kept:
-            file.unlink()
-
-
-def _begun_from(file: Path) -> str:
-    return json.loads(file.read_text())["identity"] if file.exists() else ""
-
-
-def _fits_raw(source: Source, size: int, progress: Progress) -> bool:
-    """Whether all pixels together stay below RAW_LIMIT. Reads headers, and of a large source only as many as settle it."""
-    total = 0
-    for image in progress(source, label="measuring", total=len(source), unit="image"):
-        with suppress(Undecodable):
-            height, width = resized_shape(*image_shape(image.read()), size)
-            total += 3 * height * width
-        if total > RAW_LIMIT:
-            return False
-    return True
-
-
-def _check_space(source: Source, folder: Path, preparation: Preparation) -> None:
-    """Raises UserError when the rest of the store will not fit, judged by the first images."""
-    sizes = [
-        len(row.image)
-        for _, row, _, _ in (preparation.row(i, read(i)) for i in first(source, SPACE_SAMPLE))
-    ]
-    needed = expected_bytes(sizes, len(source)) - sum(
-        file.stat().st_size for file in folder.glob("*.arrow")
-    )
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(
-            f"the store of {source.path} will take about {needed / 1e9:.2f} GB more, and {folder.parent} has {free / 1e9:.2f} GB free; "
-            f"make room, choose another --data-root, or a smaller --size"
-        )
-
-
-def expected_bytes(sizes: list[int], count: int) -> int:
-    """What `count` images take whose stored sizes are like these, with a tenth to spare."""
-    return int(1.1 * count * sum(sizes) / max(1, len(sizes)))
-
-
-def first(source: Source, count: int) -> Iterator[SourceImage]:
-    for nth, image in enumerate(source, 1):
-        yield image
-        if nth == count:
-            return
-
-
-def read(image: SourceImage) -> bytes | Undecodable:
-    """The image's bytes, or why there are none."""
-    try:
-        return image.read()
-    except Undecodable as error:
-        return error
-
-
-def _write_shards(
-    source: Source,
-    folder: Path,
-    preparation: Preparation,
-    pool: ThreadPoolExecutor,
-    depth: int,
-    progress: Progress,
-) -> None:
-    """Every shard that is not there yet. Rows of a part stand in the source's order, ROWS a shard."""
-    seen: dict[str, int] = {}
-    done: dict[Path, ShardFacts | None] = {}
-
-    def wanted() -> Iterator[tuple[Path, SourceImage]]:
-        for image in source:
-            position = seen[image.part] = seen.get(image.part, -1) + 1
-            shard = folder / f"{image.part}-{position // ROWS:05}.arrow"
-            if shard not in done:
-                done[shard] = read_facts(shard)
-            if done[shard] is None:
-                yield shard, image
-
-    finished = sum(facts.rows for file in folder.glob("*.arrow") if (facts := read_facts(file)))
-    jobs = ((shard, pool.submit(preparation.row, image, read(image))) for shard, image in wanted())
-    writers: dict[str, ShardWriter] = {}
-    finishing: list[
-        Future[ShardFacts]
-    ] = []  # in the pool: bringing a shard to the disk would keep this thread from reading on
-
-    def finish(writers: Iterable[ShardWriter]) -> None:
-        """What went wrong with earlier ones is raised here."""
-        for earlier in finishing:
-            earlier.result()
-        finishing[:] = [pool.submit(writer.finish) for writer in writers]
-
-    with ExitStack() as stack:
-        for shard, future in progress(
-            _ahead(jobs, depth), label="preparing", total=len(source) - finished, unit="image"
-        ):
-            image, row, why, notes = future.result()
-            writer = writers.get(image.part)
-            if writer is None or writer.path != shard:
-                if writer is not None:
-                    finish([writer])
-                writer = writers[image.part] = stack.enter_context(
-                    ShardWriter(shard, str(preparation))
-                )
-            writer.add(row)
-            if why:
-                writer.undecodable.append((image.name, why))
-            writer.noted.extend((image.name, note) for note in notes)
-        finish(writers.values())
-        finish([])
-
-
-def _ahead(
-    jobs: Iterable[tuple[Path, Future[Any]]], depth: int
-) -> Iterator[tuple[Path, Future[Any]]]:
-    """The jobs in their order, of which `depth` are begun before the first is asked for: more would fill the memory."""
-    begun: deque[tuple[Path, Future[Any]]] = deque()
-    for job in jobs:
-        begun.append(job)
-        if len(begun) >= depth:
-            yield begun.popleft()
-    yield from begun
+        advice = "complete files are kept, and the same command continues from there"
+        reason = f"{os.strerror(error.errno)} ({advice})"
+        raise OSError(error.errno, reason, str(folder)) from error
 
 
 @contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """The pool has a thread a core already. Pillow's warning of large images is ours to give, as a line in the list."""
+def single_torch_thread() -> Iterator[None]:
+    """Limit torch to one thread, since the pool already has one per core.
+
+    Pillow's warning about large images is silenced: such images are listed in the result.
+    """
     import torch
 
     threads = torch.get_num_threads()
@@ -327,41 +190,141 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _finish(source: Source, folder: Path, preparation: Preparation, made_from: str) -> None:
-    """Number equal images, and write down what the store holds."""
-    parts: dict[str, dict[str, Any]] = {}
-    for part in sorted({file.stem.rpartition("-")[0] for file in folder.glob("*.arrow")}):
-        shards = sorted(folder.glob(f"{part}-*.arrow"))
-        columns = [read_columns(shard, ["key", "label", "name", "height"]) for shard in shards]
-        hashes = np.concatenate(
-            [np.array([key[:16] for key in table["key"].to_pylist()]) for table in columns]
+def _build(
+    source: Source, folder: Path, identity: str, size: int, workers: int, progress: Progress
+) -> None:
+    """Do the steps of a preparation that are not done yet."""
+    plan, manifest = folder / BUILD_PLAN, folder / MANIFEST
+    if _recorded_identity(manifest) != identity:
+        if _recorded_identity(plan) != identity:
+            # from another source of this name, or killed before its plan was written
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            check_val_labels(source)
+            write_json(plan, {"identity": identity, "raw": _fits_raw(source, size, progress)})
+        preparation = Preparation(size, json.loads(plan.read_text())["raw"])
+        with ThreadPoolExecutor(workers) as pool:
+            _check_disk_space(source, folder, preparation)
+            ahead = IMAGES_AHEAD_PER_WORKER * workers
+            _write_shards(source, folder, preparation, pool, ahead, progress)
+        _write_manifest(source, folder, preparation, identity)
+    parts = json.loads(manifest.read_text())["parts"]
+    kept = {manifest.name, *(name for part in parts.values() for name in part["files"])}
+    for file in folder.iterdir():
+        # the plan, the summaries of shards, and temporary files that a kill left
+        if file.name not in kept:
+            file.unlink()
+
+
+def _recorded_identity(file: Path) -> str:
+    return json.loads(file.read_text())["identity"] if file.exists() else ""
+
+
+def _fits_raw(source: Source, size: int, progress: Progress) -> bool:
+    """Return whether all pixels together stay below RAW_LIMIT, read from headers only."""
+    total = 0
+    for image in progress(source, label="measuring", total=len(source), unit="image"):
+        with suppress(Undecodable):
+            height, width = resized_shape(*image_shape(image.read()), size)
+            total += 3 * height * width
+        if total > RAW_LIMIT:
+            return False
+    return True
+
+
+def _check_disk_space(source: Source, folder: Path, preparation: Preparation) -> None:
+    """Raise UserError if the missing shards will not fit, judged by the first images."""
+    sizes = [
+        len(preparation.apply(image, read_or_explain(image)).row.image)
+        for image in islice(source, SAMPLE_IMAGES)
+    ]
+    written = sum(file.stat().st_size for file in folder.glob("*.arrow"))
+    needed = estimate_bytes(sizes, len(source)) - written
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"preparing {source.path} will take about {needed / 1e9:.2f} GB more, and "
+            f"{folder.parent} has {free / 1e9:.2f} GB free; make room, or choose another "
+            "data_root or a smaller size"
         )
-        labels = np.concatenate([table["label"].to_numpy() for table in columns])
-        readable = np.concatenate([table["height"].to_numpy() for table in columns]) > 0
-        keys = number_duplicates(hashes, labels)
-        ends = np.cumsum([len(table) for table in columns])
-        facts = [
-            renamed(shard, chunk)
-            for shard, chunk in zip(shards, np.split(keys, ends[:-1]), strict=True)
-        ]
-        kept = readable if part == "train" else np.ones(len(keys), dtype=bool)
-        parts[part] = {
-            "n": int(kept.sum()),
-            "digest": split_digest(str(preparation), keys[kept], labels[kept]),
-            "undecodable": [pair for fact in facts for pair in fact.undecodable],
-            "noted": [pair for fact in facts for pair in fact.noted],
-            "files": {
-                shard.name: {"rows": fact.rows, "sha256": fact.sha256}
-                for shard, fact in zip(shards, facts, strict=True)
-            },
-        }
-        if not readable.any():
-            name, why = parts[part]["undecodable"][0]
-            raise UserError(
-                f"none of the {len(keys)} images of {part} in {source.path} can be decoded; the first, {name}: {why}"
-            )
-    facts_of_store = {
-        "identity": made_from,
+
+
+def estimate_bytes(sizes: list[int], count: int) -> int:
+    """Return the bytes of `count` images with stored sizes like these, plus a tenth."""
+    return int(1.1 * count * sum(sizes) / max(1, len(sizes)))
+
+
+def _write_shards(
+    source: Source,
+    folder: Path,
+    preparation: Preparation,
+    pool: ThreadPoolExecutor,
+    ahead: int,
+    progress: Progress,
+) -> None:
+    """Write every shard that is not complete; the rows of a part keep the source's order."""
+    complete = [read_summary(file) for file in folder.glob("*.arrow")]
+    remaining = len(source) - sum(summary.rows for summary in complete if summary)
+    jobs: Iterable[ShardJob] = (
+        (shard, pool.submit(preparation.apply, image, read_or_explain(image)))
+        for shard, image in _missing_images(source, folder)
+    )
+    writers: dict[str, ShardWriter] = {}
+    finishing: list[Future[ShardSummary]] = []
+
+    def finish(writers: Iterable[ShardWriter]) -> None:
+        """Sync shards to the disk in the pool, so that this thread can continue to read."""
+        for earlier in finishing:
+            earlier.result()  # raises the error of an earlier shard
+        finishing[:] = [pool.submit(writer.finish) for writer in writers]
+
+    with ExitStack() as stack:
+        started = _run_ahead(jobs, ahead)
+        for shard, job in progress(started, label="preparing", total=remaining, unit="image"):
+            prepared = job.result()
+            part, name = prepared.source.part, prepared.source.name
+            writer = writers.get(part)
+            if writer is None or writer.path != shard:
+                if writer is not None:
+                    finish([writer])
+                writer = stack.enter_context(ShardWriter(shard, str(preparation)))
+                writers[part] = writer
+            writer.add(prepared.row)
+            if prepared.undecodable:
+                writer.undecodable.append((name, prepared.undecodable))
+            writer.unusual.extend((name, description) for description in prepared.unusual)
+        finish(writers.values())
+        finish([])
+
+
+def _missing_images(source: Source, folder: Path) -> Iterator[tuple[Path, SourceImage]]:
+    """Yield the images whose shard is not complete, with the path of that shard."""
+    counts: dict[str, int] = {}
+    summaries: dict[Path, ShardSummary | None] = {}
+    for image in source:
+        position = counts.get(image.part, 0)
+        counts[image.part] = position + 1
+        shard = folder / f"{image.part}-{position // ROWS_PER_SHARD:05}.arrow"
+        if shard not in summaries:
+            summaries[shard] = read_summary(shard)
+        if summaries[shard] is None:
+            yield shard, image
+
+
+def _run_ahead(jobs: Iterable[ShardJob], ahead: int) -> Iterator[ShardJob]:
+    """Yield the jobs in order, with at most `ahead` started: more would fill the memory."""
+    started: deque[ShardJob] = deque()
+    for job in jobs:
+        started.append(job)
+        if len(started) >= ahead:
+            yield started.popleft()
+    yield from started
+
+
+def _write_manifest(source: Source, folder: Path, preparation: Preparation, identity: str) -> None:
+    part_names = sorted({file.stem.rpartition("-")[0] for file in folder.glob("*.arrow")})
+    manifest = {
+        "identity": identity,
         "source": str(source.path.resolve()),
         "layout": source.layout,
         "size": preparation.size,
@@ -369,6 +332,41 @@ def _finish(source: Source, folder: Path, preparation: Preparation, made_from: s
         "preparation": str(preparation),
         "class_names": list(source.class_names),
         "dataset_notes": list(source.dataset_notes),
-        "parts": parts,
+        "parts": {part: _finish_part(source, folder, preparation, part) for part in part_names},
     }
-    write_json(folder / "store.json", facts_of_store)
+    write_json(folder / MANIFEST, manifest)
+
+
+def _finish_part(
+    source: Source, folder: Path, preparation: Preparation, part: str
+) -> dict[str, Any]:
+    """Number the duplicates of a part, and return its entry in the manifest."""
+    shards = sorted(folder.glob(f"{part}-*.arrow"))
+    tables = [read_columns(shard, ["key", "label", "height"]) for shard in shards]
+    hashes = [key[:HASH_DIGITS] for table in tables for key in table["key"].to_pylist()]
+    labels = np.concatenate([table["label"].to_numpy() for table in tables])
+    readable = np.concatenate([table["height"].to_numpy() for table in tables]) > 0
+    keys = number_duplicates(np.array(hashes), labels)
+    ends = np.cumsum([len(table) for table in tables])
+    keys_of_shards = np.split(keys, ends[:-1])
+    summaries = [
+        replace_keys(shard, keys) for shard, keys in zip(shards, keys_of_shards, strict=True)
+    ]
+    undecodable = [pair for summary in summaries for pair in summary.undecodable]
+    if not readable.any():
+        name, reason = undecodable[0]
+        raise UserError(
+            f"none of the {len(keys)} images of {part} in {source.path} can be decoded; "
+            f"the first, {name}: {reason}"
+        )
+    kept = readable if part == "train" else np.ones(len(keys), dtype=bool)
+    return {
+        "n": int(kept.sum()),
+        "digest": split_digest(str(preparation), keys[kept], labels[kept]),
+        "undecodable": undecodable,
+        "unusual": [pair for summary in summaries for pair in summary.unusual],
+        "files": {
+            shard.name: {"rows": summary.rows, "sha256": summary.sha256}
+            for shard, summary in zip(shards, summaries, strict=True)
+        },
+    }

@@ -1,19 +1,24 @@
-"""The data root: the one folder that holds downloads, stores and the stage cache."""
+"""The data root: the folder of downloads, prepared datasets and the cache of stages."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 
-def find_data_root(given: Path | str | None = None) -> Path:
-    """`--data-root`, else HARNESS_DATA, else the user's cache folder."""
-    if given or os.environ.get("HARNESS_DATA"):
-        return Path(given or os.environ["HARNESS_DATA"]).expanduser().resolve()
-    base = (
-        Path.home() / "Library" / "Caches"
-        if sys.platform == "darwin"
-        else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    )
-    return base.expanduser() / "before-after-harness"
+def find_data_root(data_root: Path | str | None = None) -> Path:
+    """Return the data root.
+
+    Parameters
+    ----------
+    data_root : Path or str, optional
+        Default: the environment variable HARNESS_DATA, else the user's cache folder:
+        `~/.cache/before-after-harness` (below XDG_CACHE_HOME if that is set), on macOS
+        `~/Library/Caches/before-after-harness`.
+    """
+    chosen = data_root or os.environ.get("HARNESS_DATA")
+    if chosen:
+        return Path(chosen).expanduser().resolve()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("before-after-harness", appauthor=False)

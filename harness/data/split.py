@@ -9,21 +9,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.data.identity import class_balanced, image_keys, split_digest
+from harness.data.identity import image_keys, select_class_balanced, split_digest
 from harness.data.images import Images
 from harness.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
+    from harness.data.random_draws import RandomCrop
+
 
 @dataclass(frozen=True)
 class Batch:
     """Some images of a split, without their labels.
 
-    keys    (n,) strings, the identity of each image
-    images  uint8, (n, 3, height, width) on the device where all sizes agree, else a list of (3, height, width)
-    index   (n,) int64 on the same device: positions in the split, so that `labels[batch.index]` is the labels' row
+    Attributes
+    ----------
+    keys : (n,) str
+        The identity of each image.
+    images : (n, 3, height, width) uint8, or a list of (3, height, width) if sizes differ
+        On the device that was asked for.
+    index : (n,) int64, on the same device
+        Positions in the split: `labels[batch.index]` are the labels of the batch.
     """
 
     keys: np.ndarray
@@ -35,13 +42,32 @@ class Batch:
 
 
 class Split:
-    """Images with keys and labels. Length, labels, class names and digest are global; `batches` yields this process's share.
+    """Images with keys and labels.
 
-    keys         (n,) strings: first 16 hex digits of the SHA-256 of each image's source bytes, equal images numbered
-    labels       (n,) int64 in [0, classes)
-    class_names  one name a class, in label order
-    names        (n,) display names (file names), or None
-    preparation  one line that says how pixels were made from source bytes; part of the digest
+    Length, labels, class names and digest describe the complete split, also when it is sharded
+    over processes; `batches` and `shuffled` yield the share of this process.
+
+    Parameters
+    ----------
+    keys : (n,) str
+        First 16 hex digits of the SHA-256 of each image's source bytes; duplicates are numbered.
+    labels : (n,) int64 in [0, classes)
+    class_names : sequence of str
+        One per class, in label order.
+    images : Images
+        Where the pixels come from.
+    preparation : str
+        One line that says how pixels were made from source bytes; part of the digest.
+    rows : (n,) int, optional
+        The row of `images` that each image has; -1 for one that cannot be decoded. Default: in
+        order.
+    names : (n,) str, optional
+        Display names, such as file names.
+
+    Attributes
+    ----------
+    shard : tuple of int
+        (rank, world size) of this process; see `sharded`.
     """
 
     def __init__(
@@ -54,7 +80,6 @@ class Split:
         preparation: str,
         rows: np.ndarray | None = None,
         names: np.ndarray | None = None,
-        shard: tuple[int, int] = (0, 1),
     ) -> None:
         self.keys = np.asarray(keys)
         self.labels = np.asarray(labels, dtype=np.int64)
@@ -63,17 +88,19 @@ class Split:
         self.preparation = preparation
         self.rows = np.arange(len(self.keys)) if rows is None else np.asarray(rows)
         self.names = names
-        self.shard = shard
+        self.shard = (0, 1)
         if not len(self.keys) == len(self.labels) == len(self.rows):
             raise ValueError(
-                f"a split needs one label and one image a key, got {len(self.keys)} keys, {len(self.labels)} labels, {len(self.rows)} images"
+                f"a split needs one label and one image per key, got {len(self.keys)} keys, "
+                f"{len(self.labels)} labels, {len(self.rows)} images"
             )
-        if len(self.labels) and not (
-            self.labels.min() >= 0 and self.labels.max() < len(self.class_names)
-        ):
-            raise ValueError(
-                f"labels run from {self.labels.min()} to {self.labels.max()}, but there are {len(self.class_names)} classes"
-            )
+        if len(self.labels):
+            low, high = self.labels.min(), self.labels.max()
+            if low < 0 or high >= len(self.class_names):
+                raise ValueError(
+                    f"labels run from {low} to {high}, but there are "
+                    f"{len(self.class_names)} classes"
+                )
 
     @classmethod
     def from_arrays(
@@ -85,12 +112,23 @@ class Split:
         sources: Sequence[bytes] | None = None,
         preparation: str = "size=as-given resize=none codec=raw quality=lossless",
     ) -> Split:
-        """A split of images in memory.
+        """Make a split of images in memory.
 
-        images   uint8, (n, 3, height, width) or (n, height, width, 3) or gray (n, height, width)
-        labels   n integers from 0
-        sources  the bytes that each key is taken from; by default the shape and raw bytes of each image
-        Raises UserError when the shapes, the type or the counts do not fit.
+        Parameters
+        ----------
+        images : (n, 3, height, width), (n, height, width, 3) or gray (n, height, width) uint8
+        labels : (n,) int, from 0
+        class_names : sequence of str, optional
+            Default: the labels as strings.
+        sources : sequence of bytes, optional
+            The bytes that each key is a hash of. Default: the shape and raw bytes of each image.
+        preparation : str
+            One line that says how the pixels were made.
+
+        Raises
+        ------
+        UserError
+            If the shapes, the type or the counts do not fit.
         """
         from harness.data.array_images import ArrayImages
 
@@ -98,11 +136,15 @@ class Split:
         label_array = np.asarray(labels, dtype=np.int64)
         if label_array.shape != (len(array_images),):
             raise UserError(
-                f"Split.from_arrays needs one label an image: got {len(array_images)} images and labels of shape {label_array.shape}"
+                "Split.from_arrays needs one label per image: "
+                f"got {len(array_images)} images and labels of shape {label_array.shape}"
             )
         if class_names is None:
             class_names = [str(i) for i in range(int(label_array.max(initial=-1)) + 1)]
-        keys = image_keys(sources if sources is not None else array_images.sources(), label_array)
+        if sources is None:
+            keys = image_keys(array_images.source_bytes(), label_array)
+        else:
+            keys = image_keys(sources, label_array)
         return cls(
             keys=keys,
             labels=label_array,
@@ -120,30 +162,42 @@ class Split:
 
     @property
     def image_size(self) -> tuple[int, int] | None:
-        """(height, width) in pixels where all images agree, else None."""
+        """(height, width) in pixels if all images share it, else None."""
         return self.images.image_size
 
     @cached_property
     def digest(self) -> str:
-        """32 hex digits over the preparation and the sorted (key, label) pairs: equal exactly when the labeled pixels are."""
+        """32 hex digits over the preparation and the sorted (key, label) pairs.
+
+        Two splits have the same digest exactly if their labeled pixels are the same.
+        """
         return split_digest(self.preparation, self.keys, self.labels)
 
     def batches(
         self, size: int, *, device: torch.device | str = "cpu", order: np.ndarray | None = None
     ) -> Iterator[Batch]:
-        """This process's share of the images at `order` (positions; default: all, in store order), `size` at a time.
+        """Yield this process's share of the images in batches.
 
-        Of W processes, process r gets positions r, r + W, ... of `order`: no image twice, none left out, none padded, and
-        the union of everybody's i-th batch is the i-th stretch of W * size images of `order`.
+        Of w processes, process r gets positions r, r + w, ... of `order`. No image is repeated,
+        left out or padded, and the i-th batches of all processes together are the i-th w * size
+        images of `order`.
+
+        Parameters
+        ----------
+        size : int
+            Images per batch.
+        device : torch.device or str
+        order : (m,) int, optional
+            Positions in the split. Default: all, in order.
         """
         from harness.data.loader import read_batches
 
-        rank, world = self.shard
-        share = (np.arange(len(self)) if order is None else np.asarray(order))[rank::world]
+        rank, world_size = self.shard
+        positions = np.arange(len(self)) if order is None else np.asarray(order)
+        share = positions[rank::world_size]
         chunks = [share[start : start + size] for start in range(0, len(share), size)]
-        for index, images in zip(
-            chunks, read_batches(self.images, (self.rows[chunk] for chunk in chunks)), strict=True
-        ):
+        images_of_chunks = read_batches(self.images, (self.rows[chunk] for chunk in chunks))
+        for index, images in zip(chunks, images_of_chunks, strict=True):
             yield self._batch(index, images, device)
 
     def shuffled(
@@ -153,35 +207,44 @@ class Split:
         seed: int,
         epoch: int,
         start: int = 0,
-        crop: int | None = None,
-        pad: int = 0,
+        crop: RandomCrop | None = None,
         flip: bool = False,
         device: torch.device | str = "cpu",
     ) -> Iterator[Batch]:
-        """All images in an order drawn by (seed, epoch), `size` at a time over all processes, of which this one gets its share.
+        """Yield this process's share of each batch of an epoch, in random order.
 
-        Of W processes, process r gets images r, r + W, ... of each batch: whatever W is, the batches are the same. The last one may be
-        incomplete, and then empty here.
+        Of w processes, process r gets images r, r + w, ... of each batch, so that the batches do
+        not depend on w. The last batch may be incomplete, and its share then empty.
 
-        start  batches of this epoch that are done: what follows is, image for image, what an undisturbed epoch goes on with
-        crop   a square of so many pixels from a random place of each image, after `pad` zeros on every side; an image smaller than
-               that is first scaled up until it just fits. None: whole images
-        flip   each image is mirrored left to right with probability 1/2
+        Parameters
+        ----------
+        size : int
+            Images per batch, over all processes together.
+        seed, epoch : int
+            Determine the order, the crops and the flips.
+        start : int
+            Batches of this epoch to skip: the rest is image for image that of the full epoch.
+        crop : RandomCrop, optional
+            Default: full images.
+        flip : bool
+            Whether to mirror each image left to right with probability 1/2.
+        device : torch.device or str
         """
-        from harness.data.loader import shuffled
+        import torch
 
-        for index, images in shuffled(
-            self,
-            size,
-            seed=seed,
-            epoch=epoch,
-            start=start,
-            crop=crop,
-            pad=pad,
-            flip=flip,
-            device=device,
-        ):
-            yield self._batch(index, images, device)
+        from harness.data.loader import read_cropped, read_flipped
+        from harness.data.random_draws import EpochDraws, batch_slices
+
+        draws = EpochDraws.draw(len(self), seed=seed, epoch=epoch, flip=flip)
+        slices = batch_slices(len(self), size, start=start, shard=self.shard)
+        batches = [draws.batch(positions) for positions in slices]
+        if crop is None:
+            read = read_flipped(self.images, self.rows, batches)
+        else:
+            pinned = torch.device(device).type == "cuda"
+            read = read_cropped(self.images, self.rows, batches, crop, pinned=pinned)
+        for batch, images in zip(batches, read, strict=True):
+            yield self._batch(batch.order, images, device)
 
     def _batch(
         self,
@@ -191,78 +254,94 @@ class Split:
     ) -> Batch:
         import torch
 
-        there = (
-            to_device(images, device)
-            if isinstance(images, torch.Tensor)
-            else [to_device(image, device) for image in images]
-        )
-        return Batch(self.keys[index], there, to_device(torch.from_numpy(index), device))
+        if isinstance(images, torch.Tensor):
+            moved: torch.Tensor | list[torch.Tensor] = to_device(images, device)
+        else:
+            moved = [to_device(image, device) for image in images]
+        return Batch(self.keys[index], moved, to_device(torch.from_numpy(index), device))
 
     def take(self, index: np.ndarray) -> Split:
-        """The images at these positions, in this order."""
-        names = None if self.names is None else self.names[index]
-        return self._like(
-            self.keys[index], self.labels[index], self.images, self.rows[index], names
+        """Return the images at these positions, in this order."""
+        return self._derive(
+            keys=self.keys[index],
+            labels=self.labels[index],
+            images=self.images,
+            rows=self.rows[index],
+            names=None if self.names is None else self.names[index],
         )
 
     def subset(self, fraction: float) -> Split:
-        """A class-balanced part, chosen by key alone: the same on every machine, and the 10 % lies inside the 25 %."""
+        """Return a class-balanced share of the images, selected by key.
+
+        The selection is the same on every machine, and a smaller subset is part of a larger one.
+        """
         if not 0 < fraction <= 1:
             raise UserError(f"subset: fraction must be above 0 and at most 1, got {fraction}")
-        chosen, _ = class_balanced(self.keys, self.labels, fraction=fraction)
-        return self.take(chosen)
+        selected, _ = select_class_balanced(self.keys, self.labels, fraction=fraction)
+        return self.take(selected)
 
     def __add__(self, other: Split) -> Split:
         if (self.class_names, self.preparation) != (other.class_names, other.preparation):
-            raise UserError("splits can only be added when class names and preparation agree")
-        names = (
-            None
-            if self.names is None or other.names is None
-            else np.concatenate([self.names, other.names])
-        )
-        images, rows = self.images, np.concatenate([self.rows, other.rows])
+            raise UserError("splits can only be added if class names and preparation agree")
+        images, offset = self.images, 0
         if other.images is not self.images:
             from harness.data.array_images import ConcatImages
 
-            images, rows = (
-                ConcatImages(self.images, other.images),
-                np.concatenate([self.rows, len(self.images) + other.rows]),
-            )
-        return self._like(
-            np.concatenate([self.keys, other.keys]),
-            np.concatenate([self.labels, other.labels]),
-            images,
-            rows,
-            names,
+            images, offset = ConcatImages(self.images, other.images), len(self.images)
+        names = None
+        if self.names is not None and other.names is not None:
+            names = np.concatenate([self.names, other.names])
+        return self._derive(
+            keys=np.concatenate([self.keys, other.keys]),
+            labels=np.concatenate([self.labels, other.labels]),
+            images=images,
+            rows=np.concatenate([self.rows, offset + other.rows]),
+            names=names,
         )
 
-    def sharded(self, rank: int, world: int) -> Split:
-        """The same split, whose `batches` yields the share of process `rank` of `world`."""
+    def sharded(self, rank: int, world_size: int) -> Split:
+        """Return the same split, whose batches are the share of process `rank`."""
         split = self.take(np.arange(len(self)))
-        split.shard = (rank, world)
+        split.shard = (rank, world_size)
         return split
 
-    def _like(
+    def _derive(
         self,
+        *,
         keys: np.ndarray,
         labels: np.ndarray,
         images: Images,
         rows: np.ndarray,
         names: np.ndarray | None,
     ) -> Split:
-        return Split(
-            keys=keys, labels=labels, class_names=self.class_names, images=images, preparation=self.preparation,
-            rows=rows, names=names, shard=self.shard,
-        )  # fmt: skip
+        """Return other images with the same classes, preparation and shard."""
+        split = Split(
+            keys=keys,
+            labels=labels,
+            class_names=self.class_names,
+            images=images,
+            preparation=self.preparation,
+            rows=rows,
+            names=names,
+        )
+        split.shard = self.shard
+        return split
 
 
 @dataclass(frozen=True)
 class Dataset:
     """What a dataset's `build` returns.
 
-    title           how tables call it (`digits`, `cifar10-jpeg (folder)`)
-    tune_per_class  images a class to hold out of train for tuning; None: 10 % of each class
-    dataset_notes         what a reader of the numbers must know about the split; printed with every run
+    Parameters
+    ----------
+    title : str
+        The name in tables, such as `digits` or `cifar10-jpeg (folder)`.
+    train, test : Split
+        With the same class names.
+    tune_per_class : int, optional
+        Images per class to hold out of train for tuning. Default: 10 % of each class.
+    dataset_notes : tuple of str
+        What a reader of the numbers must know about the splits; shown with every run.
     """
 
     title: str
@@ -273,7 +352,10 @@ class Dataset:
 
 
 def to_device(array: torch.Tensor, device: torch.device | str) -> torch.Tensor:
-    """The array on the device. The host does not wait until a GPU has it: only pinned memory is copied beside the GPU's work."""
+    """Copy a tensor to a device without waiting for the copy to finish.
+
+    Only pinned memory is copied while the GPU computes, so CPU tensors are pinned first.
+    """
     import torch
 
     if torch.device(device).type == "cuda" and array.device.type == "cpu":

@@ -1,4 +1,4 @@
-"""From the parts of a store to the train and test splits of a dataset."""
+"""Train and test splits of a prepared dataset."""
 
 from __future__ import annotations
 
@@ -7,119 +7,163 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.data.sources import WHOLE
+from harness.data.prepared_dataset import PreparedDataset
+from harness.data.sources import UNSPLIT
 from harness.data.split import Dataset, Split
-from harness.data.store import Store
 from harness.errors import UserError
 
-PERCENTS = (1, 2, 5, 10, 25, 50, 100)  # of train: nested, class-balanced, fixed by the keys
-MANY_CLASSES = 1000  # from here on tune is 50 images a class, as on ILSVRC, else 10 % of each
-LISTED = 5  # undecodable images that a remark names
+TRAIN_PERCENTS = (1, 2, 5, 10, 25, 50, 100)  # nested class-balanced subsets, fixed by the keys
+MANY_CLASSES = 1000  # from here on, tune takes MANY_TUNE images per class, as on ILSVRC
+MANY_TUNE = 50
+LISTED_UNDECODABLE = 5  # images that the notes name
 
 
-def dataset_of(
-    store: Store, *, title: str, test_fraction: float, split_seed: int, train_percent: int = 100
+def dataset_from_prepared(
+    prepared: PreparedDataset,
+    *,
+    title: str,
+    test_fraction: float,
+    split_seed: int,
+    train_percent: int = 100,
 ) -> Dataset:
-    """The part `test` (else `val`) is scored; without either, `test_fraction` of each class, drawn by `split_seed` and the images' content.
+    """Return the dataset of a prepared source.
 
-    Remarks say what was drawn or left out. Raises UserError where a class has too few images to be cut.
+    The part `test` is scored, else `val`. Notes of the dataset say what was held out or left out.
+
+    Parameters
+    ----------
+    prepared : PreparedDataset
+    title : str
+        The name in tables.
+    test_fraction : float
+        Share of each class to hold out for testing if there is neither a test nor a val part.
+    split_seed : int
+        Determines, with the content of the images, which ones are held out.
+    train_percent : int
+        Share of each class of the training images to keep, selected by key.
+
+    Raises
+    ------
+    UserError
+        If a class has too few images to hold some out, or no test image is of a class in train.
     """
-    train, test, dataset_notes = _parts(store, test_fraction, split_seed)
+    train, test, notes = _train_and_test(prepared, test_fraction, split_seed)
     train = train.take(np.flatnonzero(train.rows >= 0))
-    dataset_notes += _unknown_classes(train, test)
+    notes += _unknown_class_notes(train, test)
     if train_percent != 100:
         train = train.subset(train_percent / 100)
-        dataset_notes.append(
-            f"{train_percent} % of the training images of each class, chosen by key"
-        )
+        notes.append(f"{train_percent} % of the training images of each class, selected by key")
+    many_classes = train.num_classes >= MANY_CLASSES
+    takes_many = many_classes and np.bincount(train.labels).min() > MANY_TUNE
+    notes += prepared.manifest["dataset_notes"]
+    notes += _undecodable_notes(prepared.undecodable)
     return Dataset(
         title=title,
         train=train,
         test=test,
-        tune_per_class=50
-        if train.num_classes >= MANY_CLASSES and np.bincount(train.labels).min() > 50
-        else None,
-        dataset_notes=(
-            *dataset_notes,
-            *store.facts["dataset_notes"],
-            *_undecodable(store.undecodable),
-        ),
+        tune_per_class=MANY_TUNE if takes_many else None,
+        dataset_notes=tuple(notes),
     )
 
 
-def _parts(store: Store, test_fraction: float, split_seed: int) -> tuple[Split, Split, list[str]]:
-    """(train, test, dataset_notes). Images that name no part are those to learn from where there is no train."""
-    test_part = next((part for part in ("test", "val") if part in store.parts), None)
-    train_part = next((part for part in ("train", WHOLE) if part in store.parts), None)
+def _train_and_test(
+    prepared: PreparedDataset, test_fraction: float, split_seed: int
+) -> tuple[Split, Split, list[str]]:
+    """Return (train, test, notes). Without a train part, images outside any part are trained on."""
+    parts = prepared.parts
+    test_part = next((part for part in ("test", "val") if part in parts), None)
+    train_part = next((part for part in ("train", UNSPLIT) if part in parts), None)
     used = [part for part in (train_part, test_part) if part]
-    why = f": {test_part}/ is the test split" if train_part and test_part else ""
-    unused = [f"{part}/ is not used{why}" for part in store.parts if part not in used]
+    reason = f": {test_part}/ is the test split" if train_part and test_part else ""
+    unused = [f"{part}/ is not used{reason}" for part in parts if part not in used]
     if train_part and test_part:
-        return store.split(train_part), store.split(test_part), unused
+        return prepared.split(train_part), prepared.split(test_part), unused
     (part,) = used
-    train, test = drawn(store.split(part), test_fraction, split_seed)
-    why = "no test part" if part == WHOLE or unused else f"only {part}/ found"
-    return (
-        train,
-        test,
-        [
-            f"{why}: a class-balanced {test_fraction:.0%} (seed {split_seed}) is the test split",
-            *unused,
-        ],
-    )
+    train, test = holdout_split(prepared.split(part), test_fraction, split_seed)
+    reason = "no test part" if part == UNSPLIT or unused else f"only {part}/ found"
+    held_out = f"a class-balanced {test_fraction:.0%} (seed {split_seed}) is the test split"
+    return train, test, [f"{reason}: {held_out}", *unused]
 
 
-def _unknown_classes(train: Split, test: Split) -> list[str]:
-    """A remark on test images of classes that have no training images. Raises UserError where all are."""
+def _unknown_class_notes(train: Split, test: Split) -> list[str]:
+    """Return a note on test images of classes without training images; raise if all are."""
     unknown = np.setdiff1d(test.labels, train.labels)
     count = int(np.isin(test.labels, unknown).sum())
     if not count:
         return []
-    such = f"without training images, such as {test.class_names[unknown[0]]!r}"
+    classes = f"classes without training images, such as {test.class_names[unknown[0]]!r}"
     if count == len(test):
         raise UserError(
-            f"all {count:,} test images are of classes {such}: give the folders of a class the same name in both parts, or take the test part away"
+            f"all {count:,} test images are of {classes}: give the folders of a class the same "
+            "name in both parts, or remove the test part"
         )
-    return [
-        f"{count:,} of {len(test):,} test images are of classes {such}: every pipeline errs on them"
-    ]
+    share = f"{count:,} of {len(test):,} test images"
+    return [f"{share} are of {classes}: every pipeline misclassifies them"]
 
 
-def drawn(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """(train, test). The draw depends on seed and keys alone, so it is the same for any order of the files. Equal images of a class stay
-    together.
+def holdout_split(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """Hold out a share of each class.
+
+    The choice depends on the seed and the keys alone, so it is the same for any order of files.
+    Duplicates within a class stay on one side.
+
+    Parameters
+    ----------
+    split : Split
+    fraction : float
+        Share of each class; at least one image.
+    seed : int
+
+    Returns
+    -------
+    train, test : Split
+
+    Raises
+    ------
+    UserError
+        If a class has no two different images.
     """
-    taken = np.zeros(len(split), dtype=bool)
-    for label, members in members_by_class(split, seed):
-        copies: dict[str, list[int]] = {}
+    is_held_out = np.zeros(len(split), dtype=bool)
+    for label, members in shuffled_members(split, seed):
+        duplicates: dict[str, list[int]] = {}
         for member in members:
-            copies.setdefault(str(split.keys[member]).partition("-")[0], []).append(member)
-        if len(copies) < 2:
+            content_hash = str(split.keys[member]).partition("-")[0]
+            duplicates.setdefault(content_hash, []).append(member)
+        if len(duplicates) < 2:
+            copies = " and copies of it" if len(members) > 1 else ""
             raise UserError(
-                f"class {split.class_names[label]!r} has one image only{' and copies of it' if len(members) > 1 else ''}; "
-                f"without a test part each class needs at least two"
+                f"class {split.class_names[label]!r} has one image only{copies}; "
+                "without a test part each class needs at least two"
             )
-        *groups, _ = copies.values()
-        chosen: list[int] = []
-        while groups and len(chosen) < max(1, round(fraction * len(members))):
-            chosen += groups.pop(0)
-        taken[chosen] = True
-    return split.take(np.flatnonzero(~taken)), split.take(np.flatnonzero(taken))
+        *groups, _ = duplicates.values()  # the last group always stays in train
+        wanted = max(1, round(fraction * len(members)))
+        held_out: list[int] = []
+        while groups and len(held_out) < wanted:
+            held_out += groups.pop(0)
+        is_held_out[held_out] = True
+    return split.take(np.flatnonzero(~is_held_out)), split.take(np.flatnonzero(is_held_out))
 
 
-def members_by_class(split: Split, seed: int) -> list[tuple[int, list[int]]]:
-    """(label, positions of its images in an order drawn by seed and keys), for each label that occurs."""
-    shuffled = []
+def shuffled_members(split: Split, seed: int) -> list[tuple[int, list[int]]]:
+    """Shuffle the images of each class.
+
+    Returns
+    -------
+    members : list of (label, positions)
+        For each label that occurs; the order depends on the seed and the keys alone.
+    """
+    members_of_labels = []
     for label in np.unique(split.labels).tolist():
         members = np.flatnonzero(split.labels == label)
         members = members[np.argsort(split.keys[members])].tolist()
         random.Random(f"{seed} {label}").shuffle(members)
-        shuffled.append((label, members))
-    return shuffled
+        members_of_labels.append((label, members))
+    return members_of_labels
 
 
-def _undecodable(images: Sequence[tuple[str, str, str]]) -> list[str]:
-    dataset_notes = [f"cannot be decoded: {name} ({why})" for _, name, why in images[:LISTED]]
-    if (more := len(images) - LISTED) > 0:
-        dataset_notes.append(f"... and {more} more that cannot be decoded")
-    return dataset_notes
+def _undecodable_notes(images: Sequence[tuple[str, str, str]]) -> list[str]:
+    listed = images[:LISTED_UNDECODABLE]
+    notes = [f"cannot be decoded: {name} ({reason})" for _, name, reason in listed]
+    if len(images) > len(listed):
+        notes.append(f"... and {len(images) - len(listed)} more that cannot be decoded")
+    return notes

@@ -1,4 +1,4 @@
-"""What CIFAR-10 and CIFAR-100 have in common: torchvision's copy of the official Python archive."""
+"""What CIFAR-10 and CIFAR-100 have in common: the official Python archive, read by torchvision."""
 
 from __future__ import annotations
 
@@ -9,19 +9,30 @@ from harness.data.split import Dataset, Split
 from harness.errors import UserError
 
 
-def cifar(reader: Any, folder: Path, *, title: str) -> Dataset:
-    """Looked for in `folder` before it is downloaded there; checksummed. `reader` is torchvision's dataset class.
+def load_cifar(reader: Any, folder: Path, *, title: str) -> Dataset:
+    """Load a CIFAR dataset from `folder`, after downloading it if necessary.
 
-    Raises UserError when it is neither there nor to be had.
+    Parameters
+    ----------
+    reader : type
+        torchvision's dataset class, which verifies checksums.
+    folder : Path
+    title : str
+
+    Raises
+    ------
+    UserError
+        If the files are missing and cannot be downloaded.
     """
     import numpy as np
 
     try:
-        parts = [_open(reader, folder, train=train) for train in (True, False)]
+        loaded = [_open_or_download(reader, folder, train=train) for train in (True, False)]
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"{title} is not in {folder} and could not be downloaded ({error}). Put {reader.filename} there "
-            f"(MD5 {reader.tgz_md5}, from {reader.url}), or give --data-root or HARNESS_DATA the folder above one that has it"
+            f"{title} is not in {folder} and could not be downloaded ({error}). "
+            f"Put {reader.filename} there (MD5 {reader.tgz_md5}, from {reader.url}), "
+            f"or set data_root or HARNESS_DATA to a folder whose subfolder {folder.name} has it"
         ) from error
     train, test = (
         Split.from_arrays(
@@ -30,14 +41,14 @@ def cifar(reader: Any, folder: Path, *, title: str) -> Dataset:
             class_names=part.classes,
             preparation="size=32 resize=none codec=raw quality=lossless",
         )
-        for part in parts
+        for part in loaded
     )
     return Dataset(title=title, train=train, test=test)
 
 
-def _open(reader: Any, folder: Path, *, train: bool) -> Any:
-    """Without a word of download when the files are there."""
+def _open_or_download(reader: Any, folder: Path, *, train: bool) -> Any:
     try:
+        # download=True would print about the download even if the files exist
         return reader(folder, train=train, download=False)
     except RuntimeError:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Caltech-101: 9,144 photographs, 101 kinds of object and a background class (Fei-Fei et al. 2004); a few of each class train."""
+"""Caltech-101: 9,144 photographs, 101 classes of objects and a background (Fei-Fei et al. 2004)."""
 
 from __future__ import annotations
 
@@ -25,69 +25,95 @@ def build(
     split_seed: int = 0,
     size: Annotated[int, Ge(8)] = 256,
 ) -> Dataset:
-    """`train_per_class` images of each class, and at most `test_per_class` of its others (0: all of them), drawn by `split_seed`.
+    """Draw training and test images of each class.
 
-    path        the folder or archive 101_ObjectCategories; default: `caltech101` in the data root
-    background  whether BACKGROUND_Google is a class (102 in all); papers differ
-    The draw depends on seed and content alone. Published figures are means over the classes: compare `mean_class_error`.
-    Raises UserError when the images are not there, or some class is too small.
+    Published figures are means over the classes: compare `mean_class_error`.
+
+    Parameters
+    ----------
+    path
+        The folder or archive 101_ObjectCategories. Default: in `caltech101` in the data root.
+    train_per_class
+        Training images per class.
+    test_per_class
+        At most this many of the other images of a class are test images; 0: all of them.
+    background
+        Whether BACKGROUND_Google is a class (102 in all); papers differ.
+    split_seed
+        Determines, with the content of the images, which ones are drawn.
+    size
+        Upper limit of the shorter side, in pixels; smaller images keep their size.
+
+    Raises
+    ------
+    UserError
+        If the images are missing, or a class is too small.
     """
-    import numpy as np
+    complete = _prepare_images(Path(path).expanduser() if path else root / "caltech101", root, size)
+    if not background and BACKGROUND in complete.class_names:
+        complete = _without_class(complete, BACKGROUND)
+    train, test = _draw(complete, train_per_class, test_per_class, split_seed)
+    tested = f"at most {test_per_class}" if test_per_class else "all other"
+    note = (
+        f"{complete.num_classes} classes, {train_per_class} training and {tested} test images "
+        f"each (split {split_seed}); papers give the mean over classes: read mean_class_error"
+    )
+    return Dataset(title="caltech101", train=train, test=test, dataset_notes=(note,))
 
+
+def _prepare_images(folder: Path, root: Path, size: int) -> Split:
+    """Return all images, once they are prepared; raise UserError if the layout is another one."""
     from harness.data.prepare import prepare
-    from harness.data.sources import WHOLE, open_source
-    from harness.data.splitting import members_by_class
+    from harness.data.sources import UNSPLIT, open_source
     from harness.progress import progress
 
-    store = prepare(
-        open_source(_find(Path(path).expanduser() if path else root / "caltech101")),
-        root,
-        size=size,
-        progress=progress,
-    )
-    if store.parts != [WHOLE]:
+    prepared = prepare(open_source(_find_images(folder)), root, size=size, progress=progress)
+    if prepared.parts != [UNSPLIT]:
         raise UserError(
-            f"caltech101: {store.facts['source']} has the parts {', '.join(store.parts)}; expected class folders alone, as in {ARCHIVE}"
+            f"caltech101: {prepared.manifest['source']} has the parts "
+            f"{', '.join(prepared.parts)}; expected only class folders, as in {ARCHIVE}"
         )
-    whole = store.split(WHOLE)
-    if not background and BACKGROUND in whole.class_names:
-        whole = _without(whole, BACKGROUND)
+    return prepared.split(UNSPLIT)
+
+
+def _draw(
+    split: Split, train_per_class: int, test_per_class: int, seed: int
+) -> tuple[Split, Split]:
+    """Return (train, test); raise UserError if a class would have no test images."""
+    import numpy as np
+
+    from harness.data.splitting import shuffled_members
+
     train: list[int] = []
     test: list[int] = []
-    for label, members in members_by_class(whole, split_seed):
+    for label, members in shuffled_members(split, seed):
         if len(members) <= train_per_class:
             raise UserError(
-                f"caltech101: train_per_class={train_per_class} leaves nothing to test of class {whole.class_names[label]!r}, "
-                f"which has {len(members)} images; the smallest class allows at most {len(members) - 1}"
+                f"caltech101: train_per_class={train_per_class} leaves no test images of class "
+                f"{split.class_names[label]!r}, which has {len(members)} images; this class "
+                f"allows at most {len(members) - 1}"
             )
+        others = members[train_per_class:]
         train += members[:train_per_class]
-        test += members[
-            train_per_class : train_per_class + test_per_class if test_per_class else None
-        ]
+        test += others[:test_per_class] if test_per_class else others
     chosen = np.sort(train)
-    return Dataset(
-        title="caltech101",
-        train=whole.take(chosen[whole.rows[chosen] >= 0]),  # what cannot be decoded teaches nothing
-        test=whole.take(np.sort(test)),
-        dataset_notes=(
-            f"{whole.num_classes} classes, {train_per_class} training and "
-            f"{f'at most {test_per_class}' if test_per_class else 'all other'} test images each (split {split_seed}); "
-            f"papers give the mean over classes: read mean_class_error",
-        ),
-    )
+    readable = chosen[split.rows[chosen] >= 0]
+    return split.take(readable), split.take(np.sort(test))
 
 
-def _find(place: Path) -> Path:
-    for candidate in (place / ARCHIVE, place / ARCHIVE.partition(".")[0], place):
-        if candidate.is_file() or (candidate.is_dir() and (candidate / "accordion").is_dir()):
+def _find_images(folder: Path) -> Path:
+    """Return the archive or the folder of class folders in or at `folder`."""
+    for candidate in (folder / ARCHIVE, folder / ARCHIVE.partition(".")[0], folder):
+        if candidate.is_file() or (candidate / "accordion").is_dir():
             return candidate
     raise UserError(
-        f"Caltech-101 is not in {place}: put {ARCHIVE} there (inside caltech-101.zip, from {PAGE}), or give path="
+        f"Caltech-101 is not in {folder}: put {ARCHIVE} there "
+        f"(inside caltech-101.zip, from {PAGE}), or give path="
     )
 
 
-def _without(split: Split, class_name: str) -> Split:
-    """The split without one class; the labels behind it move down."""
+def _without_class(split: Split, class_name: str) -> Split:
+    """Return the split without one class; the labels above it move down by one."""
     import numpy as np
 
     label = split.class_names.index(class_name)

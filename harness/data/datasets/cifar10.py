@@ -1,4 +1,4 @@
-"""CIFAR-10: 50,000 training and 10,000 test images of 32x32 in 10 classes (Krizhevsky 2009), the official download."""
+"""CIFAR-10: 50,000 training and 10,000 test images, 32x32, 10 classes (Krizhevsky 2009)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from harness.data.split import Dataset
 
 
 def build(root: Path) -> Dataset:
-    """From `cifar10` in the data root. Raises UserError when it is neither there nor to be had."""
+    """Load the official archive from `cifar10` in the data root, or download it there.
+
+    Raises
+    ------
+    UserError
+        If it is missing and cannot be downloaded.
+    """
     from torchvision.datasets import CIFAR10
 
-    from harness.data.datasets._cifar import cifar
+    from harness.data.datasets._cifar import load_cifar
 
-    return cifar(CIFAR10, root / "cifar10", title="cifar10")
+    return load_cifar(CIFAR10, root / "cifar10", title="cifar10")

@@ -1,4 +1,4 @@
-"""1,797 handwritten digits scanned at 8x8, embedded in scikit-learn; shown at 32x32."""
+"""1,797 handwritten digits scanned at 8x8, included in scikit-learn; shown at 32x32."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ N_TRAIN = 1297
 
 
 def build(root: Path) -> Dataset:
-    """First 1,297 images train, last 500 test.
+    """Take the first 1,297 images for training and the last 500 for testing.
 
-    Source: the test part of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak 1998, UCI). Values 0..16 become
-    0..255; bilinear upscaling to 32x32, gray copied to three channels.
+    The images are the test part of "Optical Recognition of Handwritten Digits" (Alpaydin and
+    Kaynak 1998, UCI). Values 0..16 become 0..255; bilinear upscaling to 32x32, gray copied to
+    three channels.
     """
     import numpy as np
     import torch
@@ -25,7 +26,7 @@ def build(root: Path) -> Dataset:
     images = functional.resize(small, [32, 32], antialias=True).expand(-1, 3, -1, -1)
     sources = [image.astype(np.uint8).tobytes() for image in digits.images]
 
-    def part(rows: slice) -> Split:
+    def make_split(rows: slice) -> Split:
         return Split.from_arrays(
             images[rows],
             digits.target[rows],
@@ -36,8 +37,8 @@ def build(root: Path) -> Dataset:
 
     return Dataset(
         title="digits",
-        train=part(slice(0, N_TRAIN)),
-        test=part(slice(N_TRAIN, None)),
+        train=make_split(slice(0, N_TRAIN)),
+        test=make_split(slice(N_TRAIN, None)),
         dataset_notes=(
             "digits: the order of writers is not documented, so train and test may share some",
         ),

@@ -1,4 +1,7 @@
-"""Your own images: a folder or archive with train/ and test/ (or val/) trees of class folders, or any other layout that prepare knows."""
+"""Your own images: a folder or archive with class folders in train/ and test/ (or val/).
+
+Every other layout that `harness prepare` reads is accepted as well.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,36 @@ def build(
     test_fraction: Annotated[float, Gt(0), Lt(1)] = 0.2,
     split_seed: int = 0,
 ) -> Dataset:
-    """Every image in RGB, its shorter side brought down to `size` pixels, aspect kept; smaller images stay as they are.
+    """Decode every image to RGB and prepare it once.
 
-    Without a test part, `test_fraction` of each class is drawn by `split_seed` and the content of the images, and a remark says so.
-    Files that cannot be decoded are left out of train, and count as errors in test; a remark counts them.
-    Raises UserError when there is no such path, no class folders, fewer than two classes, or the archive is damaged.
+    Files that cannot be decoded are left out of train and count as errors in test; a note says how
+    many.
+
+    Parameters
+    ----------
+    path
+        The folder or archive.
+    size
+        Upper limit of the shorter side, in pixels; smaller images keep their size.
+    test_fraction
+        Share of each class to hold out for testing if there is no test part; a note says so.
+    split_seed
+        Determines, with the content of the images, which ones are held out.
+
+    Raises
+    ------
+    UserError
+        If the path does not exist, there are no class folders or fewer than two classes, or the
+        archive is damaged.
     """
     from harness.data.prepare import prepare
     from harness.data.sources import open_source
-    from harness.data.splitting import dataset_of
+    from harness.data.splitting import dataset_from_prepared
     from harness.progress import progress
 
     source = open_source(Path(path))
-    store = prepare(source, root, size=size, progress=progress)
+    prepared = prepare(source, root, size=size, progress=progress)
     title = f"{source.path.name.split('.')[0]} (folder)"
-    return dataset_of(store, title=title, test_fraction=test_fraction, split_seed=split_seed)
+    return dataset_from_prepared(
+        prepared, title=title, test_fraction=test_fraction, split_seed=split_seed
+    )

@@ -1,4 +1,4 @@
-"""What `harness prepare` made: `--dataset NAME` is short for `prepared,name=NAME`."""
+"""A dataset made by `harness prepare`; its name alone is short for `prepared,name=NAME`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,30 @@ def build(
     test_fraction: Annotated[float, Gt(0), Lt(1)] = 0.2,
     split_seed: int = 0,
 ) -> Dataset:
-    """The store `name` in the data root. `train_percent` of each class, chosen by key: the same images on every machine, and the 10 % lie
-    inside the 25 %. A source without a test part is cut by `test_fraction` and `split_seed`, as for a folder.
+    """Open a prepared dataset.
 
-    Raises UserError when there is no such store.
+    Parameters
+    ----------
+    name
+        Its name in the data root.
+    train_percent
+        Share of each class of the training images, selected by key: the same images on every
+        machine, and the 10 % are part of the 25 %.
+    test_fraction
+        Share of each class to hold out for testing if there is no test part; a note says so.
+    split_seed
+        Determines, with the content of the images, which ones are held out.
+
+    Raises
+    ------
+    UserError
+        If no dataset of that name is prepared.
     """
-    from harness.data.splitting import dataset_of
-    from harness.data.store import open_store
+    from harness.data.prepared_dataset import open_prepared
+    from harness.data.splitting import dataset_from_prepared
 
-    store = open_store(root, name)
-    return dataset_of(
-        store,
+    return dataset_from_prepared(
+        open_prepared(root, name),
         title=name,
         test_fraction=test_fraction,
         split_seed=split_seed,

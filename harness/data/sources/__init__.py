@@ -1,15 +1,18 @@
-"""Where images come from: one file per layout, and the one protocol that they all keep.
+"""Sources of images: one file per layout, and the protocol that all layouts implement.
 
-A layout is a module of this folder with a docstring (its first line is how people call the layout) and one function,
+A layout is a module of this folder with a docstring, whose first paragraph names the layout in
+messages, and one function,
 
     def open_source(path: Path) -> Source | None
 
-which returns None where `path` does not look like this layout, and raises UserError, naming what is missing and where to get it,
-where it does but cannot be used. A new layout is one new file. `FALLBACK = True` marks a layout that is tried after the others.
+It returns None if `path` does not look like this layout. If it does but cannot be used, the
+function raises a UserError that names what is missing and where to get it. A new layout is one new
+file. `FALLBACK = True` marks a layout that is tried after the others.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import pkgutil
 from collections.abc import Callable, Iterator
@@ -22,20 +25,33 @@ from typing import Protocol
 from harness.errors import UserError
 
 PARTS = {
-    "train": "train", "training": "train", "test": "test", "testing": "test", "val": "val", "valid": "val", "validation": "val",
-}  # fmt: skip
-WHOLE = "all"  # the part of images that no split is known of
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+}
+UNSPLIT = "all"  # the part of images that belong to no split
 
 
 @dataclass(frozen=True)
 class SourceImage:
     """One image of a source.
 
-    part   train, val, test, or all where the source has no parts
-    name   for people to find it again; no two images of a source share one
-    label  index into the source's class_names
-    read   its encoded bytes; to be called before the next image is asked for, or not at all. Raises decode.Undecodable for what
-           cannot be read as a file of the source, such as a link that leads out of an archive
+    Attributes
+    ----------
+    part : str
+        train, val or test; all if the source has no parts.
+    name : str
+        Unique within the source, so that people can find the image again.
+    label : int
+        Index into the source's class names.
+    read : callable
+        Returns the encoded bytes. To be called before the next image is requested, or not at all.
+        Raises decode.Undecodable for what cannot be read as a file of the source, such as a link
+        that leads out of an archive.
     """
 
     part: str
@@ -45,13 +61,21 @@ class SourceImage:
 
 
 class Source(Protocol):
-    """Labeled images in some layout, always in the same order.
+    """Labeled images in some layout. Iteration yields them always in the same order.
 
-    path         what the user gave
-    layout       one line for people
-    class_names  in label order: sorted WordNet ids wherever the layout knows them, else sorted names
-    fingerprint  hex digits that change when a file is added, removed, resized or rewritten: paths, sizes and times, no contents
-    dataset_notes      what the user should know: parts that were passed over, and why
+    Attributes
+    ----------
+    path : Path
+        What the user gave.
+    layout : str
+        The name of the layout, for people.
+    class_names : tuple of str
+        In label order: sorted WordNet ids if the layout has them, else sorted names.
+    fingerprint : str
+        Hex digits that change if a file is added, removed, resized or rewritten: a hash of paths,
+        sizes and times, not of contents.
+    dataset_notes : tuple of str
+        What the user should know: which files were ignored, and why.
     """
 
     path: Path
@@ -66,31 +90,42 @@ class Source(Protocol):
 
 
 def open_source(path: Path) -> Source:
-    """The source at `path`, whatever its layout. Raises UserError where there is none, or where it lacks something."""
+    """Open a source of any layout.
+
+    Raises
+    ------
+    UserError
+        If the path does not exist, no layout matches, or the source lacks something.
+    """
     path = path.expanduser()
     if not path.exists():
         raise UserError(f"there is no folder or archive {path}")
     if path.is_dir() and not any(path.iterdir()):
         raise UserError(f"the folder {path} is empty")
-    path = Path(os.path.abspath(path))  # noqa: PTH100 (absolute() keeps ..): fingerprints hold paths, however they were written
+    # Fingerprints contain paths; absolute() would keep `..`, so that they would differ.
+    path = Path(os.path.abspath(path))  # noqa: PTH100
     for module in layouts():
         source: Source | None = module.open_source(path)
         if source is not None:
             return source
-    names = "".join(f"\n  {(module.__doc__ or '').splitlines()[0]}" for module in layouts())
-    raise UserError(f"{path} holds no layout that is known; these are:{names}")
+    known = "".join(f"\n  {_layout_name(module)}" for module in layouts())
+    raise UserError(f"{path} has no known layout; the known ones are:{known}")
 
 
 def layouts() -> list[ModuleType]:
-    """The modules of this folder, fallbacks last."""
-    names = [
-        module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")
-    ]
-    modules = [import_module(f"{__name__}.{name}") for name in sorted(names)]
+    """Return the modules of this folder, fallbacks last."""
+    names = [module.name for module in pkgutil.iter_modules(__path__)]
+    public = sorted(name for name in names if not name.startswith("_"))
+    modules = [import_module(f"{__name__}.{name}") for name in public]
     return sorted(modules, key=lambda module: getattr(module, "FALLBACK", False))
 
 
+def _layout_name(module: ModuleType) -> str:
+    paragraph, _, _ = inspect.cleandoc(module.__doc__ or "").partition("\n\n")
+    return paragraph.replace("\n", " ")
+
+
 def part_of(text: str) -> str:
-    """train, val or test where a file name such as `imagenet-train-000.tar` or a folder name says so, else all."""
+    """Return the part that a name mentions: train for `imagenet-train-000.tar`; all for none."""
     words = "".join(c if c.isalpha() else " " for c in text.lower()).split()
-    return next((PARTS[word] for word in words if word in PARTS), WHOLE)
+    return next((PARTS[word] for word in words if word in PARTS), UNSPLIT)

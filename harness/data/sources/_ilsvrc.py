@@ -1,7 +1,8 @@
-"""The official files of an ILSVRC year: a tar of one tar a class, flat tars of the other parts, and the development kit.
+"""The official files of an ILSVRC year: tars of images and the development kit.
 
-The kit numbers synsets in an order of its own (ILSVRC2012_ID); its ground truth speaks in those numbers. meta.mat maps them to WordNet
-ids, whose sorted order is our class index.
+The train tar contains one tar per class; the tars of the other parts are flat. The kit numbers
+synsets in an order of its own (ILSVRC2012_ID), which its ground truth uses. meta.mat maps the
+numbers to WordNet ids, whose sorted order is our class index.
 """
 
 from __future__ import annotations
@@ -18,18 +19,27 @@ from typing import IO
 
 import numpy as np
 
-from harness.data.decode import is_debris, is_image
+from harness.data.decode import is_image, is_system_file
 from harness.data.sources import SourceImage
-from harness.data.sources._tree import Tree, damaged, stat_line, tar_files
+from harness.data.sources._file_tree import FileTree, damaged_error, stat_line, tar_files
 from harness.errors import UserError
 
 
 @dataclass(frozen=True)
 class Year:
-    """What the files of a year are called, and where they are to be had.
+    """The files of a year and where to get them.
 
-    truth  of each part but train: the name of the kit's file with one ILSVRC id a line, in order of the image numbers
-    tars   of each part: the tar and its MD5 where the organizers state one
+    Parameters
+    ----------
+    year : int
+    page : str
+        The address of the download page.
+    kit : str
+        The file name of the development kit.
+    tars : dict of (file name, MD5)
+        Per part; the MD5 is empty if the organizers state none.
+    truth : dict of file names
+        Per part except train: the kit's file with one ILSVRC id per line, in order of the images.
     """
 
     year: int
@@ -42,15 +52,24 @@ class Year:
     def name(self) -> str:
         return f"ILSVRC-{self.year}"
 
-    def missing(self, path: Path, what: str) -> UserError:
+    def missing_error(self, path: Path, missing: str) -> UserError:
         return UserError(
-            f"{self.name} in {path}: {what} is missing; get it from {self.page} (free registration) and put it there"
+            f"{self.name} in {path}: {missing} is missing; "
+            f"get it from {self.page} (free registration) and put it there"
         )
 
 
 @dataclass(frozen=True)
 class Kit:
-    """wnids: ILSVRC id -> WordNet id of the classes (not of the synsets above them); truth: part -> ILSVRC ids in image order."""
+    """The content of a development kit.
+
+    Attributes
+    ----------
+    wnids : dict of str
+        The WordNet id per ILSVRC id of the classes (not of the synsets above them).
+    truth : dict of (n,) int
+        The ILSVRC ids of each part, in order of the images.
+    """
 
     wnids: dict[int, str]
     truth: dict[str, np.ndarray]
@@ -60,74 +79,100 @@ class Kit:
         return tuple(sorted(self.wnids.values()))
 
     def labels(self, part: str) -> np.ndarray:
-        """(n,) class indices of the images of `part`, in order of their numbers."""
+        """Return the (n,) class indices of the images of a part, in order of their numbers."""
         label_of = {wnid: label for label, wnid in enumerate(self.class_names)}
         return np.array([label_of[self.wnids[number]] for number in self.truth[part].tolist()])
 
 
 def read_kit(path: Path, year: Year) -> Kit:
-    """The development kit in the folder `path`: unpacked, or as a tar, its files beside it too. Raises UserError naming what is missing or
-    contradictory.
+    """Read the development kit in the folder `path`.
+
+    The kit is a folder or a tar; its files may also lie directly in `path`.
+
+    Raises
+    ------
+    UserError
+        If meta.mat is missing or damaged, or contradicts the ground truth.
     """
-    wanted = {"meta.mat", *year.truth.values()}
-    found: dict[str, bytes] = {}
-    for place in [*sorted(kit for kit in path.glob("*devkit*") if not is_debris(kit.name)), path]:
-        for name, read in Tree(place):
-            base = PurePosixPath(name).name
-            if base in wanted and base not in found:
-                found[base] = read()
-        if len(found) == len(wanted):
-            break
-    if "meta.mat" not in found:
-        raise year.missing(path, f"the development kit {year.kit} (its data/meta.mat)")
-    kit = Kit(_wnids(found["meta.mat"], year), {})
+    files = _read_kit_files(path, {"meta.mat", *year.truth.values()})
+    if "meta.mat" not in files:
+        raise year.missing_error(path, f"the development kit {year.kit} (its data/meta.mat)")
+    kit = Kit(_parse_wnids(files["meta.mat"], year), {})
     for part, file in year.truth.items():
-        if file in found:
-            kit.truth[part] = _numbers(found[file], path / file)
-            if strange := set(kit.truth[part].tolist()) - set(kit.wnids):
-                raise UserError(
-                    f"{file} in {path} speaks of class {min(strange)}, which meta.mat does not have"
-                )
+        if file not in files:
+            continue
+        kit.truth[part] = _parse_numbers(files[file], path / file)
+        if unknown := set(kit.truth[part].tolist()) - set(kit.wnids):
+            raise UserError(
+                f"{file} in {path} has a class {min(unknown)}, which meta.mat does not have"
+            )
     return kit
 
 
-def _wnids(meta: bytes, year: Year) -> dict[int, str]:
+def _read_kit_files(path: Path, wanted: set[str]) -> dict[str, bytes]:
+    """Return the content of those wanted files that exist."""
+    kits = sorted(kit for kit in path.glob("*devkit*") if not is_system_file(kit.name))
+    contents: dict[str, bytes] = {}
+    for folder in [*kits, path]:
+        for name, read in FileTree(folder):
+            base = PurePosixPath(name).name
+            if base in wanted and base not in contents:
+                contents[base] = read()
+        if len(contents) == len(wanted):
+            break
+    return contents
+
+
+def _parse_wnids(meta: bytes, year: Year) -> dict[int, str]:
     from scipy.io import loadmat
 
     try:
         synsets = np.atleast_1d(loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"])
         leaves = synsets[synsets["num_children"] == 0]
-        return {
-            int(number): str(wnid)
-            for number, wnid in zip(leaves[f"ILSVRC{year.year}_ID"], leaves["WNID"], strict=True)
-        }
-    except Exception as error:  # scipy raises whatever its parser trips over
+        pairs = zip(leaves[f"ILSVRC{year.year}_ID"], leaves["WNID"], strict=True)
+        return {int(number): str(wnid) for number, wnid in pairs}
+    except Exception as error:  # scipy's parser raises exceptions of many types
         raise UserError(
-            f"meta.mat of {year.kit} is damaged, or of another year ({error}); get the kit again from {year.page}"
+            f"meta.mat of {year.kit} is damaged, or of another year ({error}); "
+            f"get the kit again from {year.page}"
         ) from error
 
 
-def _numbers(text: bytes, file: Path) -> np.ndarray:
+def _parse_numbers(text: bytes, file: Path) -> np.ndarray:
     try:
         return np.array(text.split(), dtype=np.int64)
     except ValueError as error:
         raise UserError(
-            f"{file} is damaged: it should hold one number a line ({error}); get it again"
+            f"{file} is damaged: it should have one number per line ({error}); get it again"
         ) from error
 
 
 def official_files(path: Path, year: Year) -> OfficialFiles | None:
-    """None where not one of the year's tars is in the folder `path`. Raises UserError where `path` is one of them."""
-    if path.is_file() and path.name in [file for file, _ in year.tars.values()]:
+    """Open the folder of a year's tars; None if it has none of them.
+
+    Raises
+    ------
+    UserError
+        If `path` is one of the tars, or the files are incomplete or contradictory.
+    """
+    names = [file for file, _ in year.tars.values()]
+    if path.is_file() and path.name in names:
         raise UserError(
-            f"{path} is one of several files of {year.name}; give the folder that they lie in: {path.parent}"
+            f"{path} is one of several files of {year.name}; "
+            f"give the folder that contains them: {path.parent}"
         )
-    here = path.is_dir() and any((path / file).exists() for file, _ in year.tars.values())
-    return OfficialFiles(path, year) if here else None
+    is_official = path.is_dir() and any((path / name).exists() for name in names)
+    return OfficialFiles(path, year) if is_official else None
 
 
 class OfficialFiles:
-    """The tars and kit of `year` in the folder `path`. Raises UserError naming the file that is missing, or that disagrees with the kit."""
+    """The source made of a year's tars and kit in the folder `path`.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or disagrees with the kit.
+    """
 
     dataset_notes: tuple[str, ...] = ()
 
@@ -138,12 +183,12 @@ class OfficialFiles:
         for part, tar in self._tars.items():
             if not tar.exists():
                 md5 = year.tars[part][1]
-                raise year.missing(path, f"{tar.name}{f' (MD5 {md5})' if md5 else ''}")
+                raise year.missing_error(path, f"{tar.name}{f' (MD5 {md5})' if md5 else ''}")
         kit = read_kit(path, year)
         for part, file in year.truth.items():
             if part not in kit.truth:
-                raise year.missing(
-                    path, f"{file} (in the development kit {year.kit}, or a file of its own)"
+                raise year.missing_error(
+                    path, f"{file} (in the development kit {year.kit}, or a separate file)"
                 )
         self.class_names = kit.class_names
         self._labels = {part: kit.labels(part) for part in kit.truth}
@@ -153,7 +198,8 @@ class OfficialFiles:
         for part, file in year.truth.items():
             if self._counts[part] != len(kit.truth[part]):
                 raise UserError(
-                    f"{self._tars[part]} holds {self._counts[part]} images, but {file} has {len(kit.truth[part])} lines: one is not whole"
+                    f"{self._tars[part]} holds {self._counts[part]} images, but {file} has "
+                    f"{len(kit.truth[part])} lines: one of them is incomplete"
                 )
         lines = [
             *map(stat_line, self._tars.values()),
@@ -174,25 +220,22 @@ class OfficialFiles:
             return
         for name, read in tar_files(tar):
             if is_image(name):
-                yield SourceImage(
-                    part,
-                    PurePosixPath(name).name,
-                    int(self._labels[part][self._row(part, name, tar)]),
-                    read,
-                )
+                label = int(self._labels[part][self._truth_line(part, name, tar)])
+                yield SourceImage(part, PurePosixPath(name).name, label, read)
 
-    def _row(self, part: str, name: str, tar: Path) -> int:
-        """The line of the ground truth that `..._00000001.JPEG` is about."""
+    def _truth_line(self, part: str, name: str, tar: Path) -> int:
+        """Return the line of the ground truth, from 0, for an image `..._00000001.JPEG`."""
+        count = len(self._labels[part])
         number = re.search(r"(\d{8})\.\w+$", name)
-        if number is None or not 1 <= int(number[1]) <= len(self._labels[part]):
+        if number is None or not 1 <= int(number[1]) <= count:
             raise UserError(
-                f"{tar} holds {name}, which is none of the {len(self._labels[part])} images of the ground truth"
+                f"{tar} holds {name}, which is none of the {count} images of the ground truth"
             )
         return int(number[1]) - 1
 
 
 def _train_images(tar: Path, class_names: tuple[str, ...]) -> Iterator[SourceImage]:
-    """Of `n01440764.tar` and its like inside `tar`."""
+    """Yield the images of the tars inside `tar`, which are named like `n01440764.tar`."""
     label_of = {wnid: label for label, wnid in enumerate(class_names)}
     try:
         with tarfile.open(tar) as archive:
@@ -203,13 +246,12 @@ def _train_images(tar: Path, class_names: tuple[str, ...]) -> Iterator[SourceIma
                     continue
                 if wnid not in label_of:
                     raise UserError(
-                        f"{tar} holds {member.name}, and the development kit has no class {wnid}"
+                        f"{tar} holds {member.name}, but the development kit has no class {wnid}"
                     )
                 inner: Callable[[], IO[bytes]] = partial(archive.extractfile, member)  # type: ignore[assignment]
                 for name, read in tar_files(Path(f"{tar}:{member.name}"), inner):
                     if is_image(name):
-                        yield SourceImage(
-                            "train", f"{wnid}/{PurePosixPath(name).name}", label_of[wnid], read
-                        )
+                        name = f"{wnid}/{PurePosixPath(name).name}"
+                        yield SourceImage("train", name, label_of[wnid], read)
     except tarfile.TarError as error:
-        raise damaged(tar, error) from error
+        raise damaged_error(tar, error) from error

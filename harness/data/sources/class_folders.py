@@ -1,8 +1,9 @@
-"""class folders (Imagenette and Imagewoof too): `train/CLASS/FILE` and `test/CLASS/FILE` (or `val/`), or just `CLASS/FILE`.
+"""class folders: `train/CLASS/FILE` and `test/CLASS/FILE` (or `val/`), or only `CLASS/FILE`;
+a folder, tar or zip.
 
-A folder, a tar or a zip of one. A part may lie under other folders (`photos/train/cat/1.jpg`), and what lies deeper than the class
-folder belongs to it. Extracted ILSVRC folders are of this layout when the validation images lie in class folders; else see
-ilsvrc2012_folders.py.
+Imagenette and Imagewoof have this layout, and so do extracted ILSVRC folders whose validation
+images are sorted into class folders (else see ilsvrc2012_folders.py). A part may lie inside other
+folders (`photos/train/cat/1.jpg`), and whatever is deeper than a class folder belongs to it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from harness.data.decode import has_image_suffix, is_debris, is_image
-from harness.data.sources import PARTS, WHOLE, Source, part_of
-from harness.data.sources._listed import ListedImages
-from harness.data.sources._tree import Tree
+from harness.data.decode import has_image_suffix, is_image, is_system_file
+from harness.data.sources import PARTS, UNSPLIT, Source, part_of
+from harness.data.sources._file_tree import FileTree
+from harness.data.sources._listed_images import ListedImages
 from harness.errors import UserError
 
 FALLBACK = True
@@ -22,75 +23,102 @@ LAYOUT = "train/CLASS/IMAGE and test/CLASS/IMAGE (or val/), or CLASS/IMAGE"
 
 
 def open_source(path: Path) -> Source | None:
-    """Raises UserError where there are no class folders: nothing is tried after this."""
-    tree = Tree(path)
+    """Open class folders; raise UserError if there are none, since this layout is tried last."""
+    tree = FileTree(path)
     names = [name for name in tree.names if is_image(name)]
     images = classify(names)
     if not images:
         raise UserError(
-            f"{path} holds no images in class folders; expected {LAYOUT} ({len(names)} image files seen)"
+            f"{path} holds no images in class folders; expected {LAYOUT} "
+            f"(image files found: {len(names)})"
         )
-    if all(class_name.lower() in PARTS for _, class_name in images.values()):
+    class_names = {class_name for _, class_name in images.values()}
+    if all(class_name.lower() in PARTS for class_name in class_names):
         raise UserError(
-            f"{path} holds {' and '.join(sorted({name for _, name in images.values()}))}, but no class folders in them; expected {LAYOUT}"
+            f"{path} holds {' and '.join(sorted(class_names))}, but no class folders in them; "
+            f"expected {LAYOUT}"
         )
-    outside = [name for name in names if name not in images]
-    dataset_notes = (
-        [f"{len(outside)} images outside of class folders are passed over, such as {outside[0]}"]
-        if outside
-        else []
-    )
-    hidden = [name for name in tree.names if is_debris(name) and has_image_suffix(name)]
-    others = [
+    notes = _ignored_notes(tree.names, [name for name in names if name not in images])
+    return ListedImages(tree, images, layout="class folders", dataset_notes=notes)
+
+
+def _ignored_notes(names: list[str], unclassified: list[str]) -> list[str]:
+    hidden = [name for name in names if is_system_file(name) and has_image_suffix(name)]
+    other = [
         name
-        for name in tree.names
-        if "/" in name and not is_debris(name) and not has_image_suffix(name)
+        for name in names
+        if "/" in name and not is_system_file(name) and not has_image_suffix(name)
     ]
-    for what, passed in (
-        ("hidden files", hidden),
-        ("files whose names do not end as an image's", others),
-    ):
-        if passed:
-            dataset_notes.append(f"{len(passed)} {what} are passed over, such as {passed[0]}")
-    return ListedImages(tree, images, layout="class folders", dataset_notes=dataset_notes)
+    ignored = {
+        "images outside class folders": unclassified,
+        "hidden files": hidden,
+        "files without an image suffix": other,
+    }
+    return [
+        f"{len(files):,} {kind} are ignored, such as {files[0]}"
+        for kind, files in ignored.items()
+        if files
+    ]
 
 
 def classify(names: list[str]) -> dict[str, tuple[str, str]]:
-    """name -> (part, class) of those `names` that lie in a class folder; folders that all share and that name no part are passed over.
+    """Find the part and the class of images by their folders.
 
-    A folder names a part by its whole name. By one of its words (`seg_train`) where no folder does so, more than one part is named, and
-    most images lie in one: else `bullet-train` may be a class.
+    A folder is a part if its whole name says so. If there is none, a word of the name suffices
+    (`seg_train`), provided that more than one part is named so and most images lie in one: else
+    `bullet-train` may be a class. Without parts, folders that all images share are skipped.
+
+    Returns
+    -------
+    images : dict of (part, class name)
+        Of those names that lie in a class folder.
     """
-    pairs: dict[
-        tuple[str, str], tuple[str, str]
-    ] = {}  # a million images share some thousand: one object each
-
-    def pair(part: str, class_name: str) -> tuple[str, str]:
-        return pairs.setdefault((part, class_name), (part, class_name))
-
-    def in_parts(part: Callable[[str], str]) -> dict[str, tuple[str, str]]:
-        found = {}
-        for name in names:
-            *folders, _ = name.split("/")
-            named = next((folder for folder in folders[:-1] if part(folder) != WHOLE), None)
-            if named is not None:
-                below = folders[folders.index(named) :]
-                while len(below) > 2 and below[1] == named:  # train/train/cat
-                    below.pop(0)
-                found[name] = pair(part(named), below[1])
-        return found
-
-    if exactly := in_parts(lambda folder: PARTS.get(folder.lower(), WHOLE)):
-        return exactly
-    by_a_word = in_parts(cache(part_of))
-    if 2 * len(by_a_word) > len(names) and len({part for part, _ in by_a_word.values()}) > 1:
-        return by_a_word
-    shared = 0
+    by_full_name = _in_part_folders(names, lambda folder: PARTS.get(folder.lower(), UNSPLIT))
+    if by_full_name:
+        return by_full_name
+    by_word = _in_part_folders(names, cache(part_of))
+    has_several_parts = len({part for part, _ in by_word.values()}) > 1
+    if has_several_parts and 2 * len(by_word) > len(names):
+        return by_word
+    depth = 0  # of the folders that all images share
     while (
-        all(name.count("/") > shared + 1 for name in names)
-        and len({name.split("/")[shared] for name in names}) == 1
+        all(name.count("/") > depth + 1 for name in names)
+        and len({name.split("/")[depth] for name in names}) == 1
     ):
-        shared += 1
+        depth += 1
+    pairs = _SharedPairs()
     return {
-        name: pair(WHOLE, name.split("/")[shared]) for name in names if name.count("/") > shared
+        name: pairs.get(UNSPLIT, name.split("/")[depth])
+        for name in names
+        if name.count("/") > depth
     }
+
+
+def _in_part_folders(
+    names: list[str], part_of_folder: Callable[[str], str]
+) -> dict[str, tuple[str, str]]:
+    """Return (part, class name) of the images below a folder that names a part."""
+    pairs = _SharedPairs()
+    images = {}
+    for name in names:
+        *folders, _ = name.split("/")
+        part_folders = (folder for folder in folders[:-1] if part_of_folder(folder) != UNSPLIT)
+        part_folder = next(part_folders, None)
+        if part_folder is None:
+            continue
+        below = folders[folders.index(part_folder) :]
+        while len(below) > 2 and below[1] == part_folder:  # train/train/cat
+            below.pop(0)
+        images[name] = pairs.get(part_of_folder(part_folder), below[1])
+    return images
+
+
+class _SharedPairs:
+    """One tuple per (part, class name), since a million images share some thousands."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def get(self, part: str, class_name: str) -> tuple[str, str]:
+        pair = (part, class_name)
+        return self._pairs.setdefault(pair, pair)

@@ -1,6 +1,8 @@
-"""official ILSVRC-2010: ILSVRC2010_images_train.tar, _val.tar, _test.tar, devkit 1.0 and ILSVRC2010_test_ground_truth.txt in one folder.
+"""official ILSVRC-2010: ILSVRC2010_images_train.tar, _val.tar and _test.tar, devkit 1.0 and
+ILSVRC2010_test_ground_truth.txt in one folder.
 
-Its test labels are public, as a file of their own beside the kit: Table 1 of Krizhevsky et al. 2012 and their comparison of one and two columns are on its test images.
+The test labels are public, in a separate file beside the kit. Table 1 of Krizhevsky et al. 2012 and
+their comparison of one and two columns use these test images.
 """
 
 from __future__ import annotations

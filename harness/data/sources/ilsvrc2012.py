@@ -1,4 +1,6 @@
-"""official ILSVRC-2012: ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12 (a folder or .tar.gz) in one folder."""
+"""official ILSVRC-2012: ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12
+(a folder or .tar.gz) in one folder.
+"""
 
 from __future__ import annotations
 
@@ -20,5 +22,5 @@ YEAR = Year(
 
 
 def open_source(path: Path) -> Source | None:
-    """The 100,000 test images have no public labels and are not looked for."""
+    """Open the official files. The 100,000 test images are ignored: they have no public labels."""
     return official_files(path, YEAR)

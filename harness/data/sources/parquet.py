@@ -1,4 +1,6 @@
-"""parquet files as of imagenet-1k: columns image (with bytes) and label, train-*.parquet and validation-*.parquet, or train/*.parquet."""
+"""parquet files like imagenet-1k's: columns image (with bytes) and label; train-*.parquet and
+validation-*.parquet, or train/*.parquet.
+"""
 
 from __future__ import annotations
 
@@ -12,75 +14,86 @@ from typing import Any
 import numpy as np
 
 from harness.data.sources import Source, SourceImage, part_of
-from harness.data.sources._tree import files_near, stat_line
+from harness.data.sources._file_tree import files_near, stat_line
 from harness.errors import UserError
 
-ROWS = 32  # read at once: full-size photographs, about 100 kB each
+ROWS_AT_ONCE = 32  # full-size photographs of about 100 kB each
 
 
 class ParquetFiles:
-    """Labels are class indices already (of imagenet-1k: in order of the sorted WordNet ids); rows of label -1 have none and are passed over.
+    """The rows of parquet files.
 
-    Raises UserError when a file is damaged or lacks a column.
+    Labels are class indices (of imagenet-1k: in order of the sorted WordNet ids). Rows with label
+    -1 have none and are ignored.
+
+    Raises
+    ------
+    UserError
+        If a file is damaged or lacks a column.
     """
 
     layout = "parquet"
 
     def __init__(self, path: Path, files: list[Path]) -> None:
         self.path, self._files = path, files
-        self.fingerprint = hashlib.sha256("\n".join(map(stat_line, files)).encode()).hexdigest()[
-            :16
-        ]
-        self._labels = {
-            file: self._open(file).read(["label"])["label"].cast("int64").fill_null(-1).to_numpy()
-            for file in files
-        }
-        everything = np.concatenate(list(self._labels.values()))
-        classes = int(everything.max(initial=-1)) + 1
-        named = (_class_names(self._open(file).schema_arrow.metadata or {}) for file in files)
-        self.class_names = next(filter(None, named), tuple(str(i) for i in range(classes)))
+        lines = "\n".join(map(stat_line, files))
+        self.fingerprint = hashlib.sha256(lines.encode()).hexdigest()[:16]
+        self._labels = {file: _read_labels(file) for file in files}
+        labels = np.concatenate(list(self._labels.values()))
+        classes = int(labels.max(initial=-1)) + 1
+        declared = (
+            _declared_class_names(_open_parquet(file).schema_arrow.metadata or {}) for file in files
+        )
+        self.class_names = next(filter(None, declared), tuple(str(i) for i in range(classes)))
         if classes > len(self.class_names):
             raise UserError(
-                f"{path}: label {classes - 1} has no name; the files name {len(self.class_names)} classes"
+                f"{path}: label {classes - 1} has no name; "
+                f"the files name {len(self.class_names)} classes"
             )
-        self._count = int((everything >= 0).sum())
-        unlabeled = len(everything) - self._count
-        self.dataset_notes: tuple[str, ...] = (
-            (f"{unlabeled} images without labels are passed over",) if unlabeled else ()
-        )
+        self._count = int((labels >= 0).sum())
+        unlabeled = len(labels) - self._count
+        self.dataset_notes: tuple[str, ...] = ()
+        if unlabeled:
+            self.dataset_notes = (f"{unlabeled:,} images without labels are ignored",)
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[SourceImage]:
         for file in self._files:
-            rows = _Rows(self._open(file))
+            rows = _RowReader(_open_parquet(file))
             stem = file.relative_to(self.path).as_posix() if self.path.is_dir() else file.name
             part = part_of(stem.removesuffix(file.suffix))
             for row, label in enumerate(self._labels[file].tolist()):
                 if label >= 0:
-                    yield SourceImage(part, f"{stem}:{row}", label, partial(_read, file, rows, row))
-
-    def _open(self, file: Path) -> Any:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            opened = pq.ParquetFile(file, memory_map=True)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UserError(f"{file} is damaged: {error}; copy or download it again") from error
-        if missing := {"image", "label"} - set(opened.schema_arrow.names):
-            raise UserError(
-                f"{file} has no column {min(missing)}; expected image (struct with bytes) and label"
-            )
-        if not pa.types.is_integer(kind := opened.schema_arrow.field("label").type):
-            raise UserError(
-                f"{file}: label is of type {kind}; expected integers, as imagenet-1k has them"
-            )
-        return opened
+                    read = partial(_read_row, file, rows, row)
+                    yield SourceImage(part, f"{stem}:{row}", label, read)
 
 
-def _read(file: Path, rows: _Rows, row: int) -> bytes:
+def _read_labels(file: Path) -> np.ndarray:
+    column = _open_parquet(file).read(["label"])["label"]
+    return column.cast("int64").fill_null(-1).to_numpy()
+
+
+def _open_parquet(file: Path) -> Any:
+    """Open a file; raise UserError if it is damaged or its columns are not as expected."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        opened = pq.ParquetFile(file, memory_map=True)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{file} is damaged: {error}; copy or download it again") from error
+    if missing := {"image", "label"} - set(opened.schema_arrow.names):
+        raise UserError(
+            f"{file} has no column {min(missing)}; expected image (struct with bytes) and label"
+        )
+    if not pa.types.is_integer(kind := opened.schema_arrow.field("label").type):
+        raise UserError(f"{file}: label is of type {kind}; expected integers, as in imagenet-1k")
+    return opened
+
+
+def _read_row(file: Path, rows: _RowReader, row: int) -> bytes:
     import pyarrow as pa
 
     try:
@@ -91,36 +104,43 @@ def _read(file: Path, rows: _Rows, row: int) -> bytes:
         ) from error
 
 
-class _Rows:
-    """The image bytes of a file, row by row; going forward reads each row once, and what lies before the first wanted group never."""
+class _RowReader:
+    """Reads the image bytes of a file row by row.
+
+    In ascending order, each row is read once; row groups before the first requested row are
+    skipped.
+    """
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-        self._starts = np.cumsum([0, *sizes])
-        self._group, self._next = -1, 0  # the row group being read, the first row not read yet
+        metadata = file.metadata
+        sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        self._group_starts = np.cumsum([0, *sizes])
+        self._group = -1  # the row group that is being read
+        self._next_row = 0  # the first row that is not read yet
         self._batches: Iterator[Any] = iter(())
         self._batch: Any = ()
 
     def read(self, row: int) -> bytes:
-        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        """Return the bytes of a row; none for a null image."""
+        group = int(np.searchsorted(self._group_starts, row, side="right")) - 1
         if group != self._group:
-            self._group, self._next = group, int(self._starts[group])
+            self._group, self._next_row = group, int(self._group_starts[group])
             self._batches = self._file.iter_batches(
-                batch_size=ROWS, row_groups=[group], columns=["image"]
+                batch_size=ROWS_AT_ONCE, row_groups=[group], columns=["image"]
             )
-        while row >= self._next:
+        while row >= self._next_row:
             self._batch = next(self._batches)["image"]
-            self._next += len(self._batch)
-        image = self._batch[row - self._next + len(self._batch)].as_py()
-        return (
-            image["bytes"] if isinstance(image, dict) else image
-        ) or b""  # null: an image without bytes
+            self._next_row += len(self._batch)
+        image = self._batch[row - self._next_row + len(self._batch)].as_py()
+        content = image["bytes"] if isinstance(image, dict) else image
+        return content or b""
 
 
-def _class_names(metadata: dict[bytes, bytes]) -> tuple[str, ...]:
-    """The names that Hugging Face's `datasets` writes into the schema, in label order."""
-    features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+def _declared_class_names(metadata: dict[bytes, bytes]) -> tuple[str, ...]:
+    """Return the class names that Hugging Face's `datasets` writes into the schema, if any."""
+    declared = json.loads(metadata.get(b"huggingface", b"{}"))
+    features = declared.get("info", {}).get("features", {})
     return tuple(features.get("label", {}).get("names", ()))
 
 

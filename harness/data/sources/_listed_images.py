@@ -1,4 +1,4 @@
-"""A source of a tree of files, once the part and class of each are known."""
+"""A source made of those files of a tree whose part and class are known."""
 
 from __future__ import annotations
 
@@ -6,15 +6,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.data.sources import SourceImage
-from harness.data.sources._tree import Tree
+from harness.data.sources._file_tree import FileTree
 
 
 class ListedImages:
-    """Those files of `tree` that `images` names: name -> (part, class name). Classes are `class_names`, else all that occur, sorted."""
+    """The files of `tree` that `images` lists.
+
+    Parameters
+    ----------
+    tree : FileTree
+    images : mapping of (part, class name)
+        By the file's name in the tree.
+    layout : str
+        The name of the layout, for people.
+    class_names : sequence of str, optional
+        In label order. Default: all that occur, sorted.
+    dataset_notes : sequence of str
+    """
 
     def __init__(
         self,
-        tree: Tree,
+        tree: FileTree,
         images: Mapping[str, tuple[str, str]],
         *,
         layout: str,
@@ -24,9 +36,9 @@ class ListedImages:
         self.path: Path = tree.path
         self.layout = layout
         self.fingerprint = tree.fingerprint
-        self.class_names = tuple(
-            sorted({name for _, name in images.values()}) if class_names is None else class_names
-        )
+        if class_names is None:
+            class_names = sorted({class_name for _, class_name in images.values()})
+        self.class_names = tuple(class_names)
         self.dataset_notes = tuple(dataset_notes)
         self._tree, self._images = tree, images
 
