@@ -1,48 +1,60 @@
-"""`harness data`: prepared datasets; list, look into, verify, audit and remove them."""
+"""`harness data`: list, inspect, verify, audit and remove prepared datasets."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli import options
 
 if TYPE_CHECKING:
-    from harness.data.store import Store
+    from harness.data.prepared_dataset import PreparedDataset
     from harness.workspace import Workspace
 
 
 @click.group()
 def command() -> None:
-    """Prepared datasets: list them, check them, look into them, remove them."""
+    """List, inspect, verify, audit and remove prepared datasets."""
 
 
 @command.command(name="list")
 @options.workspace("data_root")
 @options.as_json
 def list_(workspace: Workspace, as_json: bool) -> None:
-    """Names, sizes and sources of what was prepared, and what preparations that were stopped have left."""
-    from harness.data.store import unfinished
+    """List prepared datasets, and preparations that did not finish."""
+    from harness.commands import harness_command
+    from harness.data.prepared_dataset import unfinished_folders
     from harness.render.text import text_table
 
-    stores = [_store(name, workspace) for name in _names(workspace)]
-    rows = [
-        [
-            s.folder.name, " + ".join(f"{part} {facts['n']:,}" for part, facts in s.facts["parts"].items()),
-            str(len(s.facts["class_names"])), str(s.facts["size"]), s.facts["codec"], f"{s.bytes / 1e6:,.1f}", s.facts["layout"],
-        ]
-        for s in stores
-    ]  # fmt: skip
-    heads = ["dataset", "images", "classes", "pixels", "codec", "MB", "layout"]
-    click.echo(text_table(heads, rows, left=2) if rows else _nothing(workspace))
-    for folder in unfinished(workspace.data_root):
+    datasets = [_open(name, workspace) for name in _names(workspace)]
+    head = ["dataset", "images", "classes", "pixels", "codec", "MB", "layout"]
+    rows = [_table_row(prepared) for prepared in datasets]
+    click.echo(text_table(head, rows, left=2) if rows else _nothing_prepared(workspace))
+    for folder in unfinished_folders(workspace.data_root):
+        remove = harness_command("data", "rm", folder.name, flags=workspace.flags)
         click.echo(
-            f"unfinished {folder.name} ({_bytes(folder) / 1e6:,.1f} MB): preparing the same again goes on with it; harness data rm {folder.name} removes it"
+            f"unfinished {folder.name} ({_megabytes(_folder_bytes(folder))}): prepare the same "
+            f"source again to continue, or remove it: {remove}"
         )
     if as_json:
-        options.print_json([{"name": s.folder.name, "bytes": s.bytes, **_brief(s)} for s in stores])
+        sizes = [{"name": p.name, "bytes": p.size_bytes, **_summary(p)} for p in datasets]
+        options.print_json(sizes)
+
+
+def _table_row(prepared: PreparedDataset) -> list[str]:
+    manifest = prepared.manifest
+    counts = [f"{part} {content['n']:,}" for part, content in manifest["parts"].items()]
+    return [
+        prepared.name,
+        " + ".join(counts),
+        str(len(manifest["class_names"])),
+        str(manifest["size"]),
+        manifest["codec"],
+        f"{prepared.size_bytes / 1e6:,.1f}",
+        manifest["layout"],
+    ]
 
 
 @command.command()
@@ -50,37 +62,31 @@ def list_(workspace: Workspace, as_json: bool) -> None:
 @options.workspace("data_root")
 @options.as_json
 def info(name: str, workspace: Workspace, as_json: bool) -> None:
-    """Digests of its parts and of the nested subsets of train, and every image that could not be decoded or is unusual."""
-    from harness.data.splitting import PERCENTS
+    """Show the digests of a prepared dataset and of its nested training subsets, and list the
+    images that could not be decoded or are unusual.
+    """
+    from harness.data.splitting import TRAIN_PERCENTS
     from harness.spec import format_spec
 
-    store = _store(name, workspace)
+    prepared = _open(name, workspace)
+    manifest = prepared.manifest
     for label, key in (("source", "source"), ("layout", "layout"), ("made by", "preparation")):
-        click.echo(f"{label:<10} {store.facts[key]}")
-    for part, facts in store.facts["parts"].items():
-        click.echo(f"{part:<10} {facts['n']:>9,} images, digest {facts['digest']}")
+        click.echo(f"{label:<10} {manifest[key]}")
+    for part, content in manifest["parts"].items():
+        click.echo(f"{part:<10} {content['n']:>9,} images, digest {content['digest']}")
     subsets = {}
-    for percent in PERCENTS:
+    for percent in TRAIN_PERCENTS:
         spec = format_spec("prepared", {"name": name, "train_percent": percent})
-        splits = workspace.dataset(spec, tune=0)
-        subsets[percent] = {"n": len(splits.train), "digest": splits.train.digest}
-        click.echo(
-            f"{percent:>3} % train {len(splits.train):>9,} images, digest {splits.train.digest}"
-        )
-    for what, images in (("undecodable", store.undecodable), ("noted", store.noted)):
-        click.echo(f"{what:<11} {len(images)}")
-        for part, image, why in images:
-            click.echo(f"  {part}: {image}: {why}")
+        train = workspace.dataset(spec, tune=0).train
+        subsets[percent] = {"n": len(train), "digest": train.digest}
+        click.echo(f"{percent:>3} % train {len(train):>9,} images, digest {train.digest}")
+    listed = {"undecodable": prepared.undecodable, "unusual": prepared.unusual}
+    for label, images in listed.items():
+        click.echo(f"{label:<11} {len(images)}")
+        for part, image, reason in images:
+            click.echo(f"  {part}: {image}: {reason}")
     if as_json:
-        options.print_json(
-            {
-                "name": name,
-                **_brief(store),
-                "subsets": subsets,
-                "undecodable": store.undecodable,
-                "noted": store.noted,
-            }
-        )
+        options.print_json({"name": name, **_summary(prepared), "subsets": subsets, **listed})
 
 
 @command.command()
@@ -88,15 +94,15 @@ def info(name: str, workspace: Workspace, as_json: bool) -> None:
 @options.workspace("data_root")
 def verify(names: tuple[str, ...], workspace: Workspace) -> None:
     """Read every file of the named datasets (default: all) and compare checksums and digests."""
-    damaged = False
     names = names or tuple(_names(workspace))
     if not names:
-        click.echo(_nothing(workspace))
+        click.echo(_nothing_prepared(workspace))
+    is_damaged = False
     for name in names:
-        wrong = _store(name, workspace).damaged()
-        damaged |= bool(wrong)
-        click.echo(f"{name}: {'; '.join(wrong) or 'as it was written'}")
-    if damaged:
+        damage = _open(name, workspace).find_damage()
+        is_damaged |= bool(damage)
+        click.echo(f"{name}: {'; '.join(damage) or 'no damage'}")
+    if is_damaged:
         raise click.exceptions.Exit(1)
 
 
@@ -112,31 +118,33 @@ def verify(names: tuple[str, ...], workspace: Workspace) -> None:
 @options.workspace("data_root")
 @options.as_json
 def audit(dataset: str, out: Path, workspace: Workspace, as_json: bool) -> None:
-    """A page about DATASET (a prepared name, or any --dataset): class balance, sizes, exact and near duplicates side by side."""
+    """Write a page about a dataset: class balance, image sizes, and exact and near duplicates
+    side by side.
+
+    DATASET is the name of a prepared dataset or any other value of --dataset.
+    """
     from harness.data.audit import audit
     from harness.errors import UserError
     from harness.files import write_atomic
     from harness.report.audit_page import audit_page
 
     if not out.absolute().parent.is_dir() or out.is_dir():
-        raise UserError(f"--out {out} must be a file in a folder that is there")
+        raise UserError(f"--out {out} must be a file in an existing folder")
     splits = workspace.dataset(dataset, tune=0)
-    found = audit(splits.title, splits.train, splits.test)
+    audited = audit(splits.title, splits.train, splits.test)
     lists = []
     if dataset in _names(workspace):
-        store = _store(dataset, workspace)
-        lists = [("Undecodable", store.undecodable), ("Unusual, but decoded", store.noted)]
-    page = audit_page(found, dataset_notes=splits.dataset_notes, lists=lists)
+        prepared = _open(dataset, workspace)
+        lists = [("Undecodable", prepared.undecodable), ("Unusual, but decoded", prepared.unusual)]
+    page = audit_page(audited, dataset_notes=splits.dataset_notes, lists=lists)
     write_atomic(out, lambda file: file.write(page.encode()))
-    for kind, counts in found.counts().items():
-        click.echo(
-            f"{kind:<6} " + ", ".join(f"{where}: {count:,}" for where, count in counts.items())
-        )
+    pair_counts = audited.pair_counts()
+    for kind, counts in pair_counts.items():
+        located = ", ".join(f"{location}: {count:,}" for location, count in counts.items())
+        click.echo(f"{kind:<6} {located}")
     click.echo(f"page   {out.resolve()}")
     if as_json:
-        options.print_json(
-            {"dataset": dataset, "page": str(out.resolve()), "pairs": found.counts()}
-        )
+        options.print_json({"dataset": dataset, "page": str(out.resolve()), "pairs": pair_counts})
 
 
 @command.command()
@@ -144,42 +152,40 @@ def audit(dataset: str, out: Path, workspace: Workspace, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @options.workspace("data_root")
 def rm(names: tuple[str, ...], yes: bool, workspace: Workspace) -> None:
-    """Remove prepared datasets, and what `list` calls unfinished; the sources stay."""
+    """Remove prepared datasets and unfinished preparations; their sources are kept."""
     import shutil
 
-    from harness.data.store import unfinished
+    from harness.data.prepared_dataset import MANIFEST, unfinished_folders
 
-    begun = [folder for folder in unfinished(workspace.data_root) if folder.name in names]
-    stores = [
-        _store(name, workspace) for name in names if name not in {folder.name for folder in begun}
-    ]
+    unfinished = [f for f in unfinished_folders(workspace.data_root) if f.name in names]
+    complete_names = [name for name in names if name not in {f.name for f in unfinished}]
+    datasets = [_open(name, workspace) for name in complete_names]
     if not yes:
-        size = sum(store.bytes for store in stores) + sum(map(_bytes, begun))
-        click.confirm(f"Remove {', '.join(names)} ({size / 1e6:,.1f} MB)?", abort=True)
-    for folder in begun:
+        total = sum(prepared.size_bytes for prepared in datasets)
+        total += sum(map(_folder_bytes, unfinished))
+        click.confirm(f"Remove {', '.join(names)} ({_megabytes(total)})?", abort=True)
+    for folder in unfinished:
         _remove_unfinished(folder)
-    for store in stores:
-        (store.folder / "store.json").unlink()  # first: half removed, it is no dataset any more
-        shutil.rmtree(store.folder)
-        click.echo(f"removed {store.folder}")
-
-
-def _bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.glob("*"))
+    for prepared in datasets:
+        # The manifest goes first, so that a dataset that is removed in part no longer counts.
+        (prepared.folder / MANIFEST).unlink()
+        shutil.rmtree(prepared.folder)
+        click.echo(f"removed {prepared.folder}")
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Raises UserError while somebody goes on with it."""
+    """Remove an unfinished preparation; raise UserError if another process continues it."""
     import shutil
 
     from filelock import Timeout
 
-    from harness.data.prepare import locked
-    from harness.data.store import BUILDING
+    from harness.data.prepare import preparation_lock
+    from harness.data.prepared_dataset import UNFINISHED_PREFIX
     from harness.errors import UserError
 
+    finished = folder.with_name(folder.name.removeprefix(UNFINISHED_PREFIX))
     try:
-        with locked(folder.with_name(folder.name.removeprefix(BUILDING)), timeout=0):
+        with preparation_lock(finished, timeout=0):
             shutil.rmtree(folder)
     except Timeout as error:
         raise UserError(f"{folder} is being prepared by another process; stop it first") from error
@@ -187,27 +193,37 @@ def _remove_unfinished(folder: Path) -> None:
 
 
 def _names(workspace: Workspace) -> list[str]:
-    from harness.data.store import store_names
+    from harness.data.prepared_dataset import prepared_names
 
-    return store_names(workspace.data_root)
-
-
-def _nothing(workspace: Workspace) -> str:
-
-    return f"nothing is prepared in {workspace.data_root}; harness prepare SOURCE does it"
+    return prepared_names(workspace.data_root)
 
 
-def _store(name: str, workspace: Workspace) -> Store:
-    from harness.data.store import open_store
+def _open(name: str, workspace: Workspace) -> PreparedDataset:
+    from harness.data.prepared_dataset import open_prepared
 
-    return open_store(workspace.data_root, name)
+    return open_prepared(workspace.data_root, name)
 
 
-def _brief(store: Store) -> dict[str, object]:
-    facts = {key: store.facts[key] for key in ("layout", "source", "size", "codec", "preparation")}
-    return {
-        **facts,
-        "splits": {
-            part: {"n": f["n"], "digest": f["digest"]} for part, f in store.facts["parts"].items()
-        },
+def _nothing_prepared(workspace: Workspace) -> str:
+    from harness.commands import harness_command
+
+    prepare = harness_command("prepare", "SOURCE", flags=workspace.flags)
+    return f"no dataset is prepared in {workspace.data_root}; to prepare one: {prepare}"
+
+
+def _summary(prepared: PreparedDataset) -> dict[str, Any]:
+    manifest = prepared.manifest
+    keys = ("layout", "source", "size", "codec", "preparation")
+    splits = {
+        part: {"n": content["n"], "digest": content["digest"]}
+        for part, content in manifest["parts"].items()
     }
+    return {**{key: manifest[key] for key in keys}, "splits": splits}
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*"))
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"

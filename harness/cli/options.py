@@ -157,10 +157,10 @@ def complete_prepared(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete names of prepared datasets below --data-root, if the line gives it already."""
+    from harness.data.prepared_dataset import prepared_names
     from harness.data.root import find_data_root
-    from harness.data.store import store_names
 
-    names = store_names(find_data_root(ctx.params.get("data_root")))
+    names = prepared_names(find_data_root(ctx.params.get("data_root")))
     return [CompletionItem(name, help="prepared") for name in names if name.startswith(incomplete)]
 
 

@@ -157,8 +157,9 @@ def _describe_unusual(image: Image.Image, name: str, frames: int) -> list[str]:
 
 def _raw_mode(decoder_args: object) -> str:
     """Return how the file codes its pixels, such as `RGB;16B`."""
-    is_nonempty_tuple = isinstance(decoder_args, tuple) and decoder_args
-    return str(decoder_args[0] if is_nonempty_tuple else decoder_args)
+    if isinstance(decoder_args, tuple) and decoder_args:
+        return str(decoder_args[0])
+    return str(decoder_args)
 
 
 def resized_shape(height: int, width: int, size: int) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +96,7 @@ def _read_job(images: Images, rows: np.ndarray) -> BatchJob:
             return torch.cat(read)  # type: ignore[arg-type]
         return [image for pixels in read for image in pixels]
 
-    return BatchJob([lambda piece=piece: images.read(piece) for piece in pieces], combine)
+    return BatchJob([partial(images.read, piece) for piece in pieces], combine)
 
 
 def _crop_job(
@@ -115,7 +116,7 @@ def _crop_job(
             copy_crops(images.read(rows[piece]), offsets, flips, crop.pad, out[piece])
 
     pieces = [slice(start, start + step) for start in range(0, len(rows), step)]
-    return BatchJob([lambda piece=piece: fill(piece) for piece in pieces], lambda _: batch)
+    return BatchJob([partial(fill, piece) for piece in pieces], lambda _: batch)
 
 
 def copy_crops(

@@ -247,8 +247,8 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], recorded_pair
 def test_completion_knows_the_names_and_imports_nothing_heavy(
     words: str, completed: str, workdir: Path
 ) -> None:
-    (workdir / "elsewhere/stores/pets").mkdir(parents=True)
-    (workdir / "elsewhere/stores/pets/store.json").write_text("{}")
+    (workdir / "elsewhere/prepared/pets").mkdir(parents=True)
+    (workdir / "elsewhere/prepared/pets/dataset.json").write_text("{}")
     code = (
         f"import sys, os; os.environ.update(_HARNESS_COMPLETE='bash_complete', COMP_WORDS={words!r}, COMP_CWORD='{words.count(' ')}')\n"
         "from harness.__main__ import main\n"
