@@ -82,7 +82,7 @@ def plugin(workdir: Path) -> str:
     return str(path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pictures() -> Callable[..., Path]:
     """Write class folders of random PNGs: `pictures(root, {"train/cat": 3}, size=(20, 30))`."""
 

@@ -1,4 +1,4 @@
-"""The same photographs in every layout that people have of ILSVRC."""
+"""The same photographs in every layout in which ILSVRC is distributed, and how to prepare them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ from PIL import Image
 from scipy.io import savemat
 
 from harness.data.prepare import prepare
+from harness.data.prepared_dataset import PreparedDataset
 from harness.data.sources import open_source
-from harness.data.store import Store
 from harness.registry import ROOT
 
 
 @pytest.fixture
 def samples() -> Path:
-    """Where full-size photographs and official data may lie: HARNESS_SAMPLES, else shared/data beside the checkout. Tests skip without."""
+    """The folder of full-size photographs and official data; tests that need them skip without.
+
+    HARNESS_SAMPLES, else shared/data beside the checkout.
+    """
     return Path(os.environ.get("HARNESS_SAMPLES") or ROOT.parent / "shared" / "data")
 
 
@@ -47,16 +50,16 @@ class Photos:
 
 
 def jpeg(rng: np.random.Generator, height: int, width: int) -> bytes:
-    """A photograph-like picture: smooth noise, coded with chroma subsampling as most photographs are."""
+    """Make a JPEG of smooth noise, with chroma subsampling like most photographs."""
     small = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
     buffer = io.BytesIO()
     small.resize((width, height), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 
-@pytest.fixture
-def generated() -> Photos:
-    """Five classes, whose official ids are not in the order of their wnids; sizes above and below the stored one."""
+@pytest.fixture(scope="session")
+def photos() -> Photos:
+    """Five classes in an order other than that of their wnids; sizes above and below 256."""
     rng = np.random.default_rng(3)
     wnids = ["n01440764", "n02119789", "n02105855", "n03000684", "n07753592"]
     sizes = [(300, 400), (320, 280), (120, 90), (256, 300)]
@@ -69,13 +72,13 @@ def generated() -> Photos:
     return Photos(part(4), part(2))
 
 
-def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+def add_member(archive: tarfile.TarFile, name: str, data: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(data)
     archive.addfile(member, io.BytesIO(data))
 
 
-def class_folders(photos: Photos, root: Path) -> Path:
+def write_class_folders(photos: Photos, root: Path) -> Path:
     for part, images in (("train", photos.train), ("val", photos.val)):
         for i, (wnid, data) in enumerate(images):
             path = root / part / wnid / f"{part}_{i}.JPEG"
@@ -84,48 +87,55 @@ def class_folders(photos: Photos, root: Path) -> Path:
     return root
 
 
-def official(photos: Photos, root: Path, year: int = 2012) -> Path:
-    """Tars of tars and the kit, whose ids count the classes from the last to the first, with an inner synset after them; of 2010 the
-    labels of the test images too, which lie beside the kit.
+def write_official(photos: Photos, root: Path, year: int = 2012) -> Path:
+    """Write the tars and the kit of a year.
+
+    The kit's ids number the classes from the last to the first, with an inner synset after them.
+    For 2010, the labels of the test images are included as a file beside the kit.
     """
     root.mkdir()
-    ids = {wnid: number for number, wnid in enumerate(reversed(photos.wnids), 1)}
     prefix = f"ILSVRC{year}_img" if year == 2012 else f"ILSVRC{year}_images"
-    with tarfile.open(root / f"{prefix}_train.tar", "w") as outer:
-        for wnid in photos.wnids:
-            buffer = io.BytesIO()
-            with tarfile.open(fileobj=buffer, mode="w") as inner:
-                for i, (other, data) in enumerate(photos.train):
-                    if other == wnid:
-                        add(inner, f"{wnid}_{i}.JPEG", data)
-            add(outer, f"{wnid}.tar", buffer.getvalue())
-    kit = (
-        root / (f"ILSVRC{year}_devkit_t12" if year == 2012 else f"ILSVRC{year}_devkit-1.0") / "data"
-    )
+    ids = {wnid: number for number, wnid in enumerate(reversed(photos.wnids), 1)}
+    _write_train_tar(photos, root / f"{prefix}_train.tar")
+    kit_name = "ILSVRC2012_devkit_t12" if year == 2012 else f"ILSVRC{year}_devkit-1.0"
+    kit = root / kit_name / "data"
     kit.mkdir(parents=True)
     parts = {"val": "validation"} if year == 2012 else {"val": "validation", "test": "test"}
     for part, word in parts.items():
         with tarfile.open(root / f"{prefix}_{part}.tar", "w") as archive:
             for i, (_, data) in reversed(list(enumerate(photos.val))):
-                add(archive, f"{part}/ILSVRC{year}_{part}_{i + 1:08}.JPEG", data)
+                add_member(archive, f"{part}/ILSVRC{year}_{part}_{i + 1:08}.JPEG", data)
         truth = "".join(f"{ids[wnid]}\n" for wnid, _ in photos.val)
-        (kit if part == "val" else root).joinpath(
-            f"ILSVRC{year}_{word}_ground_truth.txt"
-        ).write_text(truth)  # test: of its own
+        folder = kit if part == "val" else root
+        (folder / f"ILSVRC{year}_{word}_ground_truth.txt").write_text(truth)
+    _write_meta(ids, kit / "meta.mat", year)
+    return root
+
+
+def _write_train_tar(photos: Photos, path: Path) -> None:
+    with tarfile.open(path, "w") as outer:
+        for wnid in photos.wnids:
+            buffer = io.BytesIO()
+            with tarfile.open(fileobj=buffer, mode="w") as inner:
+                for i, (other, data) in enumerate(photos.train):
+                    if other == wnid:
+                        add_member(inner, f"{wnid}_{i}.JPEG", data)
+            add_member(outer, f"{wnid}.tar", buffer.getvalue())
+
+
+def _write_meta(ids: dict[str, int], path: Path, year: int) -> None:
     fields: list[tuple[str, Any]] = [
         (f"ILSVRC{year}_ID", "f8"),
         ("WNID", object),
         ("words", object),
         ("num_children", "f8"),
     ]
-    rows = [(number, wnid, f"words of {wnid}", 0.0) for wnid, number in ids.items()] + [
-        (len(ids) + 1, "n00001740", "entity", 5.0)
-    ]
-    savemat(kit / "meta.mat", {"synsets": np.array(rows, dtype=fields)})
-    return root
+    rows = [(number, wnid, f"words of {wnid}", 0.0) for wnid, number in ids.items()]
+    rows.append((len(ids) + 1, "n00001740", "entity", 5.0))
+    savemat(path, {"synsets": np.array(rows, dtype=fields)})
 
 
-def kaggle(photos: Photos, root: Path) -> Path:
+def write_kaggle(photos: Photos, root: Path) -> Path:
     images = root / "ILSVRC" / "Data" / "CLS-LOC"
     for i, (wnid, data) in enumerate(photos.train):
         (images / "train" / wnid).mkdir(parents=True, exist_ok=True)
@@ -138,85 +148,67 @@ def kaggle(photos: Photos, root: Path) -> Path:
     with (root / "LOC_val_solution.csv").open("w") as file:
         writer = csv.writer(file)
         writer.writerow(["ImageId", "PredictionString"])
-        writer.writerows(
-            [photos.val_name(i), f"{wnid} 1 2 30 40 {wnid} 5 6 70 80"]
-            for i, (wnid, _) in enumerate(photos.val)
-        )
-    (root / "LOC_synset_mapping.txt").write_text(
-        "".join(f"{wnid} words, of {wnid}\n" for wnid in photos.wnids)
-    )
+        for i, (wnid, _) in enumerate(photos.val):
+            writer.writerow([photos.val_name(i), f"{wnid} 1 2 30 40 {wnid} 5 6 70 80"])
+    lines = [f"{wnid} words, of {wnid}\n" for wnid in photos.wnids]
+    (root / "LOC_synset_mapping.txt").write_text("".join(lines))
     return root
 
 
-def parquet(photos: Photos, root: Path) -> Path:
+def write_parquet(photos: Photos, root: Path) -> Path:
     root.mkdir()
-    names = {
-        "info": {
-            "features": {
-                "label": {
-                    "names": [f"words of {wnid}" for wnid in photos.wnids],
-                    "_type": "ClassLabel",
-                }
-            }
-        }
-    }
+    names = [f"words of {wnid}" for wnid in photos.wnids]
+    features = {"label": {"names": names, "_type": "ClassLabel"}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     for part, images in (("train", photos.train), ("validation", photos.val)):
-        table = pa.table(
-            {
-                "image": [
-                    {"bytes": data, "path": f"{i}.JPEG"} for i, (_, data) in enumerate(images)
-                ],
-                "label": [photos.wnids.index(wnid) for wnid, _ in images],
-            }
-        ).replace_schema_metadata({"huggingface": json.dumps(names)})
+        cells = [{"bytes": data, "path": f"{i}.JPEG"} for i, (_, data) in enumerate(images)]
+        labels = [photos.wnids.index(wnid) for wnid, _ in images]
+        table = pa.table({"image": cells, "label": labels}).replace_schema_metadata(metadata)
         pq.write_table(table, root / f"{part}-00000-of-00001.parquet", row_group_size=7)
     return root
 
 
-def shards(photos: Photos, root: Path, *, as_json: bool = False) -> Path:
+def write_tar_shards(photos: Photos, root: Path, *, as_json: bool = False) -> Path:
     root.mkdir()
     for part, images in (("train", photos.train), ("val", photos.val)):
         for shard in range(2):
             with tarfile.open(root / f"imagenet-{part}-{shard:06}.tar", "w") as archive:
-                for i, (wnid, data) in enumerate(images):
-                    if i % 2 == shard:
-                        label = photos.wnids.index(wnid)
-                        add(archive, f"{i:04}.jpg", data)
-                        add(
-                            archive,
-                            f"{i:04}.json" if as_json else f"{i:04}.cls",
-                            json.dumps({"label": label} if as_json else label).encode(),
-                        )
+                for i, (wnid, data) in list(enumerate(images))[shard::2]:
+                    label = photos.wnids.index(wnid)
+                    annotation = json.dumps({"label": label} if as_json else label).encode()
+                    add_member(archive, f"{i:04}.jpg", data)
+                    add_member(archive, f"{i:04}.{'json' if as_json else 'cls'}", annotation)
     return root
 
 
-LAYOUTS: dict[str, Callable[[Photos, Path], Path]] = {
-    "class folders": class_folders,
-    "official": official,
-    "kaggle": kaggle,
-    "parquet": parquet,
-    "shards": shards,
-    "json shards": lambda photos, root: shards(photos, root, as_json=True),
+LAYOUTS: dict[str, Callable[..., Path]] = {
+    "class folders": write_class_folders,
+    "official": write_official,
+    "kaggle": write_kaggle,
+    "parquet": write_parquet,
+    "tar shards": write_tar_shards,
+    "tar shards with JSON": lambda photos, root: write_tar_shards(photos, root, as_json=True),
 }
 
 
 @pytest.fixture(params=LAYOUTS)
-def layout(request: pytest.FixtureRequest) -> Callable[[Photos, Path], Path]:
-    """Writes photographs below a folder in one layout; a test that takes this runs once a layout."""
+def layout(request: pytest.FixtureRequest) -> Callable[..., Path]:
+    """Write photographs below a folder in one layout; the test runs once per layout."""
     return LAYOUTS[request.param]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def layouts() -> dict[str, Callable[..., Path]]:
+    """The functions that write photographs below a folder, by layout."""
     return dict(LAYOUTS)
 
 
 @pytest.fixture
-def store_of(workdir: Path) -> Callable[..., Store]:
-    """The store of a source, made quietly: `store_of(path, size=64)`."""
+def prepare_source(workdir: Path) -> Callable[..., PreparedDataset]:
+    """Prepare a source without showing progress: `prepare_source(path, size=64)`."""
 
-    def make(path: Path, **options: Any) -> Store:
+    def run(path: Path, **options: Any) -> PreparedDataset:
         root = options.pop("root", workdir / "root")
         return prepare(open_source(path), root, progress=lambda items, **_: iter(items), **options)
 
-    return make
+    return run

@@ -1,4 +1,4 @@
-"""Batches: every image once, the same after a resume, cropped as an independent reader crops, and errors that reach the caller."""
+"""Shuffled batches: every image once, resumable, cropped like Pillow, errors reach the caller."""
 
 from __future__ import annotations
 
@@ -13,163 +13,118 @@ import pytest
 import torch
 from PIL import Image
 
-from harness import Split, UserError
+from harness import Split
 from harness.data import prepare as prepare_module
+from harness.data.prepare import prepare
+from harness.data.random_draws import RandomCrop
+from harness.data.sources import open_source
 from harness.data.split import Batch
-from harness.data.store import Store
-
-RNG = np.random.default_rng(0)
-IMAGES = RNG.integers(0, 256, (41, 3, 12, 15), dtype=np.uint8)
 
 
-def memory_split() -> Split:
-    return Split.from_arrays(IMAGES, np.arange(41) % 4)
-
-
-@pytest.fixture(params=["jpeg", "raw", "sizes"])
+@pytest.fixture(scope="module", params=["jpeg", "raw", "several sizes"])
 def stored(
     request: pytest.FixtureRequest,
-    workdir: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     pictures: Callable[..., Path],
-    store_of: Callable[..., Store],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Split:
     """A split read from disk: JPEG, raw pixels, or JPEG of several sizes."""
-    if request.param != "raw":
-        monkeypatch.setattr(prepare_module, "RAW_LIMIT", 100)
-    root = pictures(
-        workdir / "photos",
-        {"train/cat": 30, "train/dog": 29, "test/cat": 1, "test/dog": 1},
-        size=(40, 50),
-    )
+    folder = tmp_path_factory.mktemp("loader")
+    counts = {"train/cat": 30, "train/dog": 29, "test/cat": 1, "test/dog": 1}
+    root = pictures(folder / "photos", counts, size=(40, 50))
     if request.param != "jpeg":
         pictures(root, {"train/emu": 9}, size=(60, 45))
-    return store_of(root, name="pets").split("train")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param != "raw":
+            patch.setattr(prepare_module, "RAW_LIMIT", 100)
+        source = open_source(root)
+        prepared = prepare(source, folder, name="pets", progress=lambda items, **_: iter(items))
+    return prepared.split("train")
 
 
-def index(batches: list[Batch]) -> list[int]:
+def positions(batches: list[Batch]) -> list[int]:
     return [i for batch in batches for i in batch.index.tolist()]
 
 
-def same(one: Batch, other: Batch) -> bool:
-    return one.index.tolist() == other.index.tolist() and all(
-        torch.equal(a, b) for a, b in zip(one.images, other.images, strict=True)
-    )
+def are_equal(one: Batch, other: Batch) -> bool:
+    pairs = zip(one.images, other.images, strict=True)
+    same_images = all(torch.equal(a, b) for a, b in pairs)
+    return same_images and one.index.tolist() == other.index.tolist()
 
 
 def test_batches_from_disk_are_the_images_in_order(stored: Split) -> None:
     batches = list(stored.batches(20))
-    assert index(batches) == list(range(len(stored)))
+    assert positions(batches) == list(range(len(stored)))
     for batch in batches:
         for image, row in zip(batch.images, stored.rows[batch.index.numpy()], strict=True):
             assert torch.equal(image, stored.images.read(np.array([row]))[0])
 
 
-@pytest.mark.parametrize("options", [{}, {"crop": 32, "flip": True}, {"crop": 44, "pad": 4}])
-def test_an_epoch_has_every_image_once_and_another_order_than_the_next(
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"crop": RandomCrop(32), "flip": True}, {"crop": RandomCrop(44, pad=4)}],
+    ids=["full images", "crop and flip", "padded crop"],
+)
+def test_an_epoch_has_every_image_once_in_an_order_of_its_own(
     stored: Split, options: dict[str, Any]
 ) -> None:
     epochs = [list(stored.shuffled(16, seed=1, epoch=epoch, **options)) for epoch in (0, 1, 0)]
-    assert sorted(index(epochs[0])) == list(range(len(stored)))
-    assert index(epochs[0]) != index(epochs[1])
-    assert all(map(same, epochs[0], epochs[2]))
+    assert sorted(positions(epochs[0])) == list(range(len(stored)))
+    assert positions(epochs[0]) != positions(epochs[1])
+    assert all(map(are_equal, epochs[0], epochs[2]))
 
 
 @pytest.mark.parametrize("start", [0, 1, 3])
-def test_a_resumed_epoch_goes_on_image_for_image(stored: Split, start: int) -> None:
-    undisturbed = list(stored.shuffled(16, seed=3, epoch=5, crop=32, flip=True))
-    resumed = list(stored.shuffled(16, seed=3, epoch=5, crop=32, flip=True, start=start))
-    assert len(resumed) == len(undisturbed) - start
-    assert all(map(same, resumed, undisturbed[start:]))
+def test_a_resumed_epoch_equals_the_rest_of_the_full_one(stored: Split, start: int) -> None:
+    options: dict[str, Any] = {"seed": 3, "epoch": 5, "crop": RandomCrop(32), "flip": True}
+    full = list(stored.shuffled(16, **options))
+    resumed = list(stored.shuffled(16, **options, start=start))
+    assert len(resumed) == len(full) - start
+    assert all(map(are_equal, resumed, full[start:]))
 
 
-@pytest.mark.parametrize("world", [2, 3, 7])
-def test_ranks_share_the_batches_of_one_process(world: int) -> None:
-    options: dict[str, Any] = {"seed": 2, "epoch": 0, "crop": 10, "flip": True}
-    alone = list(memory_split().shuffled(8, **options))
-    shares = [
-        list(memory_split().sharded(rank, world).shuffled(8, **options)) for rank in range(world)
-    ]
-    assert [len(batch) for batch in alone] == [8] * 5 + [1]
-    for nth, batch in enumerate(alone):
-        for rank, share in enumerate(shares):
-            assert share[nth].index.tolist() == batch.index[rank::world].tolist()
-            assert all(
-                torch.equal(a, b)
-                for a, b in zip(share[nth].images, batch.images[rank::world], strict=True)
-            )
-
-
-def test_a_last_batch_without_an_image_for_a_process(stored: Split) -> None:
+def test_the_last_batch_may_have_no_image_for_a_process(stored: Split) -> None:
     share = list(stored.take(np.arange(17)).sharded(1, 2).shuffled(8, seed=0, epoch=0))
     assert [len(batch.images) for batch in share] == [4, 4, 0]
 
 
-def crops_of(pixels: np.ndarray, size: int) -> set[bytes]:
-    """All crops of (height, width, 3) pixels, and their mirror images, as (3, size, size) bytes."""
-    height, width = pixels.shape[0] - size + 1, pixels.shape[1] - size + 1
-    views = [
-        pixels[y : y + size, x : x + size].transpose(2, 0, 1)
-        for y in range(height)
-        for x in range(width)
-    ]
-    return {
-        np.ascontiguousarray(view[:, :, ::step]).tobytes() for view in views for step in (1, -1)
-    }
+def all_crops(pixels: np.ndarray, side: int) -> set[bytes]:
+    """Return all crops of (height, width, 3) pixels and their mirror images, as bytes."""
+    height, width = pixels.shape[0] - side + 1, pixels.shape[1] - side + 1
+    crops = set()
+    for y in range(height):
+        for x in range(width):
+            view = pixels[y : y + side, x : x + side].transpose(2, 0, 1)
+            crops |= {np.ascontiguousarray(view[:, :, ::step]).tobytes() for step in (1, -1)}
+    return crops
 
 
-def test_crops_are_pixels_of_the_stored_file(stored: Split) -> None:
-    """Against Pillow, on the bytes that any Arrow reader finds."""
-    batch = next(stored.shuffled(24, seed=0, epoch=0, crop=36, flip=True))
+def test_crops_equal_those_of_pillow(stored: Split) -> None:
+    """On the bytes that any Arrow reader finds."""
+    images: Any = stored.images
+    batch = next(stored.shuffled(24, seed=0, epoch=0, crop=RandomCrop(36), flip=True))
     for position, crop in zip(batch.index.tolist(), batch.images, strict=True):
         row = stored.rows[position]
-        data = stored.images.stored(row).to_pybytes()  # type: ignore[attr-defined]
-        if stored.images.raw:  # type: ignore[attr-defined]
-            pixels = np.frombuffer(data, np.uint8).reshape(
-                stored.images.heights[row], stored.images.widths[row], 3
-            )  # type: ignore[attr-defined]
+        data = images.stored_bytes(row).to_pybytes()
+        if images.raw:
+            flat = np.frombuffer(data, np.uint8)
+            pixels = flat.reshape(images.heights[row], images.widths[row], 3)
         else:
             pixels = np.asarray(Image.open(io.BytesIO(data)))
-        assert crop.numpy().tobytes() in crops_of(pixels, 36)
-
-
-def test_places_and_flips_are_spread_evenly() -> None:
-    """A picture that says where each pixel is; 4,000 crops of it."""
-    ramp = np.tile((np.arange(15) + 16 * np.arange(12)[:, None]).astype(np.uint8), (4000, 3, 1, 1))
-    split = Split.from_arrays(ramp, np.arange(4000) % 2)
-    corners: list[tuple[int, int, bool]] = []
-    for batch in split.shuffled(500, seed=0, epoch=0, crop=10, flip=True):
-        for crop in batch.images[:, 0].int():  # type: ignore[call-overload]
-            mirrored = bool(crop[0, 0] > crop[0, -1])
-            corner = int(crop[0, -1] if mirrored else crop[0, 0])
-            corners.append((corner // 16, corner % 16, mirrored))
-    values, counts = np.unique(corners, axis=0, return_counts=True)
-    assert len(values) == 3 * 6 * 2
-    assert counts.min() > 111 - 5 * 11  # of 4000 / 36 expected, five standard deviations
-    assert counts.max() < 111 + 5 * 11
-
-
-def test_padding_is_black() -> None:
-    white = Split.from_arrays(np.full((200, 3, 8, 8), 255, np.uint8), np.arange(200) % 2)
-    images = torch.cat(
-        [batch.images for batch in white.shuffled(64, seed=0, epoch=0, crop=8, pad=2)]
-    )  # type: ignore[misc]
-    columns = (images[:, 0] == 0).all(1).sum(1)
-    assert sorted(set(columns.tolist())) == [0, 1, 2]
+        assert crop.numpy().tobytes() in all_crops(pixels, 36)
 
 
 def test_an_image_smaller_than_the_crop_is_scaled_up(stored: Split) -> None:
     from torchvision.transforms.v2 import functional
 
-    batch = next(stored.shuffled(8, seed=0, epoch=0, crop=64, flip=True))
+    batch = next(stored.shuffled(8, seed=0, epoch=0, crop=RandomCrop(64), flip=True))
     for position, crop in zip(batch.index.tolist(), batch.images, strict=True):
-        whole = stored.images.read(stored.rows[[position]])[0]
-        larger = functional.resize(whole, [64], antialias=True)
+        original = stored.images.read(stored.rows[[position]])[0]
+        larger = functional.resize(original, [64], antialias=True)
         assert min(larger.shape[1:]) == 64
-        assert crop.numpy().tobytes() in crops_of(larger.permute(1, 2, 0).numpy(), 64)
+        assert crop.numpy().tobytes() in all_crops(larger.permute(1, 2, 0).numpy(), 64)
 
 
-class Failing:
+class FailingImages:
     """Images of which one cannot be read."""
 
     image_size = (4, 4)
@@ -183,46 +138,26 @@ class Failing:
         return torch.zeros(len(rows), 3, 4, 4, dtype=torch.uint8)
 
 
-def failing_split() -> Split:
-    keys = np.array([f"{i:016x}" for i in range(100)])
-    return Split(
-        keys=keys,
+@pytest.mark.parametrize("crop", [None, RandomCrop(3)])
+def test_an_error_in_a_thread_is_raised_at_its_batch(crop: RandomCrop | None) -> None:
+    split = Split(
+        keys=np.array([f"{i:016x}" for i in range(100)]),
         labels=np.arange(100) % 2,
         class_names=["a", "b"],
-        images=Failing(),
+        images=FailingImages(),
         preparation="none",
     )
-
-
-@pytest.mark.parametrize("crop", [None, 3])
-def test_what_goes_wrong_in_a_worker_is_an_error_at_its_batch(crop: int | None) -> None:
-    batches = (
-        failing_split().batches(20)
-        if crop is None
-        else failing_split().shuffled(20, seed=0, epoch=0, crop=crop)
-    )
+    if crop is None:
+        batches = split.batches(20)
+    else:
+        batches = split.shuffled(20, seed=0, epoch=0, crop=crop)
     with pytest.raises(OSError, match="the disk is gone"):
         list(batches)
 
 
-def test_leaving_early_leaves_no_thread_behind(stored: Split) -> None:
+def test_an_abandoned_iterator_leaves_no_thread_behind(stored: Split) -> None:
     batches = stored.batches(4)
     next(batches)
     batches.close()  # type: ignore[attr-defined]
-    del batches  # Python 3.12 closes what a generator holds only then
+    del batches  # from Python 3.12 on, this closes what the generator holds
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
-
-
-def test_a_damaged_store_names_itself(stored: Split, workdir: Path) -> None:
-    if stored.images.raw:  # type: ignore[attr-defined]
-        pytest.skip("raw pixels have no format to be damaged")
-    file = workdir / "root/stores/pets/train-00000.arrow"
-    data = file.read_bytes()
-    at = data.index(b"\xff\xd8\xff")
-    with file.open("r+b") as opened:  # in place, as a disk does it: the mapped file changes
-        opened.seek(at)
-        opened.write(b"\0" * 16)
-    with pytest.raises(
-        UserError, match=r"the store pets is damaged at row \d+ .*harness data verify pets"
-    ):
-        list(stored.batches(16))

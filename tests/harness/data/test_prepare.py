@@ -30,11 +30,11 @@ from harness.data import shards as shards_module
 from harness.data.identity import split_digest
 from harness.data.prepare import prepare
 from harness.data.sources import open_source
-from harness.data.store import Store
+from harness.data.prepared_dataset import PreparedDataset
 from harness.registry import ROOT
 
 Pictures = Callable[..., Path]
-StoreOf = Callable[..., Store]
+StoreOf = Callable[..., PreparedDataset]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

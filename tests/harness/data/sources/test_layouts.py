@@ -17,13 +17,13 @@ from harness import UserError
 from harness.data import prepare as prepare_module
 from harness.data.prepare import check_classes
 from harness.data.sources import open_source
-from harness.data.store import Store
+from harness.data.prepared_dataset import PreparedDataset
 
 Layout = Callable[[Any, Path], Path]
-StoreOf = Callable[..., Store]
+StoreOf = Callable[..., PreparedDataset]
 
 
-def pixels(store: Store, part: str) -> dict[str, np.ndarray]:
+def pixels(store: PreparedDataset, part: str) -> dict[str, np.ndarray]:
     split = store.split(part)
     return {
         key: image.numpy()
@@ -35,7 +35,7 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
 
 
-def digests(store: Store) -> list[str]:
+def digests(store: PreparedDataset) -> list[str]:
     return [store.facts["parts"][part]["digest"] for part in ("train", "val")]
 
 
@@ -187,7 +187,7 @@ def photographs(generated: Any, samples: Path) -> Any:
 def test_full_size_photographs(
     photographs: Any, layouts: dict[str, Layout], store_of: StoreOf, workdir: Path
 ) -> None:
-    def stores() -> Iterator[Store]:
+    def stores() -> Iterator[PreparedDataset]:
         for name in ("class folders", "official", "kaggle", "parquet", "shards"):
             yield store_of(layouts[name](photographs, workdir / name), size=64)
 

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 import harness
-from harness.data.decode import MAX_PIXELS, Undecodable, decode, decode_noted
-from harness.data.store import Store
+from harness.data.decode import MAX_PIXELS, Undecodable, decode, decode_and_inspect
+from harness.data.prepared_dataset import PreparedDataset
 
 RNG = np.random.default_rng(5)
 PIXELS = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -112,7 +112,7 @@ OUTSIDE = {
 }
 
 
-def test_each_kind_is_listed_and_counted(archive: Path, store_of: Callable[..., Store]) -> None:
+def test_each_kind_is_listed_and_counted(archive: Path, store_of: Callable[..., PreparedDataset]) -> None:
     store = store_of(archive, name="bad")
     noted = {name: what for part, name, what in store.noted if part == "test"}
     assert noted == {f"test/cat/{name}": words for name, (_, words) in READABLE.items()}
@@ -130,7 +130,7 @@ def test_each_kind_is_listed_and_counted(archive: Path, store_of: Callable[..., 
     assert len(store.split("train")) == 12
 
 
-def test_readable_ones_keep_their_pixels(archive: Path, store_of: Callable[..., Store]) -> None:
+def test_readable_ones_keep_their_pixels(archive: Path, store_of: Callable[..., PreparedDataset]) -> None:
     test = store_of(archive, name="bad").split("test")
     assert test.names is not None
     row = {
@@ -152,7 +152,7 @@ def test_readable_ones_keep_their_pixels(archive: Path, store_of: Callable[..., 
 
 
 def test_a_run_finishes_and_counts_every_image(
-    archive: Path, store_of: Callable[..., Store], workdir: Path, plugin: str
+    archive: Path, store_of: Callable[..., PreparedDataset], workdir: Path, plugin: str
 ) -> None:
     store = store_of(archive, name="bad")
     result = harness.run(
@@ -178,9 +178,9 @@ def test_a_large_photograph_is_no_bomb() -> None:
 
 
 def test_a_plain_image_has_nothing_to_note() -> None:
-    assert decode_noted(encoded(GOOD, "JPEG"), "a.jpeg")[1] == []
+    assert decode_and_inspect(encoded(GOOD, "JPEG"), "a.jpeg")[1] == []
     with pytest.raises(Undecodable, match="the file is empty"):
-        decode_noted(b"")
+        decode_and_inspect(b"")
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF"])
@@ -194,7 +194,7 @@ def test_an_animation_that_is_cut_off_is_its_first_frame_or_undecodable(kind: st
     decoded = 0
     for end in range(100, len(whole), 97):
         try:
-            pixels, _ = decode_noted(whole[:end], f"a.{kind.lower()}")
+            pixels, _ = decode_and_inspect(whole[:end], f"a.{kind.lower()}")
         except Undecodable:
             continue
         decoded += 1
@@ -204,7 +204,7 @@ def test_an_animation_that_is_cut_off_is_its_first_frame_or_undecodable(kind: st
 
 def test_notes_are_of_the_pixels() -> None:
     assert (
-        decode_noted(encoded(Image.new("RGB", (5, 7)), "BMP"), "a.bmp")[1] == []
+        decode_and_inspect(encoded(Image.new("RGB", (5, 7)), "BMP"), "a.bmp")[1] == []
     )  # rows of 16 bytes, and 8 bits
     with pytest.raises(Undecodable, match="floating-point"):
         decode(encoded(Image.new("F", (5, 7), 0.5), "TIFF"))
