@@ -1,49 +1,119 @@
-"""The one resize, against torchvision's."""
+"""Decoding and resizing: pixels as in Pillow and torchvision, and what is unusual about a file."""
 
 from __future__ import annotations
 
 import io
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from harness.data.decode import Undecodable, decode, resize, shrink
+from harness.data.decode import (
+    MAX_PIXELS,
+    Undecodable,
+    decode,
+    decode_and_inspect,
+    is_image,
+    resize,
+    shrink,
+)
 
-SHAPES = [(100, 75), (33, 500), (64, 64), (7, 9)]
+PIXELS = np.random.default_rng(5).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+def encode(image: Image.Image, format_name: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format_name, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(100, 75), (33, 500), (64, 64), (7, 9)])
 @pytest.mark.parametrize("wanted", [(32, 48), (50, 20)])
-def test_pixels_are_torchvisions_bit_for_bit(
+def test_resized_pixels_equal_those_of_torchvision(
     shape: tuple[int, int], wanted: tuple[int, int]
 ) -> None:
-    batch = torch.randint(
-        0, 256, (3, 3, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.randint(0, 256, (3, 3, *shape), dtype=torch.uint8, generator=generator)
     expected = functional.resize(batch, list(wanted), antialias=True)
     assert torch.equal(resize(batch, wanted), expected)
     assert torch.equal(resize(batch[0], wanted), expected[0])
     channels_last = batch[0].permute(1, 2, 0).contiguous().permute(2, 0, 1)
-    assert torch.equal(resize(channels_last, wanted), expected[0])
-    assert (
-        resize(channels_last, wanted).permute(1, 2, 0).is_contiguous()
-    )  # as an encoder wants it: no copy in between
+    resized = resize(channels_last, wanted)
+    assert torch.equal(resized, expected[0])
+    assert resized.permute(1, 2, 0).is_contiguous()  # so that an encoder needs no copy
 
 
 @pytest.mark.parametrize(
-    ("shape", "shrunk"),
+    ("shape", "expected"),
     [((100, 75), (43, 32)), ((33, 500), (32, 485)), ((32, 90), (32, 90)), ((7, 9), (7, 9))],
 )
-def test_the_shorter_side_comes_down_and_never_up(
-    shape: tuple[int, int], shrunk: tuple[int, int]
-) -> None:
-    assert shrink(torch.zeros(3, *shape, dtype=torch.uint8), 32).shape == (3, *shrunk)
+def test_shrinking_never_enlarges(shape: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert shrink(torch.zeros(3, *shape, dtype=torch.uint8), 32).shape == (3, *expected)
 
 
-def test_a_side_that_no_jpeg_can_have_is_undecodable() -> None:
-    file = io.BytesIO()
-    Image.new("L", (70_000, 2)).save(file, "PNG")
+def test_a_side_longer_than_jpeg_allows_is_undecodable() -> None:
+    data = encode(Image.new("L", (70_000, 2)), "PNG")
     with pytest.raises(Undecodable, match="70000 x 2 pixels: a side is longer than 65,500"):
-        decode(file.getvalue())
+        decode(data)
+
+
+def test_a_large_photograph_is_not_a_decompression_bomb() -> None:
+    side = 1000
+    assert side * side < MAX_PIXELS
+    assert decode(encode(Image.new("RGB", (side, side)), "JPEG")).shape == (3, side, side)
+
+
+def test_an_empty_file_is_undecodable() -> None:
+    with pytest.raises(Undecodable, match="the file is empty"):
+        decode_and_inspect(b"")
+
+
+def test_floating_point_pixels_are_undecodable() -> None:
+    with pytest.raises(Undecodable, match="floating-point"):
+        decode(encode(Image.new("F", (5, 7), 0.5), "TIFF"))
+
+
+@pytest.mark.parametrize(("format_name", "name"), [("JPEG", "a.jpeg"), ("BMP", "a.bmp")])
+def test_an_ordinary_file_has_nothing_unusual(format_name: str, name: str) -> None:
+    """Rows of BMP files are padded, and their decoder's arguments contain a 16."""
+    data = encode(Image.fromarray(PIXELS[:7, :5]), format_name)
+    assert decode_and_inspect(data, name)[1] == []
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("format_name", ["GIF", "TIFF"])
+def test_a_truncated_animation_gives_its_first_frame_or_is_undecodable(format_name: str) -> None:
+    frames = [
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (20, 30, 3), dtype=np.uint8))
+        for i in range(4)
+    ]
+    data = encode(frames[0], format_name, save_all=True, append_images=frames[1:])
+    first = decode(data)
+    decoded = 0
+    for end in range(100, len(data), 97):
+        try:
+            pixels, _ = decode_and_inspect(data[:end], f"a.{format_name.lower()}")
+        except Undecodable:
+            continue
+        decoded += 1
+        assert torch.equal(pixels, first) or end < len(data) / 4
+    assert decoded or format_name == "TIFF"  # whose directory of frames is at the end
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("train/cat/1.JPG", True),
+        ("../photos/cat/1.png", True),
+        ("train/cat/1.txt", False),
+        ("train/cat/._1.jpg", False),
+        ("__MACOSX/cat/1.jpg", False),
+    ],
+)
+def test_images_are_known_by_their_suffix_unless_a_system_left_them(
+    name: str, expected: bool
+) -> None:
+    assert is_image(name) == expected

@@ -42,9 +42,7 @@ def damaged(
 
 
 @pytest.mark.parametrize("crop", [None, RandomCrop(8)])
-def test_reading_damaged_images_names_the_dataset(
-    damaged: Split, crop: RandomCrop | None
-) -> None:
+def test_reading_damaged_images_names_the_dataset(damaged: Split, crop: RandomCrop | None) -> None:
     message = r"the prepared dataset pets is damaged at row \d+ .*harness data verify pets"
     with pytest.raises(UserError, match=message):
         list(damaged.shuffled(16, seed=0, epoch=0, crop=crop))

@@ -1,4 +1,4 @@
-"""How the parts of a store become train, tune and test."""
+"""How the parts of a prepared dataset become train, tune and test."""
 
 from __future__ import annotations
 
@@ -8,91 +8,83 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import Split, UserError, load_dataset
-from harness.data.splitting import dataset_of, drawn
+from harness import Dataset, Split, UserError, load_dataset
+from harness.data.splitting import dataset_from_prepared, holdout_split
+
+HELD_OUT = "a class-balanced 20% (seed 0) is the test split"
 
 
-def store(classes: int, per_class: int, parts: tuple[str, ...] = ("train", "val")) -> Any:
-    """A stand-in for a store of many 1 x 1 images, all different."""
+def prepared(classes: int, per_class: int, parts: tuple[str, ...] = ("train", "val")) -> Any:
+    """Return a stand-in for a prepared dataset of different 1 x 1 images."""
+    class_names = [str(i) for i in range(classes)]
 
     def split(part: str) -> Split:
         n = classes * per_class
         values = np.arange(n, dtype=np.uint32) + parts.index(part) * n
         pixels = values.view(np.uint8).reshape(n, 4)[:, :3].reshape(n, 3, 1, 1)
-        return Split.from_arrays(
-            pixels, np.arange(n) % classes, class_names=[str(i) for i in range(classes)]
-        )
+        return Split.from_arrays(pixels, np.arange(n) % classes, class_names=class_names)
 
-    facts = {"class_names": [str(i) for i in range(classes)], "dataset_notes": [], "source": "here"}
-    return SimpleNamespace(facts=facts, parts=list(parts), split=split, undecodable=[])
+    manifest = {"class_names": class_names, "dataset_notes": [], "source": "here"}
+    return SimpleNamespace(manifest=manifest, parts=list(parts), split=split, undecodable=[])
 
 
-def cut(made: Any) -> Any:
-    return dataset_of(made, title="made", test_fraction=0.2, split_seed=0)
+def make_dataset(prepared: Any) -> Dataset:
+    return dataset_from_prepared(prepared, title="made", test_fraction=0.2, split_seed=0)
 
 
 @pytest.mark.parametrize(
     ("classes", "per_class", "held_out"), [(1000, 60, 50), (1000, 20, 2), (999, 60, 6)]
 )
-def test_tune_is_fifty_a_class_of_a_thousand_classes_else_a_tenth(
+def test_tune_is_50_images_per_class_from_1000_classes_on_else_a_tenth(
     classes: int, per_class: int, held_out: int
 ) -> None:
-    splits = load_dataset(cut(store(classes, per_class)))
+    splits = load_dataset(make_dataset(prepared(classes, per_class)))
     assert splits.tune
     assert set(np.bincount(splits.tune.labels).tolist()) == {held_out}
 
 
-def test_test_is_scored_where_there_is_one_else_val() -> None:
-    assert cut(store(2, 5)).dataset_notes == ()
-    both = cut(store(2, 5, ("test", "train", "val")))
-    assert both.dataset_notes == ("val/ is not used: test/ is the test split",)
-    assert both.test.digest == store(2, 5, ("test", "train", "val")).split("test").digest
+def test_the_test_part_is_scored_if_there_is_one_else_val() -> None:
+    assert make_dataset(prepared(2, 5)).dataset_notes == ()
+    three_parts = prepared(2, 5, ("test", "train", "val"))
+    dataset = make_dataset(three_parts)
+    assert dataset.dataset_notes == ("val/ is not used: test/ is the test split",)
+    assert dataset.test.digest == three_parts.split("test").digest
 
 
 @pytest.mark.parametrize(
-    ("parts", "learned", "scored", "dataset_notes"),
+    ("parts", "train_part", "test_part", "notes"),
     [
         (("all", "test"), "all", "test", ()),
         (("all", "train", "val"), "train", "val", ("all/ is not used: val/ is the test split",)),
-        (
-            ("all", "train"),
-            "train",
-            "train",
-            ("no test part: a class-balanced 20% (seed 0) is the test split", "all/ is not used"),
-        ),
-        (
-            ("test", "val"),
-            "test",
-            "test",
-            ("no test part: a class-balanced 20% (seed 0) is the test split", "val/ is not used"),
-        ),
-        (
-            ("val",),
-            "val",
-            "val",
-            ("only val/ found: a class-balanced 20% (seed 0) is the test split",),
-        ),
+        (("all", "train"), "train", "train", (f"no test part: {HELD_OUT}", "all/ is not used")),
+        (("test", "val"), "test", "test", (f"no test part: {HELD_OUT}", "val/ is not used")),
+        (("val",), "val", "val", (f"only val/ found: {HELD_OUT}",)),
     ],
 )
-def test_every_part_is_used_or_said_not_to_be(
-    parts: tuple[str, ...], learned: str, scored: str, dataset_notes: tuple[str, ...]
+def test_every_part_is_used_or_a_note_says_that_it_is_not(
+    parts: tuple[str, ...], train_part: str, test_part: str, notes: tuple[str, ...]
 ) -> None:
-    made = store(2, 10, parts)
-    whole = cut(made)
-    assert whole.dataset_notes == dataset_notes
-    assert set(whole.train.keys) <= set(made.split(learned).keys)
-    assert set(whole.test.keys) <= set(made.split(scored).keys)
+    source = prepared(2, 10, parts)
+    dataset = make_dataset(source)
+    assert dataset.dataset_notes == notes
+    assert set(dataset.train.keys) <= set(source.split(train_part).keys)
+    assert set(dataset.test.keys) <= set(source.split(test_part).keys)
 
 
-def test_equal_images_are_on_one_side() -> None:
-    """Ten images of a class, of which each is there twice, and one five times."""
+def test_duplicates_stay_on_one_side() -> None:
+    """Ten different images per class, each of them twice, and one five times."""
     different = np.random.default_rng(0).integers(0, 256, (20, 3, 4, 4), dtype=np.uint8)
-    copies = np.concatenate([different, different, different[:1], different[:1], different[:1]])
+    images = np.concatenate([different, different, different[:1], different[:1], different[:1]])
     labels = np.concatenate([np.arange(20) // 10, np.arange(20) // 10, [0, 0, 0]])
     for seed in range(5):
-        train, test = drawn(Split.from_arrays(copies, labels), 0.2, seed)
+        train, test = holdout_split(Split.from_arrays(images, labels), 0.2, seed)
         assert len(train) + len(test) == 43
         assert not {key[:16] for key in train.keys} & {key[:16] for key in test.keys}
         assert all(4 <= count <= 9 for count in np.bincount(test.labels))  # of 23 and 20
+
+
+def test_a_class_needs_two_different_images() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 4, 4), dtype=np.uint8)
+    split = Split.from_arrays(images[[0, 0, 1, 2]], np.array([0, 0, 1, 1]))
     with pytest.raises(UserError, match="one image only and copies of it"):
-        drawn(Split.from_arrays(copies[[0, 20, 1, 2]], np.array([0, 0, 1, 1])), 0.2, 0)
+        holdout_split(split, 0.2, 0)

@@ -1,0 +1,58 @@
+"""Tar shards: labels from .cls or .json files beside the images."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import UserError
+from harness.data.sources import open_source
+
+
+def write_shard(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ({}, r"image 8 has neither 8\.cls nor a 8\.json"),
+        ({"8.json": b"{cut"}, r"imagenet-val-000002\.tar: 8\.json cannot be read"),
+    ],
+    ids=["no label", "damaged label"],
+)
+def test_an_image_without_a_readable_label_is_named(
+    photos: Any,
+    layouts: dict[str, Callable[..., Path]],
+    workdir: Path,
+    extra: dict[str, bytes],
+    message: str,
+) -> None:
+    root = layouts["tar shards"](photos, workdir / "source")
+    files = {"7.cls": b"1", "7.jpg": b"1", "8.jpg": b"1", **extra}
+    write_shard(root / "imagenet-val-000002.tar", files)
+    with pytest.raises(UserError, match=message):
+        open_source(root)
+
+
+def test_labels_may_have_leading_zeros(workdir: Path) -> None:
+    files = {"1.cls": b"00", "1.jpg": b"?", "2.cls": b"01", "2.jpg": b"?"}
+    shard = write_shard(workdir / "train-0.tar", files)
+    assert [image.label for image in open_source(shard)] == [0, 1]
+
+
+def test_labels_are_all_numbers_or_all_names(workdir: Path) -> None:
+    files = {"1.cls": b"0", "1.jpg": b"?", "2.cls": b"cat", "2.jpg": b"?"}
+    shard = write_shard(workdir / "train-0.tar", files)
+    with pytest.raises(UserError, match=r"some labels are numbers \(0\), others names \(cat\)"):
+        open_source(shard)
