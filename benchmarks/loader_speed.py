@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness.data.random_draws import RandomCrop as OurRandomCrop
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.datasets import CIFAR10, ImageFolder
@@ -40,6 +39,7 @@ from benchmarks.repeated_tar import NAME, write_repeated_tar
 from benchmarks.timing import timed
 from harness.data import prepare as preparing
 from harness.data.loader import usable_cores
+from harness.data.random_draws import RandomCrop as OurRandomCrop
 from harness.data.sources import open_source
 from harness.data.split import Split
 from harness.progress import progress

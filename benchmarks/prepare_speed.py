@@ -23,8 +23,6 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness.data.preparation import JPEG_QUALITY
-
 from benchmarks.command_line import argument_parser
 from benchmarks.peak_memory import peak_megabytes
 from benchmarks.repeated_tar import NAME, prepare_command, write_repeated_tar
@@ -32,6 +30,7 @@ from benchmarks.timing import timed
 from harness.data import prepare as preparing
 from harness.data.decode import decode, encode_jpeg, shrink
 from harness.data.loader import usable_cores
+from harness.data.preparation import JPEG_QUALITY
 from harness.data.prepare import prepare, single_torch_thread
 from harness.data.sources import open_source
 from harness.progress import progress

@@ -62,7 +62,7 @@ def audit_page(
 
 
 def _copies(audit: Audit) -> Markup:
-    counts = audit.counts()
+    counts = audit.pair_counts()
     rows = [
         [f"in {where}", *(f"{counts[kind][where]:,}" for kind in KINDS)]
         for where in ("train", "test", CROSSING)
@@ -77,7 +77,7 @@ def _copies(audit: Audit) -> Markup:
 
 def _pairs(audit: Audit, pairs: Sequence[tuple[int, int]]) -> str:
     """Return pairs of pictures; those across train and test, which flatter the error, first."""
-    crossing_first = sorted(pairs, key=lambda pair: audit.where(pair) != CROSSING)
+    crossing_first = sorted(pairs, key=lambda pair: audit.location(pair) != CROSSING)
     shown = "\n".join(_pair(audit, pair) for pair in crossing_first[:SHOWN])
     return f'<div class="pairs">\n{shown}\n</div>{_more(len(pairs))}'
 

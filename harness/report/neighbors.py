@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from harness.data.identity import class_balanced
+from harness.data.identity import select_class_balanced
 from harness.data.split import Batch, Split
 from harness.engine.scoring import SCORE_BATCH
 from harness.progress import progress
@@ -64,9 +64,9 @@ def nearest_images(
     """
     readable = np.flatnonzero(train.rows >= 0)
     if len(readable) > searched:
-        # With fewer images than classes, class_balanced would have to leave classes out.
+        # With fewer images than classes, select_class_balanced would have to leave classes out.
         total = max(searched, train.num_classes)
-        chosen, _ = class_balanced(train.keys[readable], train.labels[readable], total=total)
+        chosen, _ = select_class_balanced(train.keys[readable], train.labels[readable], total=total)
         readable = readable[chosen]
     candidates, wanted = train.take(readable), test.take(np.asarray(queries))
     with torch.inference_mode():

@@ -105,11 +105,11 @@ class ResidentImages:
 
 
 def _with_images(split: Split, images: SquareImages | ResidentImages) -> Split:
-    return Split(
+    squares = Split(
         keys=split.keys,
         labels=split.labels,
         class_names=split.class_names,
         images=images,
         preparation=split.preparation,
-        shard=split.shard,
     )
+    return squares.sharded(*split.shard)

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from benchmarks.training_kills import facts
 
 import harness
 from benchmarks.interrupted_training import differences, reproducible_content

@@ -118,7 +118,14 @@ def make_spec() -> Callable[..., RunSpec]:
         asked = {name: BASELINE[name] for name in names}
         classes = tuple(map(str, range(10)))
         return RunSpec(
-            **{"kind": "fit", "seed": 0, "class_names": classes, **asked, "dataset": "digits", **fields}
+            **{
+                "kind": "fit",
+                "seed": 0,
+                "class_names": classes,
+                **asked,
+                "dataset": "digits",
+                **fields,
+            }
         )
 
     return make

@@ -147,10 +147,7 @@ def test_an_error_in_a_thread_is_raised_at_its_batch(crop: RandomCrop | None) ->
         images=FailingImages(),
         preparation="none",
     )
-    if crop is None:
-        batches = split.batches(20)
-    else:
-        batches = split.shuffled(20, seed=0, epoch=0, crop=crop)
+    batches = split.batches(20) if crop is None else split.shuffled(20, seed=0, epoch=0, crop=crop)
     with pytest.raises(OSError, match="the disk is gone"):
         list(batches)
 

@@ -77,7 +77,10 @@ def test_progress_keeps_the_total_and_yields_each_item_once(silent_first: bool) 
 def test_a_total_that_is_given_is_passed_on() -> None:
     events: list[Any] = []
     observers = Observers([Recorder("a", events)])
-    assert list(observers.progress(iter("ab"), label="reading", total=2, unit="image")) == ["a", "b"]
+    assert list(observers.progress(iter("ab"), label="reading", total=2, unit="image")) == [
+        "a",
+        "b",
+    ]
     assert events == [("a", {"label": "reading", "total": 2, "unit": "image"})]
 
 

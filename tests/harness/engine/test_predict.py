@@ -48,8 +48,8 @@ def test_images_of_a_dataset_without_one_size_are_shrunk_to_the_prepared_size(
     workdir: Path, pictures: Callable[..., Path]
 ) -> None:
     """As where a dataset was prepared with whole images, the shorter side at most `size`."""
-    from harness.engine.predict import _prepare
     from harness.data.decode import decode
+    from harness.engine.predict import _prepare
 
     file = pictures(workdir / "mine", {"": 1}, size=(40, 60)) / "0.png"
     image = decode(file.read_bytes())

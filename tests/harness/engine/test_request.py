@@ -129,5 +129,7 @@ def test_the_repeating_command_leads_to_the_same_workspace(
     plugin: str, workdir: Path, means: Callable[..., Any]
 ) -> None:
     elsewhere = workdir / "elsewhere"
-    result = harness.run("nearest-mean", "digits", plugins=[plugin], data_root=elsewhere, track=False)
+    result = harness.run(
+        "nearest-mean", "digits", plugins=[plugin], data_root=elsewhere, track=False
+    )
     assert result.command.endswith(f"--data-root {elsewhere} --plugins {plugin}")

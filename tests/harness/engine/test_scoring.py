@@ -59,9 +59,7 @@ def test_images_that_cannot_be_decoded_get_minus_infinity(split: Split) -> None:
     damaged = split.take(np.arange(10))
     damaged.rows[[0, 7]] = -1
     pipeline = FirstPixel()
-    scores, _ = score(
-        pipeline, damaged, SINGLE_PROCESS, observer=RunObserver(), label="scoring"
-    )
+    scores, _ = score(pipeline, damaged, SINGLE_PROCESS, observer=RunObserver(), label="scoring")
     assert np.flatnonzero(np.isneginf(scores.scores).all(axis=1)).tolist() == [0, 7]
     assert pipeline.batch_sizes == [8, 8]  # the warm-up, then all
 
