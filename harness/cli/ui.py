@@ -20,6 +20,7 @@ from urllib.request import ProxyHandler, build_opener
 import click
 
 from harness.cli import options
+from harness.commands import harness_command
 from harness.errors import UserError
 from harness.settings import Settings, Ui
 from harness.workspace import Workspace
@@ -58,7 +59,7 @@ def command(host: str | None, port: int | None, workspace: Workspace) -> None:
         server.wait()
         raise UserError(
             f"the MLflow server stopped by itself with exit code {server.returncode}; "
-            "start `harness ui` again"
+            f"start it again with: {harness_command('ui')}"
         )
 
 
