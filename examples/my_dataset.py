@@ -37,7 +37,7 @@ def build(
         title=f"shapes (noise {noise})",
         train=_split(rng, train_per_class, size, noise),
         test=_split(rng, test_per_class, size, noise),
-        remarks=("my-dataset: generated images, only good for trying things out",),
+        dataset_notes=("my-dataset: generated images, only good for trying things out",),
     )
 
 
