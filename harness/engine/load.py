@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
 from harness.contract import Pipeline
 from harness.errors import UserError
@@ -11,6 +11,9 @@ from harness.registry import Registry
 from harness.runs.record import Record
 from harness.spec import parse_spec
 from harness.workspace import Workspace
+
+if TYPE_CHECKING:
+    import torch
 
 
 def load_pipeline(workspace: Workspace, record: Record, device: torch.device) -> Pipeline:

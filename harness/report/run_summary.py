@@ -5,15 +5,17 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from harness.contract import Pipeline
 from harness.engine.observer import RunObserver
-from harness.engine.request import Request
 from harness.progress import progress
 from harness.render.text import duration, interval, percent, size
 from harness.runs.record import Record
 from harness.runs.result import Cost, Estimate, Result
+
+if TYPE_CHECKING:
+    from harness.engine.request import Request
 
 T = TypeVar("T")
 
