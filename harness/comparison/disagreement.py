@@ -15,7 +15,7 @@ from harness.metrics.calibration import are_log_probabilities, fit_temperature, 
 from harness.metrics.errors import CHUNK, ranks
 from harness.metrics.intervals import paired_bootstrap
 from harness.runs.record import Record
-from harness.runs.result import Scores
+from harness.runs.result import Interval, Scores
 
 TOP = 5
 TEMPERATURE_IMAGES = 5000  # of tune: enough to fit one number
@@ -80,7 +80,7 @@ class ClassDelta:
         Test images of the class.
     a_error, b_error : float
     delta : float
-    low, high : float
+    interval : Interval
         Paired 95 % interval of the delta.
     """
 
@@ -89,8 +89,7 @@ class ClassDelta:
     a_error: float
     b_error: float
     delta: float
-    low: float
-    high: float
+    interval: Interval
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,7 @@ def class_deltas(a: Predictions, b: Predictions) -> list[ClassDelta]:
         a_error, b_error = 100 * float(wrong_a.mean()), 100 * float(wrong_b.mean())
         n = int(of_class.sum())
         delta = b_error - a_error
-        deltas.append(ClassDelta(label, n, a_error, b_error, delta, interval.low, interval.high))
+        deltas.append(ClassDelta(label, n, a_error, b_error, delta, interval))
     return sorted(deltas, key=lambda delta: (delta.delta, delta.label))
 
 

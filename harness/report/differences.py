@@ -154,7 +154,7 @@ def _class_cells(delta: ClassDelta) -> list[str]:
         f"{delta.a_error:.1f} %",
         f"{delta.b_error:.1f} %",
         f"{delta.delta:+.1f}" if delta.delta else "0",
-        f"[{delta.low:.1f}, {delta.high:.1f}]",
+        f"[{delta.interval.low:.1f}, {delta.interval.high:.1f}]",
     ]
 
 

@@ -136,7 +136,7 @@ def test_deltas_by_class_are_sorted_and_add_up_to_the_whole(tmp_path: Path) -> N
         assert delta.n == of_class.sum()
         assert delta.a_error == pytest.approx(100 * (~a.right[of_class]).mean())
         assert delta.b_error - delta.a_error == pytest.approx(delta.delta)
-        assert delta.low <= delta.delta <= delta.high
+        assert delta.interval.low <= delta.delta <= delta.interval.high
     total = sum(delta.n * delta.delta for delta in deltas) / N
     assert total == pytest.approx(100 * (float((~b.right).mean()) - float((~a.right).mean())))
 

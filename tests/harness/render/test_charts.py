@@ -1,4 +1,4 @@
-"""Charts put values where their axes say, and say in words what they draw."""
+"""Charts draw values where their axes say, and describe in words what they draw."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_curve_goes_through_its_points() -> None:
     assert "Title &lt;1&gt;" in drawn
 
 
-def test_curves_pass_over_what_is_not_a_number() -> None:
+def test_curves_skip_values_that_are_not_finite() -> None:
     drawn = curves(
         "t", [Curve("a", 0, [(1, 80), (2, float("nan")), (3, 20)])], x="epoch", y="error"
     )
@@ -78,17 +78,15 @@ def test_the_frontier_steps_from_the_cheapest_to_the_most_accurate() -> None:
     drawn = frontier("t", dots, x="seconds", y="error", x_ticks=[(10, "10 s"), (1, "1 s")])
     path = re.search(r'class="frontier" d="([^"]+)"', drawn)
     start, _, first, step, last, _ = numbers(path[1])
-    assert start < step  # the first is cheaper
-    assert first < last  # and errs more: it is drawn higher
+    assert start < step  # the first is cheaper,
+    assert first < last  # and its error is higher
     assert "10 s" in drawn
     assert ">1 s<" not in drawn
-    assert re.search(
-        r"<desc[^>]*>[^<]*a 40.00.?%, on the frontier; b 50.00.?%; c 20.00.?%, on the frontier</desc>",
-        drawn,
-    )
+    words = "a 40.00.?%, on the frontier; b 50.00.?%; c 20.00.?%, on the frontier"
+    assert re.search(rf"<desc[^>]*>[^<]*{words}</desc>", drawn)
 
 
-def test_intervals_stand_on_one_axis() -> None:
+def test_intervals_share_one_axis() -> None:
     drawn = intervals("t", [Dot("a", 0, 0, 10, 8, 12), Dot("b", 1, 0, 20, 16, 24)], x="error, %")
     (a_low, _, a_high), (b_low, _, b_high) = (
         numbers(d) for d in re.findall(r'class="whisker" d="([^"]+)"', drawn)
@@ -97,7 +95,7 @@ def test_intervals_stand_on_one_axis() -> None:
     assert a_high < b_low
 
 
-def test_bars_go_to_the_left_for_fewer_errors() -> None:
+def test_bars_point_to_the_left_for_fewer_errors() -> None:
     drawn = bars(
         "t",
         [("gain", -10.0), ("none", 0.0), ("a name that is far too long for it", 5.0)],
@@ -118,7 +116,7 @@ def test_bars_go_to_the_left_for_fewer_errors() -> None:
         assert "nan" not in bars("t", values, x="points")
 
 
-def test_labels_of_near_dots_do_not_lie_on_each_other() -> None:
+def test_labels_of_near_dots_do_not_overlap() -> None:
     labels, centers = (
         ["kmeans-triangle", "cuda-convnet", "baseline", "alexnet"],
         [(150.0, 120.0), (163.0, 123.0), (250.0, 138.0), (215.0, 160.0)],

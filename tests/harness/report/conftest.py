@@ -1,18 +1,24 @@
-"""Runs to report on, and what a page is looked through for."""
+"""Runs to report on, and a reader that checks the accessibility of a page."""
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import harness
-from harness.runs.record import Record
-from harness.runs.result import Result
+from harness.report.evidence import Evidence, ReportOptions, gather
+from harness.report.page import report_page
+from harness.runs.record import RESULT, SPEC, Record
+from harness.workspace import Workspace
 
 PLUGIN = '''"""Nearest class mean of the pixels, some of them left out."""
 FAMILY = "hand-crafted"
@@ -25,7 +31,8 @@ class NearestMean:
     def fit(self, train, tune, context):
         import torch
         pixels = torch.cat([self.embed(b) for b in train.batches(256, device=context.device)])
-        self.means = torch.stack([pixels[train.labels == c].mean(0) for c in range(train.num_classes)])
+        classes = range(train.num_classes)
+        self.means = torch.stack([pixels[train.labels == c].mean(0) for c in classes])
         for epoch in range(3):
             context.log("train/top1_error", 30.0 - epoch, epoch)
             context.log("val/top1_error", 32.0 - epoch, epoch)
@@ -41,18 +48,21 @@ def build(*, step: int = 1):
     return NearestMean(step)
 '''
 
-RIDGE = '''"""Ridge regression onto the classes, of pixels: it has nothing to embed."""
+RIDGE = '''"""Ridge regression of the classes on pixels, which has no embedding."""
 FAMILY = "hand-crafted"
+
+def pixels(batch):
+    return batch.images[:, 0, ::4, ::4].flatten(1).float() / 255
 
 class Ridge:
     def fit(self, train, tune, context):
         import torch
-        device = context.device
-        x = torch.cat([b.images[:, 0, ::4, ::4].flatten(1).float() / 255 for b in train.batches(256, device=device)])
-        y = torch.eye(train.num_classes)[torch.from_numpy(train.labels)].to(device)
-        self.weights = torch.linalg.solve(x.T @ x + torch.eye(x.shape[1], device=device), x.T @ y)
+        x = torch.cat([pixels(b) for b in train.batches(256, device=context.device)])
+        y = torch.eye(train.num_classes)[torch.from_numpy(train.labels)].to(x.device)
+        covariance = x.T @ x + torch.eye(x.shape[1], device=x.device)
+        self.weights = torch.linalg.solve(covariance, x.T @ y)
     def scores(self, batch):
-        return batch.images[:, 0, ::4, ::4].flatten(1).float() / 255 @ self.weights
+        return pixels(batch) @ self.weights
     def state(self):
         return {"weights": self.weights}
     def load(self, state):
@@ -64,9 +74,9 @@ def build():
 
 
 class Page(HTMLParser):
-    """The elements of a page, in order: (name, attributes). Fails for one that is closed and was not open, or the other way round."""
+    """The elements of a page in order, as (name, attributes); every element must be closed."""
 
-    ALONE = ("meta", "img", "br", "circle", "path", "rect", "polyline")
+    VOID = ("meta", "img", "br", "circle", "path", "rect", "polyline")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -79,7 +89,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in self.ALONE:
+        if tag not in self.VOID:
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -100,78 +110,110 @@ class Page(HTMLParser):
         return [int(name[1]) for name, _ in self.elements if re.fullmatch(r"h[1-6]", name)]
 
     @property
-    def said(self) -> str:
-        """All text, as one line; non-breaking spaces as spaces."""
+    def visible(self) -> str:
+        """All text in one line, non-breaking spaces as spaces."""
         return re.sub(r"\s+", " ", " ".join(text for tag, text in self.words if tag != "style"))
 
 
 @pytest.fixture(scope="session")
-def look() -> Callable[[str], Page]:
-    """The page, once it has what a reader with a keyboard or a screen reader needs, and asks nothing of the network."""
+def read_page() -> Callable[[str], Page]:
+    """Parse a page, and check what readers with a keyboard or a screen reader need."""
 
-    def through(text: str) -> Page:
+    def read(text: str) -> Page:
         page = Page(text)
-        assert page.all("html")[0]["lang"] == "en"
-        assert [tag for tag, _ in page.words if tag == "title"]
-        assert len(page.all("main")) == len(page.all("h1")) == 1
-        assert all(
-            later <= earlier + 1
-            for earlier, later in zip(page.headings, page.headings[1:], strict=False)
-        ), page.headings
-        ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
-        assert [name for name, count in Counter(ids).items() if count > 1] == []
-        first_link = next(attributes for name, attributes in page.elements if name == "a")
-        assert first_link["href"] == f"#{page.all('main')[0]['id']}"
-        for name, attributes in page.elements:
-            pointed_at = (
-                attributes.get("href", "").removeprefix("#").split()
-                + attributes.get("aria-labelledby", "").split()
-            )
-            assert set(pointed_at) <= set(ids), attributes
-            assert attributes.get("src", "data:").startswith("data:"), attributes
-            assert name not in ("script", "link", "iframe")
+        _check_structure(page)
+        _check_references(page)
         assert all(attributes["alt"] for attributes in page.all("img"))
         assert all(attributes.get("scope") in ("col", "row") for attributes in page.all("th"))
         assert all(attributes["role"] == "img" for attributes in page.all("svg"))
-        assert len(page.all("svg")) == len(page.all("desc"))
-        assert len(page.all("details")) == len(page.all("summary"))
-        assert len(page.all("table")) == len(page.all("caption"))
-        assert not re.search(
-            r"url\(|@import|https?:", re.sub(r"<(pre|code)\b.*?</\1>", "", text, flags=re.DOTALL)
-        )
+        for tag, described_by in (("svg", "desc"), ("details", "summary"), ("table", "caption")):
+            assert len(page.all(tag)) == len(page.all(described_by))
         return page
 
-    return through
+    return read
+
+
+def _check_structure(page: Page) -> None:
+    assert page.all("html")[0]["lang"] == "en"
+    assert [tag for tag, _ in page.words if tag == "title"]
+    assert len(page.all("main")) == len(page.all("h1")) == 1
+    levels = page.headings
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+    first_link = next(attributes for name, attributes in page.elements if name == "a")
+    assert first_link["href"] == f"#{page.all('main')[0]['id']}"
+
+
+def _check_references(page: Page) -> None:
+    """Ids are unique, links lead to them, and nothing is fetched from elsewhere."""
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert [name for name, count in Counter(ids).items() if count > 1] == []
+    for name, attributes in page.elements:
+        targets = attributes.get("href", "").removeprefix("#").split()
+        targets += attributes.get("aria-labelledby", "").split()
+        assert set(targets) <= set(ids), attributes
+        assert attributes.get("src", "data:").startswith("data:"), attributes
+        assert name not in ("script", "link", "iframe")
+    without_code = re.sub(r"<(pre|code)\b.*?</\1>", "", page.text, flags=re.DOTALL)
+    assert not re.search(r"url\(|@import|https?:", without_code)
 
 
 @pytest.fixture(scope="session")
-def made(
-    tmp_path_factory: pytest.TempPathFactory, session_data: Path
-) -> tuple[Path, dict[str, Result]]:
-    """(settings file, finished runs on digits): two of means of pixels, which have an embedding to show, and one that has none."""
+def workspace(tmp_path_factory: pytest.TempPathFactory, session_data: Path) -> Workspace:
+    """Return a workspace with two pipelines of its own; runs are made once per session."""
     root = tmp_path_factory.mktemp("report")
     (root / "nearest_mean.py").write_text(PLUGIN)
     (root / "ridge.py").write_text(RIDGE)
     config = root / "mlflow.yaml"
     config.write_text("")
-    options = {
-        "config": config, "track": False, "data_root": session_data, "plugins": [str(root / "nearest_mean.py"), str(root / "ridge.py")],
-    }  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        return config, {
-            "all": harness.run("nearest-mean", "digits", **options),
-            "few": harness.run("nearest-mean,step=7", "digits", **options),
-            "ridge": harness.run("ridge", "digits", **options),
-        }
+    plugins = [str(root / "nearest_mean.py"), str(root / "ridge.py")]
+    return Workspace.open(config=config, data_root=session_data, plugins=plugins)
+
+
+@pytest.fixture(scope="session")
+def records(workspace: Workspace) -> dict[str, Record]:
+    """Return finished runs on digits: two with an embedding (`all`, `few`) and `ridge` without."""
+    specs = {"all": "nearest-mean", "few": "nearest-mean,step=7", "ridge": "ridge"}
+    results = {
+        name: harness.run(spec, "digits", track=False, workspace=workspace)
+        for name, spec in specs.items()
+    }
+    folder = workspace.runs_folder
+    return {name: Record(folder / result.run_id) for name, result in results.items()}
 
 
 @pytest.fixture
-def groups(made: tuple[Path, dict[str, Result]]) -> Callable[..., list[list[Record]]]:
-    """The records of these runs, as a comparison takes them."""
-    config, results = made
+def groups(records: dict[str, Record]) -> Callable[..., list[list[Record]]]:
+    """Return records by name, as a comparison takes them; each is read anew."""
 
-    def chosen(*names: str) -> list[list[Record]]:
-        return [[Record(config.parent / "runs" / results[name].run_id)] for name in names]
+    def choose(*names: str) -> list[list[Record]]:
+        return [[Record(records[name].folder)] for name in names]
 
-    return chosen
+    return choose
+
+
+@pytest.fixture
+def copy_record(tmp_path: Path) -> Callable[..., Record]:
+    """Copy a record; `result` and `spec` replace fields, and `name` is that of the folder."""
+
+    def copy(
+        record: Record,
+        *,
+        name: str = "",
+        result: dict[str, Any] | None = None,
+        spec: dict[str, Any] | None = None,
+    ) -> Record:
+        folder = Path(shutil.copytree(record.folder, tmp_path / (name or record.run_id)))
+        for file, fields in ((RESULT, result), (SPEC, spec)):
+            path = folder / file
+            path.write_text(json.dumps({**json.loads(path.read_text()), **(fields or {})}))
+        return Record(folder)
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def pair(workspace: Workspace, records: dict[str, Record]) -> tuple[Evidence, str]:
+    """Return the evidence and the page of two runs."""
+    chosen = [[records["few"]], [records["ridge"]]]
+    evidence = gather(workspace, chosen, ReportOptions(neighbors=200))
+    return evidence, report_page(evidence)

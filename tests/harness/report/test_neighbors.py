@@ -1,4 +1,4 @@
-"""Nearest training images, held against distances taken one by one."""
+"""Nearest training images, against distances computed one by one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def embed(batch):
 CPU = torch.device("cpu")
 
 
-def test_they_are_the_nearest_and_in_order() -> None:
+def test_the_nearest_images_come_in_order_of_distance() -> None:
     train, test = split(200, 0), split(9, 1)
     found = nearest_images(embed, test, train, [7, 2], CPU)
     assert found.searched == 200
@@ -33,16 +33,16 @@ def test_they_are_the_nearest_and_in_order() -> None:
         np.testing.assert_array_equal(nearest, np.argsort(distances)[:NEAREST])
 
 
-def test_of_a_large_train_a_part_of_every_class_is_looked_through() -> None:
+def test_a_class_balanced_subset_of_a_large_training_split_is_searched() -> None:
     train, test = split(300, 0), split(3, 1)
     found = nearest_images(embed, test, train, [0], CPU, searched=30)
     assert found.searched == 30
     again = nearest_images(embed, test, train.take(np.arange(300)[::-1]), [0], CPU, searched=30)
-    # chosen by key: the order of the images changes nothing
+    # The subset is chosen by key, so the order of the images changes nothing.
     assert train.keys[found.nearest[0]].tolist() == train.keys[::-1][again.nearest[0]].tolist()
 
 
-def test_an_image_that_cannot_be_decoded_is_nobodys_neighbor() -> None:
+def test_an_image_that_cannot_be_decoded_is_no_neighbor() -> None:
     train, test = split(10, 0), split(3, 1)
     train.rows[4] = -1
     found = nearest_images(embed, test, train, [0, 1], CPU)
@@ -50,5 +50,5 @@ def test_an_image_that_cannot_be_decoded_is_nobodys_neighbor() -> None:
     assert 4 not in found.nearest
 
 
-def test_fewer_training_images_than_neighbors() -> None:
+def test_there_may_be_fewer_training_images_than_neighbors() -> None:
     assert nearest_images(embed, split(3, 1), split(3, 0), [0], CPU).nearest.shape == (1, 3)

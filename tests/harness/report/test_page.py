@@ -1,65 +1,56 @@
-"""The page, made of real runs: whole in itself, readable by everybody, and true to the scores."""
+"""The page, made of real runs: self-contained, accessible, and true to the scores."""
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from html import escape, unescape
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from harness.comparison.compare import compare_records
-from harness.comparison.disagreement import answers, cells
-from harness.data.load import load_dataset
-from harness.report.evidence import gather
+from harness.report.evidence import Evidence, ReportOptions, gather
 from harness.report.page import report_page
-from harness.report.verdict import verdicts
 from harness.runs.record import Record
+from harness.runs.result import Estimate
+from harness.workspace import Workspace
 
 CHROMIUM = shutil.which("chromium")
+NO_PICTURES = ReportOptions(pictures=False)
+Pair = tuple[Evidence, str]
+Groups = Callable[..., list[list[Record]]]
+ReadPage = Callable[[str], Any]
 
 
-@pytest.fixture(scope="module")
-def pair(made, session_data):
-    """(the evidence, the page) of two runs on digits."""
-    config, results = made
-    chosen = [[Record(config.parent / "runs" / results[name].run_id)] for name in ("few", "ridge")]
-    evidence = gather(chosen, data_root=session_data, searched=200)
-    return evidence, report_page(evidence)
-
-
-def test_it_is_whole_in_itself_and_reads_in_order(pair, look):
-    page = look(pair[1])
-    assert [text for tag, text in page.words if tag == "h1"] == [
-        "ridge against nearest-mean on digits"
-    ]
+def test_it_is_self_contained_and_reads_in_order(pair: Pair, read_page: ReadPage) -> None:
+    page = read_page(pair[1])
+    titles = [text for tag, text in page.words if tag == "h1"]
+    assert titles == ["ridge against nearest-mean,step=7 on digits"]
     sections = [attributes["id"] for attributes in page.all("section")]
     assert sections == [
-        "result", "cost", "curves", "images", "classes", "confusions", "mistakes", "likely", "neighbors", "published", "protocol",
-        "reproduce",
+        "result", "cost", "curves", "images", "classes", "confusions", "mistakes", "likely",
+        "neighbors", "published", "protocol", "reproduce",
     ]  # fmt: skip
-    assert [attributes["href"] for attributes in page.all("a")][1:] == [
-        f"#{name}" for name in sections
-    ]
+    links = [attributes["href"] for attributes in page.all("a")]
+    assert links[1:] == [f"#{name}" for name in sections]
     assert len(pair[1]) < 2_000_000
 
 
-def test_the_verdict_and_the_table_are_those_of_compare(pair, look):
+def test_the_verdict_and_the_table_are_those_of_compare(pair: Pair, read_page: ReadPage) -> None:
     evidence, text = pair
-    said = look(text).said
+    visible = read_page(text).visible
     row = evidence.comparison.rows[1]
-    [sentence] = verdicts(evidence.comparison)
-    assert sentence in said
-    assert f"[{row.top1_delta_low:.2f}, {row.top1_delta_high:.2f}]" in said
-    assert "at one view" not in said
+    assert row.delta
+    [verdict] = evidence.comparison.verdicts
+    assert verdict in visible
+    assert f"[{row.delta.interval.low:.2f}, {row.delta.interval.high:.2f}]" in visible
+    assert "at one view" not in visible
     assert evidence.comparison.test_digest in text
     assert "means &lt;of&gt; pixels" in text
     for record in evidence.runs:
@@ -67,165 +58,76 @@ def test_the_verdict_and_the_table_are_those_of_compare(pair, look):
         assert unescape(record.result.command) in unescape(text)
 
 
-def test_the_cells_count_every_image_once_and_show_the_images_they_are_about(pair, session_data):
-    evidence, text = pair
-    found = cells(*evidence.answers)
-    counts = [len(found.both), len(found.only_a), len(found.only_b), len(found.neither)]
-    assert sum(counts) == 500
-    paired = text.partition('<table class="paired">')[2].partition("</table>")[0]
-    assert [int(n) for n in re.findall(r"<b>([\d,]+)</b>", paired)] == counts
-    # The first picture below "Only ridge is right" is the first image of that cell by key, pixel by pixel.
-    after = text.partition("Only ridge is right")[2]
-    data = re.search(r'src="data:image/png;base64,([^"]+)" alt="([^"]+)"', after)
-    test = load_dataset("digits", data_root=session_data).test
-    position = int(np.flatnonzero(test.keys == evidence.answers[0].keys[found.only_b[0]])[0])
-    seen = np.asarray(Image.open(io.BytesIO(base64.b64decode(data[1]))))
-    np.testing.assert_array_equal(seen, test.images.read(test.rows[[position]])[0].permute(1, 2, 0))
-    wrong = evidence.answers[0].predicted[found.only_b[0]]
-    label = test.labels[position]
-    assert data[2] == f"{label}; nearest-mean says {wrong}, ridge says {label}"
+def test_errors_by_epoch_are_drawn_and_listed(pair: Pair, read_page: ReadPage) -> None:
+    visible = read_page(pair[1]).visible
+    assert "nearest-mean,step=7 on train, augmented ends at 28.00 %" in visible
+    assert "Top-1 error by epoch, %" in visible
 
 
-def test_neighbors_are_shown_where_a_pipeline_embeds_and_their_lack_is_explained(pair, look):
-    evidence, text = pair
-    near, none = evidence.neighbors
-    assert none == "no last hidden layer to look at (the pipeline has no method embed)"
-    assert near.nearest.shape == (6, 6)
-    said = look(text).said
-    assert "of 200 of 1,167 training images" in said
-    assert f"Not shown for ridge: {none}." in said
-    alts = [attributes["alt"] for attributes in look(text).all("img")]
-    assert sum(alt.startswith("training image: ") for alt in alts) == 36
-
-
-def test_without_the_data_it_is_a_page_without_pictures(groups, look, tmp_path):
-    chosen = groups("few", "ridge")
-    moved = [
-        [Record(Path(shutil.copytree(group[0].folder, tmp_path / group[0].run_id)))]
-        for group in chosen
-    ]
-    for [record] in moved:
-        path = record.folder / "result.json"
-        path.write_text(
-            path.read_text().replace('"dataset": "digits"', '"dataset": "folder,path=/gone"')
-        )
-    evidence = gather(moved)
-    page = look(report_page(evidence))
+def test_without_the_data_it_is_a_page_without_pictures(
+    workspace: Workspace, groups: Groups, read_page: ReadPage
+) -> None:
+    page = read_page(report_page(gather(workspace, groups("few", "ridge"), NO_PICTURES)))
     assert page.all("img") == []
-    assert "Without pictures: the dataset folder,path=/gone cannot be opened" in page.said
-    assert "Test images by who is right" in page.said
-    left_out = gather(chosen, pictures=False)
-    assert left_out.no_pictures == "left out, as asked"
+    assert "Test images by who is right" in page.visible
 
 
-def test_data_that_have_changed_are_not_shown(groups, tmp_path):
-    chosen = groups("few", "ridge")
-    moved = [
-        [Record(Path(shutil.copytree(group[0].folder, tmp_path / group[0].run_id)))]
-        for group in chosen
-    ]
-    for [record] in moved:
-        path = record.folder / "result.json"
-        path.write_text(path.read_text().replace(record.result.test_digest, "0" * 32))
-    evidence = gather([[Record(record.folder)] for [record] in moved])
-    assert "has changed: its test digest is" in evidence.no_pictures
-
-
-def test_a_pipeline_that_cannot_be_loaded_any_more_costs_its_neighbors_alone(
-    groups, tmp_path, session_data
-):
-    chosen = groups("few", "ridge")
-    moved = [
-        [Record(Path(shutil.copytree(group[0].folder, tmp_path / group[0].run_id)))]
-        for group in chosen
-    ]
-    (moved[0][0].folder / "state.safetensors").write_bytes(b"torn")
-    evidence = gather(moved, data_root=session_data)
-    assert str(evidence.neighbors[0]).startswith("its state cannot be loaded: ")
-    assert evidence.test is not None
-
-
-def test_several_rows_are_each_held_against_the_first(groups, look, session_data):
-    evidence = gather(groups("all", "few", "ridge"), data_root=session_data, searched=0)
-    assert evidence.labels == ["nearest-mean,step=1", "nearest-mean,step=7", "ridge"]
+def test_several_rows_have_a_verdict_each(
+    workspace: Workspace, groups: Groups, read_page: ReadPage
+) -> None:
+    evidence = gather(workspace, groups("all", "few", "ridge"), NO_PICTURES)
+    assert evidence.labels == ["nearest-mean", "nearest-mean,step=7", "ridge"]
     text = report_page(evidence)
-    page = look(text)
-    assert "Holm p" in page.said
-    assert page.said.count("Test images by who is right") == 2
-    assert {
-        "nearest-mean,step=7 against nearest-mean,step=1",
-        "ridge against nearest-mean,step=1",
-    } <= {words for tag, words in page.words if tag == "h3"}
+    assert "Holm p" in read_page(text).visible
     assert text.count('class="verdict') == 2
 
 
-def test_the_pair_at_one_view_stands_below_the_pair_at_its_best(pair, look):
+def test_the_pair_at_one_view_is_below_the_pair_as_it_is(pair: Pair, read_page: ReadPage) -> None:
     evidence = pair[0]
-    row = replace(evidence.comparison.rows[1], top1_error=43.21)
-    single = replace(evidence.comparison, rows=(evidence.comparison.rows[0], row))
-    page = look(
-        report_page(replace(evidence, comparison=replace(evidence.comparison, one_view=single)))
-    )
+    first, second = evidence.comparison.rows
+    changed = replace(second, top1_error=Estimate(43.21, second.top1_error.interval))
+    single = replace(evidence.comparison, rows=(first, changed))
+    both = replace(evidence.comparison, one_view=single)
+    page = read_page(report_page(replace(evidence, comparison=both)))
     assert ("h3", "At one view and one model each") in page.words
-    assert "43.21 %" in page.said
+    assert "43.21 %" in page.visible
 
 
-def test_the_command_that_makes_it_again_names_what_it_shows(groups, look):
-    def command(*rows, **options):
-        page = look(report_page(gather(rows, pictures=False, **options)))
+def test_the_command_that_makes_it_again_names_what_it_shows(
+    workspace: Workspace, groups: Groups, read_page: ReadPage
+) -> None:
+    def command(*rows: list[Record], **options: Any) -> str:
+        evidence = gather(workspace, rows, ReportOptions(pictures=False, **options))
+        page = read_page(report_page(evidence))
         return next(words for tag, words in page.words if tag == "pre").splitlines()[-1]
 
     few, ridge = groups("few", "ridge")
-    assert command(few, ridge).startswith(
-        "harness report nearest-mean,step=7 ridge --dataset digits --plugins "
-    )
-    assert command(few, few).startswith(
-        f"harness report {few[0].run_id} {few[0].run_id} --dataset digits "
-    )
-    ridge[0].result = replace(
-        ridge[0].result, dataset="subset,of=digits,percent=50,seed=0", train_digest="e" * 32
-    )
+    by_spec = "harness report nearest-mean,step=7 ridge --dataset digits --plugins "
+    assert command(few, ridge).startswith(by_spec)
+    by_id = f"harness report {few[0].run_id} {few[0].run_id} --dataset digits "
+    assert command(few, few).startswith(by_id)
+    subset = "subset,of=digits,percent=50,seed=0"
+    ridge[0].result = replace(ridge[0].result, dataset=subset, train_digest="e" * 32)
     again = command(few, ridge, allow_different_train=True)
-    assert again.startswith(
-        f"harness report nearest-mean,step=7 {ridge[0].run_id} --dataset digits "
-    )
+    mixed = f"harness report nearest-mean,step=7 {ridge[0].run_id} --dataset digits "
+    assert again.startswith(mixed)
     assert again.endswith(" --allow-different-train")
 
 
-def test_of_several_seeds_one_run_a_row_is_looked_into(groups, look, tmp_path):
-    [few], [ridge] = groups("few", "ridge")
-    again = Record(Path(shutil.copytree(ridge.folder, tmp_path / "ridge-again")))
-    path = again.folder / "result.json"
-    path.write_text(
-        path.read_text().replace('"seed": 0', '"seed": 1').replace(ridge.run_id, again.run_id)
-    )
-    evidence = gather([[few], [again, ridge]], pictures=False)
-    assert [run.run_id for run in evidence.runs] == [few.run_id, ridge.run_id]
-    said = look(report_page(evidence)).said
-    assert f"From here on of one run a row: {few.run_id} (seed 0), {ridge.run_id} (seed 0)" in said
-    assert "means over seeds, 2 of ridge and 1 of nearest-mean" in said
-
-
-def test_class_names_are_text_not_markup(groups, tmp_path):
-    chosen = groups("few", "ridge")
-    moved = [
-        [Record(Path(shutil.copytree(group[0].folder, tmp_path / group[0].run_id)))]
-        for group in chosen
+def test_class_names_are_text_not_markup(
+    workspace: Workspace, groups: Groups, copy_record: Callable[..., Record]
+) -> None:
+    names = ['<b>zero & "0"</b>', *map(str, range(1, 10))]
+    copies = [
+        [copy_record(record, spec={"class_names": names})] for [record] in groups("few", "ridge")
     ]
-    for [record] in moved:
-        path = record.folder / "spec.json"
-        path.write_text(
-            path.read_text().replace(
-                '"class_names": [\n    "0"', '"class_names": [\n    "<b>nought & \\"0\\"</b>"'
-            )
-        )
-    text = report_page(gather(moved, pictures=False))
-    assert "<b>nought" not in text
-    assert escape("<b>nought & ") in text
+    text = report_page(gather(workspace, copies, NO_PICTURES))
+    assert "<b>zero" not in text
+    assert escape("<b>zero & ") in text
 
 
-def test_colors_have_contrast(pair):
-    """WCAG 2 AA: 4.5 to 1 for text, 3 to 1 for what charts draw, on both grounds, light and dark."""
+def test_colors_have_contrast() -> None:
+    """WCAG 2 AA asks for 4.5 to 1 for text, on both grounds, light and dark."""
 
     def luminance(color: str) -> float:
         digits = color.removeprefix("#")
@@ -238,7 +140,7 @@ def test_colors_have_contrast(pair):
         low, high = sorted((luminance(a), luminance(b)))
         return (high + 0.05) / (low + 0.05)
 
-    css = (files("harness.report") / "page.css").read_text()
+    css = (files("harness.render") / "page.css").read_text()
     schemes = [
         dict(re.findall(r"--([\w]+): (#\w+);", block))
         for block in re.findall(r":root \{(.*?)\}", css, re.DOTALL)
@@ -253,28 +155,28 @@ def test_colors_have_contrast(pair):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-def test_nothing_makes_a_phone_scroll_sideways(pair, tmp_path):
-    """In a frame as wide as a phone, since a window without a screen has a least width of its own."""
-    (tmp_path / "frame.html").write_text(
-        f'<iframe width=390 height=844 srcdoc="{escape(pair[1])}"></iframe><p id=width></p><script>'
-        "onload = () => { const page = document.querySelector('iframe').contentDocument.documentElement;"
-        "document.getElementById('width').textContent = `${page.scrollWidth} of ${page.clientWidth}` }</script>"
+def test_nothing_makes_a_phone_scroll_sideways(pair: Pair, tmp_path: Path) -> None:
+    """The frame is as wide as a phone; a window without a screen has a smallest width."""
+    script = (
+        "onload = () => {"
+        "const page = document.querySelector('iframe').contentDocument.documentElement;"
+        "const text = `${page.scrollWidth} of ${page.clientWidth}`;"
+        "document.getElementById('width').textContent = text }"
     )
-    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync "
-    flags += "--disable-component-update --dump-dom --virtual-time-budget=5000"
-    command = [
-        CHROMIUM,
-        *flags.split(),
-        f"--user-data-dir={tmp_path}/profile",
-        f"file://{tmp_path}/frame.html",
-    ]
+    (tmp_path / "frame.html").write_text(
+        f'<iframe width=390 height=844 srcdoc="{escape(pair[1])}"></iframe>'
+        f"<p id=width></p><script>{script}</script>"
+    )
+    flags = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-sync", "--disable-component-update",
+        "--dump-dom", "--virtual-time-budget=5000",
+    ]  # fmt: skip
+    profile = f"--user-data-dir={tmp_path}/profile"
+    command = [str(CHROMIUM), *flags, profile, f"file://{tmp_path}/frame.html"]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    wide, room = map(int, re.search(r'<p id="width">(\d+) of (\d+)', shown).groups())
-    assert 300 < room <= 390
-    assert wide <= room
-
-
-def test_the_comparison_of_the_page_is_that_of_compare(pair, groups):
-    assert pair[0].comparison.rows == compare_records(groups("few", "ridge")).rows
-    assert [len(given.labels) for given in pair[0].answers] == [500, 500]
-    assert answers(pair[0].runs[0]).labels.tolist() == pair[0].answers[0].labels.tolist()
+    widths = re.search(r'<p id="width">(\d+) of (\d+)', shown)
+    assert widths
+    page, frame = map(int, widths.groups())
+    assert 300 < frame <= 390
+    assert page <= frame
