@@ -83,7 +83,7 @@ def test_a_file_that_is_no_archive_is_reported_in_one_line(workdir: Path, name: 
 def test_a_folder_that_cannot_be_listed_is_an_error(
     workdir: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Skipping it would drop its class. Root may list every folder, so the refusal is patched in."""
+    """Skipping it would drop its class. Root may list any folder, so the refusal is patched in."""
     root = pictures(workdir / "photos", {"cat": 3, "dog": 3, "emu": 3})
     scandir = os.scandir
 
