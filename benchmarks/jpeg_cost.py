@@ -94,13 +94,9 @@ def cost_row(workspace: Workspace, pipeline: str, datasets: Sequence[Dataset]) -
         scores = finished_or_run(study_request(workspace, pipeline, dataset)).scores()
         wrong.append(top_k_wrong(scores, 1)[np.argsort(scores.keys)])
     interval = paired_bootstrap(wrong[1].astype(float) - wrong[0]).in_percent()
-    before, after = (100 * each.mean() for each in wrong)
-    return [
-        pipeline,
-        f"{before:.2f} %",
-        f"{after:.2f} %",
-        f"{after - before:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]",
-    ]
+    before, after = 100 * wrong[0].mean(), 100 * wrong[1].mean()
+    difference = f"{after - before:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
+    return [pipeline, f"{before:.2f} %", f"{after:.2f} %", difference]
 
 
 def main(words: Sequence[str] | None = None) -> int:

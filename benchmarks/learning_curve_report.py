@@ -18,20 +18,18 @@ from harness.runs.record import Record
 
 
 def error_table(runs: Sequence[PipelineRuns]) -> str:
-    """Return a table with a row per size.
+    """Return a table with a row per size and pipeline.
 
-    Its columns are, for each pipeline, the mean error, its standard deviation over subset seeds,
-    the number of seeds and the mean time of a fit.
+    Its figures are the mean error, its standard deviation over subset seeds, the number of seeds
+    and the mean time of a fit.
     """
     images = {fraction: n for pipeline in runs for fraction, n in pipeline.images.items()}
-    head = ["images", "of train"]
-    for name in short_names(runs):
-        head += [f"{name} {column}" for column in ("error", "sd", "seeds", "fit")]
+    head = ["images", "of train", "pipeline", "error", "sd", "seeds", "fit"]
     rows = []
     for fraction, n in sorted(images.items()):
-        cells = [cell for pipeline in runs for cell in error_cells(pipeline, fraction)]
-        rows.append([f"{n:,}", f"{fraction:g} %", *cells])
-    return text_table(head, rows)
+        for name, pipeline in zip(short_names(runs), runs, strict=True):
+            rows.append([f"{n:,}", f"{fraction:g} %", name, *error_cells(pipeline, fraction)])
+    return text_table(head, rows, left=3)
 
 
 def error_cells(runs: PipelineRuns, fraction: float) -> list[str]:

@@ -28,9 +28,9 @@ def results_by_id(folder: Path) -> dict[str, Result]:
 
 
 def last_table(text: str) -> list[list[str]]:
-    """Return the cells of the two rows of the last table, without the times of fits."""
-    lines = text[text.rindex("images  ") :].splitlines()
-    return [re.split(r"  +", line)[:5] for line in lines[2:4]]
+    """Return the cells of the last table's rows, without the times of fits."""
+    lines = text[text.rindex("images  ") :].partition("\n\n")[0].splitlines()
+    return [re.split(r"  +", line)[:6] for line in lines[2:]]
 
 
 def find_run(results: dict[str, Result], name: str) -> str:
@@ -81,9 +81,12 @@ def check_output(output: str, results: dict[str, Result]) -> None:
     """Check the row of the smaller size and the findings."""
     hog = [r for r in results.values() if r.name == "hog-svm" and r.n_train + r.n_tune == 63]
     errors = [top1_error(result) for result in hog]
-    row = next(line for line in output.splitlines() if line.startswith("63 "))
-    assert f"{np.mean(errors):.2f} %" in row
-    assert f"{np.std(errors, ddof=1):.2f}" in row
+    rows = last_table(output)
+    assert [row[:3] for row in rows] == [
+        ["63", "5 %", "raw-linear"], ["63", "5 %", "hog-svm"],
+        ["260", "20 %", "raw-linear"], ["260", "20 %", "hog-svm"],
+    ]  # fmt: skip
+    assert rows[1][3:] == [f"{np.mean(errors):.2f} %", f"{np.std(errors, ddof=1):.2f}", "2"]
     assert "law        hog-svm: error = 0.00 + " in output  # two sizes cannot fit a constant
     crossing = r"crossing +(below the range: )?hog-svm has a lower error than raw-linear"
     assert re.search(crossing, output)

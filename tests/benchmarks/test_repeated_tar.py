@@ -7,26 +7,10 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from benchmarks.repeated_tar import prepare_command, write_repeated_tar
-
-
-@pytest.fixture
-def photographs(workdir: Path) -> Path:
-    """A tar of two JPEGs of random pixels."""
-    path = workdir / "photographs.tar"
-    with tarfile.open(path, "w") as archive:
-        for name in ("n01440764_1.jpg", "n01443537_2.jpg"):
-            pixels = np.random.default_rng(len(name)).integers(0, 256, (30, 40, 3), dtype=np.uint8)
-            file = io.BytesIO()
-            Image.fromarray(pixels).save(file, "JPEG")
-            member = tarfile.TarInfo(f"some/folder/{name}")
-            member.size = file.tell()
-            file.seek(0)
-            archive.addfile(member, file)
-    return path
+from tests.benchmarks.photographs import write_photographs
 
 
 def read_files(path: Path) -> dict[str, bytes]:
@@ -35,7 +19,8 @@ def read_files(path: Path) -> dict[str, bytes]:
         return {member.name: archive.extractfile(member).read() for member in members}  # type: ignore[union-attr]
 
 
-def test_copies_differ_in_bytes_only(photographs: Path, workdir: Path) -> None:
+def test_copies_differ_in_bytes_only(workdir: Path) -> None:
+    photographs = write_photographs(workdir / "photographs.tar")
     originals = list(read_files(photographs).values())
     copies = read_files(write_repeated_tar(photographs, workdir / "repeated.tar", 22))
     assert len(set(copies.values())) == 22
