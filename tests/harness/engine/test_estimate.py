@@ -1,24 +1,32 @@
-"""Plans: arithmetic on a pipeline that says what it takes, published throughputs, and one real probe."""
+"""Plans: arithmetic on a pipeline that says what it takes, and published throughputs."""
 
 from __future__ import annotations
 
-import io
-import json
-import sys
-from contextlib import redirect_stdout
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from harness.cli import main
-from harness.engine.distributed import ALONE
-from harness.engine.estimate import imagined, plan_here, plan_lines, plan_on, throughputs
-from harness.engine.request import resolve
+import harness
+from harness import Workspace
+from harness.engine.distributed import SINGLE_PROCESS
+from harness.engine.estimate import (
+    Plan,
+    expected_time,
+    plan_here,
+    plan_on,
+    synthetic_dataset,
+    throughputs,
+)
+from harness.engine.observer import RunObserver
+from harness.engine.request import Request
 from harness.errors import UserError
-from harness.registry import Registry
 
-SLOW = '''"""Takes 10 s an epoch, so it says."""
+SLOW = '''"""Says that it takes 10 s per epoch."""
 FAMILY = "learned"
 
 from harness.contract import Probe
@@ -32,7 +40,12 @@ class Slow:
         return self.given or images // 100
     def probe(self, train, tune, context):
         self.weight = torch.zeros(250)
-        return Probe(preparation_seconds=5.0, seconds_per_epoch=10.0, checkpoint_bytes=3000, unseen_bytes=10**9)
+        return Probe(
+            preparation_seconds=5.0,
+            seconds_per_epoch=10.0,
+            checkpoint_bytes=3000,
+            unseen_bytes=10**9,
+        )
     def scores(self, batch):
         return torch.zeros(len(batch), 10)
     def state(self):
@@ -45,72 +58,94 @@ def build(*, epochs: int | None = None):
 
 
 @pytest.fixture
-def slow(workdir):
+def slow(workdir: Path, look_up: Callable[..., Request]) -> Callable[..., Request]:
+    """Return a function that looks up a run of a pipeline that takes 10 s per epoch."""
     path = workdir / "slow.py"
     path.write_text(SLOW)
-    return str(path)
+    return lambda spec, **options: look_up(spec, plugins=[str(path)], **options)
 
 
-def test_a_plan_adds_up(slow):
+def plan(request: Request) -> Plan:
+    return plan_here(request, SINGLE_PROCESS, RunObserver())
+
+
+def test_a_plan_adds_up(slow: Callable[..., Request]) -> None:
     """digits: 1,167 train, 130 tune, 500 test; a label has 8 bytes, a score 4."""
-    request = resolve("slow", "digits", plugins=[slow])
-    plan = plan_here(request, ALONE)
-    assert (plan.epochs, plan.images) == (11, 1167)
-    assert plan.fit == (115.0, 115.0)
-    assert plan.kept == 250 * 4 + (130 + 500) * (request.splits.test.keys.itemsize + 8 + 10 * 4)
-    assert plan.running == plan.kept + 2 * 3000
-    assert plan.memory > 10**9
-    assert "10 ms an image" not in plan.throughput
-    assert (
-        f"{1000 * 10 / (1167 + 130 / 3):.3g} ms an image in training, timed here" in plan.throughput
-    )
-    lines = "\n".join(plan_lines(plan))
-    assert "fit        about 1 min 55 s: 11 epochs of 1,167 images" in lines
-    assert "not known" not in lines
+    request = slow("slow")
+    planned = plan(request)
+    assert (planned.epochs, planned.images) == (11, 1167)
+    assert planned.fit_seconds == (115.0, 115.0)
+    assert planned.score_seconds > 0
+    bytes_per_image = request.splits.test.keys.itemsize + 8 + 10 * 4
+    assert planned.kept_bytes == 250 * 4 + (130 + 500) * bytes_per_image
+    assert planned.running_bytes == planned.kept_bytes + 2 * 3000
+    assert planned.memory_bytes > 10**9
+    milliseconds = 1000 * 10 / (1167 + 130 / 3)
+    assert planned.throughput.startswith(f"{milliseconds:.3g} ms per training image, timed here")
 
 
-def test_epochs_of_the_spec_count(slow):
-    assert plan_here(resolve("slow,epochs=3", "digits", plugins=[slow]), ALONE).fit == (35.0, 35.0)
+def test_without_test_nothing_is_scored_or_kept_of_it(slow: Callable[..., Request]) -> None:
+    tested, tuned = plan(slow("slow")), plan(slow("slow", test=False))
+    assert tuned.score_seconds == 0
+    assert tuned.kept_bytes < tested.kept_bytes
 
 
-def network(spec):
-    entry, build, values, _ = Registry().resolve("pipeline", spec)
-    return build(**values), entry.name
+def test_epochs_of_the_spec_count(slow: Callable[..., Request]) -> None:
+    assert plan(slow("slow,epochs=3")).fit_seconds == (35.0, 35.0)
 
 
-def test_the_papers_training_on_the_papers_hardware_takes_five_to_six_days():
-    plan = plan_on(
-        "2x-gtx-580", *network("alexnet"), images=1_200_000, classes=1000, image_size=(256, 256)
-    )
-    assert [seconds / 86400 for seconds in plan.fit] == pytest.approx([5, 6])
-    assert "about 120 h 00 min to 14" in plan_lines(plan)[1]
-    assert (plan.score, plan.running, plan.kept, plan.memory) == (None, None, None, None)
-    assert plan_lines(plan)[-1].startswith("not known  score, disk and memory")
+def test_a_pipeline_that_does_not_learn_in_epochs_cannot_be_probed(
+    look_up: Callable[..., Request],
+) -> None:
+    with pytest.raises(UserError, match="hog-svm does not learn in epochs"):
+        plan(look_up("hog-svm"))
+
+
+class Images:
+    """Stands for a training split of this size, of which a published throughput needs no pixels."""
+
+    num_classes = 1000
+
+    def __init__(self, n: int, side: int | None) -> None:
+        self.n = n
+        self.image_size = (side, side) if side else None
+
+    def __len__(self) -> int:
+        return self.n
+
+
+def network_request(spec: str, *, images: int = 1000, side: int | None = 256) -> Any:
+    resolved = Workspace.open().resolve("pipeline", spec)
+    splits = SimpleNamespace(train=Images(images, side))
+    return SimpleNamespace(name=resolved.entry.name, build=resolved.make, splits=splits)
+
+
+def test_the_papers_training_on_the_papers_hardware_takes_five_to_six_days() -> None:
+    planned = plan_on("2x-gtx-580", network_request("alexnet", images=1_200_000))
+    assert [seconds / 86400 for seconds in planned.fit_seconds] == pytest.approx([5, 6])
+    assert "4 to 4.8 ms per image on 2 GTX 580" in planned.throughput
+    assert planned.score_seconds is None
+    assert (planned.running_bytes, planned.kept_bytes, planned.memory_bytes) == (None, None, None)
 
 
 @pytest.mark.parametrize("name", throughputs())
-def test_published_throughputs_are_of_our_networks(name):
+def test_published_throughputs_are_of_our_networks(name: str) -> None:
     entry = throughputs()[name]
     assert entry["source"]
     assert entry["counts"]
     low, high = entry["seconds_per_image"]
     assert 0 < low <= high < 0.01
-    pipeline, _ = network(entry["pipeline"])
-    assert (
-        sum(layer["multiply_adds"] for layer in pipeline.layers(1000, (256, 256)))
-        == entry["multiply_adds"]
-    )
+    layers = network_request(entry["pipeline"]).build().layers(1000, (256, 256))
+    assert sum(layer["multiply_adds"] for layer in layers) == entry["multiply_adds"]
 
 
-def test_one_weird_trick_scales_as_published():
+def test_one_weird_trick_scales_as_published() -> None:
     """Table 1: 1.95, 3.74 and 6.25 times as fast on 2, 4 and 8 GPUs; 98.05 hours for 90 epochs on one."""
-    images = 1_281_167
+    request = network_request("alexnet-one-tower", images=1_281_167, side=None)
 
-    def hours(name):
-        plan = plan_on(
-            name, *network("alexnet-one-tower"), images=images, classes=1000, image_size=None
-        )
-        return plan.fit[0] / 3600 * 90 / plan.epochs
+    def hours(hardware: str) -> float:
+        planned = plan_on(hardware, request)
+        return planned.fit_seconds[0] / 3600 * 90 / planned.epochs
 
     assert hours("k20") == pytest.approx(98.05, rel=0.005)
     speedups = [hours("k20") / hours(f"{n}x-k20") for n in (2, 4, 8)]
@@ -118,61 +153,53 @@ def test_one_weird_trick_scales_as_published():
 
 
 @pytest.mark.parametrize(
-    ("hardware", "spec", "size", "message"),
+    ("hardware", "spec", "side", "message"),
     [
-        ("k40", "caffenet", 256, r"no throughput of 'k40' is on file.*k40-caffe"),
+        ("k40", "caffenet", 256, r"no published throughput of 'k40'.*k40-caffe"),
         ("k20", "alexnet", 256, "was measured with alexnet-one-tower at 714,188,480"),
         ("2x-gtx-580", "alexnet,columns=1", 256, "this is alexnet at 1,135"),
         ("2x-gtx-580", "alexnet", 32, "this is alexnet at"),
         ("2x-gtx-580", "hog-svm", 256, "does not learn in epochs"),
     ],
 )
-def test_no_number_without_a_source(hardware, spec, size, message):
+def test_there_is_no_number_without_a_source(
+    hardware: str, spec: str, side: int, message: str
+) -> None:
     with pytest.raises(UserError, match=message):
-        plan_on(hardware, *network(spec), images=1000, classes=1000, image_size=(size, size))
+        plan_on(hardware, network_request(spec, side=side))
 
 
-def test_what_cannot_be_probed():
-    with pytest.raises(UserError, match="hog-svm does not learn in epochs"):
-        plan_here(resolve("hog-svm", "digits"), ALONE)
-
-
-def test_an_imagined_data_set_takes_no_place():
-    whole = imagined(1_000_000, 1000, 100, 32)
-    assert (len(whole.train), len(whole.test), whole.train.num_classes, whole.train.image_size) == (
-        1_000_000,
-        1000,
-        100,
-        (32, 32),
-    )
-    assert len({*whole.train.keys, *whole.test.keys}) == 1_001_000
-    batch = next(whole.train.batches(4, order=np.array([0, 1, 256, 999_999])))
+def test_a_synthetic_dataset_takes_no_space() -> None:
+    dataset = synthetic_dataset(100_000, test_images=1000, classes=100, side=32)
+    train, test = dataset.train, dataset.test
+    assert (len(train), len(test), train.num_classes) == (100_000, 1000, 100)
+    assert train.image_size == (32, 32)
+    assert len({*train.keys, *test.keys}) == 101_000
+    batch = next(train.batches(4, order=np.array([0, 1, 256, 99_999])))
     assert batch.images.shape == (4, 3, 32, 32)
     assert batch.images.dtype == torch.uint8
     assert torch.equal(batch.images[0], batch.images[2])
     assert not torch.equal(batch.images[0], batch.images[1])
 
 
-def harness(*arguments):
-    out = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out):
-        patch.setattr(sys, "argv", ["harness", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-    return int(stop.value.code or 0), out.getvalue()
+def test_a_synthetic_dataset_needs_two_images_per_class() -> None:
+    with pytest.raises(UserError, match="images=199 is too few for classes=100"):
+        synthetic_dataset(199, classes=100)
 
 
-def test_the_command_probes_a_network(monkeypatch):
-    monkeypatch.setattr("pipelines.learned.trainer.PROBE_SECONDS", 0.1)
-    spec = ("--pipeline", "alexnet,epochs=7,views=1")
-    code, output = harness("plan", *spec, "--images", "50000", "--classes", "10", "--image-size", "32", "--test-images", "10000", "--json")  # fmt: skip
-    assert code == 0
-    plan = json.loads(output.splitlines()[-1])
-    assert (plan["epochs"], plan["images"]) == (7, 45_000)
-    assert plan["fit"][0] > 7 * 351 * 0.001  # updates of a millisecond at the very least
-    assert plan["kept"] > 4 * 900_000 + 10_000 * 10 * 4  # the weights and the scores
-    assert (
-        plan["running"] > plan["kept"] + 2 * 2 * 4 * 900_000
-    )  # two checkpoints of weights and velocities
-    assert "remark     random pixels in memory" in output
-    assert harness("plan", *spec, "--images", "50000", "--dataset", "digits")[0] == 2
+def test_a_first_run_has_the_time_that_it_took_on_another_machine(
+    look_up: Callable[..., Request],
+) -> None:
+    """Only the pipeline and the dataset that `benchmarks/reference_times.toml` names."""
+    assert "this machine may differ" in expected_time(look_up("hog-svm"))
+    for spec, options in {"hog-svm,c=3": {}, "hog-svm": {"limit": 100}, "lbp-svm": {}}.items():
+        assert "no earlier run" in expected_time(look_up(spec, **options))
+
+
+def test_a_second_run_is_judged_by_the_first(
+    look_up: Callable[..., Request], plugin: str
+) -> None:
+    first = harness.run("nearest-mean", "digits", plugins=[plugin], track=False)
+    request = look_up("nearest-mean", plugins=[plugin])
+    assert expected_time(request).endswith(f"judged by {first.run_id}")
+    assert expected_time(request, fitted=True).endswith(f"judged by {first.run_id}")
