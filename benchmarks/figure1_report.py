@@ -32,7 +32,7 @@ def progress(curve: Curve) -> str:
 
 
 def ratio_line(study: Study, seed: int) -> str:
-    """Return the line of one seed: its ratio of epochs, a lower bound of it, or that there is none."""
+    """Return the line of one seed: its ratio of epochs, a lower bound, or that there is none."""
     relu, tanh = (study.best(activation, seed) for activation in ACTIVATIONS)
     if relu and tanh:
         relu_epochs, tanh_epochs = relu.epochs_to_target, tanh.epochs_to_target
@@ -41,8 +41,8 @@ def ratio_line(study: Study, seed: int) -> str:
     if relu and (done := epochs_without_target(study, "tanh", seed)):
         bound = done / relu.epochs_to_target
         return (
-            f"seed {seed}     tanh has not reached {TARGET:g} % in {done} epochs at the rates tried: "
-            f"ratio above {bound:.2f} so far"
+            f"seed {seed}     tanh has not reached {TARGET:g} % in {done} epochs at the rates "
+            f"tried: ratio above {bound:.2f} so far"
         )
     return f"seed {seed}     not measured"
 

@@ -92,7 +92,7 @@ class RunLauncher:
 
 
 def reproducible_content(record: Record) -> dict[str, Any]:
-    """Return all of a record that must not depend on interruptions, in a form that `==` compares."""
+    """Return all of a record that must not depend on interruptions, for comparison by `==`."""
     arrays, _ = load_arrays(record.folder / "state.safetensors")
     content: dict[str, Any] = {
         f"state {name}": array.numpy().tobytes() for name, array in arrays.items()

@@ -1,7 +1,7 @@
 """Power laws of error against the number of training images, and where two of them cross.
 
-The law is error = a + b n^-c. It minimizes squared relative residuals, so that errors of 60 % and of
-6 % count alike, subject to a >= 0, b >= 0 and 0.01 <= c <= 3. With fewer than four sizes a is 0:
+The law is error = a + b n^-c. It minimizes squared relative residuals, so that errors of 60 % and
+of 6 % count alike, subject to a >= 0, b >= 0 and 0.01 <= c <= 3. With fewer than four sizes a is 0:
 three sizes would leave nothing to check a law of three parameters by.
 """
 

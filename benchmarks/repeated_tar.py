@@ -1,4 +1,4 @@
-"""Large tars of photographs made from a few: the input of the benchmarks of preparing and loading."""
+"""Large tars of photographs made from a few: input of the benchmarks of prepare and loading."""
 
 from __future__ import annotations
 

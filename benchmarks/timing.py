@@ -1,4 +1,4 @@
-"""Wall-clock times of competing implementations, measured in turns so that both see the same load."""
+"""Wall-clock times of competing implementations, taken in turns so that all see the same load."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """VLFeat's functions on numpy arrays, for tests and benchmarks only.
 
-They call Debian's libvlfeat-dev through vlfeat_driver.c, which gcc compiles on first use. Images are
-float32 (n, height, width). Every function raises `Unavailable` if VLFeat or gcc is missing.
+They call Debian's libvlfeat-dev through vlfeat_driver.c, which gcc compiles on first use. Images
+are float32 (n, height, width). Every function raises `Unavailable` if VLFeat or gcc is missing.
 """
 
 from __future__ import annotations

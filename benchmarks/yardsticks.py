@@ -68,7 +68,9 @@ PLAIN = f"{COATES}, neither flips nor views"
 # name, pipeline, dataset, published, target, source and, unless it is 0, tune
 YARDSTICKS = (
     Yardstick("caltech-bow", "sift-bow", CALTECH_15, "64-65", 64, "VLFeat, apps/phow_caltech101.m"),
-    Yardstick("caltech-fisher-vlfeat", "sift-fisher,intra_norm=false", CALTECH_30, "73.0", 72.0, VLFEAT),
+    Yardstick(
+        "caltech-fisher-vlfeat", "sift-fisher,intra_norm=false", CALTECH_30, "73.0", 72.0, VLFEAT
+    ),
     Yardstick("caltech-fisher", "sift-fisher", CALTECH_30, "73.0", 72.0, VLFEAT),
     Yardstick("caltech-fisher-xy", "sift-fisher,xy=true", CALTECH_30, "75.6", 74.6, VLFEAT),
     Yardstick(

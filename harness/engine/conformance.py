@@ -1,6 +1,6 @@
 """The contract as checks that run on any pipeline: `harness check`, and the test suite.
 
-A check is a function whose docstring is the promise; it raises `Broken` when the promise is not kept.
+A check is a function whose docstring is the promise; it raises `Broken` when that is not kept.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Several finished runs as one classifier: their probabilities averaged, from the scores on record.
 
 Krizhevsky et al. 2012, section 6, average the predictions of five and of seven networks.
-Log-probabilities are averaged as probabilities. Margins first become probabilities through a softmax
-at a temperature of their own, fitted to the run's tune scores (Guo et al. 2017), so that a run does
-not count for more because its margins are larger. The scores tell which of the two a run left:
-exponentials of log-probabilities sum to 1.
+Log-probabilities are averaged as probabilities. Margins first become probabilities through a
+softmax at a temperature of their own, fitted to the run's tune scores (Guo et al. 2017), so that a
+run does not count for more because its margins are larger. The scores tell which of the two a run
+left: exponentials of log-probabilities sum to 1.
 
 Reads run folders only, so it imports neither torch nor mlflow.
 """
@@ -62,8 +62,8 @@ def average_runs(
     Raises
     ------
     UserError
-        If there are fewer than two members or one is given twice, if test splits or, unless allowed,
-        training images differ, or if tune scores are needed and were not kept.
+        If there are fewer than two members or one is given twice, if test splits or, unless
+        allowed, training images differ, or if tune scores are needed and were not kept.
     """
     _require_distinct(members)
     warnings = require_same_images(members, allow_different_train=allow_different_train)

@@ -1,4 +1,4 @@
-"""A run with everything looked up and nothing yet done: a new one, or an unfinished one to resume."""
+"""A run with everything looked up and nothing yet done: new, or an unfinished one to resume."""
 
 from __future__ import annotations
 
@@ -114,9 +114,10 @@ def resolve_request(
         If anything about the request is wrong.
     """
     options = options or RunOptions()
+    runs_folder = workspace.runs_folder  # wrong settings are reported before any work is done
     source = _look_up(workspace, pipeline)
     if dataset is None or isinstance(dataset, str):
-        _require_runs_outside(workspace, workspace.dataset_spec(dataset))
+        _require_runs_outside(workspace, runs_folder, workspace.dataset_spec(dataset))
     splits = workspace.dataset(
         dataset, tune=options.tune, limit=options.limit, limit_test=options.limit_test
     )
@@ -276,17 +277,17 @@ def _look_up(workspace: Workspace, pipeline: str | Pipeline) -> _PipelineSource:
     )
 
 
-def _require_runs_outside(workspace: Workspace, dataset: str) -> None:
-    """Raise UserError where the folder of images holds the runs: their pictures would be a class."""
+def _require_runs_outside(workspace: Workspace, runs_folder: Path, dataset: str) -> None:
+    """Raise UserError if the folder of images holds the runs, whose pictures would be a class."""
     name, values = parse_spec(dataset)
     if name == "subset" and "of" in values:
-        _require_runs_outside(workspace, workspace.dataset_spec(values["of"]))
+        _require_runs_outside(workspace, runs_folder, workspace.dataset_spec(values["of"]))
     if name != "folder" or "path" not in values:
         return
     images = Path(values["path"]).expanduser().resolve()
-    if workspace.runs_folder.resolve().is_relative_to(images):
+    if runs_folder.resolve().is_relative_to(images):
         raise UserError(
-            f"runs are kept in {workspace.runs_folder}, which would become part of the dataset "
+            f"runs are kept in {runs_folder}, which would become part of the dataset "
             f"{values['path']}; work in another folder, or give --config"
         )
 

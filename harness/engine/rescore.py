@@ -1,7 +1,7 @@
 """A finished run scored again with another number of views: the same weights, as a run of its own.
 
-So the table at one view, beside the one of averages, costs no second training. The cost of the fit is
-that of the first run.
+So the table at one view, beside the one of averages, costs no second training. The cost of the
+fit is that of the first run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def rescore_run(
     ------
     UserError
         If the run is not finished, has no weights of its own or was made from an object, if its
-        pipeline has no parameter `views` or was scored at that number, or if the dataset has changed.
+        pipeline has no parameter `views` or was scored at that number, or if the dataset has
+        changed.
     """
     store = RunStore(workspace.runs_folder)
     source = store.find(run)

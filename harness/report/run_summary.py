@@ -68,7 +68,7 @@ def result_lines(result: Result) -> list[str]:
 
 
 def seeds_line(results: Sequence[Result]) -> str:
-    """Return the runs of several seeds in one line: top-1 error on test, or on tune without test."""
+    """Return the runs of several seeds in one line: their top-1 errors on test, else on tune."""
     tested = all(result.top1_error is not None for result in results)
     errors = [
         result.top1_error.value if result.top1_error else result.tune_top1_error

@@ -1,1 +1,1 @@
-"""The runs on record: what a run folder holds, which process writes it, and which records a spec refers to."""
+"""The runs on record: what a folder holds, who writes it, and which records a spec refers to."""

@@ -1,7 +1,8 @@
 """The folder of one run: `runs/<run_id>/` when finished, `runs/<run_id>.unfinished/` until then.
 
     result.json             result.Result
-    scores.npz              keys, labels and scores of the test split; tune_scores.npz of the tune split
+    scores.npz              keys, labels and scores of the test split
+    tune_scores.npz         the same of the tune split
     state.safetensors       what the pipeline has learned
     spec.json               spec.RunSpec: enough to run it again
     status.json             state, process and phase; only until the run is finished
@@ -10,8 +11,8 @@
     mlflow.json             links to MLflow, once the run is there
     checkpoint/             the pipeline's own work in progress; only until the run is finished
 
-A folder loses its suffix in one rename, when everything in it is complete. It is data: nothing in it
-is ever executed. Reading a record imports no torch.
+A folder loses its suffix in one rename, when everything in it is complete. It is data: nothing in
+it is ever executed. Reading a record imports no torch.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class Record:
 
     @property
     def state(self) -> str:
-        """One of finished, tuned (`test=False`), running, dead (killed), stopped (Ctrl-C), failed."""
+        """One of finished, tuned (ran without test), running, dead, stopped (Ctrl-C) and failed."""
         if self.finished:
             return "finished" if self.result.top1_error is not None else "tuned"
         status = self.status

@@ -1,4 +1,4 @@
-"""What a run was asked to do: enough to recognize it, to repeat it and to load its pipeline again."""
+"""What a run was asked to do: enough to recognize it, repeat it and load its pipeline again."""
 
 from __future__ import annotations
 

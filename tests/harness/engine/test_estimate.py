@@ -196,9 +196,7 @@ def test_a_first_run_has_the_time_that_it_took_on_another_machine(
         assert "no earlier run" in expected_time(look_up(spec, **options))
 
 
-def test_a_second_run_is_judged_by_the_first(
-    look_up: Callable[..., Request], plugin: str
-) -> None:
+def test_a_second_run_is_judged_by_the_first(look_up: Callable[..., Request], plugin: str) -> None:
     first = harness.run("nearest-mean", "digits", plugins=[plugin], track=False)
     request = look_up("nearest-mean", plugins=[plugin])
     assert expected_time(request).endswith(f"judged by {first.run_id}")
