@@ -105,7 +105,7 @@ def change_source(folder: Path, source_hash: str) -> None:
 def test_a_study_without_two_sizes_has_no_law(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_study(monkeypatch, LINEAR, HOG, "--finished")
+    run_study(monkeypatch, LINEAR, HOG, "--fractions", "5", "--seeds", "1", "--finished")
     assert "law        none: fewer than two sizes" in capsys.readouterr().out
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.split_digests import published_digests, split_digests
-from harness.data.datasets.fashion_mnist import DEBIAN
+from harness.data.datasets.fashion_mnist import DEBIAN_FOLDER
 from harness.registry import ROOT
 
 SAMPLES = Path(os.environ.get("HARNESS_SAMPLES") or ROOT.parent / "shared" / "data")
@@ -25,8 +25,8 @@ def test_digits(data_root: Path) -> None:
 
 
 def test_fashion_mnist_from_debian(data_root: Path) -> None:
-    if not DEBIAN.exists():
-        pytest.skip(f"needs Debian's package dataset-fashion-mnist in {DEBIAN}")
+    if not DEBIAN_FOLDER.exists():
+        pytest.skip(f"needs Debian's package dataset-fashion-mnist in {DEBIAN_FOLDER}")
     assert split_digests("fashion-mnist", data_root) == published_digests()["fashion-mnist"]
 
 
