@@ -24,10 +24,12 @@ def refuse() -> dict[str, torch.Tensor]:
 
 
 def test_a_hit_returns_the_same_arrays_and_counts_the_time_saved(workdir: Path) -> None:
+    started = time.perf_counter()
     first = Cache(workdir, "source")({"stage": "hog", "cell": 4}, make)
+    making = time.perf_counter() - started
     cache = Cache(workdir, "source")
     assert torch.equal(cache({"cell": 4, "stage": "hog"}, refuse)["x"], first["x"])
-    assert 0 < cache.saved.seconds <= 0.1
+    assert 0 < cache.saved.seconds <= making
 
 
 def test_processor_time_is_counted_apart_from_waiting(workdir: Path) -> None:
@@ -60,14 +62,15 @@ def test_an_entry_without_processor_time_makes_the_saving_unknown_rather_than_ze
 
 
 def test_a_saving_is_counted_once_and_not_for_stages_made_in_this_process(workdir: Path) -> None:
-    first = Cache(workdir, "source")
+    first, started = Cache(workdir, "source"), time.perf_counter()
     for _ in range(2):
         first({"stage": "hog"}, make)
+    making = time.perf_counter() - started
     assert first.saved.seconds == 0
     second = Cache(workdir, "source")
     for _ in range(3):
         second({"stage": "hog"}, refuse)
-    assert 0 < second.saved.seconds <= 0.1
+    assert 0 < second.saved.seconds <= making
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 import harness
-from harness.cli import cli
+from harness import Workspace
 from harness.engine.observer import RunObserver
+from harness.engine.request import find_unfinished, resume_request
+from harness.engine.runner import execute
 from harness.errors import UserError
 from harness.files import load_arrays
 from harness.runs.result import Result
@@ -116,12 +117,32 @@ def test_rescoring_interrupted_before_the_weights_are_copied_does_not_train(
         harness.rescore(before, track=False)
     (cut_off,) = [record for record in RunStore(Path("runs")).all() if not record.finished]
     cut_off.set_status("stopped")
-    done = CliRunner().invoke(cli, ["run", "--resume", cut_off.run_id])
-    assert f"score those again: harness rescore {before.run_id}" in str(
-        done.exception or done.output
-    )
+    request = resume_request(Workspace.open(), cut_off)
+    with pytest.raises(UserError, match=f"score those again: harness rescore {before.run_id}"):
+        execute(request, resume=find_unfinished(request, cut_off.run_id))
     assert not cut_off.state_file.exists()
     shutil.rmtree(cut_off.folder)
+
+
+def test_rescoring_interrupted_after_the_weights_are_copied_resumes(
+    before: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object, **details: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.engine.runner.score", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            harness.rescore(before, track=False)
+    (cut_off,) = [record for record in RunStore(Path("runs")).all() if not record.finished]
+    request = resume_request(Workspace.open(), cut_off)
+    result = execute(request, resume=find_unfinished(request, cut_off.run_id))
+    assert result.run_id == cut_off.run_id
+    assert result.command == f"harness rescore {before.run_id} --views 1"
+    assert result.notes == (*before.notes, f"weights of {before.run_id}")
+    assert result.curves == before.curves
+    assert result.tune_top1_error is not None
+    assert result.cost.fit_seconds == before.cost.fit_seconds
 
 
 def test_an_ensemble_and_changed_data_are_refused(before: Result) -> None:
