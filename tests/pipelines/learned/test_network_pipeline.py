@@ -9,9 +9,6 @@ from harness.engine.context import RunContext
 from pipelines import cuda_convnet
 from pipelines.alexnet import build
 from pipelines.learned.augmentation import ColorNoise
-from pipelines.learned.layers import Dropout
-from pipelines.learned.normalization import BatchNorm, LocalResponseNorm
-from pipelines.learned.recipe import RECIPE_2012
 from tests.pipelines.learned.synthetic_splits import noise_split
 
 
@@ -148,39 +145,11 @@ def test_scores_of_an_image_do_not_depend_on_its_batch(fitted):
     torch.testing.assert_close(fitted.scores(images), alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("image_size", "side", "crop"),
-    [
-        ((32, 32), 32, 28),
-        ((8, 8), 32, 28),
-        ((64, 96), 64, 56),
-        ((127, 300), 127, 111),
-        ((128, 128), 256, 224),
-        ((500, 375), 256, 224),
-        (None, 256, 224),
-    ],
-)
-def test_side_and_crop_by_image_size(image_size, side, crop):
-    design = build().design
-    assert design.square_side(image_size) == side
-    with torch.device("meta"):
-        assert design.network(10, side).crop == crop
-
-
 def test_layers_by_image_size():
     assert sum(row["parameters"] for row in build().layers(1000, (256, 256))) == 60_965_224
     assert sum(row["parameters"] for row in build().layers(10, (32, 32))) < 2e6
     ungrouped = sum(row["multiply_adds"] for row in build(columns=1).layers(10, (32, 32)))
     assert ungrouped > sum(row["multiply_adds"] for row in build().layers(10, (32, 32)))
-
-
-@pytest.mark.parametrize(
-    ("image_size", "expected"), [((32, 32), "short"), ((127, 127), "short"), ((128, 128), "2012")]
-)
-def test_auto_recipe_by_image_size(image_size, expected):
-    design = build().design
-    assert design.recipe(1000, design.square_side(image_size)).name == expected
-    assert build(recipe="2012").design.recipe(1000, 32) == RECIPE_2012
 
 
 def test_notes_list_variant_recipe_and_what_is_more_recent_than_2012():
@@ -246,81 +215,6 @@ def test_combinations_of_options_fit(options):
     pipeline = build(epochs=1, **options)
     pipeline.fit(noise_split(), None, RunContext())
     assert pipeline.scores(batch()).shape == (5, 3)
-
-
-def network(**options):
-    with torch.device("meta"):
-        return build(**options).design.network(1000, 256)
-
-
-def layers_of(network, kind):
-    return [layer for layer in network.modules() if isinstance(layer, kind)]
-
-
-def layer_names(network):
-    return [name for name, _ in network.named_children()]
-
-
-def count(kind):
-    return lambda network: len(layers_of(network, kind))
-
-
-def attributes(kind, name):
-    return lambda network: [getattr(layer, name) for layer in layers_of(network, kind)]
-
-
-def first_layers(network):
-    return layer_names(network)[:4]
-
-
-@pytest.mark.parametrize(
-    ("option", "inspect", "default", "changed"),
-    [
-        ({"lrn": False}, count(LocalResponseNorm), 2, 0),
-        ({"lrn_alpha": "code"}, attributes(LocalResponseNorm, "alpha"), [1e-4] * 2, [2e-5] * 2),
-        ({"pool": "plain"}, attributes(torch.nn.MaxPool2d, "kernel_size"), [3] * 3, [2] * 3),
-        ({"activation": "tanh"}, count(torch.nn.Tanh), 0, 7),
-        ({"activation": "sigmoid"}, count(torch.nn.Sigmoid), 0, 7),
-        ({"dropout": 0.3}, attributes(Dropout, "p"), [0.5] * 2, [0.3] * 2),
-        ({"batch_norm": True}, count(BatchNorm), 0, 7),
-        ({"columns": 1}, attributes(torch.nn.Conv2d, "groups"), [1, 2, 1, 2, 2], [1] * 5),
-        (
-            {"columns": "half"},
-            attributes(torch.nn.Conv2d, "out_channels"),
-            [96, 256, 384, 384, 256],
-            [48, 128, 192, 192, 256],
-        ),
-        ({"depth": 3}, count(torch.nn.Conv2d), 5, 3),
-        (
-            {"order": "code"},
-            first_layers,
-            ["conv1", "act1", "norm1", "pool1"],
-            ["conv1", "norm1", "pool1", "act1"],
-        ),
-    ],
-    ids=lambda value: str(value) if isinstance(value, dict) else "",
-)
-def test_an_option_changes_the_network(option, inspect, default, changed):
-    assert inspect(network()) == default
-    assert inspect(network(**option)) == changed
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("optimizer", "adamw"),
-        ("optimizer", "sgd"),
-        ("schedule", "cosine"),
-        ("schedule", "step"),
-        ("lr", 0.5),
-        ("weight_decay", 0.25),
-        ("epochs", 7),
-    ],
-)
-def test_an_option_changes_the_recipe(option, value):
-    default = build().design.recipe(1000, 256)
-    changed = build(**{option: value}).design.recipe(1000, 256)
-    assert getattr(changed, option) == value != getattr(default, option)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class DyingCheckpoint(FileCheckpoint):
         super().save(arrays)
 
 
-def fitted(context, **options):
+def fit(context, **options):
     pipeline = build(**{"epochs": 3, **options})
     # Three updates per epoch, as in the short recipe.
     pipeline.design = replace(pipeline.design, published=replace(RECIPE_2012, batch_size=16))
@@ -65,20 +65,23 @@ def learning_curves(context):
     return {name: points for name, points in context.curves.items() if not name.startswith("time/")}
 
 
-def assert_resumes_bit_equal(folder, saves, **options):
-    """Compare a run that is killed after some saves and resumed with an uninterrupted one."""
-    uninterrupted = RunContext(seed=1)
-    expected = fitted(uninterrupted, **options)
+def fit_uninterrupted(**options):
+    context = RunContext(seed=1)
+    return fit(context, **options), context
 
+
+def assert_resumes_bit_equal(uninterrupted, folder, saves, **options):
+    """Compare a run that is killed after some saves and resumed with an uninterrupted one."""
+    expected, expected_context = uninterrupted
     killed = RunContext(seed=1)
     killed.checkpoint = DyingCheckpoint(folder, killed)
     killed.checkpoint.left = saves
     with pytest.raises(Killed):
-        fitted(killed, **options)
+        fit(killed, **options)
     resumed = RunContext(seed=1, services=RunServices(checkpoint_folder=folder))
-    assert_equal_states(fitted(resumed, **options), expected)
-    assert learning_curves(resumed) == learning_curves(uninterrupted)
-    assert resumed.notes == uninterrupted.notes
+    assert_equal_states(fit(resumed, **options), expected)
+    assert learning_curves(resumed) == learning_curves(expected_context)
+    assert resumed.notes == expected_context.notes
 
 
 SETUPS = {
@@ -90,10 +93,17 @@ SETUPS = {
 }
 
 
-@pytest.mark.parametrize("setup", SETUPS)
+@pytest.fixture(scope="module", params=SETUPS)
+def setup(request):
+    """Options of a fit, and its pipeline and context without interruption."""
+    options = SETUPS[request.param]
+    return options, fit_uninterrupted(**options)
+
+
 @pytest.mark.parametrize("saves", [1, 4, 5])
 def test_a_killed_run_resumes_bit_equal(tmp_path, setup, saves):
-    assert_resumes_bit_equal(tmp_path, saves, **SETUPS[setup])
+    options, uninterrupted = setup
+    assert_resumes_bit_equal(uninterrupted, tmp_path, saves, **options)
 
 
 @pytest.mark.parametrize(("updates", "saves"), [(3, 2), (20, 13)])
@@ -108,13 +118,14 @@ def test_early_stopping_decides_alike_in_a_run_killed_within_an_epoch(
         "pipelines.learned.trainer.Trainer._error",
         lambda self, split: [10, 20, 20, 20, 5, 6, 7][self.epoch],
     )
-    assert_resumes_bit_equal(tmp_path, saves, epochs=None, updates=updates)
+    options = {"epochs": None, "updates": updates}
+    assert_resumes_bit_equal(fit_uninterrupted(**options), tmp_path, saves, **options)
 
 
 def test_a_seed_determines_the_weights():
-    assert_equal_states(fitted(RunContext(seed=2)), fitted(RunContext(seed=2)))
-    one, other = fitted(RunContext(seed=2)).state(), fitted(RunContext(seed=3)).state()
-    assert not torch.equal(one["network.fc7.weight"], other["network.fc7.weight"])
+    one, again, other = (fit(RunContext(seed=seed), epochs=1) for seed in (2, 2, 3))
+    assert_equal_states(one, again)
+    assert not torch.equal(one.network.fc7.weight, other.network.fc7.weight)
 
 
 def test_gradients_of_two_shares_add_up_to_that_of_the_batch():
@@ -176,7 +187,7 @@ def test_the_short_recipe_needs_no_tune_split():
 def test_updates_limit_training_and_keep_the_best_weights_on_tune():
     """With three updates per epoch the eighth is within the third epoch."""
     context, other = RunContext(seed=1), RunContext(seed=1)
-    pipeline = fitted(context, epochs=None, updates=8)
+    pipeline = fit(context, epochs=None, updates=8)
     assert context.notes[1] == "recipe short: 8 updates"
     assert [step for step, _ in context.curves["lr"]] == [0, 1, 2]
     errors = [error for _, error in context.curves["val/top1_error"]]
@@ -188,7 +199,7 @@ def test_updates_limit_training_and_keep_the_best_weights_on_tune():
         pipeline._center_logits(next(tune.batches(12)).images).argmax(1).numpy() != tune.labels
     ).mean()
     assert 100 * wrong == pytest.approx(min(errors))
-    assert_equal_states(fitted(other, epochs=None, updates=8), pipeline)
+    assert_equal_states(fit(other, epochs=None, updates=8), pipeline)
 
 
 def test_updates_without_tune_keep_the_last_weights():
@@ -201,7 +212,7 @@ def test_updates_without_tune_keep_the_last_weights():
 def test_training_stops_when_the_error_does_not_fall(monkeypatch):
     monkeypatch.setattr(Trainer, "_error", lambda self, split: 10.0 + self.epoch)  # rising
     context = RunContext()
-    fitted(context, epochs=None, updates=30)
+    fit(context, epochs=None, updates=30)
     assert context.notes[-1] == "weights of update 3, the best on tune"
     # 18 updates: half of 30 after the best, which is the third.
     assert [step for step, _ in context.curves["lr"]] == list(range(6))
@@ -227,14 +238,14 @@ def change_short_recipe(monkeypatch, **changes):
 def test_divergence_is_reported_with_its_step(monkeypatch):
     change_short_recipe(monkeypatch, lr=1e6)
     with pytest.raises(UserError, match=r"loss was (nan|inf) at step \d+ of \d+ in epoch \d"):
-        fitted(RunContext())
+        fit(RunContext())
 
 
 def test_a_stalled_start_is_noted(monkeypatch, caplog):
     change_short_recipe(monkeypatch, lr=1e-9)
     monkeypatch.setattr("pipelines.learned.trainer.STALL_UPDATES", 4)
     context = RunContext()
-    fitted(context, epochs=2)
+    fit(context, epochs=2)
     assert context.notes[-1].startswith("stalled start")
     assert f"{math.log(3):.3f}" in caplog.text
     assert len(caplog.records) == 1
@@ -244,7 +255,7 @@ def test_a_plateau_does_not_lower_the_learning_rate_while_the_network_guesses(mo
     """With few images a slow start takes many epochs of equal tune errors."""
     change_short_recipe(monkeypatch, lr=1e-9, schedule="plateau", patience=1)
     context = RunContext()
-    fitted(context, epochs=5)
+    fit(context, epochs=5)
     assert len({lr for _, lr in context.curves["lr"]}) == 1
     assert not any("stalled" in note for note in context.notes)
 
@@ -265,19 +276,19 @@ def test_a_single_class_is_no_stalled_start(monkeypatch, caplog):
 
 def test_a_run_cannot_be_resumed_on_another_kind_of_device(tmp_path):
     context = RunContext(services=RunServices(checkpoint_folder=tmp_path))
-    fitted(context, epochs=1)
+    fit(context, epochs=1)
     saved = context.checkpoint.load()
     # As long as the state of a CUDA generator.
     context.checkpoint.save({**saved, "noise": saved["noise"][:16]})
     with pytest.raises(UserError, match="did not begin on a cpu: resume it"):
-        fitted(RunContext(services=RunServices(checkpoint_folder=tmp_path)), epochs=1)
+        fit(RunContext(services=RunServices(checkpoint_folder=tmp_path)), epochs=1)
 
 
 def test_a_stalled_start_is_reported_within_a_long_epoch(monkeypatch, caplog):
     # 26 updates per epoch, from weights that give nearly equal logits.
     change_short_recipe(monkeypatch, lr=1e-9, batch_size=2, init="published")
     monkeypatch.setattr("pipelines.learned.trainer.STALL_UPDATES", 8)
-    fitted(RunContext(), epochs=1)
+    fit(RunContext(), epochs=1)
     assert "after 8 updates" in caplog.text
 
 
@@ -286,7 +297,7 @@ def test_divergence_is_reported_within_a_long_epoch(monkeypatch):
     monkeypatch.setattr("pipelines.learned.trainer.STALL_UPDATES", 8)
     monkeypatch.setattr("pipelines.learned.trainer.Trainer._finish_epoch", None)  # not reached
     with pytest.raises(UserError, match=r"at step \d of 26 in epoch 1"):
-        fitted(RunContext(), epochs=1)
+        fit(RunContext(), epochs=1)
 
 
 def test_batch_norm_cannot_share_batches():
@@ -331,7 +342,7 @@ def test_a_probe_of_a_sample_estimates_the_whole_split(monkeypatch):
 def test_checkpoint_bytes_is_the_size_of_a_checkpoint(monkeypatch, length):
     monkeypatch.setattr("pipelines.learned.trainer.PROBE_SECONDS", 0.0)
     context = RunContext(seed=1)
-    pipeline = fitted(context, **length)
+    pipeline = fit(context, **length)
     saved = sum(array.nbytes for array in context.checkpoint.load().values())
     assert (
         pipeline.probe(
@@ -342,7 +353,7 @@ def test_checkpoint_bytes_is_the_size_of_a_checkpoint(monkeypatch, length):
 
 
 def test_a_probe_estimates_the_time_of_an_epoch(monkeypatch):
-    monkeypatch.setattr("pipelines.learned.trainer.PROBE_SECONDS", 2.0)
+    monkeypatch.setattr("pipelines.learned.trainer.PROBE_SECONDS", 0.5)
     pipeline = build(epochs=2, views=1)
     expected = pipeline.probe(striped_split(320), None, RunContext()).seconds_per_epoch
     started = time.perf_counter()

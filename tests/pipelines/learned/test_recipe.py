@@ -1,0 +1,74 @@
+"""Recipes: the published one, the short one and overrides."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.contract import UserError
+from pipelines.learned.recipe import RECIPE_2012, RecipeOverrides, apply_overrides, short_recipe
+from pipelines.learned.schedule import OneCycle, Plateau, make_schedule
+
+
+def test_recipe_2012_is_that_of_the_paper():
+    assert (
+        RECIPE_2012.batch_size,
+        RECIPE_2012.momentum,
+        RECIPE_2012.weight_decay,
+        RECIPE_2012.lr,
+    ) == (128, 0.9, 0.0005, 0.01)
+    assert (RECIPE_2012.epochs, RECIPE_2012.max_drops, RECIPE_2012.init, RECIPE_2012.post_2012) == (
+        90,
+        3,
+        "published",
+        (),
+    )
+    assert isinstance(make_schedule(RECIPE_2012, 10), Plateau)
+
+
+def test_the_short_recipe_follows_from_the_number_of_images():
+    assert isinstance(make_schedule(short_recipe(1000, 32), 10), OneCycle)
+    assert (
+        short_recipe(100_000, 32).epochs
+        <= short_recipe(10_000, 32).epochs
+        <= short_recipe(1_000, 32).epochs
+    )
+    assert (short_recipe(45_000, 32).epochs, short_recipe(1_167, 32).epochs) == (26, 65)
+    assert short_recipe(45_000, 32).post_2012 == ("one-cycle schedule", "He init")
+
+
+def test_overrides_are_listed_in_the_name():
+    assert apply_overrides(RECIPE_2012, RecipeOverrides(), 1000) == RECIPE_2012
+    assert apply_overrides(RECIPE_2012, RecipeOverrides(epochs=3), 1000).name == "2012"
+    recipe = apply_overrides(
+        RECIPE_2012, RecipeOverrides(epochs=3, schedule="cosine", lr=0.02), 1000
+    )
+    assert (recipe.epochs, recipe.lr, recipe.name) == (
+        3,
+        0.02,
+        "2012 with schedule=cosine, lr=0.02",
+    )
+    assert recipe.post_2012 == ("cosine schedule",)
+
+
+def test_adam_has_its_own_default_learning_rate():
+    adam, adamw = (
+        apply_overrides(RECIPE_2012, RecipeOverrides(optimizer="adam"), 1000),
+        apply_overrides(RECIPE_2012, RecipeOverrides(optimizer="adamw", lr=0.1), 1000),
+    )
+    assert (adam.lr, adam.weight_decay, adam.post_2012) == (0.001, 0.0005, ("Adam",))
+    assert (adamw.lr, adamw.weight_decay, adamw.post_2012) == (0.1, 0.01, ("AdamW",))
+
+
+@pytest.mark.parametrize(("n", "batches"), [(100, 1), (128, 1), (255, 1), (256, 2)])
+def test_an_epoch_has_the_full_batches_or_one_of_all_images(n, batches):
+    assert RECIPE_2012.updates_per_epoch(n) == batches
+
+
+def test_updates_set_the_number_of_epochs():
+    recipe = apply_overrides(RECIPE_2012, RecipeOverrides(updates=8), 3 * 128)
+    assert (recipe.updates, recipe.epochs) == (8, 3)
+
+
+def test_epochs_and_updates_exclude_each_other():
+    with pytest.raises(UserError, match=r"epochs=3 and updates=8 .* give one of the two"):
+        RecipeOverrides(epochs=3, updates=8)
