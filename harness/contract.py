@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
+from harness.data.random_draws import RandomCrop as RandomCrop
 from harness.data.split import Batch as Batch
 from harness.data.split import Dataset as Dataset
 from harness.data.split import Split as Split

@@ -235,7 +235,7 @@ def test_a_first_run_is_told_how_long_it_took_elsewhere() -> None:
         ),
         (
             ["run", "--pipeline", "hog-svm", "--limit", "3"],
-            "--limit 3 is less than one image for each of the 10 classes",
+            "limit=3 is less than one image for each of the 10 classes",
         ),
         (["run", "--pipeline", "hog-svm", "--config", "nope.yaml"], "nope.yaml"),
         (["run", "--pipeline", "hog-svm", "--resume"], "there is no unfinished run"),
