@@ -161,6 +161,7 @@ class Study:
         write_json(self.path, content)
 
     def _read(self) -> None:
+        """Read the file; raise UserError if it is damaged or has other settings."""
         try:
             content = json.loads(self.path.read_text())
             curves = [

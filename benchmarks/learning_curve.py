@@ -115,7 +115,7 @@ def with_length(study: Study, arguments: argparse.Namespace) -> Study:
     return study.with_updates(updates)
 
 
-def parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argument_parser(__doc__)
     parser.add_argument(
         "pipelines",
@@ -170,11 +170,12 @@ def draw_with_title(runs: list[PipelineRuns], curves: FittedCurves, output: Path
 
 
 def main() -> int:
-    arguments = parser().parse_args()
+    parser = make_parser()
+    arguments = parser.parse_args()
     try:
         study = with_length(study_from(arguments), arguments)
     except UserError as error:
-        parser().error(str(error))
+        parser.error(str(error))
     only_finished = partial(finished_run, any_source=True)
     runs = collect_runs(study, only_finished if arguments.finished else finished_or_run)
     show(runs, study.dataset, arguments.output)

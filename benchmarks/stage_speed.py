@@ -111,6 +111,7 @@ class Stages:
     def _svm_stage(
         self, rows: int, features: int, classes: int, *, standardize: bool = False
     ) -> tuple[str, FitStage]:
+        """Return the description and the fit of an SVM on random rows."""
         n = self.row_count(rows)
         values = self.normal(n, features)
         values = values if standardize else normalize(values)

@@ -73,7 +73,7 @@ class FitCost:
     Parameters
     ----------
     seconds, codebook_seconds : float
-        Of the whole fit, and of the codebooks alone.
+        The whole fit, and the codebooks alone.
     """
 
     peak_megabytes: float

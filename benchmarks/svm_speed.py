@@ -78,7 +78,7 @@ class ClassComparison:
     Parameters
     ----------
     seconds : float
-        Of LinearSVC with `tolerance`.
+        The time of LinearSVC with `tolerance`.
     excess, our_excess : float
         How far its objective and ours are above the best found, relative.
     """

@@ -102,7 +102,7 @@ def dsift(
     Returns
     -------
     descriptors : (n, m, 128) float32
-        Of length 1.
+        Each has length 1.
     contrasts : (n, m) float32
     centers : (m, 2) float32
         As x, y in pixels from 0.
@@ -232,7 +232,7 @@ def gmm(
     priors: Floats,
     *,
     iterations: int,
-    least_variance: float = 1e-6,
+    min_variance: float = 1e-6,
 ) -> tuple[Floats, Floats, Floats, float]:
     """Fit a mixture with `vl_gmm`, starting from these parameters.
 
@@ -250,7 +250,7 @@ def gmm(
         _pointer(priors),
         len(means),
         iterations,
-        ctypes.c_double(least_variance),
+        ctypes.c_double(min_variance),
     )
     likelihood = library().gmm(_pointer(data), *data.shape, *arguments)
     return means, variances, priors, likelihood
@@ -264,14 +264,14 @@ def vlad(data: Floats, means: Floats, weights: Floats, flags: int = 0) -> Floats
     data : (n, count, d) float32
     means : (clusters, d) float32
     weights : (n, count, clusters) float32
-        Of each cluster for each descriptor.
+        Weight of each cluster for each descriptor.
     flags : int
         Sum of any of VLAD_COMPONENTS and VLAD_ROOT.
 
     Returns
     -------
     (n, clusters * d) float32
-        Of length 1.
+        Each has length 1.
     """
     data, means, weights = (_as_float32(array) for array in (data, means, weights))
     n, count, dimension = data.shape

@@ -60,7 +60,7 @@ def test_the_rates_of_an_arm_take_turns_until_one_is_left(
 ) -> None:
     """ReLU's best rate reaches the target before another is slower for long enough.
 
-    Of tanh, one rate is left after five epochs and becomes that of the other seeds.
+    One rate of tanh is left after five epochs and becomes that of the other seeds.
     """
     study = open_study(workdir)
     study.run(2, NO_IMAGES)

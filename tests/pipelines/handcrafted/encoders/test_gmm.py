@@ -72,7 +72,7 @@ def test_em_iterations_equal_those_of_vlfeat(rows: np.ndarray) -> None:
         rows,
         *(part.numpy() for part in (gmm.means, gmm.variances, gmm.weights)),
         iterations=5,
-        least_variance=FLOOR,
+        min_variance=FLOOR,
     )
     # vl_gmm leaves posteriors below 0.01 / components out of its sums.
     np.testing.assert_allclose(ours.means, means, rtol=1e-3)
