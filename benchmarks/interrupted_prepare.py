@@ -20,10 +20,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.data.prepared_dataset import prepared_folder
-
 from benchmarks.command_line import argument_parser
 from benchmarks.repeated_tar import NAME, prepare_command, write_repeated_tar
+from harness.data.prepared_dataset import prepared_folder
 
 # Latest moment of a kill as a share of the work's duration: unfinished work is done again, so a
 # preparation killed later than this on average would rarely end.

@@ -141,7 +141,9 @@ def test_mixture_weights_have_the_highest_likelihood() -> None:
 def test_weights_from_tune(member: Callable[..., Record]) -> None:
     """A member that guesses gets next to nothing, and the test scores do not matter."""
     good, guess = log_softmax(logits(0, 4.0)), log_softmax(logits(1, 0.0))
-    result, record = average(member("good", guess, good), member("guess", good, guess), weights="tune")
+    result, record = average(
+        member("good", guess, good), member("guess", good, guess), weights="tune"
+    )
     shares = record.spec.weights
     assert shares[0] > 0.9
     assert sum(shares) == pytest.approx(1)
