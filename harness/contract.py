@@ -12,13 +12,10 @@ The keyword-only parameters of `build` are the keys of the spec string (`my-pipe
 type hints say what is allowed, with `typing.Literal` or `Annotated[int, annotated_types.Ge(1)]`.
 Import heavy modules (torch, sklearn) inside functions: completion reads the signature of `build`.
 
-The harness owns the clock, the seed, the metrics, the storage and the sharding. A pipeline fits and
-scores: see `Pipeline`. Learning happens in `fit` alone; nothing else changes the object.
+The harness owns clock, seed, metrics, storage and sharding. A pipeline fits and scores: see
+`Pipeline`. Learning happens in `fit` alone; nothing else changes the object.
 
-A dataset is one file too, with `build(root, *, ...) -> Dataset`; `root` is the folder of downloads
-and prepared datasets.
-
-This module imports neither torch nor anything else that is slow to start.
+A dataset is one file too, with `build(root, *, ...) -> Dataset`; `root` is the data root.
 """
 
 from __future__ import annotations
@@ -196,8 +193,7 @@ class Context(Protocol):
         """Yield the items and show the rate and the time left."""
 
     def score_tune(self, pipeline: Pipeline) -> None:
-        """Have the tune split scored by the pipeline as it is now.
+        """Score the tune split with the pipeline as it is now.
 
-        Call it when all choices are made, before fitting again on train + tune: afterwards the
-        pipeline has seen those labels.
+        Call it when all choices are made, before fitting again on train + tune.
         """
