@@ -1,4 +1,4 @@
-"""What a record tells of augmentation, views and models."""
+"""What a record tells about augmentation, views and models."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from harness.runs.protocol import Protocol, protocol
 from harness.runs.record import Record
 from harness.runs.result import Result
 from harness.runs.run_store import RunStore
+from harness.runs.spec import RunSpec
 
 
 @pytest.fixture
-def recorded(make_result: Callable[..., Result]) -> Callable[..., Record]:
+def recorded(
+    make_result: Callable[..., Result], make_spec: Callable[..., RunSpec]
+) -> Callable[..., Record]:
     def make(pipeline: str, spec: dict[str, Any] | None = None, **fields: Any) -> Record:
-        record = RunStore(Path("runs")).create("x", spec or {})
+        asked = make_spec(pipeline=pipeline, **(spec or {}))
+        record = RunStore(Path("runs")).create("x", asked)
         record.finish(make_result(run_id=record.run_id, pipeline=pipeline, **fields))
         return Record(record.folder)
 
@@ -25,69 +29,63 @@ def recorded(make_result: Callable[..., Result]) -> Callable[..., Record]:
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "notes", "views", "expected"),
+    ("parameters", "notes", "views", "augmentation"),
     [
+        ("crops=true,flip=true,color=true,views=10", (), 10, ("crops", "flips", "color")),
+        ("crops=true,flip=none,color=false,views=10", (), 10, ("crops", "flips by tune")),
         (
-            "alexnet,crops=true,flip=true,color=true,views=10",
-            (),
-            10,
-            Protocol(("crops", "mirroring", "color"), 10),
-        ),
-        (
-            "alexnet,crops=true,flip=none,color=false,views=10",
-            (),
-            10,
-            Protocol(("crops", "mirroring by tune"), 10),
-        ),
-        (
-            "alexnet,crops=true,flip=none,views=10",
+            "crops=true,flip=none,views=10",
             ("no flips: on tune they change the class",),
             5,
-            Protocol(("crops",), 5),
+            ("crops",),
         ),
-        ("alexnet,crops=false,flip=false,color=false,views=1", (), 1, Protocol((), 1)),
-        (
-            "alexnet,crops=true,views=10",
-            (),
-            None,
-            Protocol(("crops",), None),
-        ),  # recorded before views were: ten or five
-        ("hog-svm,flip=false,views=1", (), None, Protocol((), 1)),
-        ("nearest-mean,shrink=0.0", (), None, Protocol(None, 1)),
-        (
-            "cuda-convnet,layers=80sec,views=10",
-            (),
-            1,
-            Protocol(None, 1),
-        ),  # it sees the whole image once, whatever was asked
+        ("crops=false,flip=false,color=false,views=1", (), 1, ()),
+        ("crops=true,views=10", (), None, ("crops",)),
     ],
 )
-def test_of_a_run(
-    recorded, pipeline: str, notes: tuple[str, ...], views: int | None, expected: Protocol
+def test_augmentation_is_read_from_the_parameters_and_views_from_the_result(
+    recorded: Callable[..., Record],
+    parameters: str,
+    notes: tuple[str, ...],
+    views: int | None,
+    augmentation: tuple[str, ...],
 ) -> None:
-    assert protocol(recorded(pipeline, notes=notes, views=views)) == expected
+    run = recorded(f"alexnet,{parameters}", notes=notes, views=views)
+    assert protocol(run) == Protocol(augmentation, views)
 
 
-def test_what_a_pipeline_says_of_its_augmentation_comes_before_what_its_parameters_tell(
-    recorded,
+@pytest.mark.parametrize(
+    ("pipeline", "augmentation"),
+    [
+        ("hog-svm,flip=false,views=1", ()),
+        ("nearest-mean,shrink=0.0", None),
+        # Sees the whole image once, whatever the parameter says.
+        ("cuda-convnet,layers=80sec,views=10", None),
+    ],
+)
+def test_augmentation_is_unknown_without_parameters_for_it(
+    recorded: Callable[..., Record], pipeline: str, augmentation: tuple[str, ...] | None
+) -> None:
+    assert protocol(recorded(pipeline, views=1)) == Protocol(augmentation, 1)
+
+
+def test_augmentation_that_the_pipeline_reports_takes_precedence(
+    recorded: Callable[..., Record],
 ) -> None:
     run = recorded("cuda-convnet,layers=80sec,views=10", views=1, augmentation=())
     assert protocol(run) == Protocol((), 1)
-    assert protocol(recorded("mine,flip=true", views=1, augmentation=("crops",))) == Protocol(
-        ("crops",), 1
-    )
+    mine = recorded("mine,flip=true", views=1, augmentation=("crops",))
+    assert protocol(mine) == Protocol(("crops",), 1)
 
 
-def test_an_ensemble_has_what_its_members_have_in_common(recorded) -> None:
-    a = recorded("alexnet,crops=true,flip=true,views=10", views=10)
-    b = recorded("alexnet,crops=true,flip=true,views=1", views=1)
+def test_an_ensemble_has_what_its_members_have_in_common(recorded: Callable[..., Record]) -> None:
+    ten = recorded("alexnet,crops=true,flip=true,views=10", views=10)
+    one = recorded("alexnet,crops=true,flip=true,views=1", views=1)
 
-    def ensemble(*members: Record) -> Record:
-        return recorded(
-            "ensemble", {"members": [m.run_id for m in members], "models": len(members)}
-        )
+    def ensemble(*run_ids: str) -> Protocol:
+        spec = {"kind": "ensemble", "members": run_ids, "models": len(run_ids)}
+        return protocol(recorded("ensemble", spec))
 
-    assert protocol(ensemble(a, a)) == Protocol(("crops", "mirroring"), 10, 2)
-    assert protocol(ensemble(a, b)) == Protocol(("crops", "mirroring"), None, 2)
-    missing = recorded("ensemble", {"members": [a.run_id, "gone-123456"], "models": 2})
-    assert protocol(missing) == Protocol(None, None, 2)
+    assert ensemble(ten.run_id, ten.run_id) == Protocol(("crops", "flips"), 10, 2)
+    assert ensemble(ten.run_id, one.run_id) == Protocol(("crops", "flips"), None, 2)
+    assert ensemble(ten.run_id, "gone-123456") == Protocol(None, None, 2)

@@ -1,0 +1,177 @@
+"""The folder of one run: what it holds, what is refused, and when it counts as finished."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import UserError
+from harness.files import save_arrays
+from harness.runs.record import Record
+from harness.runs.result import Result, Scores
+from harness.runs.run_store import RunStore
+from harness.runs.spec import RunSpec
+
+SCORES = Scores(np.array(["a", "b"]), np.array([0, 1]), np.eye(2, dtype=np.float32))
+
+
+@pytest.fixture
+def unfinished(make_spec: Callable[..., RunSpec]) -> Record:
+    return RunStore(Path("runs")).create("means", make_spec())
+
+
+@pytest.fixture
+def finished(unfinished: Record, make_result: Callable[..., Result]) -> Record:
+    unfinished.finish(make_result(run_id=unfinished.run_id))
+    return unfinished
+
+
+def edit(file: Path, **changes: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_a_run_is_finished_when_its_folder_is_renamed(
+    unfinished: Record, make_result: Callable[..., Result]
+) -> None:
+    before = unfinished.folder
+    assert (before.name, unfinished.finished) == (f"{unfinished.run_id}.unfinished", False)
+    (before / "checkpoint").mkdir()
+    result = make_result(run_id=unfinished.run_id)
+    unfinished.finish(result)
+    assert not before.exists()
+    assert sorted(file.name for file in unfinished.folder.iterdir()) == ["result.json", "spec.json"]
+    assert (unfinished.state, unfinished.status) == ("finished", {})
+    assert Record(unfinished.folder).result == result
+
+
+def test_result_and_spec_are_read_as_they_were_written(
+    make_spec: Callable[..., RunSpec], make_result: Callable[..., Result]
+) -> None:
+    spec = make_spec(limit=100, image_size=(32, 32), plugins=("mine.py",), weights=(0.25, 0.75))
+    record = RunStore(Path("runs")).create("means", spec)
+    result = make_result(
+        curves={"train/loss": [(0, 1.5), (1, 0.5)]}, augmentation=("flips",), top5_error=None
+    )
+    record.finish(result)
+    again = Record(record.folder)
+    assert (again.spec, again.result) == (spec, result)
+    assert again.readable
+
+
+@pytest.mark.parametrize("number", [None, 0, 2, "1"])
+@pytest.mark.parametrize("name", ["result.json", "spec.json"])
+def test_another_format_number_is_refused(finished: Record, name: str, number: Any) -> None:
+    """Records written before there was one need not be readable, nor those of a later version."""
+    edit(finished.folder / name, format=number)
+    record = Record(finished.folder)
+    assert not record.readable
+    words = rf"{name} cannot be read \(it has format {number}, and this version reads 1\); "
+    with pytest.raises(UserError, match=words + f"remove the run with: harness runs rm {record.run_id}"):
+        _ = record.result if name == "result.json" else record.spec
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", "null", '"text"', "3", '{"format": 1}', b"\xff\xfe", None]
+)
+def test_a_damaged_result_is_a_message_of_one_line(
+    finished: Record, damage: str | bytes | None
+) -> None:
+    file = finished.folder / "result.json"
+    if damage is None:
+        file.unlink()
+    else:
+        file.write_bytes(damage if isinstance(damage, bytes) else damage.encode())
+    record = Record(finished.folder)
+    assert not record.readable
+    with pytest.raises(UserError, match=r"result\.json cannot be read .*harness runs rm") as error:
+        _ = record.result
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", "three"), ("top1_error", 12.5), ("notes", "recipe"), ("cost", {}), ("run_id", None)],
+)
+def test_a_field_of_another_type_is_refused(finished: Record, name: str, value: Any) -> None:
+    edit(finished.folder / "result.json", **{name: value})
+    with pytest.raises(UserError, match=rf"result\.json cannot be read .*{name}"):
+        _ = Record(finished.folder).result
+
+
+@pytest.mark.parametrize(
+    ("top1_error", "state"), [({"value": 1.0, "interval": {"low": 0, "high": 2}}, "finished"), (None, "tuned")]
+)  # fmt: skip
+def test_a_run_without_a_test_error_is_tuned(
+    finished: Record, top1_error: Any, state: str
+) -> None:
+    edit(finished.folder / "result.json", top1_error=top1_error)
+    assert Record(finished.folder).state == state
+
+
+def test_the_reason_of_a_failure_is_dropped_when_the_run_continues(unfinished: Record) -> None:
+    unfinished.set_status("failed", why="out of memory")
+    assert (unfinished.state, unfinished.status["why"]) == ("failed", "out of memory")
+    unfinished.set_status("running", phase="score")
+    assert "why" not in unfinished.status
+    assert unfinished.status["phase"] == "score"
+
+
+def test_scores_are_read_as_they_were_written(unfinished: Record) -> None:
+    assert not unfinished.has_scores("tune_scores")
+    unfinished.save_scores(SCORES, "tune_scores")
+    assert unfinished.has_scores("tune_scores")
+    scores = unfinished.scores("tune_scores")
+    assert scores.keys.tolist() == ["a", "b"]
+    assert np.array_equal(scores.scores, SCORES.scores)
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"PK and no more"])
+def test_missing_or_damaged_scores_are_a_message(unfinished: Record, damage: bytes | None) -> None:
+    if damage is not None:
+        (unfinished.folder / "scores.npz").write_bytes(damage)
+    with pytest.raises(UserError, match=r"scores\.npz cannot be read"):
+        unfinished.scores()
+
+
+def test_scores_that_hold_objects_are_not_loaded(unfinished: Record) -> None:
+    """Loading them would execute what they hold."""
+    keys = np.array([{"a": 1}], dtype=object)
+    np.savez(unfinished.folder / "scores.npz", keys=keys, labels=[0], scores=[[1.0]])
+    with pytest.raises(UserError, match=r"scores\.npz cannot be read"):
+        unfinished.scores()
+
+
+def test_what_a_run_has_learned_is_for_other_runs_when_it_is_finished(
+    unfinished: Record, make_result: Callable[..., Result]
+) -> None:
+    save_arrays(unfinished.state_file, {"weight": torch.ones(3)})
+    resume = f"harness run --resume {unfinished.run_id}"
+    with pytest.raises(UserError, match=rf"not finished \(running\); finish it with: {resume}"):
+        unfinished.trained_run()
+    unfinished.finish(make_result(run_id=unfinished.run_id))
+    trained = unfinished.trained_run()
+    assert (trained.run_id, trained.dataset) == (unfinished.run_id, "digits")
+    assert trained.class_names == tuple("0123456789")
+    assert trained.state["weight"].tolist() == [1, 1, 1]
+    unfinished.state_file.unlink()
+    with pytest.raises(UserError, match="has no state to start from"):
+        unfinished.trained_run()
+
+
+def test_log_and_links_are_kept(finished: Record) -> None:
+    finished.save_log(["fitted", "scored"])
+    finished.append_log("MLflow     http://localhost")
+    assert (finished.folder / "log.txt").read_text() == "fitted\nscored\nMLflow     http://localhost\n"
+    assert finished.links == {}
+    finished.save_links("http://table", "http://run")
+    assert finished.links == {"table": "http://table", "run": "http://run"}
+
+
+def test_a_record_has_an_age(finished: Record) -> None:
+    assert 0 <= finished.age_seconds < 100

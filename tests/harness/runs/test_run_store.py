@@ -1,0 +1,119 @@
+"""All records below one folder: making, finding, ordering them, and those that are damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import UserError
+from harness.runs.record import Record
+from harness.runs.result import Result
+from harness.runs.run_store import RunStore
+from harness.runs.spec import RunSpec
+
+Finished = Callable[..., Record]
+
+
+@pytest.fixture
+def store(workdir: Path) -> RunStore:
+    return RunStore(workdir / "runs")
+
+
+@pytest.fixture
+def finished(
+    store: RunStore, make_spec: Callable[..., RunSpec], make_result: Callable[..., Result]
+) -> Finished:
+    def make(**fields: Any) -> Record:
+        record = store.create("baseline", make_spec())
+        record.finish(make_result(run_id=record.run_id, **fields))
+        return Record(record.folder)
+
+    return make
+
+
+def test_a_folder_that_does_not_exist_holds_no_runs(store: RunStore) -> None:
+    assert store.all() == store.finished() == []
+    with pytest.raises(UserError, match=r"no run is called 'abc' in .*/runs; the latest are: none"):
+        store.find("abc")
+
+
+def test_a_new_run_is_running_and_holds_its_spec(
+    store: RunStore, make_spec: Callable[..., RunSpec]
+) -> None:
+    record = store.create("means", make_spec(seed=7))
+    assert record.run_id.startswith("means-")
+    assert record.state == "running"
+    assert record.status["phase"] == "fit"
+    assert record.status["started"]
+    assert Record(record.folder).spec == make_spec(seed=7)
+
+
+def test_a_run_interrupted_before_its_spec_is_written_is_not_on_record(
+    store: RunStore, make_spec: Callable[..., RunSpec]
+) -> None:
+    with pytest.raises(TypeError):  # json gives up where the process may be killed
+        store.create("mean-brightness", make_spec(pipeline=object()))
+    assert store.all() == []
+    store.create("mean-brightness", make_spec())
+    assert len(store.all()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_reported(
+    store: RunStore, make_spec: Callable[..., RunSpec]
+) -> None:
+    store.folder.write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot write a run to .*runs .*give --config"):
+        store.create("means", make_spec())
+
+
+def test_runs_are_found_by_id_or_by_an_unambiguous_beginning(
+    store: RunStore, finished: Finished
+) -> None:
+    first, second = finished(), finished()
+    assert store.find(first.run_id).run_id == first.run_id
+    assert store.find(second.run_id[:-1]).run_id == second.run_id
+    with pytest.raises(UserError, match=r"'baseline-' could be any of: baseline-.*, baseline-"):
+        store.find("baseline-")
+    with pytest.raises(UserError, match=f"the latest are: .*{first.run_id}.*harness runs"):
+        store.find("alexnet")
+    with pytest.raises(UserError, match="no run is called ''"):
+        store.find("")
+
+
+def test_runs_are_in_the_order_in_which_they_finished(store: RunStore, finished: Finished) -> None:
+    """Whatever is written to their folders later."""
+    late = finished(finished="2999-01-01T00:00:00+00:00")
+    early = finished(finished="2026-01-01T00:00:00+00:00")
+    late.save_links("table", "run")
+    early.save_links("table", "run")
+    assert [record.run_id for record in store.finished()] == [early.run_id, late.run_id]
+
+
+def test_evaluations_of_a_test_split_are_those_of_finished_runs_of_the_pipeline(
+    store: RunStore, finished: Finished, make_spec: Callable[..., RunSpec]
+) -> None:
+    finished(), finished(seed=4)
+    finished(name="alexnet")
+    finished(test_digest="e" * 32)
+    finished(top1_error=None)
+    store.create("baseline", make_spec())
+    assert store.test_evaluations("baseline", "b" * 32) == 2
+
+
+def test_a_damaged_record_does_not_hide_the_others(
+    store: RunStore, finished: Finished, make_spec: Callable[..., RunSpec]
+) -> None:
+    intact = finished()
+    (store.folder / "half-copied").mkdir()
+    (store.folder / "no-status.unfinished").mkdir()
+    (store.folder / "a-file").touch()
+    list_file = finished().folder / "spec.json"
+    list_file.write_text("[]")
+    assert len(store.all()) == 4
+    assert [record.run_id for record in store.readable()] == [intact.run_id]
+    assert [record.run_id for record in store.finished()] == [intact.run_id]
+    assert store.test_evaluations("baseline", "b" * 32) == 1
+    assert store.find("no-status").state == "dead"
