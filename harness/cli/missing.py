@@ -68,7 +68,6 @@ def with_missing_runs(
     NoSuchRun
         If a run is missing and `run_missing` is False.
     """
-    from harness.engine.request import resolve_request
     from harness.runs.select import NoSuchRun
 
     while True:
@@ -77,6 +76,8 @@ def with_missing_runs(
         except NoSuchRun as missing:
             if not run_missing:
                 raise
+            from harness.engine.request import resolve_request  # imports torch
+
             run_and_print(resolve_request(workspace, missing.spec, dataset), dataset=dataset)
             click.echo("")
 

@@ -168,8 +168,8 @@ def _brief_notes(comparison: Comparison, width: int) -> list[str]:
     more = f"{details} adds exact intervals, costs, runs and all notes"
     candidates = [
         _split_note(comparison),
-        *comparison.warnings,
         *_one_view_notes(comparison),
+        *comparison.warnings,
         *notes.column_notes(comparison.rows),
     ]
     last = wrap(more, width).splitlines()

@@ -39,9 +39,9 @@ def test_the_ending_says_what_is_written(means: str, workdir: Path) -> None:
         assert (workdir / name).read_text().startswith(start)
         assert f"report     {workdir / name} (" in said
         assert said.startswith(
-            "500 test images cannot tell nearest-mean,shrink=1.0 from nearest-mean,shrink=0.0"
+            "500 test images do not separate nearest-mean,shrink=1.0 from nearest-mean: "
         )
-        assert "MLflow     not attached: there is no tracking store" in said
+        assert "MLflow     not attached: " in said
     assert not [file.name for file in workdir.iterdir() if file.name.startswith(".")]
     last = call(*pair, "--no-pictures", "--json").splitlines()[-1]
     assert json.loads(last)["file"] == str(workdir / "report.html")
@@ -50,7 +50,7 @@ def test_the_ending_says_what_is_written(means: str, workdir: Path) -> None:
 
 @pytest.mark.parametrize(
     ("output", "said"),
-    [("report.pdf", r"'.pdf' is not one of: .html, .md, .csv, .tex"), ("report", "'none' is not one of"), ("gone/report.html", "a folder that is there")],
+    [("report.pdf", r"'.pdf' is not one of: .html, .md, .csv, .tex"), ("report", "'none' is not one of"), ("gone/report.html", "a folder that exists")],
 )  # fmt: skip
 def test_an_output_that_cannot_be_is_refused_before_any_work(output: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
