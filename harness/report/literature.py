@@ -114,12 +114,12 @@ def _introduction(published: PublishedComparison) -> str:
     splits = {
         "val": "the official validation split",
         "test": "the test split",
-        "own": "a test split of its own",
+        "own": "a split of our own",
     }
-    copy_note = f"; ours are {published.copy_note}" if published.copy_note else ""
+    copy_note = f"; {published.copy_note}" if published.copy_note else ""
     return (
-        f"published on {published.published_set.title}; our test split is "
-        f"{splits[published.split]}, {published.n_test:,} images{copy_note}"
+        f"published on {published.published_set.title}; our {published.n_test:,} test images are "
+        f"{splits[published.split]}{copy_note}"
     )
 
 
