@@ -62,15 +62,13 @@ def _table_row(prepared: PreparedDataset) -> list[str]:
 @options.workspace("data_root")
 @options.as_json
 def info(name: str, workspace: Workspace, as_json: bool) -> None:
-    """Show the digests of a prepared dataset and of its nested training subsets, and list the
-    images that could not be decoded or are unusual.
-    """
+    """Show digests, training subsets, and undecodable or unusual images."""
     from harness.data.splitting import TRAIN_PERCENTS
     from harness.spec import format_spec
 
     prepared = _open(name, workspace)
     manifest = prepared.manifest
-    for label, key in (("source", "source"), ("layout", "layout"), ("made by", "preparation")):
+    for label, key in (("source", "source"), ("layout", "layout"), ("prepared", "preparation")):
         click.echo(f"{label:<10} {manifest[key]}")
     for part, content in manifest["parts"].items():
         click.echo(f"{part:<10} {content['n']:>9,} images, digest {content['digest']}")
@@ -93,7 +91,10 @@ def info(name: str, workspace: Workspace, as_json: bool) -> None:
 @click.argument("names", nargs=-1, shell_complete=options.complete_prepared)
 @options.workspace("data_root")
 def verify(names: tuple[str, ...], workspace: Workspace) -> None:
-    """Read every file of the named datasets (default: all) and compare checksums and digests."""
+    """Compare every file with its checksum, and the rows with their digest.
+
+    NAMES are prepared datasets; default: all.
+    """
     names = names or tuple(_names(workspace))
     if not names:
         click.echo(_nothing_prepared(workspace))
@@ -118,10 +119,10 @@ def verify(names: tuple[str, ...], workspace: Workspace) -> None:
 @options.workspace("data_root")
 @options.as_json
 def audit(dataset: str, out: Path, workspace: Workspace, as_json: bool) -> None:
-    """Write a page about a dataset: class balance, image sizes, and exact and near duplicates
-    side by side.
+    """Write a page of class balance, image sizes and duplicates.
 
-    DATASET is the name of a prepared dataset or any other value of --dataset.
+    Exact and near duplicates are shown side by side. DATASET is the name of a prepared dataset or
+    any other value of --dataset.
     """
     from harness.data.audit import audit
     from harness.errors import UserError
@@ -152,7 +153,10 @@ def audit(dataset: str, out: Path, workspace: Workspace, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @options.workspace("data_root")
 def rm(names: tuple[str, ...], yes: bool, workspace: Workspace) -> None:
-    """Remove prepared datasets and unfinished preparations; their sources are kept."""
+    """Remove prepared datasets and unfinished preparations.
+
+    The sources are kept.
+    """
     import shutil
 
     from harness.data.prepared_dataset import MANIFEST, unfinished_folders

@@ -130,9 +130,9 @@ def _open_checked(folder: Path, identity: str) -> PreparedDataset:
     manifest = prepared.manifest
     if manifest["identity"] != identity:
         raise UserError(
-            f"the name {prepared.name!r} is taken: it was prepared from an earlier state of "
-            f"{manifest['source']} or another source (size {manifest['size']}); choose another "
-            f"name, or remove that dataset: {harness_command('data', 'rm', prepared.name)}"
+            f"the name {prepared.name!r} is used for a dataset that was prepared from other files "
+            f"or settings ({manifest['source']}, size={manifest['size']}); choose another name, "
+            f"or remove that dataset: {harness_command('data', 'rm', prepared.name)}"
         )
     return prepared
 

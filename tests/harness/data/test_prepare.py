@@ -263,9 +263,7 @@ def test_a_name_belongs_to_one_source(
     first = prepare_source(pets, name="pets")
     assert prepare_source(pets, name="pets").folder == first.folder
     others = pictures(workdir / "others", {"train/a": 2, "train/b": 2, "test/a": 2})
-    with pytest.raises(
-        UserError, match=r"the name 'pets' is taken: .*photos.*harness data rm pets"
-    ):
+    with pytest.raises(UserError, match=r"the name 'pets' is used .*photos.*harness data rm pets"):
         prepare_source(others, name="pets")
 
 
