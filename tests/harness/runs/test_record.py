@@ -72,7 +72,9 @@ def test_another_format_number_is_refused(finished: Record, name: str, number: A
     record = Record(finished.folder)
     assert not record.readable
     words = rf"{name} cannot be read \(it has format {number}, and this version reads 1\); "
-    with pytest.raises(UserError, match=words + f"remove the run with: harness runs rm {record.run_id}"):
+    with pytest.raises(
+        UserError, match=words + f"remove the run with: harness runs rm {record.run_id}"
+    ):
         _ = record.result if name == "result.json" else record.spec
 
 
@@ -107,9 +109,7 @@ def test_a_field_of_another_type_is_refused(finished: Record, name: str, value: 
 @pytest.mark.parametrize(
     ("top1_error", "state"), [({"value": 1.0, "interval": {"low": 0, "high": 2}}, "finished"), (None, "tuned")]
 )  # fmt: skip
-def test_a_run_without_a_test_error_is_tuned(
-    finished: Record, top1_error: Any, state: str
-) -> None:
+def test_a_run_without_a_test_error_is_tuned(finished: Record, top1_error: Any, state: str) -> None:
     edit(finished.folder / "result.json", top1_error=top1_error)
     assert Record(finished.folder).state == state
 
@@ -167,7 +167,9 @@ def test_what_a_run_has_learned_is_for_other_runs_when_it_is_finished(
 def test_log_and_links_are_kept(finished: Record) -> None:
     finished.save_log(["fitted", "scored"])
     finished.append_log("MLflow     http://localhost")
-    assert (finished.folder / "log.txt").read_text() == "fitted\nscored\nMLflow     http://localhost\n"
+    assert (
+        finished.folder / "log.txt"
+    ).read_text() == "fitted\nscored\nMLflow     http://localhost\n"
     assert finished.links == {}
     finished.save_links("http://table", "http://run")
     assert finished.links == {"table": "http://table", "run": "http://run"}

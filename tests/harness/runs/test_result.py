@@ -10,7 +10,11 @@ from harness.runs.result import Result, results_frame
 def test_a_flat_result_has_every_figure_by_name(make_result: Callable[..., Result]) -> None:
     result = make_result(top1_error=20.0, top1_error_ci_low=18.0, top1_error_ci_high=22.0)
     flat = result.to_flat_dict()
-    assert (flat["top1_error"], flat["top1_error_ci_low"], flat["top1_error_ci_high"]) == (20, 18, 22)
+    assert (flat["top1_error"], flat["top1_error_ci_low"], flat["top1_error_ci_high"]) == (
+        20,
+        18,
+        22,
+    )
     assert flat["fit_seconds"] == result.cost.fit_seconds
     assert flat["peak_memory_mb"] == result.cost.peak_memory_mb
     assert flat["run_id"] == result.run_id
