@@ -33,7 +33,7 @@ from harness.data.split import Dataset, Split
 from harness.errors import UserError
 from harness.metrics.errors import top_k_wrong
 from harness.metrics.intervals import paired_bootstrap
-from harness.render.text import text_table
+from harness.render.table import Table
 from harness.workspace import Workspace
 
 SHIFT_PX = 4  # half a block
@@ -117,7 +117,8 @@ def main(words: Sequence[str] | None = None) -> int:
         rows = [cost_row(workspace, pipeline, datasets) for pipeline in arguments.pipelines]
     except UserError as error:
         parser.error(str(error))
-    print(text_table(["pipeline", "as given", "after one more JPEG", "difference in points"], rows))
+    head = ["pipeline", "as given", "after one more JPEG", "difference in points"]
+    print(Table(head, rows).to_text())
     print(f"{plain.title}, n = {len(plain.test):,} test images, JPEG of quality {quality}")
     return 0
 

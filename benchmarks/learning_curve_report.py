@@ -13,7 +13,8 @@ from benchmarks.power_laws import EXTRAPOLATION_FACTOR, Crossing, FittedCurves, 
 from benchmarks.study_runs import top1_error
 from harness.comparison.published import published
 from harness.metrics.errors import top_k_wrong
-from harness.render.text import duration, text_table
+from harness.render.table import Column, Table
+from harness.render.text import duration
 from harness.runs.record import Record
 
 
@@ -24,12 +25,13 @@ def error_table(runs: Sequence[PipelineRuns]) -> str:
     and the mean time of a fit.
     """
     images = {fraction: n for pipeline in runs for fraction, n in pipeline.images.items()}
-    head = ["images", "of train", "pipeline", "error", "sd", "seeds", "fit"]
+    left = [Column(name, "left") for name in ("images", "of train", "pipeline")]
+    head: list[Column | str] = [*left, "error", "sd", "seeds", "fit"]
     rows = []
     for fraction, n in sorted(images.items()):
         for name, pipeline in zip(short_names(runs), runs, strict=True):
             rows.append([f"{n:,}", f"{fraction:g} %", name, *error_cells(pipeline, fraction)])
-    return text_table(head, rows, left=3)
+    return Table(head, rows).to_text()
 
 
 def error_cells(runs: PipelineRuns, fraction: float) -> list[str]:

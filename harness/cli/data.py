@@ -26,12 +26,20 @@ def list_(workspace: Workspace, as_json: bool) -> None:
     """List prepared datasets, and preparations that did not finish."""
     from harness.commands import harness_command
     from harness.data.prepared_dataset import unfinished_folders
-    from harness.render.text import text_table
+    from harness.render.table import Column, Table
 
     datasets = [_open(name, workspace) for name in _names(workspace)]
-    head = ["dataset", "images", "classes", "pixels", "codec", "MB", "layout"]
+    head = [
+        Column("dataset", "left"),
+        Column("images", "left"),
+        Column("classes"),
+        Column("pixels", priority=1),
+        Column("codec", "left", priority=3),
+        Column("MB", priority=2),
+        Column("layout", "left", priority=4),
+    ]
     rows = [_table_row(prepared) for prepared in datasets]
-    click.echo(text_table(head, rows, left=2) if rows else _nothing_prepared(workspace))
+    click.echo(Table(head, rows).to_text() if rows else _nothing_prepared(workspace))
     for folder in unfinished_folders(workspace.data_root):
         remove = harness_command("data", "rm", folder.name, flags=workspace.flags)
         click.echo(

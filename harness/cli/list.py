@@ -22,7 +22,7 @@ def command(check: bool, workspace: Workspace, as_json: bool) -> None:
 
     Their files are read, not imported.
     """
-    from harness.render.text import text_table
+    from harness.render.table import Column, Table
 
     registry = workspace.registry
     pipelines = [registry.entries["pipeline"][name] for name in registry.names("pipeline")]
@@ -36,9 +36,12 @@ def command(check: bool, workspace: Workspace, as_json: bool) -> None:
         return f"BROKEN: {broken[entry]}" if entry in broken else entry.summary
 
     rows = [[entry.name, entry.family, entry.origin, summary(entry)] for entry in pipelines]
-    click.echo(text_table(["pipeline", "family", "origin", ""], rows, left=4))
+    origin = Column("origin", "left", priority=1)
+    description = Column("description", "left", free_text=True)
+    head = [Column("pipeline", "left"), Column("family", "left"), origin, description]
+    click.echo(Table(head, rows).to_text())
     rows = [[entry.name, entry.origin, summary(entry)] for entry in datasets]
-    click.echo("\n" + text_table(["dataset", "origin", ""], rows, left=3))
+    click.echo("\n" + Table([Column("dataset", "left"), origin, description], rows).to_text())
     if as_json:
         options.print_json(
             [

@@ -64,9 +64,18 @@ def remove(workspace: Workspace, run_ids: tuple[str, ...]) -> None:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from harness.render.text import duration, percent, text_table
+    from harness.render.table import Column, Table
+    from harness.render.text import duration, percent
 
-    head = ["run", "pipeline", "dataset", "seed", "state", "top-1 error", "age"]
+    head = [
+        Column("run", "left"),
+        Column("pipeline", "left", priority=2),
+        Column("dataset", "left", priority=1),
+        Column("seed", priority=3),
+        Column("state", "left"),
+        Column("top-1 error"),
+        Column("age", priority=4),
+    ]
     cells = [
         [
             row["run_id"],
@@ -79,7 +88,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         ]
         for row in rows
     ]
-    click.echo(text_table(head, cells, left=5))
+    click.echo(Table(head, cells).to_text())
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def command(
 
 
 def _print_parameters(resolved: Resolved) -> None:
-    from harness.render.text import text_table
+    from harness.render.table import Column, Table
     from harness.spec import describe, parameters
 
     entry = resolved.entry
@@ -72,8 +72,13 @@ def _print_parameters(resolved: Resolved) -> None:
         default = "-" if parameter.default is parameter.empty else str(parameter.default)
         allowed = describe(parameter.annotation)
         rows.append([name, str(resolved.values[name]), default, allowed])
-    head = ["parameter", "value", "default", "allowed"]
-    click.echo(text_table(head, rows, left=4) if rows else "no parameters")
+    head = [
+        Column("parameter", "left"),
+        Column("value", "left"),
+        Column("default", "left", priority=1),
+        Column("allowed", "left", free_text=True),
+    ]
+    click.echo(Table(head, rows).to_text() if rows else "no parameters")
 
 
 def _layers(resolved: Resolved, classes: int, image_size: int) -> list[dict[str, Any]]:
@@ -88,7 +93,7 @@ def _layers(resolved: Resolved, classes: int, image_size: int) -> list[dict[str,
 
 
 def _print_layers(layers: list[dict[str, Any]]) -> None:
-    from harness.render.text import text_table
+    from harness.render.table import Column, Table
 
     totals = _totals(layers)
     rows = [
@@ -96,8 +101,14 @@ def _print_layers(layers: list[dict[str, Any]]) -> None:
         for layer in layers
     ]
     rows.append(["total", "", *_cost_cells(totals)])
-    head = ["layer", "output", "parameters", "multiply-adds", "output MB"]
-    click.echo(text_table(head, rows, left=2))
+    head = [
+        Column("layer", "left"),
+        Column("output", "left", priority=2),
+        Column("parameters"),
+        Column("multiply-adds"),
+        Column("output MB", priority=1),
+    ]
+    click.echo(Table(head, rows).to_text())
     parameter_mb = FLOAT32_BYTES * totals["parameters"] / MEGABYTE
     output_mb = totals["output_bytes"] / MEGABYTE
     training_mb = TRAINING_COPIES * parameter_mb + TRAINING_BATCH * output_mb

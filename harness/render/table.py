@@ -1,4 +1,8 @@
-"""One table, rendered as text that fits the terminal, as Markdown, HTML, LaTeX or CSV."""
+"""One table, rendered as text that fits the terminal, as Markdown, HTML, LaTeX or CSV.
+
+Fitting the terminal is why this is not left to tabulate: it pads every heading by two columns,
+hides and stacks nothing, and escapes the formulas of a LaTeX table.
+"""
 
 from __future__ import annotations
 

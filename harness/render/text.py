@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
-
-from harness.render.table import Column, Table
-
-
-def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
-    """Return a table as text, the first `left` columns aligned left and the others right."""
-    columns = [Column(name, "left" if i < left else "right") for i, name in enumerate(head)]
-    return Table(columns, rows).to_text()
 
 
 def size(count: float) -> str:
