@@ -404,7 +404,7 @@ def test_a_run_that_is_stopped_or_killed_is_marked_and_resumes(
     ("pipeline", "tolerance"),
     [
         ("hog-svm,c=0.01", 1e-3),
-        # bfloat16 rounds each process's gradients: tests/pipelines/learned/test_parallel.py has its bound.
+        # In bfloat16 each process rounds its gradients: tests/pipelines/learned/test_parallel.py.
         ("alexnet,updates=6,views=1,flip=false,precision=float32", 1e-4),
     ],
 )
