@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from harness.api import run_request
 from harness.contract import Pipeline, Plannable, Probe
 from harness.data.load import DatasetSource
@@ -11,6 +13,7 @@ from harness.engine.estimate import probe_fit
 from harness.engine.observer import RunObserver
 from harness.engine.request import Request, RunOptions, find_unfinished, resolve_request
 from harness.errors import UserError
+from harness.report.run_summary import Terminal
 from harness.runs.record import Record
 from harness.runs.result import Result
 from harness.runs.run_store import RunStore
@@ -72,7 +75,8 @@ def finished_or_run(request: Request) -> Record:
         unfinished = find_unfinished(request)
     except UserError:
         unfinished = None
-    result = run_request(request, resume=unfinished)
+    terminal = Terminal(partial(print, flush=True))
+    result = run_request(request, resume=unfinished, observer=terminal)
     return RunStore(request.workspace.runs_folder).find(result.run_id)
 
 

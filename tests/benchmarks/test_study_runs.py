@@ -19,13 +19,18 @@ def request_for_digits(workdir: Path) -> Request:
     return study_request(Workspace.open(), SPEC, "digits", tune=0)
 
 
-def test_a_finished_run_is_read(
-    workdir: Path, request_for_digits: Request, untracked: None
+def test_a_finished_run_is_read_in_silence(
+    workdir: Path,
+    request_for_digits: Request,
+    untracked: None,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert finished_run(request_for_digits) is None
     record = finished_or_run(request_for_digits)
     assert 0 < top1_error(record.result) < 50
+    assert "raw-linear" in capsys.readouterr().out
     assert finished_or_run(request_for_digits).run_id == record.run_id
+    assert capsys.readouterr().out == ""
     assert len(RunStore(workdir / "runs").all()) == 1
 
 
