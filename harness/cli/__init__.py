@@ -31,14 +31,14 @@ class LazyGroup(click.Group):
     """A group whose commands are the modules beside this file."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS]  # once its command is imported, `list` is a module here
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         return import_module(f"harness.cli.{name}").command if name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([*COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
