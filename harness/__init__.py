@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from harness.api import load as load
     from harness.api import load_dataset as load_dataset
     from harness.api import predict as predict
-    from harness.api import report as report
     from harness.api import rescore as rescore
     from harness.api import run as run
+    from harness.api import write_report as write_report
     from harness.contract import Batch as Batch
     from harness.contract import Dataset as Dataset
     from harness.contract import Split as Split
@@ -34,9 +34,9 @@ _EXPORTS = {
     "load": "harness.api",
     "load_dataset": "harness.api",
     "predict": "harness.api",
-    "report": "harness.api",
     "rescore": "harness.api",
     "run": "harness.api",
+    "write_report": "harness.api",
 }
 __all__ = sorted([*_EXPORTS, "__version__"])
 

@@ -126,7 +126,7 @@ def compare(
     return compare_records(groups, allow_different_train=allow_different_train)
 
 
-def report(
+def write_report(
     *runs: str | Result,
     output: Path | str = "report.html",
     dataset: str | None = None,
@@ -157,19 +157,19 @@ def report(
     UserError
         As `compare` does, and for an output that cannot be written.
     """
-    from harness.report.export import ReportOptions, check_output, write_report
+    from harness.report import export
     from harness.runs.select import find_groups
 
     workspace, output = workspace or Workspace.open(**where), Path(output)
-    check_output(output)
+    export.check_output(output)
     groups = find_groups(workspace, runs, dataset=dataset)
-    options = ReportOptions(
+    options = export.ReportOptions(
         allow_different_train=allow_different_train,
         pictures=pictures,
         neighbors=neighbors,
         device=device,
     )
-    return write_report(workspace, output, groups, options)
+    return export.write_report(workspace, output, groups, options)
 
 
 def ensemble(

@@ -60,7 +60,7 @@ def command(
 
     check_output(output)
     comparison = with_missing_runs(
-        lambda: api.report(
+        lambda: api.write_report(
             *runs,
             output=output,
             dataset=given["dataset"],

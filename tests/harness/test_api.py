@@ -27,7 +27,11 @@ def run(workspace: Workspace, pipeline: str = "nearest-mean", **options: Any) ->
 
 def test_a_workspace_may_be_given_as_its_arguments(plugin: str, workdir: Path) -> None:
     (workdir / "settings.yaml").write_text("")
-    where: dict[str, Any] = {"plugins": [plugin], "data_root": "data", "config": Path("settings.yaml")}
+    where: dict[str, Any] = {
+        "plugins": [plugin],
+        "data_root": "data",
+        "config": Path("settings.yaml"),
+    }
     result = harness.run("nearest-mean", "digits", track=False, **where)
     assert harness.load(result, **where).scores is not None
     assert len(harness.compare(result, result.run_id, **where).rows) == 2
@@ -104,11 +108,13 @@ def test_load_dataset_returns_the_splits_of_a_run(workspace: Workspace) -> None:
     assert (splits.fit_digest, splits.test.digest) == (result.train_digest, result.test_digest)
 
 
-def test_report_checks_the_output_before_any_work(workspace: Workspace, workdir: Path) -> None:
+def test_write_report_checks_the_output_before_any_work(
+    workspace: Workspace, workdir: Path
+) -> None:
     with pytest.raises(UserError, match=r"'\.pdf' is not one of"):
-        harness.report("no-such", "neither", output="report.pdf", workspace=workspace)
+        harness.write_report("no-such", "neither", output="report.pdf", workspace=workspace)
     pair = [run(workspace), run(workspace, "nearest-mean,shrink=1.0")]
-    comparison = harness.report(*pair, output="table.md", workspace=workspace)
+    comparison = harness.write_report(*pair, output="table.md", workspace=workspace)
     assert len(comparison.rows) == 2
     assert (workdir / "table.md").exists()
 
@@ -118,3 +124,10 @@ def test_public_names_are_imported_on_first_use() -> None:
         assert getattr(harness, name) is not None
     with pytest.raises(AttributeError, match="module 'harness' has no attribute 'fit'"):
         _ = harness.fit
+
+
+def test_no_public_name_is_hidden_by_a_module_of_the_same_name(workdir: Path) -> None:
+    """`harness.report` is a package: no function of that name outlives the import of it."""
+    package = Path(harness.__file__).parent
+    modules = {path.stem for path in package.iterdir() if path.suffix in ("", ".py")}
+    assert not modules & set(harness.__all__)

@@ -35,7 +35,7 @@ def harness() -> Callable[..., str]:
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """List the runs that would be published, instead of drawing and logging them in seconds each."""
+    """List the runs that would be published; drawing and logging one takes seconds."""
     run_ids: list[str] = []
     finished = "harness.publish.Publisher.finished"
     monkeypatch.setattr(finished, lambda _, record, pipeline: run_ids.append(record.run_id))

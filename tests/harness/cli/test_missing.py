@@ -20,7 +20,9 @@ def test_missing_runs_are_made_and_printed_once(
 ) -> None:
     arguments = ("compare", *PAIR, "--plugins", plugin, "--json")
     refused = harness(*arguments, code=2)
-    assert f"harness run --pipeline nearest-mean --plugins {plugin} (or give --run-missing)" in refused
+    assert (
+        f"harness run --pipeline nearest-mean --plugins {plugin} (or give --run-missing)" in refused
+    )
     assert not Path("runs").exists()
     output = harness(*arguments, "--run-missing")
     assert re.findall(r"^pipeline   (\S+)$", output, re.M) == list(PAIR)

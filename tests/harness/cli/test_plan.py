@@ -14,7 +14,13 @@ def test_a_network_is_probed(harness: Harness, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("pipelines.learned.trainer.PROBE_SECONDS", 0.1)
     images = ("--images", "20000", "--classes", "10", "--image-size", "32")
     output = harness(
-        "plan", "--pipeline", "alexnet,epochs=7,views=1", *images, "--test-images", "10000", "--json"
+        "plan",
+        "--pipeline",
+        "alexnet,epochs=7,views=1",
+        *images,
+        "--test-images",
+        "10000",
+        "--json",
     )
     plan = json.loads(output.splitlines()[-1])
     assert (plan["epochs"], plan["images"]) == (7, 18_000)

@@ -71,13 +71,13 @@ def restored_dtype() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("old", "new", "promise"),
     [
-        ("(dim=2)", "(dim=2) + __import__('torch').rand(1)", "scores leaves the pipeline as it was"),
+        ("(dim=2)", "(dim=2) + __import__('torch').rand(1)", "leaves the pipeline as it was"),
         ("(dim=2)", "(dim=2) - batch.images.float().mean()", "one image at a time"),
         ("(dim=2)", "(dim=2).double()", "float32"),
         ("(dim=2)", "(dim=2)[:, :4]", r"\(n, classes\)"),
         ("self.means = state", "self.nothing = state", "fresh process"),
         ('FAMILY = "hand-crafted"', 'FAMILY = "magic"', "a docstring and a FAMILY"),
-        ("import torch\n", "import torch; torch.set_default_dtype(torch.double)\n", "settings alone"),
+        ("import torch", "import torch; torch.set_default_dtype(torch.double)", "settings alone"),
         ("labels, sums", "train.nothing; labels, sums", "fits and scores"),
         ("return -(", "return (", "beats guessing"),
         ('"""Nearest class mean of the pixels."""', "", "a docstring and a FAMILY"),

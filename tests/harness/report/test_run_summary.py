@@ -61,8 +61,8 @@ def test_a_limited_request_says_what_the_limit_means(plugin: str) -> None:
 def test_a_result_has_errors_cost_and_notes(make_result: MakeResult) -> None:
     lines = result_lines(make_result())
     assert lines[:4] == [
-        "top-1      12.35 % error, 95 % interval 10.20 to 14.80, n = 797",
-        "top-5      1.23 % error, 95 % interval 0.60 to 2.20",
+        "top-1      12.35 % error, 95 % interval [10.20, 14.80], n = 797",
+        "top-5      1.23 % error, 95 % interval [0.60, 2.20]",
         "per class  12.50 % mean error; pipeline evaluated 2 times on this test split",
         "tune       11.00 % top-1 error, n = 100",
     ]

@@ -107,8 +107,9 @@ def test_a_field_of_another_type_is_refused(finished: Record, name: str, value: 
 
 
 @pytest.mark.parametrize(
-    ("top1_error", "state"), [({"value": 1.0, "interval": {"low": 0, "high": 2}}, "finished"), (None, "tuned")]
-)  # fmt: skip
+    ("top1_error", "state"),
+    [({"value": 1.0, "interval": {"low": 0, "high": 2}}, "finished"), (None, "tuned")],
+)
 def test_a_run_without_a_test_error_is_tuned(finished: Record, top1_error: Any, state: str) -> None:
     edit(finished.folder / "result.json", top1_error=top1_error)
     assert Record(finished.folder).state == state
