@@ -36,9 +36,9 @@ def test_the_ending_decides_what_is_written(
         output = harness(*report, *(() if name == "report.html" else ("-o", name)))
         assert (workdir / name).read_text().startswith(start)
         assert f"report     {workdir / name} (" in output
-        verdict = "500 test images cannot tell nearest-mean,shrink=1.0 from nearest-mean,shrink=0.0"
+        verdict = "500 test images do not separate nearest-mean,shrink=1.0 from nearest-mean: "
         assert output.startswith(verdict)
-        assert "MLflow     not attached: there is no tracking store" in output
+        assert "MLflow     not attached: there is no " in output
     assert not [file.name for file in workdir.iterdir() if file.name.startswith(".")]
 
 
