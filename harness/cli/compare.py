@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--details",
     is_flag=True,
-    help="Add exact intervals, errors by class, cost, the table at one view, and every run.",
+    help="Add exact intervals, errors by class, cost, the table at one view, runs and links.",
 )
 @click.option(
     "--published",
@@ -65,7 +65,7 @@ def command(
     else:
         click.echo(comparison_text(comparison, details=details))
     literature = _print_published(comparison, markdown) if published else {}
-    if not markdown:
+    if details and not markdown:
         _print_links(workspace, comparison)
     if as_json:
         options.print_json({**comparison.to_dict(), **literature})

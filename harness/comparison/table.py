@@ -165,7 +165,7 @@ def all_notes(comparison: Comparison) -> list[str]:
 def _brief_notes(comparison: Comparison, width: int) -> list[str]:
     """Return at most BRIEF_LINES lines, the most important notes first, none of them cut."""
     details = harness_command("compare", "--details")
-    more = f"{details} adds exact intervals, costs, runs and all notes"
+    more = f"more with {details}: exact intervals, costs, runs and all notes"
     candidates = [
         _split_note(comparison),
         *_one_view_notes(comparison),
