@@ -249,8 +249,13 @@ def test_completion_knows_the_names_and_imports_nothing_heavy(
 ) -> None:
     (workdir / "elsewhere/prepared/pets").mkdir(parents=True)
     (workdir / "elsewhere/prepared/pets/dataset.json").write_text("{}")
+    line = {
+        "_HARNESS_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+    }
     code = (
-        f"import sys, os; os.environ.update(_HARNESS_COMPLETE='bash_complete', COMP_WORDS={words!r}, COMP_CWORD='{words.count(' ')}')\n"
+        f"import sys, os; os.environ.update({line})\n"
         "from harness.__main__ import main\n"
         "try: main()\n"
         f"finally: print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"

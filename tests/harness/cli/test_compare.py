@@ -56,6 +56,6 @@ def test_runs_in_mlflow_are_linked(harness: Harness, runs: list[str]) -> None:
     for run_id in runs:
         record = RunStore(Path("runs")).find(run_id)
         record.save_links("http://localhost:5000/#/table", f"http://localhost:5000/#/run/{run_id}")
-    assert "MLflow: http://localhost:5000/#/table (harness ui starts it)" in harness(
-        "compare", *PAIR
-    )
+    link = "MLflow: http://localhost:5000/#/table (harness ui starts it)"
+    assert link not in harness("compare", *PAIR)
+    assert link in harness("compare", "--details", *PAIR)
