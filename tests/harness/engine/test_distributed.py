@@ -25,7 +25,7 @@ for number in range(2):
         total = float(group.sum(torch.tensor(group.rank + 1.0)))
         print(f"{number} {total}\\n", end="", flush=True)
     if number == 0:
-        time.sleep(8 * group.rank)
+        time.sleep(5 * group.rank)
 """
 
 

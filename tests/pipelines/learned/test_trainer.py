@@ -100,7 +100,7 @@ def setup(request):
     return options, fit_uninterrupted(**options)
 
 
-@pytest.mark.parametrize("saves", [1, 4, 5])
+@pytest.mark.parametrize("saves", [1, pytest.param(4, marks=pytest.mark.slow), 5])
 def test_a_killed_run_resumes_bit_equal(tmp_path, setup, saves):
     options, uninterrupted = setup
     assert_resumes_bit_equal(uninterrupted, tmp_path, saves, **options)
