@@ -13,6 +13,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
@@ -70,8 +71,8 @@ class Entry:
             if not isinstance(node, ast.Assign | ast.AnnAssign):
                 continue
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            is_family = [ast.unparse(target) for target in targets] == ["FAMILY"]
-            if is_family and isinstance(node.value, ast.Constant):
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+            if names == ["FAMILY"] and isinstance(node.value, ast.Constant):
                 return str(node.value.value)
         return "?"
 
@@ -84,7 +85,7 @@ class Entry:
     @property
     def _tree(self) -> ast.Module | None:
         try:
-            return ast.parse(self._file.read_bytes()) if self._file else None
+            return _parse(self._file.read_bytes()) if self._file else None
         except (OSError, SyntaxError, ValueError):
             return None
 
@@ -124,6 +125,12 @@ class Entry:
         for file in sorted(_source_files(path), key=lambda f: (f.name, f.read_bytes())):
             digest.update(file.read_bytes() + b"\0")
         return digest.hexdigest()[:16]
+
+
+@cache
+def _parse(source: bytes) -> ast.Module:
+    """Parse a file once, although its summary and its family are asked for separately."""
+    return ast.parse(source)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from harness.commands import as_flags
-from harness.data.load import DatasetSource, Splits, dataset_spec, load_splits
 from harness.data.root import find_data_root
 from harness.registry import Kind, Registry, Resolved, open_registry
-from harness.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from harness.data.load import DatasetSource, Splits
+    from harness.settings import Settings
 
 
 class WorkspaceOptions(TypedDict, total=False):
@@ -65,6 +67,8 @@ class Workspace:
     @cached_property
     def settings(self) -> Settings:
         """The settings; raises UserError when the file cannot be read."""
+        from harness.settings import load_settings
+
         return load_settings(self.config)
 
     @cached_property
@@ -97,6 +101,8 @@ class Workspace:
 
     def dataset_spec(self, dataset: str | None = None) -> str:
         """Return the full spec of a dataset given by spec, path or name (default: digits)."""
+        from harness.data.load import dataset_spec  # numpy, which listing pipelines does not need
+
         return dataset_spec(dataset, self.registry, self.data_root)
 
     def dataset(
@@ -108,6 +114,8 @@ class Workspace:
         limit_test: int | None = None,
     ) -> Splits:
         """Load the splits of a dataset; see `harness.data.load.load_splits`."""
+        from harness.data.load import load_splits
+
         return load_splits(
             dataset,
             self.registry,
