@@ -24,6 +24,7 @@ from harness.render.html import escape, keep_words_whole
 PROSE_WIDTH = 120  # columns; longer lines of prose are hard to read
 SHORTEST_TEXT = 24  # columns that a shortened cell keeps
 UNLIMITED = sys.maxsize
+NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -202,15 +203,19 @@ def terminal_width() -> int:
 
 
 def wrap(text: str, width: int, indent: str = "") -> str:
-    """Break prose into lines of at most `width` columns; long words such as run ids stay whole."""
-    return textwrap.fill(
-        text,
+    """Break prose into lines of at most `width` columns.
+
+    Long words, such as run ids, stay whole, and a number keeps its percent sign.
+    """
+    lines = textwrap.fill(
+        text.replace(" %", f"{NO_BREAK_SPACE}%"),
         min(width, PROSE_WIDTH),
         initial_indent=indent,
         subsequent_indent=f"{indent}  ",
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return lines.replace(NO_BREAK_SPACE, " ")
 
 
 def markdown(text: str) -> str:

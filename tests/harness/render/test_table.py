@@ -165,3 +165,10 @@ def test_numbers_are_typeset_as_numbers() -> None:
 def test_csv_can_be_read_back() -> None:
     rows = [["a, b", '"quoted"'], ["c", ""]]
     assert list(csv.reader(io.StringIO(Table(["x", "y"], rows).to_csv()))) == [["x", "y"], *rows]
+
+
+def test_a_number_keeps_its_percent_sign_when_prose_is_wrapped() -> None:
+    assert wrap("an error of 1.60 % on tune", 17).splitlines() == [
+        "an error of",
+        "  1.60 % on tune",
+    ]
