@@ -21,7 +21,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.viewcode",
     "command_help",
-    "dataset_list",
+    "entry_list",
     "table_cells",
 ]
 exclude_patterns = ["_build", "_extensions"]

@@ -88,7 +88,7 @@ def run_request(
     resume: Record | None = None,
     observer: RunObserver | None = None,
 ) -> Result:
-    """Do a run that is already looked up, or what is left of an unfinished one; see `run`."""
+    """Execute a run that is looked up already, or the rest of an unfinished one; see `run`."""
     from harness.engine.runner import execute
 
     observers = _observers(request.workspace, observer, track)

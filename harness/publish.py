@@ -1,4 +1,4 @@
-"""A finished record drawn and logged to MLflow, and a failed one marked there."""
+"""Draw a finished run's pictures and log it to MLflow; mark a failed run there."""
 
 from __future__ import annotations
 

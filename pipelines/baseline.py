@@ -9,7 +9,7 @@ statistics of patches of 24, 48 and 96 pixels. Each descriptor is reduced to 64 
 and the patch's position is appended. Fisher vectors of 64 Gaussians get a signed square root and
 unit length. Each kind gets an SVM with the squared hinge loss, and the scores of the two are
 averaged. C, the weights of the two kinds and whether to flip are chosen on tune. Images whose
-longer side is below `min_side` are enlarged; images higher than 480 pixels are shrunk.
+longer side is below `min_side` are enlarged; images taller than 480 pixels are shrunk.
 
 Cost: 8,448 features (34 kB) per image and kind, twice that with flips, held in memory for all
 training images. The published system is larger, compresses its features and never holds them all:

@@ -4,7 +4,7 @@ Source: Lazebnik, Schmid & Ponce, Beyond bags of features, CVPR 2006; Vedaldi & 
 additive kernels via explicit feature maps, PAMI 2012; settings of VLFeat 0.9.21,
 apps/phow_caltech101.m with tinyProblem = false.
 
-Settings: images higher than 480 pixels are shrunk; SIFT with bins of 4, 6, 8 and 10 pixels every 3
+Settings: images taller than 480 pixels are shrunk; SIFT with bins of 4, 6, 8 and 10 pixels every 3
 pixels; 600 words fitted to 100,000 descriptors; grids of 2 x 2 and 4 x 4; the homogeneous kernel
 map of order 1 and gamma 0.5; one-vs-rest SVMs with the squared hinge loss (VLFeat: the plain hinge)
 and C = 10. The words are fitted to as many descriptors as VLFeat's, from more than its 30 images.

@@ -3,7 +3,7 @@
 Source: Perronnin, Sanchez & Mensink, Improving the Fisher kernel for large-scale image
 classification, ECCV 2010; settings of VLFeat 0.9.21, apps/recognition (experiments.m, "fv").
 
-Settings: images higher than 480 pixels are shrunk; SIFT with bins of 8 pixels every 4 pixels at 7
+Settings: images taller than 480 pixels are shrunk; SIFT with bins of 8 pixels every 4 pixels at 7
 scales from 1 to 1/8; PCA to 80 dimensions; a mixture of 256 Gaussians, fitted to 256,000
 descriptors of at most 5,000 training images from a start at some of these, like vl_gmm's. The
 vectors get a signed square root and then unit length for the terms of each Gaussian (not in VLFeat:

@@ -13,7 +13,7 @@ COMMANDS = {
     "compare": "The before/after table of two or more pipelines.",
     "report": "The comparison as a page, with pictures.",
     "ensemble": "Average finished runs into one.",
-    "rescore": "Score a finished run again at one view.",
+    "rescore": "Score a finished run again at other views.",
     "list": "Available pipelines and datasets.",
     "show": "A pipeline's parameters and a network's layers.",
     "check": "Test that a pipeline keeps the contract.",

@@ -1,4 +1,4 @@
-"""Run a pipeline and print it, also where another command finds its run missing."""
+"""Run a pipeline and print it, for `harness run` and for commands with --run-missing."""
 
 from __future__ import annotations
 

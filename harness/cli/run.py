@@ -60,7 +60,7 @@ class _Arguments:
     "--seed",
     type=click.IntRange(0),
     metavar="N",
-    help="Seed of everything random.  [default: 0]",
+    help="Seed for all random numbers.  [default: 0]",
 )
 @click.option(
     "--seeds",
@@ -84,7 +84,8 @@ class _Arguments:
     "--tune",
     type=click.IntRange(0),
     metavar="N",
-    help="Images per class held out for tuning; 0: none.  [default: 10 %]",
+    help="Images per class held out for tuning; 0: none.  [default: 10 % of each class, or the "
+    "dataset's own number]",
 )
 @click.option(
     "--no-test", is_flag=True, help="Stop after the tune error; compare never uses the run."
@@ -101,7 +102,7 @@ class _Arguments:
     is_flag=False,
     flag_value=LATEST,
     metavar="[RUN]",
-    help="Finish an unfinished run.  [default: the latest of this spec]",
+    help="Continue an unfinished run.  [default: the latest of --pipeline and --dataset]",
 )
 @options.verbose
 @options.workspace()
@@ -141,7 +142,8 @@ def _require_consistent(workspace: Workspace, arguments: _Arguments) -> None:
         )
     if arguments.pipeline is None and resume in (None, LATEST):
         names = ", ".join(workspace.registry.names("pipeline"))
-        raise UserError(f"name a pipeline: harness run --pipeline NAME; available: {names}")
+        what = "run to resume, --resume RUN, or its pipeline" if resume else "pipeline"
+        raise UserError(f"name a {what}: harness run --pipeline NAME; available: {names}")
     choose_device(arguments.device)
 
 

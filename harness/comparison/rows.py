@@ -74,7 +74,7 @@ class Row:
     augmentation : tuple of str or None
         Of the training images. None, here and in `views`: not on record.
     test_evaluations : int
-        Finished runs of this pipeline on this test split, at most over the runs of the row.
+        Finished runs of this pipeline on this test split; the largest count among the row's runs.
     top1_error : Estimate
         With a Wilson interval.
     exact_interval : Interval

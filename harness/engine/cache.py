@@ -23,10 +23,11 @@ ABANDONED_AFTER_SECONDS = 24 * 3600  # nobody is still writing a temporary file 
 class Cache:
     """Keeps the arrays that a stage returned, and counts the time that reading them saved.
 
-    A hit saves time once per key, and only where another process made the entry: without a cache
-    this process would have kept its own arrays in memory. Above the limit the entries used longest
-    ago are deleted first, but never one that this run has used, since a fit that reads more than
-    the limit over and over would then find nothing. A full disk costs the entry, not the run.
+    Time counts as saved on the first hit of a key, and only if another process made the entry:
+    without a cache this process would have kept its own arrays in memory. Above the limit the
+    entries used longest ago are deleted first, but never one that this run has used, since a fit
+    that reads more than the limit over and over would then find nothing. A full disk costs the
+    entry, not the run.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ from harness.spec import parse_spec
 from harness.workspace import Workspace
 
 LATEST = "latest"
-# What an unfinished run may differ in to be found; that it has changed is then said in words.
+# Fields that the search for the latest unfinished run ignores; a change in one is an error.
 CHANGEABLE = {
     "source_hash": "the source of the pipeline",
     "train_digest": "the training data",
@@ -228,7 +228,7 @@ def find_unfinished(request: Request, run_id: str = LATEST) -> Record:
             raise UserError(
                 f"run {record.run_id} cannot be resumed: {CHANGEABLE.get(name, name)} has changed "
                 f"since it began ({recorded[name]} then, {value} now); start a new run without "
-                "--resume, or restore it"
+                "--resume, or put the old one back"
             )
     return record
 

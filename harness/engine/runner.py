@@ -63,7 +63,7 @@ def execute(
     resume: Record | None = None,
     observer: RunObserver | None = None,
 ) -> Result:
-    """Do a run, or what is left of an unfinished one.
+    """Execute a run, or the rest of an unfinished one.
 
     A run that does not end well keeps its folder, marked as stopped or failed, to be resumed.
 
@@ -335,6 +335,8 @@ def _record_failure(error: BaseException, record: Record, observer: RunObserver)
     """Mark the folder as stopped or failed. A further failure must not hide the error itself."""
     stopped = isinstance(error, KeyboardInterrupt)
     reason = f"{type(error).__name__}: {error}".removeprefix("UserError: ")
+    if stopped:
+        reason = "stopped by Ctrl-C"
     with suppress(OSError):
         record.set_status("stopped" if stopped else "failed", why=reason)
     with suppress(Exception):

@@ -1,4 +1,4 @@
-"""What a run says of itself: before it starts what it will do, at the end what came out."""
+"""The lines that a run prints before it starts and when it ends, and who prints them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from harness.commands import harness_command
 from harness.contract import Pipeline
 from harness.engine.observer import RunObserver
 from harness.progress import progress
@@ -148,6 +149,9 @@ class Terminal(ProgressDisplay):
     def finished(self, record: Record, pipeline: Pipeline | None) -> None:
         for line in result_lines(record.result):
             self.echo(line)
+
+    def failed(self, record: Record, reason: str, *, stopped: bool) -> None:
+        self.echo(f"resume     {harness_command('run', '--resume', record.run_id)}")
 
 
 def _origin_lines(record: Record, resumed: bool) -> list[str]:

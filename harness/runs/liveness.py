@@ -26,7 +26,7 @@ def this_process() -> dict[str, Any]:
 def process_start(pid: int) -> str | None:
     """Return when the process with this id started, or None if there is none.
 
-    The text is never equal for two processes, since an id may be used again.
+    Process ids are used again; this text is not.
     """
     stat = Path(f"/proc/{pid}/stat")
     with suppress(OSError):

@@ -101,19 +101,20 @@ def require_same_images(
             raise UserError(
                 f"{result.run_id} and {reference.run_id} were scored on different test splits "
                 f"({result.title}: {result.test_digest}, {reference.title}: "
-                f"{reference.test_digest}); take runs of one dataset with the same limits"
+                f"{reference.test_digest}); compare runs on one dataset with equal limits"
             )
         # A class without test images leaves the test digest as it is.
         if result.classes != reference.classes:
             raise UserError(
                 f"{result.run_id} has {result.classes} classes and {reference.run_id} "
-                f"{reference.classes} (of {result.title}); take runs of one state of the dataset"
+                f"{reference.classes} (of {result.title}); compare runs on one version of "
+                "the dataset"
             )
         if result.train_digest == reference.train_digest:
             continue
         difference = (
-            f"{result.run_id} was fitted on other images than {reference.run_id} (train + tune: "
-            f"{result.n_train + result.n_tune} and {reference.n_train + reference.n_tune}, "
+            f"{result.run_id} was fitted on different images from {reference.run_id} (train + "
+            f"tune: {result.n_train + result.n_tune} and {reference.n_train + reference.n_tune}, "
             f"digests {result.train_digest[:8]} and {reference.train_digest[:8]})"
         )
         if not allow_different_train:
@@ -161,8 +162,8 @@ def _missing_run_message(
     dataset_words = ["--dataset", dataset] if dataset else []
     command = harness_command("run", "--pipeline", name, *dataset_words, flags=workspace.flags)
     message = (
-        f"no finished, unlimited run of {name} on {full_dataset}; make one with: {command} "
-        "(or give --run-missing)"
+        f"there is no finished, unlimited run of {name} on {full_dataset}; make one with: "
+        f"{command} (or give --run-missing)"
     )
     if not of_pipeline:
         return message

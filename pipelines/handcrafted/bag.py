@@ -87,7 +87,7 @@ class BagOfDescriptors:
     grids : tuple of (rows, columns)
         Levels of the spatial pyramid (Lazebnik et al., CVPR 2006).
     min_side, max_height : pixels
-        Images with a smaller longer side are enlarged; higher images are shrunk.
+        Images whose longer side is below it are enlarged; taller ones are shrunk.
     """
 
     descriptor: LocalDescriptor

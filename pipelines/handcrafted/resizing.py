@@ -73,7 +73,7 @@ def resize_within(images: Tensor, min_side: int, max_height: int) -> Tensor:
 def size_within(height: int, width: int, min_side: int, max_height: int) -> tuple[int, int]:
     """Return the (height, width) of an image scaled to be neither too high nor too small.
 
-    Images higher than `max_height` shrink to that height; images whose longer side is below
+    Images taller than `max_height` shrink to that height; images whose longer side is below
     `min_side` grow until it has that length. The aspect ratio is kept, but no side is below 1.
     """
     scale = max(min(1.0, max_height / height), min_side / max(height, width))

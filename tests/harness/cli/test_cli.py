@@ -88,7 +88,7 @@ def test_a_dataset_prepared_below_a_data_root_works_in_every_command(
         ),
         (["run", "--pipeline", "hog-svm", "--config", "nope.yaml"], "nope.yaml"),
         (["run", "--pipeline", "hog-svm", "--resume"], "there is no unfinished run"),
-        (["run", "--resume"], "name a pipeline"),
+        (["run", "--resume"], "name a run to resume, --resume RUN, or its pipeline"),
         (["run", "--resume", "abc"], "no run is called 'abc'"),
         (
             ["run", "--pipeline", "hog-svm", "--seeds", "3", "--seed", "1"],

@@ -181,7 +181,7 @@ def test_runs_that_cannot_be_averaged_say_why(member: Callable[..., Record]) -> 
         harness.ensemble(one.run_id, elsewhere.run_id)
     result, _ = average(one, elsewhere, allow_different_train=True)
     assert result.train_digest not in (one.result.train_digest, "e" * 32)
-    assert any("was fitted on other images than" in note for note in result.notes)
+    assert any("was fitted on different images from" in note for note in result.notes)
     assert result.tune_top1_error is None
     assert not [record for record in RunStore(Path("runs")).all() if not record.finished]
 

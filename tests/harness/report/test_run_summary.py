@@ -161,7 +161,10 @@ def test_a_full_disk_costs_the_log_file_and_nothing_else(
     observers.finished(Record(folder), None)
     observers.line("MLflow     http://localhost")
     observers.failed(unfinished, "out of memory", stopped=False)
-    assert shown[-1] == "MLflow     http://localhost"
+    assert shown[-2:] == [
+        "MLflow     http://localhost",
+        f"resume     harness run --resume {unfinished.run_id}",
+    ]
     assert any(line.startswith("top-1") for line in shown)
 
 

@@ -1,6 +1,6 @@
-"""The `datasets` directive: every dataset that comes with the harness.
+"""The directives `pipelines` and `datasets`: all that come with the harness.
 
-It lists name and summary, as `harness list` prints them whenever the site is built.
+They list name and summary, as `harness list` prints them whenever the site is built.
 """
 
 from __future__ import annotations
@@ -17,20 +17,31 @@ from sphinx.util.docutils import SphinxDirective
 from harness.cli import cli
 
 
-class DatasetsDirective(SphinxDirective):
+class ListDirective(SphinxDirective):
+    kind = ""
+
     def run(self) -> list[nodes.Node]:
         listed = CliRunner().invoke(cli, ["list", "--json"], catch_exceptions=False)
-        datasets = nodes.definition_list()
+        entries = nodes.definition_list()
         for plugin in json.loads(listed.output.splitlines()[-1]):
-            if plugin["kind"] == "dataset":
+            if plugin["kind"] == self.kind:
                 term = nodes.term("", "", nodes.literal("", plugin["name"]))
                 summary = paragraph(plugin["summary"])
-                datasets += nodes.definition_list_item("", term, nodes.definition("", summary))
-        for node in datasets.findall(nodes.Element):
+                entries += nodes.definition_list_item("", term, nodes.definition("", summary))
+        for node in entries.findall(nodes.Element):
             self.set_source_info(node)
-        return [datasets]
+        return [entries]
+
+
+class PipelinesDirective(ListDirective):
+    kind = "pipeline"
+
+
+class DatasetsDirective(ListDirective):
+    kind = "dataset"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("pipelines", PipelinesDirective)
     app.add_directive("datasets", DatasetsDirective)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
