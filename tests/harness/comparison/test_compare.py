@@ -120,7 +120,7 @@ def test_different_training_images_are_refused_or_noted(make_record: MakeRecord)
     with pytest.raises(UserError, match="--allow-different-train"):
         compare_records(groups)
     comparison = compare_records(groups, allow_different_train=True)
-    assert "fitted on other images" in comparison.warnings[0]
+    assert "fitted on different images" in comparison.warnings[0]
 
 
 def test_different_test_images_and_classes_are_always_refused(make_record: MakeRecord) -> None:
