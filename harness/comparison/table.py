@@ -163,23 +163,32 @@ def all_notes(comparison: Comparison) -> list[str]:
 
 
 def _brief_notes(comparison: Comparison, width: int) -> list[str]:
-    """Return at most BRIEF_LINES lines, the most important notes first, none of them cut."""
+    """Return about BRIEF_LINES lines of whole notes; the first warning is always among them.
+
+    Warnings come before notes that explain columns, and those that do not fit are counted.
+    """
+    split_note = _split_note(comparison)
+    column_notes = [*_one_view_notes(comparison), *notes.column_notes(comparison.rows)]
+    warnings = comparison.warnings
+    shown: list[str] = list(warnings[:1])
+    room = BRIEF_LINES - _lines([*shown, _more_line(len(warnings))], width)
+    for note in [*warnings[1:], split_note, *column_notes]:
+        if _lines([note], width) <= room:
+            shown.append(note)
+            room -= _lines([note], width)
+    hidden = sum(warning not in shown for warning in warnings)
+    ordered = [note for note in [split_note, *warnings, *column_notes] if note in shown]
+    return [wrap(note, width) for note in [*ordered, _more_line(hidden)]]
+
+
+def _lines(notes_to_wrap: list[str], width: int) -> int:
+    return sum(len(wrap(note, width).splitlines()) for note in notes_to_wrap)
+
+
+def _more_line(hidden_warnings: int) -> str:
     details = harness_command("compare", "--details")
-    more = f"more with {details}: exact intervals, costs, runs and all notes"
-    candidates = [
-        _split_note(comparison),
-        *_one_view_notes(comparison),
-        *comparison.warnings,
-        *notes.column_notes(comparison.rows),
-    ]
-    last = wrap(more, width).splitlines()
-    lines: list[str] = []
-    for note in candidates:
-        wrapped = wrap(note, width).splitlines()
-        if len(lines) + len(wrapped) + len(last) > BRIEF_LINES:
-            break
-        lines += wrapped
-    return [*lines, *last]
+    warnings = f"{hidden_warnings} more warnings, " if hidden_warnings else ""
+    return f"more with {details}: {warnings}exact intervals, costs, runs and all notes"
 
 
 def _split_note(comparison: Comparison) -> str:

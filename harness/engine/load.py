@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from harness.contract import Pipeline
 from harness.errors import UserError
-from harness.files import load_arrays
 from harness.registry import Registry
 from harness.runs.record import Record
 from harness.spec import parse_spec
@@ -25,7 +24,7 @@ def load_pipeline(workspace: Workspace, record: Record, device: torch.device) ->
         As `new_pipeline` does.
     """
     pipeline = new_pipeline(workspace, record)
-    pipeline.load(load_arrays(record.state_file, device)[0])
+    pipeline.load(record.load_state(device)[0])
     return pipeline
 
 

@@ -14,7 +14,7 @@ from harness.engine.observer import RunObserver
 from harness.engine.request import Request, RunOptions, resolve_request
 from harness.engine.runner import execute
 from harness.errors import UserError
-from harness.files import load_arrays, save_arrays
+from harness.files import save_arrays
 from harness.runs.record import Record
 from harness.runs.result import Result
 from harness.runs.run_store import RunStore
@@ -44,8 +44,9 @@ def rescore_run(
     source.require_finished()
     new_pipeline(workspace, source)  # fails where the pipeline cannot be had again
     request = _rescore_request(workspace, source, views)
+    state, header = source.load_state()  # a damaged file must not leave a record behind
     record = store.create(request.name, request.spec)
-    _copy_weights(source, record, request)
+    save_arrays(record.state_file, state, {"fit": _progress(source, request, header["fit"])})
     return execute(request, device=device, resume=record, observer=observer)
 
 
@@ -77,13 +78,12 @@ def _rescore_request(workspace: Workspace, source: Record, views: int) -> Reques
     return replace(request, spec=replace(request.spec, kind="rescore", weights_of=source.run_id))
 
 
-def _copy_weights(source: Record, record: Record, request: Request) -> None:
-    """Copy the state, with a note of where it comes from and whether the source has changed."""
-    state, header = load_arrays(source.state_file)
-    progress = json.loads(header["fit"])
+def _progress(source: Record, request: Request, fit: str) -> str:
+    """Add a note of where the weights come from, and whether the source has changed since."""
+    progress = json.loads(fit)
     note = f"weights of {source.run_id}"
     if request.spec.source_hash != source.result.source_hash:
         note += f", learned by another source ({source.result.source_hash})"
     progress["notes"] = [*progress["notes"], note]
     progress["peak_memory_mb"] = source.result.cost.peak_memory_mb
-    save_arrays(record.state_file, state, {"fit": json.dumps(progress)})
+    return json.dumps(progress)

@@ -31,7 +31,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from harness.commands import harness_command
-from harness.contract import TrainedRun
+from harness.contract import State, TrainedRun
 from harness.errors import UserError
 from harness.files import write_atomic, write_json
 from harness.runs.liveness import is_alive, this_process
@@ -39,6 +39,7 @@ from harness.runs.result import FORMAT, Result, Scores
 from harness.runs.spec import RunSpec
 
 if TYPE_CHECKING:
+    import torch
     from pydantic import TypeAdapter
 
 SUFFIX = ".unfinished"
@@ -101,15 +102,17 @@ class Record:
         path = self.folder / name
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-            number = raw.pop("format", None)
+            if not isinstance(raw, dict):
+                raise ValueError("it does not hold a JSON object")
+            number = raw.pop("format", "none")
             if number != FORMAT:
-                raise ValueError(f"it has format {number}, and this version reads {FORMAT}")
+                raise ValueError(f"its format number is {number}, and this version reads {FORMAT}")
             return _reader(kind).validate_python(raw)
-        except (OSError, ValueError, AttributeError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise self._damaged(path, error) from error
 
     def _damaged(self, path: Path, error: Exception) -> UserError:
-        reason = str(error).replace("\n", " ")
+        reason = str(error).partition(" [type=")[0].replace("\n", " ")  # pydantic: the first error
         remove = harness_command("runs", "rm", self.run_id)
         return UserError(f"{path} cannot be read ({reason}); remove the run with: {remove}")
 
@@ -175,13 +178,26 @@ class Record:
         UserError
             If the run is not finished, or learns nothing itself, as an ensemble.
         """
-        from harness.files import load_arrays
-
         self.require_finished()
         if not self.state_file.exists():
             raise UserError(f"run {self.run_id} ({self.spec.pipeline}) has no state to start from")
-        state, _ = load_arrays(self.state_file)
+        state, _ = self.load_state()
         return TrainedRun(self.run_id, self.spec.title, self.spec.class_names, state)
+
+    def load_state(self, device: str | torch.device = "cpu") -> tuple[State, dict[str, str]]:
+        """Return what the pipeline has learned, and the header of the file.
+
+        Raises
+        ------
+        UserError
+            If the file is missing or damaged.
+        """
+        from harness.files import load_arrays
+
+        try:
+            return load_arrays(self.state_file, device)
+        except Exception as error:  # safetensors has errors of its own
+            raise self._damaged(self.state_file, error) from error
 
     def save_spec(self, spec: RunSpec) -> None:
         write_json(self.folder / SPEC, {"format": FORMAT, **spec.to_dict()})
@@ -205,8 +221,10 @@ class Record:
     @property
     def links(self) -> dict[str, str]:
         """The links to MLflow by name (`table`, `run`); empty until the run is published."""
-        path = self.folder / "mlflow.json"
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        try:
+            return dict(json.loads((self.folder / "mlflow.json").read_text()))
+        except (OSError, ValueError):
+            return {}
 
     def finish(self, result: Result) -> None:
         """Write result.json, then rename the folder, which makes the run a finished one."""

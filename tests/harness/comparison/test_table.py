@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -125,3 +126,16 @@ def test_the_pair_at_one_view_is_a_note_and_with_details_a_table(make_record: Ma
     assert f"{ONE_VIEW}: several seeds: errors and deltas are means" in single
     assert comparison_html(comparison).count("<table>") == 3
     assert comparison.to_dict()["one_view"]["rows"][1]["top1_delta"] == pytest.approx(-4.5)
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_warning_is_lost_without_a_word(four: Comparison, width: int) -> None:
+    warnings = (
+        "b was fitted on different images from a (digests aaaaaaaa and bbbbbbbb)",
+        *(f"warning {i}, which takes a line or two on most terminals" for i in range(12)),
+    )
+    text = comparison_text(replace(four, warnings=warnings), width=width)
+    words = " ".join(text.split())
+    shown = sum(warning in words for warning in warnings)
+    assert warnings[0] in words
+    assert f"{len(warnings) - shown} more warnings" in words

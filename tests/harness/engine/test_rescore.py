@@ -154,3 +154,17 @@ def test_an_ensemble_and_changed_data_are_refused(before: Result) -> None:
     spec.write_text(json.dumps({**json.loads(spec.read_text()), "test_digest": "0" * 32}))
     with pytest.raises(UserError, match="has changed since"):
         harness.rescore(other, 10, track=False)
+
+
+def test_damaged_weights_are_named_and_leave_no_record_behind(before: Result) -> None:
+    store = RunStore(Path("runs"))
+    copy = store.folder / "copy-123456"
+    shutil.copytree(store.folder / before.run_id, copy)
+    (copy / "state.safetensors").write_text("x")
+    runs = len(store.all())
+    with pytest.raises(UserError, match=r"state\.safetensors cannot be read"):
+        harness.rescore("copy-123456", track=False)
+    with pytest.raises(UserError, match=r"state\.safetensors cannot be read"):
+        harness.load("copy-123456")
+    assert len(store.all()) == runs
+    shutil.rmtree(copy)

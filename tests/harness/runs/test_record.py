@@ -71,7 +71,7 @@ def test_another_format_number_is_refused(finished: Record, name: str, number: A
     edit(finished.folder / name, format=number)
     record = Record(finished.folder)
     assert not record.readable
-    words = rf"{name} cannot be read \(it has format {number}, and this version reads 1\); "
+    words = rf"{name} cannot be read \(its format number is {number}, and this version reads 1\); "
     with pytest.raises(
         UserError, match=words + f"remove the run with: harness runs rm {record.run_id}"
     ):
