@@ -57,7 +57,11 @@ def as_batch(images: torch.Tensor | list[torch.Tensor]) -> Batch:
     return Batch(np.array([str(i) for i in range(len(images))]), images, torch.arange(len(images)))
 
 
-@pytest.fixture(scope="module", params=BUILDS)
+# isi2012 takes 7 s; its descriptors, encoding and classifier have tests of their own.
+SLOW = pytest.param("isi2012", marks=pytest.mark.slow)
+
+
+@pytest.fixture(scope="module", params=[SLOW if name == "isi2012" else name for name in BUILDS])
 def fitted(request: pytest.FixtureRequest) -> Pipeline:
     pipeline = BUILDS[request.param]()
     pipeline.fit(digits(slice(400)), digits(slice(400, 500)), RunContext())
