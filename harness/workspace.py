@@ -31,16 +31,15 @@ class Workspace:
 
     Parameters
     ----------
-    data_root : Path
-        The folder of downloads, prepared datasets and caches.
     config : Path or None
         The settings file that was asked for.
+    requested_data_root : Path, str or None
     requested_plugins : tuple of str
         As they were given; `plugins` has them as understood from any folder.
     """
 
-    data_root: Path
     config: Path | None = None
+    requested_data_root: Path | str | None = None
     requested_plugins: tuple[str, ...] = ()
 
     @classmethod
@@ -62,7 +61,7 @@ class Workspace:
         plugins : sequence of str
             Paths of .py files or names of importable modules.
         """
-        return cls(find_data_root(data_root), config, tuple(plugins))
+        return cls(config, data_root, tuple(plugins))
 
     @cached_property
     def settings(self) -> Settings:
@@ -75,6 +74,11 @@ class Workspace:
     def registry(self) -> Registry:
         """Pipelines and datasets; raises UserError when a plugin cannot be read."""
         return open_registry(self.requested_plugins)
+
+    @cached_property
+    def data_root(self) -> Path:
+        """The folder of downloads, prepared datasets and caches."""
+        return find_data_root(self.requested_data_root)
 
     @property
     def plugins(self) -> tuple[str, ...]:
