@@ -144,6 +144,24 @@ def test_a_file_can_be_read_in_one_sitting(file: Path) -> None:
     assert [f.name for f in functions(file) if code_lines(f) > MAX_FUNCTION_LINES] == []
 
 
+# Conformance tests run on every pipeline and every dataset; the contract holds no code.
+TESTED_TOGETHER = ("pipelines", "harness/data/datasets")
+MIN_LINES_FOR_A_TEST = 60
+
+
+@pytest.mark.parametrize(
+    "file", python_files("harness", "pipelines", "benchmarks"), ids=module_name
+)
+def test_tests_mirror_the_tree(file: Path) -> None:
+    path = file.relative_to(ROOT)
+    short = len(file.read_text().splitlines()) <= MIN_LINES_FOR_A_TEST
+    if short or path.name == "__init__.py" or path == Path("harness/contract.py"):
+        return
+    if path.parent.as_posix() in TESTED_TOGETHER:
+        return
+    assert (ROOT / "tests" / path.parent / f"test_{path.stem.lstrip('_')}.py").exists()
+
+
 # Each option of a command is a parameter, and the functions of the API take the options of a run
 # one by one, since their callers type them.
 MANY_PARAMETERS = ("harness.api", "harness.cli")
