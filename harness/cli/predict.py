@@ -43,7 +43,9 @@ def command(
         )
         return
     writer = csv.writer(sys.stdout)
-    writer.writerow(["path", "rank", "class", "score"])
-    for path, top in predictions:
+    head = ["path", "rank", "class", "score"]
+    for index, (path, top) in enumerate(predictions):
+        if index == 0:  # after an error with the first image there is no table
+            writer.writerow(head)
         for rank, (class_name, score) in enumerate(top, 1):
             writer.writerow([printable(str(path)), rank, class_name, f"{score:.4f}"])
