@@ -260,11 +260,11 @@ def fit_curves(
     order = np.argsort(n)
     images = np.asarray(n, dtype=float)[order]
     points = [points[i] for i in order]
-    half_an_image = 50 / points[0].shape[2]
+    half_image_percent = 50 / points[0].shape[2]
     measured = np.stack([100 * point.mean(axis=(1, 2)) for point in points], axis=1)
-    errors = np.maximum(measured, half_an_image)
+    errors = np.maximum(measured, half_image_percent)
     resampled = 100 * resample_errors(points, resamples=resamples, seed=seed)
-    resampled = np.maximum(resampled, half_an_image)
+    resampled = np.maximum(resampled, half_image_percent)
     laws = tuple(fit_power_law(images, row) for row in errors)
     fitted = np.stack([law(images) for law in laws])
     return FittedCurves(

@@ -52,7 +52,8 @@ def load_pretrained_layers(
         layer.load_state_dict(arrays)
         copied.append(name)
         if name == first:
-            layer.weight.mul_(float(run.state["pixel_scale"]) / pixel_scale)  # type: ignore[operator]
+            ratio = float(run.state["pixel_scale"]) / pixel_scale
+            layer.weight.mul_(ratio)  # type: ignore[operator]
     if not copied:
         raise UserError(
             f"init_from={run.run_id}: no layer of that run has the shape of a layer here; take a "

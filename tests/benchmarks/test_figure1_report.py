@@ -12,7 +12,7 @@ from benchmarks.figure1_training import Curve
 def curve_reaching(activation: str, rate: float, seed: int, epochs: int) -> Curve:
     """Return a curve whose error falls in a straight line to 25 % after this many epochs."""
     errors = tuple(100 - 75 * done / epochs for done in range(1, epochs + 1))
-    return Curve(activation, rate, seed, errors, status="reached")  # type: ignore[arg-type]
+    return Curve(activation, rate, seed, errors, status="reached")
 
 
 def study_with(folder: Path, *curves: Curve) -> Study:

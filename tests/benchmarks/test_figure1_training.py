@@ -45,7 +45,7 @@ def test_epochs_to_the_target_are_interpolated(errors: tuple[float, ...], epochs
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_few_images_are_memorized(activation: str, fast_learning: None, workdir: Path) -> None:
-    curve = Curve(activation, 0.0003, 0)  # type: ignore[arg-type]
+    curve = Curve(activation, 0.0003, 0)
     assert min(train(curve, workdir / "checkpoint", epochs=6)) < 10
 
 
@@ -91,7 +91,7 @@ def test_the_network_has_no_layer_that_regularizes() -> None:
 def constant_network() -> torch.nn.Module:
     """Return a network that always predicts class 0 of two."""
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
-    torch.nn.init.zeros_(network[1].weight)  # type: ignore[arg-type]
+    torch.nn.init.zeros_(network[1].weight)
     network[1].bias.data = torch.tensor([1.0, 0.0])
     return network
 

@@ -40,7 +40,7 @@ def test_a_split_keeps_everything_but_its_pixels() -> None:
     assert (compressed.keys == split.keys).all()
     assert (compressed.labels == split.labels).all()
     assert compressed.digest != split.digest
-    before, after = (next(s.batches(6)).images.numpy() for s in (split, compressed))  # type: ignore[union-attr]
+    before, after = (next(s.batches(6)).images.numpy() for s in (split, compressed))
     assert all(np.array_equal(after[i], compress(before[i], 75)) for i in range(6))
 
 

@@ -16,7 +16,7 @@ from tests.benchmarks.photographs import write_photographs
 def read_files(path: Path) -> dict[str, bytes]:
     with tarfile.open(path) as archive:
         members = [member for member in archive if member.isfile()]
-        return {member.name: archive.extractfile(member).read() for member in members}  # type: ignore[union-attr]
+        return {member.name: archive.extractfile(member).read() for member in members}
 
 
 def test_copies_differ_in_bytes_only(workdir: Path) -> None:

@@ -66,4 +66,4 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert list(progress(range(3), label="reading")) == [0, 1, 2]
-    assert "reading" in sys.stderr.getvalue()  # type: ignore[attr-defined]
+    assert "reading" in sys.stderr.getvalue()

@@ -35,7 +35,7 @@ def test_vertical_bars_that_swap_places_are_not_flip_invariant(transpose: bool) 
         train, tune = (
             Split.from_arrays(s.images.pixels.transpose(2, 3).contiguous(), s.labels)
             for s in (train, tune)
-        )  # type: ignore[attr-defined]
+        )
     assert is_flip_invariant(train, tune, RunContext()) is not transpose
 
 

@@ -116,7 +116,7 @@ def test_quantized_and_streamed_vgg_scores_are_close_to_the_exact_solver() -> No
             step=8,
             c=10.0,
             flip=False,
-            solver=solver,  # type: ignore[arg-type]
+            solver=solver,
             quantize=quantize,
         )
         pipeline.fit(train, None, RunContext())

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 
@@ -248,7 +248,7 @@ def _train_images(tar: Path, class_names: tuple[str, ...]) -> Iterator[SourceIma
                     raise UserError(
                         f"{tar} holds {member.name}, but the development kit has no class {wnid}"
                     )
-                inner: Callable[[], IO[bytes]] = partial(archive.extractfile, member)  # type: ignore[assignment]
+                inner = cast("Callable[[], IO[bytes]]", partial(archive.extractfile, member))
                 for name, read in tar_files(Path(f"{tar}:{member.name}"), inner):
                     if is_image(name):
                         name = f"{wnid}/{PurePosixPath(name).name}"

@@ -50,8 +50,8 @@ def test_the_gaps_follow_from_the_rows(before, after, metric, points, fewer) -> 
 def test_validation_and_test_never_share_a_difference() -> None:
     """26.172 -> 18.2, or 7.97 points, mixes an error on validation with one on test."""
     isi, cnn = published().figure("isi"), published().figure("cnn-2012")
-    assert isi.top5 - cnn.top5 == pytest.approx(7.97, abs=5e-3)  # type: ignore[operator]
-    assert 100 * (1 - cnn.top5 / isi.top5) == pytest.approx(30.5, abs=0.05)  # type: ignore[operator]
+    assert isi.top5 - cnn.top5 == pytest.approx(7.97, abs=5e-3)
+    assert 100 * (1 - cnn.top5 / isi.top5) == pytest.approx(30.5, abs=0.05)
     with pytest.raises(UserError, match=r"ilsvrc2012, test.*ilsvrc2012, val.*no difference"):
         gap(isi, cnn, "top5")
     with pytest.raises(UserError, match="no top-1 figure"):
@@ -79,16 +79,16 @@ def test_the_paper_prints_the_official_results_rounded() -> None:
         ("5-cnns-test", "supervision"),
         ("7-cnns-test", "supervision-extra"),
     ):
-        assert known.figure(paper).top5 == round(known.figure(official).top5, 1)  # type: ignore[arg-type]
-    assert known.figure("nec-2010").top5 == round(known.figure("nec-2010-official").top5, 1)  # type: ignore[arg-type]
+        assert known.figure(paper).top5 == round(known.figure(official).top5, 1)
+    assert known.figure("nec-2010").top5 == round(known.figure("nec-2010-official").top5, 1)
 
 
 def test_single_changes_in_the_paper_follow_from_its_tables() -> None:
     known = published()
     ten, one = known.figure("cnn-2010"), known.figure("cnn-2010-1-crop")
     (effect,) = [effect for effect in known.effects if effect.change.startswith("10 crops")]
-    assert effect.top1 == pytest.approx(ten.top1 - one.top1)  # type: ignore[operator]
-    assert effect.top5 == pytest.approx(ten.top5 - one.top5)  # type: ignore[operator]
+    assert effect.top1 == pytest.approx(ten.top1 - one.top1)
+    assert effect.top5 == pytest.approx(ten.top5 - one.top5)
 
 
 def test_published_intervals_are_normal_intervals() -> None:

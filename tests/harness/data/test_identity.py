@@ -16,7 +16,7 @@ LABELS = np.arange(40) % 4
 
 
 def split(images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, **options: str) -> Split:
-    return Split.from_arrays(images, labels, **options)  # type: ignore[arg-type]
+    return Split.from_arrays(images, labels, **options)
 
 
 def test_a_key_is_the_hash_of_the_source() -> None:

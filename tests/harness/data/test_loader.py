@@ -155,6 +155,6 @@ def test_an_error_in_a_thread_is_raised_at_its_batch(crop: RandomCrop | None) ->
 def test_an_abandoned_iterator_leaves_no_thread_behind(stored: Split) -> None:
     batches = stored.batches(4)
     next(batches)
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
     del batches  # from Python 3.12 on, this closes what the generator holds
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]

@@ -28,7 +28,7 @@ def test_the_estimated_bytes_are_those_of_the_stored_images(
     estimate = estimate_preparation(open_source(photos), size=32, workers=1)
     assert not estimate.raw
     split = prepare_source(photos, name="pets", size=32).split("train")
-    stored = [len(split.images.stored_bytes(row)) for row in split.rows]  # type: ignore[attr-defined]
+    stored = [len(split.images.stored_bytes(row)) for row in split.rows]
     assert estimate.bytes == pytest.approx(1.1 * 60 * np.mean(stored), rel=0.05)
     assert estimate.ilsvrc_2012_bytes == pytest.approx(1.1 * 1_331_167 * np.mean(stored), rel=0.05)
 

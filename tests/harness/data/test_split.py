@@ -24,7 +24,7 @@ def test_batches_cover_the_split_once_over_all_processes(split: Split) -> None:
     positions = np.concatenate([batch.index.numpy() for batch in batches])
     assert sorted(positions.tolist()) == list(range(40))
     for batch in batches:
-        assert np.array_equal(batch.images.numpy(), IMAGES[batch.index.numpy()])  # type: ignore[union-attr]
+        assert np.array_equal(batch.images.numpy(), IMAGES[batch.index.numpy()])
         assert (batch.keys == split.keys[batch.index.numpy()]).all()
 
 
@@ -41,7 +41,7 @@ def test_added_splits_keep_images_labels_and_shard(split: Split) -> None:
     assert both.labels.tolist() == [*LABELS, *LABELS]
     (batch,) = (split + other).batches(80, order=np.array([79, 0, 41]))
     expected = np.stack([255 - IMAGES[39], IMAGES[0], 255 - IMAGES[1]])
-    assert np.array_equal(batch.images.numpy(), expected)  # type: ignore[union-attr]
+    assert np.array_equal(batch.images.numpy(), expected)
 
 
 @pytest.mark.parametrize("labels", [LABELS[:-1], LABELS[:, None]])

@@ -101,7 +101,7 @@ def test_scoring_tune_does_not_count_as_fitting(workdir: Path) -> None:
     scored: list[Any] = []
     context = RunContext(services=RunServices(keep_tune_scores=scored.append))
     assert not context.refitted
-    context.score_tune("pipeline")  # type: ignore[arg-type]
+    context.score_tune("pipeline")
     assert (scored, context.refitted) == (["pipeline"], True)
 
 

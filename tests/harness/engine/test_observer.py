@@ -44,7 +44,7 @@ class Recorder(RunObserver):
 def test_every_observer_receives_every_event_in_order() -> None:
     events: list[Any] = []
     observers = Observers([Recorder("a", events), Recorder("b", events)])
-    observers.started(None, RECORD, expected="a minute", resumed=False)  # type: ignore[arg-type]
+    observers.started(None, RECORD, expected="a minute", resumed=False)
     observers.line("hello")
     observers.epoch("train/loss", 2.3, 0)
     observers.finished(RECORD, None)

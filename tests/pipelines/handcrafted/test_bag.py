@@ -179,7 +179,7 @@ def test_another_c_reuses_the_features_but_another_projection_does_not(
     train = digits(slice(60))
 
     def fit(**options: float) -> None:
-        pipeline = sift_fisher.build(components=2, **options)  # type: ignore[arg-type]
+        pipeline = sift_fisher.build(components=2, **options)
         pipeline.fit(train, None, RunContext(services=RunServices(cache=Cache(tmp_path, "source"))))
 
     fit(pca_dims=8)

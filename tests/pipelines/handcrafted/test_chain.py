@@ -148,11 +148,11 @@ def test_the_weight_of_positives_is_chosen_on_tune() -> None:
 def test_images_whose_flips_change_class_are_not_flipped_at_test_time() -> None:
     errors = {}
     for views, used_views in ((1, 1), (10, 5)):
-        pipeline: Any = hog_svm.build(c=0.1, views=views)  # type: ignore[arg-type]
+        pipeline: Any = hog_svm.build(c=0.1, views=views)
         context = RunContext()
         pipeline.fit(digits(slice(400)), digits(slice(400, 500)), context)
         assert context.notes == ["no flips: on tune they change the class"]
-        fresh: Any = hog_svm.build(c=0.1, views=views)  # type: ignore[arg-type]
+        fresh: Any = hog_svm.build(c=0.1, views=views)
         fresh.load(pipeline.state())
         assert fresh.views == pipeline.views == used_views
         errors[views] = error_percent(fresh, digits(slice(500, 900)))
@@ -161,7 +161,7 @@ def test_images_whose_flips_change_class_are_not_flipped_at_test_time() -> None:
 
 @pytest.mark.parametrize(("flip", "views"), [(False, 5), (True, 10)])
 def test_ten_views_include_flips_only_if_they_are_trained_on(flip: bool, views: int) -> None:
-    assert hog_svm.build(views=10, flip=flip).views == views  # type: ignore[attr-defined]
+    assert hog_svm.build(views=10, flip=flip).views == views
 
 
 SMALL_HOG = partial(hog_svm.build, size=32, cell=8)

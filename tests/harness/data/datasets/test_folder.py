@@ -36,7 +36,7 @@ def test_a_folder_and_a_tar_of_it_have_the_same_digests(workdir: Path, pictures:
 def test_pixels_are_those_of_the_files(workdir: Path, pictures: Pictures) -> None:
     root = pictures(workdir / "photos", PETS)
     test = harness.load_dataset(str(root)).test
-    images = dict(zip(test.names, next(test.batches(7)).images, strict=True))  # type: ignore[arg-type]
+    images = dict(zip(test.names, next(test.batches(7)).images, strict=True))
     expected = np.asarray(Image.open(root / "test/cat/1.png"))
     assert np.array_equal(images["test/cat/1.png"].permute(1, 2, 0).numpy(), expected)
 
@@ -72,7 +72,7 @@ def test_large_datasets_are_stored_as_jpeg_and_say_so(
     monkeypatch.setattr(prepare_module, "RAW_LIMIT", 1000)
     test = harness.load_dataset(str(pictures(workdir / "large", FEW_PETS)), tune=1).test
     assert "codec=jpeg quality=95" in test.preparation
-    assert next(test.batches(4)).images.shape == (4, 3, 20, 30)  # type: ignore[union-attr]
+    assert next(test.batches(4)).images.shape == (4, 3, 20, 30)
 
 
 def test_a_changed_file_is_prepared_again(workdir: Path, pictures: Pictures) -> None:

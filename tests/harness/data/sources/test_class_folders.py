@@ -105,7 +105,7 @@ def test_imagenette_in_its_tar_equals_the_folder(
     with tarfile.open(workdir / "imagenette2-320.tgz", "w:gz") as archive:
         archive.add(folder, arcname="imagenette2-320")
     digests = [
-        {part: content["digest"] for part, content in prepared.manifest["parts"].items()}  # type: ignore[attr-defined]
+        {part: content["digest"] for part, content in prepared.manifest["parts"].items()}
         for prepared in (
             prepare_source(workdir / "imagenette2-320.tgz", size=64),
             prepare_source(folder, size=64),

@@ -26,7 +26,7 @@ def test_a_flipped_bit_in_a_compressed_archive_is_noticed(workdir: Path, compres
     """Wherever it is, since the checksum at the end covers the complete stream."""
     rng = np.random.default_rng(0)
     path = workdir / f"photos.tar.{compression}"
-    with tarfile.open(path, f"w:{compression}") as archive:  # type: ignore[call-overload]
+    with tarfile.open(path, f"w:{compression}") as archive:
         for i in range(40):
             buffer = io.BytesIO()
             Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(buffer, "BMP")

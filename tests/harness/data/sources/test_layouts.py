@@ -101,7 +101,7 @@ def test_full_size_photographs_have_the_same_digests_and_pixels(
         pytest.skip(f"needs {sample.name} in {samples}")
     with tarfile.open(sample) as archive:
         members = [member for member in archive if member.isfile()]
-        images = [(Path(m.name).name[:9], archive.extractfile(m).read()) for m in members]  # type: ignore[union-attr]
+        images = [(Path(m.name).name[:9], archive.extractfile(m).read()) for m in members]
     photographs = replace(photos, train=images, val=images[:50])
     names = ("class folders", "official", "kaggle", "parquet", "tar shards")
     first, *others = (
@@ -152,4 +152,4 @@ def test_a_source_without_labeled_images_is_refused(workdir: Path) -> None:
             return 0
 
     with pytest.raises(UserError, match="no labeled images"):
-        check_classes(Empty())  # type: ignore[arg-type]
+        check_classes(Empty())
