@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from harness.comparison.copies import copies_warning, find_copies, without_copies
 from harness.comparison.cost import frontier, mean_cost
 from harness.comparison.rows import (
     Delta,
@@ -35,7 +36,7 @@ from harness.metrics.intervals import (
 )
 from harness.runs.protocol import protocol
 from harness.runs.record import Record
-from harness.runs.result import Estimate, Result
+from harness.runs.result import Estimate, Result, any_in_train
 from harness.runs.select import require_same_images
 
 
@@ -58,9 +59,17 @@ def compare_records(
     """
     records = [record for group in groups for record in group]
     warnings = require_same_images(records, allow_different_train=allow_different_train)
-    rows = _rows(groups)
+    mistakes = [_mistakes(group) for group in groups]
+    rows = _rows(groups, mistakes)
+    copies = find_copies(mistakes[0].keys, [m.in_train for m in mistakes])
+    copies_note = None
+    if copies:
+        rows = without_copies(rows, [m.wrong for m in mistakes], copies)
+        copies_note = copies_warning(rows, copies)
     one_view_groups, missing = at_one_view(groups)
-    warnings += [
+    warnings = [
+        *([copies_note] if copies_note else []),
+        *warnings,
         *_limit_warnings(records[0].result),
         *_row_warnings(rows),
         *(f"{ONE_VIEW}: {reason}" for reason in missing),
@@ -80,6 +89,7 @@ def compare_records(
         warnings=tuple(warnings),
         machines=tuple(sorted({_machine(record.result) for record in records})),
         one_view=one_view,
+        copies=copies_note,
     )
 
 
@@ -89,27 +99,34 @@ class _Mistakes:
 
     Parameters
     ----------
+    keys : (n,) str
     labels : (n,) int64
     wrong : (seeds, n) bool
         Whether the top-1 answer is wrong.
+    in_train : (n,) bool or None
+        Whether the image is also in train or tune of any run; None: not on record.
     """
 
+    keys: np.ndarray
     labels: np.ndarray
     wrong: np.ndarray
+    in_train: np.ndarray | None
 
 
 def _mistakes(group: Sequence[Record]) -> _Mistakes:
-    wrong = []
+    wrong, in_train = [], []
     for record in group:
         scores = record.scores()
         order = np.argsort(scores.keys)
         wrong.append(top_k_wrong(scores, 1)[order])
-    return _Mistakes(scores.labels[order], np.stack(wrong))
+        in_train.append(None if scores.in_train is None else scores.in_train[order])
+    return _Mistakes(
+        scores.keys[order], scores.labels[order], np.stack(wrong), any_in_train(in_train)
+    )
 
 
-def _rows(groups: Sequence[Sequence[Record]]) -> list[Row]:
+def _rows(groups: Sequence[Sequence[Record]], mistakes: Sequence[_Mistakes]) -> list[Row]:
     """Return every row with its label, its place on the frontier and its deltas."""
-    mistakes = [_mistakes(group) for group in groups]
     rows = [_row(group, m.wrong) for group, m in zip(groups, mistakes, strict=True)]
     labels = row_labels([row.label for row in rows], [row.run_ids for row in rows])
     on_frontier = frontier([(row.top1_error.value, row.cost.fit_seconds) for row in rows])

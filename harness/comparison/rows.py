@@ -59,6 +59,26 @@ class MeanClassDelta:
 
 
 @dataclass(frozen=True)
+class Deduplicated:
+    """A row over the test images that are neither in train nor repeated, in percent and points.
+
+    Parameters
+    ----------
+    n : int
+    top1_error : float
+    delta : float or None
+        Against the reference; None, as the interval, in the reference itself.
+    interval : Interval or None
+        Paired bootstrap over these images.
+    """
+
+    n: int
+    top1_error: float
+    delta: float | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
 class Row:
     """One pipeline of a comparison: the mean over its runs, one per seed.
 
@@ -87,6 +107,8 @@ class Row:
         Whether no other row is as accurate and as cheap to fit, and better in one of the two.
     delta, mean_class_delta, top5_delta
         Against the reference; None in the reference itself.
+    deduplicated : Deduplicated or None
+        None where no test image is a copy, or where that is not on record.
     """
 
     pipeline: str
@@ -117,6 +139,7 @@ class Row:
     delta: Delta | None = None
     mean_class_delta: MeanClassDelta | None = None
     top5_delta: float | None = None
+    deduplicated: Deduplicated | None = None
 
     def to_flat_dict(self) -> dict[str, Any]:
         """Return every figure by name, without nesting, for JSON, CSV and data frames."""
@@ -129,6 +152,7 @@ class Row:
             "missing_reasons": {"missing_reasons": dict(self.missing_reasons)},
             "delta": _flat_delta(self.delta),
             "mean_class_delta": _flat_mean_class_delta(self.mean_class_delta),
+            "deduplicated": _flat_deduplicated(self.deduplicated),
         }
         flat: dict[str, Any] = {}
         for attribute in fields(self):
@@ -160,6 +184,17 @@ def _flat_mean_class_delta(delta: MeanClassDelta | None) -> dict[str, float | No
         "mean_class_delta": delta.points if delta else None,
         **_flat_interval("mean_class_delta", delta.over_images if delta else None),
         **_flat_interval("mean_class_delta_over_classes", over_classes),
+    }
+
+
+def _flat_deduplicated(deduplicated: Deduplicated | None) -> dict[str, float | None]:
+    return {
+        "n_test_deduplicated": deduplicated.n if deduplicated else None,
+        "top1_error_deduplicated": deduplicated.top1_error if deduplicated else None,
+        "top1_delta_deduplicated": deduplicated.delta if deduplicated else None,
+        **_flat_interval(
+            "top1_delta_deduplicated", deduplicated.interval if deduplicated else None
+        ),
     }
 
 

@@ -32,6 +32,9 @@ class Comparison:
     one_view : Comparison or None
         The same at one view and one model each, where a row averages more and such runs are on
         record.
+    copies : str or None
+        Every row without the test images that are copies, also the first of `warnings`; None where
+        there are none.
     """
 
     title: str
@@ -42,6 +45,7 @@ class Comparison:
     warnings: tuple[str, ...]
     machines: tuple[str, ...]
     one_view: Comparison | None = None
+    copies: str | None = None
 
     @property
     def summary(self) -> str:

@@ -12,8 +12,8 @@ from itertools import combinations, pairwise
 import numpy as np
 import torch
 
+from harness.data.copies import content_hashes
 from harness.data.decode import resize
-from harness.data.identity import HASH_DIGITS
 from harness.data.loader import read_batches
 from harness.data.split import Split
 
@@ -122,7 +122,6 @@ def _centered(thumbnails: torch.Tensor) -> torch.Tensor:
 
 def exact_pairs(keys: np.ndarray) -> list[tuple[int, int]]:
     """Find pairs of images whose source bytes are equal: their keys differ only in the suffix."""
-    hashes = np.array([key[:HASH_DIGITS] for key in keys.tolist()])
-    _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(content_hashes(keys), return_inverse=True, return_counts=True)
     groups = (np.flatnonzero(inverse == group) for group in np.flatnonzero(counts > 1))
     return [(int(a), int(b)) for group in groups for a, b in combinations(group, 2)]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from harness.data.copies import are_among, label_conflict_notes
 from harness.data.identity import select_class_balanced
 from harness.data.prepared_dataset import prepared_names
 from harness.data.split import Dataset, Split
@@ -48,6 +50,12 @@ class Splits:
     def fit_digest(self) -> str:
         """The digest of train and tune together."""
         return (self.train + self.tune if self.tune else self.train).digest
+
+    @cached_property
+    def test_in_train(self) -> np.ndarray:
+        """(n,) bool: whether each test image is also among those of train or tune, by key."""
+        parts = [split.keys for split in (self.train, self.tune) if split]
+        return are_among(self.test.keys, np.concatenate(parts))
 
 
 def dataset_spec(dataset: str | None, registry: Registry, root: Path) -> str:
@@ -118,11 +126,13 @@ def load_splits(
         train = _limit_images(train, limit, "limit")
     if limit_test is not None:
         test = _limit_images(test, limit_test, "limit_test")
+    conflicts = label_conflict_notes(train.keys, train.labels, test.keys, test.labels)
     held_out: Split | None = None
     if tune != 0:
         per_class = loaded.tune_per_class if tune is None else tune
         train, held_out = _hold_out_tune(train, per_class, loaded.title)
-    return Splits(spec, loaded.title, train, held_out, test, loaded.dataset_notes)
+    notes = (*loaded.dataset_notes, *conflicts)
+    return Splits(spec, loaded.title, train, held_out, test, notes)
 
 
 def load_whole(dataset: DatasetSource, registry: Registry, root: Path) -> tuple[str, Dataset]:

@@ -28,7 +28,7 @@ from harness.metrics.calibration import are_log_probabilities, fit_temperature, 
 from harness.metrics.errors import measure_errors
 from harness.runs.protocol import protocol
 from harness.runs.record import Record
-from harness.runs.result import COST_FIELDS, Cost, Result, Scores
+from harness.runs.result import COST_FIELDS, Cost, Result, Scores, any_in_train
 from harness.runs.run_store import RunStore
 from harness.runs.select import require_same_images
 from harness.runs.spec import RunSpec
@@ -158,14 +158,16 @@ class _Mixture:
     def average(self, name: str) -> Scores:
         """Return the log of the weighted mean probability, with one member in memory at a time."""
         total: np.ndarray | None = None
+        in_train: list[np.ndarray | None] = []
         parts = zip(self.members, self.temperatures, self.weights, strict=True)
         for member, temperature, weight in parts:
             part = _log_probabilities(member, name, temperature)
             with np.errstate(divide="ignore"):
                 weighted = part.scores + np.log(weight)
             total = weighted if total is None else np.logaddexp(total, weighted)
+            in_train.append(part.in_train)
         assert total is not None
-        return Scores(part.keys, part.labels, total.astype(np.float32))
+        return Scores(part.keys, part.labels, total.astype(np.float32), any_in_train(in_train))
 
     def result(self, run_id: str, test: Scores, tune: Scores | None) -> Result:
         """Return the result: errors of the averaged scores, and the members' costs summed."""
@@ -302,7 +304,8 @@ def _log_probabilities(record: Record, name: str, temperature: float | None) -> 
     if temperature is not None:
         logs /= temperature
         logs -= np.where(np.isfinite(logs).any(axis=1), logsumexp(logs), 0)[:, None]
-    return Scores(scores.keys[order], scores.labels[order], logs)
+    in_train = None if scores.in_train is None else scores.in_train[order]
+    return Scores(scores.keys[order], scores.labels[order], logs, in_train)
 
 
 def _have_same_tune_images(members: Sequence[Record]) -> bool:

@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -206,6 +206,7 @@ class _Run:
                 observer=self.observer,
                 label="scoring test",
             )
+            scores = replace(scores, in_train=self.request.splits.test_in_train)
             if self.processes.first:
                 self.record.save_scores(scores)
         tune_scores = None

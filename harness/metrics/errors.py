@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.data.copies import are_repeats
 from harness.errors import UserError
 from harness.metrics.intervals import wilson
-from harness.runs.result import Estimate, Scores
+from harness.runs.result import Copies, Estimate, Scores
 
 CHUNK = 4096  # rows at a time, so that 100,000 x 1,000 scores need no second copy
 MIN_CLASSES_FOR_TOP5 = 6
@@ -21,6 +22,7 @@ class Errors:
     top1_error: Estimate | None = None
     top5_error: Estimate | None = None
     mean_class_error: float | None = None
+    copies: Copies | None = None
 
 
 def measure_errors(scores: Scores | None) -> Errors:
@@ -34,7 +36,8 @@ def measure_errors(scores: Scores | None) -> Errors:
     Returns
     -------
     Errors
-        Without a top-5 error below `MIN_CLASSES_FOR_TOP5` classes.
+        Without a top-5 error below `MIN_CLASSES_FOR_TOP5` classes, and without copies where it is
+        not on record which images are in train.
 
     Raises
     ------
@@ -44,11 +47,28 @@ def measure_errors(scores: Scores | None) -> Errors:
     if scores is None:
         return Errors()
     rank = ranks(scores.scores, scores.labels)
-    classes = scores.scores.shape[1]
+    has_top5 = scores.scores.shape[1] >= MIN_CLASSES_FOR_TOP5
     return Errors(
         top1_error=error_rate(rank >= 1),
-        top5_error=error_rate(rank >= 5) if classes >= MIN_CLASSES_FOR_TOP5 else None,
+        top5_error=error_rate(rank >= 5) if has_top5 else None,
         mean_class_error=mean_class_error(rank >= 1, scores.labels),
+        copies=_count_copies(scores, rank, has_top5),
+    )
+
+
+def _count_copies(scores: Scores, rank: np.ndarray, has_top5: bool) -> Copies | None:
+    """Count the images that are also in train, or repeated, and measure the errors without."""
+    if scores.in_train is None:
+        return None
+    repeats = are_repeats(scores.keys)
+    rest = rank[~(scores.in_train | repeats)]
+    is_different = 0 < len(rest) < len(rank)
+    return Copies(
+        in_train=int(scores.in_train.sum()),
+        repeats=int(repeats.sum()),
+        n=len(rest),
+        top1_error=error_rate(rest >= 1) if is_different else None,
+        top5_error=error_rate(rest >= 5) if is_different and has_top5 else None,
     )
 
 

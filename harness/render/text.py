@@ -32,6 +32,13 @@ def interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"[{low:.2f}, {high:.2f}]"
 
 
+def copies(in_train: int, repeats: int) -> str:
+    """Return how many test images are copies of images in train or of other test images."""
+    also = "1 test image is" if in_train == 1 else f"{in_train:,} test images are"
+    repeat = "1 repeats" if repeats == 1 else f"{repeats:,} repeat"
+    return f"{also} also in train or tune, {repeat} another test image"
+
+
 def p_value(p: float | None) -> str:
     """Return a p-value with three decimals, or as a power of ten below 0.001; `-` for None."""
     if p is None:

@@ -107,7 +107,8 @@ def _result(evidence: Evidence) -> Markup:
     ]
     chart = intervals("Top-1 error with its 95 % interval", _dots(evidence), x="top-1 error, %")
     table = _main_table(comparison, "Before and after")
-    parts = [*verdicts, table, side_by_side(chart, _row_notes(comparison))]
+    copies = [f"<p>{escape(sentence(comparison.copies))}</p>"] if comparison.copies else []
+    parts = [*verdicts, *copies, table, side_by_side(chart, _row_notes(comparison))]
     if comparison.one_view:
         single = comparison.one_view
         parts += [

@@ -11,9 +11,9 @@ from harness.commands import harness_command
 from harness.contract import Pipeline
 from harness.engine.observer import RunObserver
 from harness.progress import progress
-from harness.render.text import duration, interval, percent, size
+from harness.render.text import copies, duration, interval, percent, size
 from harness.runs.record import Record
-from harness.runs.result import Cost, Estimate, Result
+from harness.runs.result import Copies, Cost, Estimate, Result
 
 if TYPE_CHECKING:
     from harness.engine.request import Request
@@ -61,6 +61,8 @@ def result_lines(result: Result) -> list[str]:
             f"per class  {percent(result.mean_class_error)} mean error; "
             f"pipeline evaluated {times} on this test split"
         )
+    if result.copies and result.copies.any:
+        lines.append(f"copies     {_copies_text(result.copies)}")
     if result.tune_top1_error is not None:
         tune_error = percent(result.tune_top1_error)
         lines.append(f"tune       {tune_error} top-1 error, n = {result.n_tune:,}")
@@ -163,6 +165,15 @@ def _origin_lines(record: Record, resumed: bool) -> list[str]:
 def _error(estimate: Estimate) -> str:
     low, high = estimate.interval.low, estimate.interval.high
     return f"{percent(estimate.value)} error, 95 % interval {interval(low, high)}"
+
+
+def _copies_text(found: Copies) -> str:
+    """Return the counts of copies among the test images, and the errors without them."""
+    counts = copies(found.in_train, found.repeats)
+    if found.top1_error is None:
+        return f"{counts}; without them nothing is left"
+    top5 = f"; top-5 {_error(found.top5_error)}" if found.top5_error else ""
+    return f"{counts}; without them, n = {found.n:,}: top-1 {_error(found.top1_error)}{top5}"
 
 
 def _fit_line(result: Result) -> str:

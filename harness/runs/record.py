@@ -155,7 +155,8 @@ class Record:
         path = self.folder / f"{name}.npz"
         try:
             with np.load(path, allow_pickle=False) as file:
-                return Scores(file["keys"], file["labels"], file["scores"])
+                in_train = file.get("in_train")
+                return Scores(file["keys"], file["labels"], file["scores"], in_train)
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise self._damaged(path, error) from error
 
@@ -203,7 +204,7 @@ class Record:
         write_json(self.folder / SPEC, {"format": FORMAT, **spec.to_dict()})
 
     def save_scores(self, scores: Scores, name: str = "scores") -> None:
-        arrays = dataclasses.asdict(scores)
+        arrays = {name: array for name, array in vars(scores).items() if array is not None}
         write_atomic(self.folder / f"{name}.npz", lambda file: np.savez(file, **arrays))
 
     def save_log(self, lines: Sequence[str]) -> None:

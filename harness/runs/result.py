@@ -43,14 +43,57 @@ class Scores:
         True classes.
     scores : (n, classes) float32
         Margins or log-probabilities; higher is likelier.
+    in_train : (n,) bool, optional
+        Whether the image is also among those of train or tune. None: not on record.
     """
 
     keys: np.ndarray
     labels: np.ndarray
     scores: np.ndarray
+    in_train: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
+
+
+def any_in_train(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Return (n,) bool: whether each image is in train of any run; None if not on record for all.
+
+    Parameters
+    ----------
+    parts : sequence of (n,) bool or None
+        `Scores.in_train` of each run, of the same images in the same order.
+    """
+    known = [part for part in parts if part is not None]
+    return np.any(known, axis=0) if known and len(known) == len(parts) else None
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Test images that a pipeline may have learned, or that count twice, and the errors without.
+
+    Parameters
+    ----------
+    in_train : int
+        Test images that are also among those of train or tune, by key.
+    repeats : int
+        Test images that repeat another one; the first of equal ones is not counted.
+    n : int
+        Test images that are neither.
+    top1_error, top5_error : Estimate or None
+        Over those. None where there are no copies, so that the errors over all images stand; where
+        nothing is left; and where the error over all images is None.
+    """
+
+    in_train: int
+    repeats: int
+    n: int
+    top1_error: Estimate | None
+    top5_error: Estimate | None
+
+    @property
+    def any(self) -> bool:
+        return self.in_train + self.repeats > 0
 
 
 @dataclass(frozen=True)
@@ -146,6 +189,7 @@ class Result:
     curves: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
     views: int | None = None  # averaged per test image; None: the members of an ensemble differ
     augmentation: tuple[str, ...] | None = None  # of the training images; None: see the parameters
+    copies: Copies | None = None  # None: not on record, or the run stopped after tune
 
     def to_flat_dict(self) -> dict[str, Any]:
         """Return every figure by name, without nesting, for JSON lines, CSV and data frames."""
@@ -154,6 +198,8 @@ class Result:
             value = getattr(self, each.name)
             if each.name == "cost":
                 flat |= vars(value)
+            elif each.name == "copies":
+                flat |= flat_copies(value)
             elif each.name in ("top1_error", "top5_error"):
                 flat |= flat_estimate(each.name, value)
             else:
@@ -181,6 +227,23 @@ def flat_estimate(name: str, estimate: Estimate | None) -> dict[str, float | Non
         return {name: None, f"{name}_ci_low": None, f"{name}_ci_high": None}
     low, high = estimate.interval.low, estimate.interval.high
     return {name: estimate.value, f"{name}_ci_low": low, f"{name}_ci_high": high}
+
+
+def flat_copies(copies: Copies | None) -> dict[str, float | None]:
+    """Return the counts, and the errors without copies with their intervals."""
+    if copies is None:
+        counts = dict.fromkeys(("n_test_in_train", "n_test_repeats", "n_test_deduplicated"))
+    else:
+        counts = {
+            "n_test_in_train": copies.in_train,
+            "n_test_repeats": copies.repeats,
+            "n_test_deduplicated": copies.n,
+        }
+    return {
+        **counts,
+        **flat_estimate("top1_error_deduplicated", copies.top1_error if copies else None),
+        **flat_estimate("top5_error_deduplicated", copies.top5_error if copies else None),
+    }
 
 
 def results_frame(results: Sequence[Result]) -> Any:

@@ -21,7 +21,10 @@ PERCENT_METRICS = (
     "top5_error",
     "mean_class_error",
     "tune_top1_error",
+    "top1_error_deduplicated",
+    "top5_error_deduplicated",
 )
+COPY_METRICS = ("n_test_in_train", "n_test_repeats")
 PARAMS = (
     "seed", "tune", "limit", "limit_test", "classes", "n_train", "n_tune", "n_test", "n_fit",
     "refitted",
@@ -50,7 +53,8 @@ def headline_metrics(result: Result) -> dict[str, float]:
     figures = {name: v for name, v in result.to_flat_dict().items() if isinstance(v, int | float)}
     percents = {name: round(figures[name], 2) for name in PERCENT_METRICS if name in figures}
     costs = {name: float(f"{figures[name]:.4g}") for name in COST_FIELDS if name in figures}
-    return percents | costs
+    copies = {name: figures[name] for name in COPY_METRICS if name in figures}
+    return percents | costs | copies
 
 
 def run_metrics(result: Result) -> list[Any]:

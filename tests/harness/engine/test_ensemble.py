@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -219,3 +220,17 @@ def test_an_ensemble_of_real_runs_can_be_compared(plugin: str) -> None:
     saved = json.loads((record.folder / "spec.json").read_text())
     assert saved["members"] == [run.run_id for run in runs]
     assert record.spec.kind == "ensemble"
+
+
+def test_an_image_in_train_of_one_member_is_in_train_of_the_ensemble(
+    member: Callable[..., Record],
+) -> None:
+    members = [member(name, logits(seed), None) for seed, name in enumerate(["a", "bb"])]
+    for record, keys in zip(members, (KEYS[:2], KEYS[1:4]), strict=True):
+        scores = record.scores()
+        scores = replace(scores, scores=log_softmax(scores.scores).astype(np.float32))
+        record.save_scores(replace(scores, in_train=np.isin(scores.keys, keys)))
+    result, record = average(*members)
+    assert result.copies
+    assert (result.copies.in_train, result.copies.n) == (4, N - 4)
+    assert record.scores().keys[record.scores().in_train].tolist() == KEYS[:4].tolist()

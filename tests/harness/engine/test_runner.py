@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import harness
-from harness import UserError
+from harness import Split, UserError
 from harness.engine.observer import RunObserver
 from harness.engine.request import find_unfinished
 from harness.engine.runner import execute
@@ -199,3 +199,31 @@ def test_an_image_that_cannot_be_decoded_counts_as_wrong(
     scores = record_of(result).scores().scores
     assert np.isneginf(scores[3]).all()
     assert not np.isneginf(np.delete(scores, 3, axis=0)).any()
+
+
+def test_copies_in_train_and_tune_and_within_test_are_counted(
+    means: Callable[..., Any], record_of: Callable[..., Any]
+) -> None:
+    digits = harness.load_dataset("digits", limit=200, limit_test=60)
+    learned = digits.train + digits.tune
+    images, labels = pixels(learned), learned.labels
+    test_images = np.concatenate([pixels(digits.test), images[:7], pixels(digits.test)[:3]])
+    test_labels = np.concatenate([digits.test.labels, labels[:6], [(labels[6] + 1) % 10]])
+    test_labels = np.concatenate([test_labels, digits.test.labels[:3]])
+    train, test = Split.from_arrays(images, labels), Split.from_arrays(test_images, test_labels)
+    result = harness.run(means(), (train, test), track=False)
+    scores = record_of(result).scores()
+    assert result.copies
+    assert (result.copies.in_train, result.copies.repeats, result.copies.n) == (7, 3, 60)
+    kept = [record_of(result).scores().keys.tolist().index(key) for key in test.keys[:57]]
+    assert not scores.in_train[kept].any()
+    assert result.copies.top1_error
+    assert result.dataset_notes == (
+        "images with copies under different labels: 0 in train, 0 in test, "
+        "1 between train and test",
+    )
+
+
+def pixels(split: Split) -> np.ndarray:
+    """Return (n, 3, height, width) uint8."""
+    return torch.cat([batch.images for batch in split.batches(256)]).numpy()

@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, top_k_accuracy_score
 
 from harness.errors import UserError
 from harness.metrics.errors import Errors, measure_errors, ranks, top_k_wrong
-from harness.runs.result import Estimate, Scores
+from harness.runs.result import Copies, Estimate, Scores
 
 
 def random_scores(n: int = 9000, classes: int = 20, seed: int = 0) -> Scores:
@@ -74,3 +74,21 @@ def test_fewer_than_six_classes_have_no_top5_error() -> None:
 
 def test_without_scores_there_is_no_error() -> None:
     assert measure_errors(None) == Errors(None, None, None)
+
+
+def test_the_errors_without_copies_are_those_of_the_other_images() -> None:
+    scores = random_scores(300)
+    keys = scores.keys.astype("U24")
+    keys[10:13] = [f"{keys[9]}-{number}" for number in (1, 2, 3)]
+    in_train = np.arange(300) < 10  # the image that the three repeat is among them
+    copies = measure_errors(replace(scores, keys=keys, in_train=in_train)).copies
+    rest = measure_errors(Scores(keys[13:], scores.labels[13:], scores.scores[13:]))
+    assert copies == Copies(10, 3, 287, rest.top1_error, rest.top5_error)
+
+
+def test_without_copies_or_with_nothing_else_there_is_one_error_only() -> None:
+    scores = random_scores(30)
+    for in_train, n in ((np.zeros(30, bool), 30), (np.ones(30, bool), 0)):
+        copies = measure_errors(replace(scores, in_train=in_train)).copies
+        assert copies == Copies(int(in_train.sum()), 0, n, None, None)
+    assert measure_errors(scores).copies is None

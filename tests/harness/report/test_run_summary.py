@@ -22,7 +22,7 @@ from harness.report.run_summary import (
     seeds_line,
 )
 from harness.runs.record import Record
-from harness.runs.result import Result
+from harness.runs.result import Copies, Estimate, Interval, Result
 from harness.runs.run_store import RunStore
 from harness.runs.spec import RunSpec
 
@@ -195,3 +195,20 @@ def test_a_resumed_run_and_a_rescored_one_say_where_they_come_from(
     rescored = RunStore(Path("runs")).create("alexnet", spec)
     terminal.started(request, rescored, expected="", resumed=True)
     assert shown[-1] == "weights    of alexnet-123456"
+
+
+def test_copies_among_the_test_images_have_a_line_with_the_error_without(
+    make_result: MakeResult,
+) -> None:
+    without = Estimate(14.0, Interval(11.5, 16.9))
+    result = make_result(copies=Copies(1, 20, 776, without, None))
+    assert (
+        "copies     1 test image is also in train or tune, 20 repeat another test image; without "
+        "them, n = 776: top-1 14.00 % error, 95 % interval [11.50, 16.90]"
+    ) in result_lines(result)
+    for copies in (None, Copies(0, 0, 797, None, None)):
+        assert not any(
+            line.startswith("copies") for line in result_lines(make_result(copies=copies))
+        )
+    lines = result_lines(make_result(copies=Copies(797, 0, 0, None, None)))
+    assert any(line.endswith("without them nothing is left") for line in lines)

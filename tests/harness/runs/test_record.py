@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,13 @@ def test_log_and_links_are_kept(finished: Record) -> None:
 
 def test_a_record_has_an_age(finished: Record) -> None:
     assert 0 <= finished.age_seconds < 100
+
+
+def test_scores_are_read_as_they_were_written_also_without_marks_of_copies(
+    unfinished: Record,
+) -> None:
+    unfinished.save_scores(SCORES)
+    assert unfinished.scores().in_train is None
+    unfinished.save_scores(replace(SCORES, in_train=np.array([True, False])))
+    assert unfinished.scores().in_train.tolist() == [True, False]
+    assert unfinished.scores().labels.tolist() == [0, 1]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness.runs.result import Copies, Estimate, Interval
 from harness.tracking.contents import COMMAND_WIDTH, describe_run, fold_command, headline_metrics
 
 
@@ -81,3 +82,11 @@ def test_a_shell_reads_a_folded_command_as_the_original(words: list[str]) -> Non
     assert done.stdout.splitlines() == words
     unquoted = [line for line in text.splitlines() if "'" not in line]
     assert all(len(line) <= COMMAND_WIDTH + 1 for line in unquoted)
+
+
+def test_copies_are_metrics_where_they_are_on_record(make_result: Any) -> None:
+    without = Estimate(14.004, Interval(11.5, 16.9))
+    metrics = headline_metrics(make_result(copies=Copies(3, 0, 794, without, None)))
+    expected = {"n_test_in_train": 3, "n_test_repeats": 0, "top1_error_deduplicated": 14.0}
+    assert expected.items() <= metrics.items()
+    assert not expected.keys() & headline_metrics(make_result()).keys()
