@@ -56,7 +56,10 @@ class Pipeline(Protocol):
         """
 
     def state(self) -> State:
-        """Return everything that `load` needs to score as this object does."""
+        """Return everything that `load` needs to score as this object does.
+
+        Values are tensors, numpy arrays or numbers; `load` gets each as what it was.
+        """
 
     def load(self, state: State) -> None:
         """Restore what `state` returned, on an object fresh from `build`."""

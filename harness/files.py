@@ -9,8 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from harness.errors import UserError
+
 if TYPE_CHECKING:
     import torch
+
+KINDS = "kinds"  # in the header of a file of arrays: which entries were no tensors, and what
+TENSOR, NUMPY, NUMBER = "tensor", "numpy", "number"
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -47,24 +52,112 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def save_arrays(
-    path: Path, arrays: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+    path: Path, arrays: Mapping[str, Any], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors of any device and layout as safetensors, with `metadata` in the header."""
+    """Write arrays of any device and layout as safetensors, with `metadata` in the header.
+
+    Numpy arrays and numbers are written as tensors, and are what they were when read again.
+
+    Raises
+    ------
+    UserError
+        If an entry is neither, or cannot be written; the message names it.
+    """
     from safetensors.torch import save
 
-    plain = {name: array.detach().cpu().contiguous().clone() for name, array in arrays.items()}
-    write_atomic(path, lambda file: file.write(save(plain, metadata=dict(metadata or {}))))
+    header = dict(metadata or {})
+    tensors = as_tensors(arrays)
+    kinds = {name: kind for name, value in arrays.items() if (kind := _kind(value)) != TENSOR}
+    if kinds:
+        header[KINDS] = json.dumps(kinds)
+    write_atomic(path, lambda file: file.write(save(tensors, metadata=header or None)))
+
+
+def as_tensors(arrays: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Return contiguous copies on the CPU of arrays of any device and layout.
+
+    Raises
+    ------
+    UserError
+        If an entry is no tensor, numpy array or number, or cannot be written; the message names it.
+    """
+    if not isinstance(arrays, Mapping):
+        raise UserError(f"it is {_type_name(arrays)}, not a dict of tensors")
+    tensors = {}
+    for name, value in arrays.items():
+        if not isinstance(name, str):
+            raise UserError(f"the name {name!r} is {_type_name(name)}; give a str")
+        if name == "__metadata__" or not _is_unicode(name):
+            raise UserError(f"the name {name!r} cannot be written; give another")
+        try:
+            tensors[name] = _as_tensor(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"entry {name!r} {error}") from error
+    return tensors
+
+
+def _as_tensor(value: Any) -> torch.Tensor:
+    """Return a copy as a plain tensor; the message of an error continues `entry 'x' ...`."""
+    import numpy as np
+    import torch
+
+    kind = _kind(value)
+    if kind == NUMPY:
+        if value.dtype.kind not in "biufc" or value.dtype.itemsize > 8:
+            raise TypeError(f"is a numpy array of type {value.dtype}; give one of numbers")
+        native = np.array(value, dtype=value.dtype.newbyteorder("="), order="C")
+        return torch.from_numpy(native)
+    if kind == NUMBER:
+        number = value.item() if isinstance(value, np.generic) else value
+        if not isinstance(number, float) and not -(2**63) <= number < 2**63:
+            raise ValueError(f"is {number}, which takes more than 64 bits")
+        return torch.tensor(number, dtype=torch.float64 if isinstance(number, float) else None)
+    if kind != TENSOR:
+        raise TypeError(f"is {_type_name(value)}; give tensors, numpy arrays or numbers")
+    if value.layout != torch.strided:
+        raise TypeError("is a sparse tensor; call to_dense() on it")
+    if value.is_meta:
+        raise TypeError("is a tensor on the device meta, which holds no values")
+    if value.is_quantized or value.dtype == torch.complex128:
+        raise TypeError(f"is a tensor of type {value.dtype}; convert it to one of float32")
+    return value.detach().cpu().contiguous().clone()
+
+
+def _kind(value: Any) -> str:
+    """Return TENSOR, NUMPY, NUMBER, or an empty string for anything else."""
+    import numpy as np
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return TENSOR
+    if isinstance(value, np.ndarray):
+        return NUMPY
+    if isinstance(value, int | float | np.bool_ | np.integer | np.floating):
+        return NUMBER
+    return ""
+
+
+def _type_name(value: Any) -> str:
+    return f"of type {type(value).__name__}"
+
+
+def _is_unicode(name: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def load_arrays(
     path: Path, device: str | torch.device = "cpu"
-) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Return the tensors and the metadata that `save_arrays` wrote."""
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the arrays and the metadata that `save_arrays` wrote; tensors are on `device`."""
     from safetensors import safe_open
 
     with safe_open(path, framework="pt", device=str(device)) as file:
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        return arrays, file.metadata() or {}
+        names = file.keys()
+        arrays: dict[str, Any] = {name: file.get_tensor(name) for name in names}
+        metadata = file.metadata() or {}
+    for name, kind in json.loads(metadata.pop(KINDS, "{}")).items():
+        arrays[name] = arrays[name].cpu().numpy() if kind == NUMPY else arrays[name].item()
+    return arrays, metadata
 
 
 def arrays_bytes(path: Path) -> int | None:

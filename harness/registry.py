@@ -56,6 +56,11 @@ class Entry:
     origin: str
 
     @property
+    def plugin(self) -> Path | None:
+        """The source file, unless it is built in or an entry point."""
+        return None if self.origin == "built-in" else self.path
+
+    @property
     def summary(self) -> str:
         """The first line of the docstring."""
         if self._tree is not None:

@@ -19,10 +19,12 @@ from harness.engine.context import RunContext, RunServices
 from harness.engine.device import describe_machine, synchronize
 from harness.engine.distributed import Processes
 from harness.engine.observer import RunObserver
+from harness.engine.outputs import batch_scores
 from harness.engine.request import Request
 from harness.engine.resources import PeakMemory
 from harness.engine.scoring import SCORE_BATCH
 from harness.errors import UserError
+from harness.files import as_tensors
 from harness.render.text import duration
 from harness.runs.run_store import RunStore
 from harness.spec import suggest
@@ -273,7 +275,8 @@ def _estimate_score_seconds(pipeline: Pipeline, test: Split, processes: Processe
 
     def timed() -> float:
         started = time.perf_counter()
-        pipeline.scores(next(readable.batches(SCORE_BATCH, device=processes.device)))
+        batch = next(readable.batches(SCORE_BATCH, device=processes.device))
+        batch_scores(pipeline, batch, test.num_classes)
         synchronize(processes.device)
         return time.perf_counter() - started
 
@@ -284,7 +287,7 @@ def _estimate_score_seconds(pipeline: Pipeline, test: Split, processes: Processe
 def _kept_bytes(pipeline: Pipeline, request: Request) -> int:
     """Count the state, and per scored image its key, label and a float32 per class."""
     splits = request.splits
-    kept = sum(array.nbytes for array in pipeline.state().values())
+    kept = sum(array.nbytes for array in as_tensors(pipeline.state()).values())
     for split in (splits.tune, splits.test if request.spec.test else None):
         if split:
             kept += split.keys.nbytes + split.labels.nbytes + 4 * len(split) * split.num_classes

@@ -21,10 +21,19 @@ def load_pipeline(workspace: Workspace, record: Record, device: torch.device) ->
     Raises
     ------
     UserError
-        As `new_pipeline` does.
+        As `new_pipeline` does, or if the pipeline does not take the state.
     """
     pipeline = new_pipeline(workspace, record)
-    pipeline.load(record.load_state(device)[0])
+    state, _ = record.load_state(device)
+    try:
+        pipeline.load(state)
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:  # of another version of the pipeline, or damaged
+        raise UserError(
+            f"{record.spec.pipeline} cannot load the state of run {record.run_id}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     return pipeline
 
 

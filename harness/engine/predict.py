@@ -13,6 +13,7 @@ from harness.contract import Batch
 from harness.data.decode import Undecodable, decode, is_image, resize, shrink
 from harness.engine.device import choose_device
 from harness.engine.load import load_pipeline
+from harness.engine.outputs import batch_scores, count_nan_rows
 from harness.errors import UserError
 from harness.runs.run_store import RunStore
 from harness.workspace import Workspace
@@ -54,8 +55,10 @@ def predict_images(
         image = _prepare(image, spec.image_size, int(size[1]) if size else None)
         index = torch.zeros(1, dtype=torch.int64, device=target)
         batch = Batch(np.array([str(file)]), image[None].to(target), index)
-        scores = pipeline.scores(batch)[0]
-        values, labels = scores.topk(min(TOP, len(spec.class_names)))
+        scores = batch_scores(pipeline, batch, len(spec.class_names))
+        if count_nan_rows(scores):
+            raise UserError(f"run {run} gives NaN scores for {file}")
+        values, labels = scores[0].topk(min(TOP, len(spec.class_names)))
         classes = [spec.class_names[label] for label in labels.tolist()]
         yield file, list(zip(classes, values.tolist(), strict=True))
 

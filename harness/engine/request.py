@@ -14,6 +14,7 @@ from harness.commands import harness_command
 from harness.contract import Pipeline
 from harness.data.load import DatasetSource, Splits
 from harness.engine.load import plugins_for
+from harness.engine.outputs import plugin_errors, require_pipeline
 from harness.errors import UserError
 from harness.render.text import duration
 from harness.runs.liveness import STALE_AFTER_SECONDS
@@ -69,6 +70,8 @@ class Request:
     name, family, label : str
         The pipeline's bare name, its family, and the name with the parameters that differ from
         their default.
+    plugin : Path or None
+        The pipeline's file; None where it is built in or was given as an object.
     """
 
     workspace: Workspace
@@ -78,6 +81,7 @@ class Request:
     name: str
     family: str
     label: str
+    plugin: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class _PipelineSource:
     label: str
     source_hash: str
     from_object: bool
+    plugin: Path | None
 
 
 def resolve_request(
@@ -145,6 +150,7 @@ def resolve_request(
         name=source.name,
         family=source.family,
         label=source.label,
+        plugin=source.plugin,
     )
 
 
@@ -255,6 +261,7 @@ def _unchangeable(spec: RunSpec) -> dict[str, Any]:
 def _look_up(workspace: Workspace, pipeline: str | Pipeline) -> _PipelineSource:
     if not isinstance(pipeline, str):
         name = _kebab_case(type(pipeline).__name__)
+        require_pipeline(pipeline, f"pipeline {name!r}")
         return _PipelineSource(
             build=lambda: pipeline,
             spec=f"object:{name}",
@@ -263,17 +270,22 @@ def _look_up(workspace: Workspace, pipeline: str | Pipeline) -> _PipelineSource:
             label=name,
             source_hash=_object_hash(pipeline),
             from_object=True,
+            plugin=None,
         )
     resolved = workspace.resolve("pipeline", pipeline)
-    resolved.make()  # parameters that exclude each other fail now, not in the middle of a run
+    entry = resolved.entry
+    with plugin_errors(entry.name, entry.plugin):
+        built = resolved.make()  # parameters that exclude each other fail now, not amid a run
+    require_pipeline(built, f"pipeline {entry.name!r} ({entry.origin})")
     return _PipelineSource(
         build=resolved.make,
         spec=resolved.spec,
-        name=resolved.entry.name,
-        family=resolved.entry.family,
+        name=entry.name,
+        family=entry.family,
         label=resolved.label,
-        source_hash=resolved.entry.source_hash,
+        source_hash=entry.source_hash,
         from_object=False,
+        plugin=entry.plugin,
     )
 
 

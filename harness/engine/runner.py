@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from harness.engine.device import choose_device, describe_machine
 from harness.engine.distributed import Processes, join_processes
 from harness.engine.estimate import expected_time
 from harness.engine.observer import RunObserver
+from harness.engine.outputs import plugin_errors
 from harness.engine.request import Request, rerun_command
 from harness.engine.resources import PeakMemory, Usage
 from harness.engine.scoring import score
@@ -30,7 +32,7 @@ from harness.errors import UserError
 from harness.files import arrays_bytes, load_arrays, save_arrays
 from harness.metrics.errors import measure_errors
 from harness.runs.liveness import heartbeat
-from harness.runs.record import Record
+from harness.runs.record import LOG, Record
 from harness.runs.result import Cost, Result
 from harness.runs.run_store import RunStore
 
@@ -91,7 +93,8 @@ def execute(
             if first:
                 record.set_status("running")
             observer.started(request, record, expected=expected, resumed=resume is not None)
-            with seeded(request.spec.seed), PeakMemory() as peak, alive:
+            errors = plugin_errors(request.name, request.plugin)
+            with seeded(request.spec.seed), PeakMemory() as peak, alive, errors:
                 run = _Run(request, record, processes, observer, peak)
                 outcome = run.fit()
                 result = run.score(outcome)
@@ -130,6 +133,7 @@ class _Run:
         self.observer = observer
         self.peak = peak
         self.store = RunStore(request.workspace.runs_folder)
+        self.tune_failure: UserError | None = None
         # Read now: process 0 may have finished, and renamed, the record before another is done.
         self.started = record.status["started"]
         self.spec = record.spec
@@ -147,9 +151,16 @@ class _Run:
         )
 
     def fit(self) -> FitOutcome:
-        """Fit the pipeline and save its state, or load the state if an earlier process did."""
-        if self.record.state_file.exists():
-            return self._load_fitted()
+        """Fit the pipeline and save its state, or load the state if an earlier process did.
+
+        Scores of the tune split that are refused end the run when the state is saved.
+        """
+        outcome = self._load_fitted() if self.record.state_file.exists() else self._fit_anew()
+        if self.tune_failure:
+            raise self.tune_failure
+        return outcome
+
+    def _fit_anew(self) -> FitOutcome:
         if other := self.spec.weights_of:
             raise UserError(
                 f"run {self.record.run_id} was interrupted before it had the weights of {other}; "
@@ -161,13 +172,29 @@ class _Run:
         tune = splits.tune.sharded(rank, world_size) if splits.tune else None
         pipeline.fit(splits.train.sharded(rank, world_size), tune, context)
         outcome = self._measure_fit(pipeline)
+        if processes.first:
+            self._save_state(outcome)
         if not context.refitted:
             context.keep_tune_scores(pipeline)
-        if processes.first:
-            measured = {**outcome.measured(), "peak_memory_mb": self.peak.megabytes}
-            header = {"fit": json.dumps({**context.progress_so_far(), **measured})}
-            save_arrays(self.record.state_file, pipeline.state(), header)
         return outcome
+
+    def _save_state(self, outcome: FitOutcome) -> None:
+        """Save what the pipeline has learned; a note says why where that cannot be.
+
+        The run goes on then, since its scores are worth keeping.
+        """
+        measured = {**outcome.measured(), "peak_memory_mb": self.peak.megabytes}
+        header = {"fit": json.dumps({**self.context.progress_so_far(), **measured})}
+        try:
+            save_arrays(self.record.state_file, outcome.pipeline.state(), header)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            self.context.note(
+                f"state of {self.request.name} not kept, so predict and rescore cannot use this "
+                f"run: {kind}{error}"
+            )
 
     def _measure_fit(self, pipeline: Pipeline) -> FitOutcome:
         cached = self.context.cache_savings
@@ -295,6 +322,8 @@ class _Run:
 
     def _missing_reasons(self, cost: Cost, pipeline: Pipeline) -> dict[str, str]:
         missing: dict[str, str] = {}
+        if cost.model_bytes is None:
+            missing["model_bytes"] = "the state was not kept, see the notes"
         if cost.fit_cpu_seconds is None:
             reason = "a part was cached, or done before an interruption, uncounted"
             missing |= {"fit_cpu_seconds": reason, "cached_cpu_seconds": reason}
@@ -310,9 +339,13 @@ class _Run:
         tune = self.request.splits.tune
         if not tune:
             return
-        scores, _ = score(
-            pipeline, tune, self.processes, observer=self.observer, label="scoring tune"
-        )
+        try:
+            scores, _ = score(
+                pipeline, tune, self.processes, observer=self.observer, label="scoring tune"
+            )
+        except UserError as error:
+            self.tune_failure = error
+            return
         if self.processes.first:
             self.record.save_scores(scores, "tune_scores")
 
@@ -342,6 +375,10 @@ def _record_failure(error: BaseException, record: Record, observer: RunObserver)
         record.set_status("stopped" if stopped else "failed", why=reason)
     with suppress(Exception):
         observer.failed(record, reason, stopped=stopped)
+    if isinstance(error, UserError) and error.__cause__:  # in a plugin, whose author needs it
+        with suppress(Exception):
+            record.append_log("".join(traceback.format_exception(error.__cause__)))
+            observer.line(f"traceback  {record.folder / LOG}")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import torch
 from harness.contract import Pipeline, Split
 from harness.engine.distributed import Processes
 from harness.engine.observer import RunObserver
+from harness.engine.outputs import batch_scores, count_nan_rows
 from harness.engine.resources import Stopwatch, Usage
 from harness.errors import UserError
 from harness.runs.result import Scores
@@ -37,7 +38,7 @@ def score(
     Raises
     ------
     UserError
-        If the pipeline returns another shape than (batch, classes), or NaN.
+        If the pipeline returns NaN, or what `outputs.batch_scores` refuses.
     """
     positions = np.flatnonzero(split.rows >= 0)
     readable = split.take(positions)
@@ -48,16 +49,15 @@ def score(
     share_size = len(range(processes.rank, len(readable), processes.world_size))
     batches = share.batches(SCORE_BATCH, device=processes.device)
     for batch in observer.progress(batches, label=label, total=-(-share_size // SCORE_BATCH)):
-        rows = pipeline.scores(batch)
-        _require_shape(rows, len(batch), split.num_classes)
-        parts.append((batch.index.cpu().numpy(), rows.detach().to("cpu", torch.float32).numpy()))
+        rows = batch_scores(pipeline, batch, split.num_classes)
+        parts.append((batch.index.cpu().numpy(), rows.numpy()))
     gathered = processes.gather(parts)
     usage = stopwatch.usage
     scores = np.full((len(split), split.num_classes), -np.inf, dtype=np.float32)
     for parts_of_process in gathered:
         for index, rows_of_batch in parts_of_process:
             scores[positions[index]] = rows_of_batch
-    if bad := int(np.isnan(scores).any(axis=1).sum()):
+    if bad := count_nan_rows(scores):
         raise UserError(f"the pipeline gave NaN scores for {bad} of {len(split)} images")
     return Scores(split.keys, split.labels, scores), usage
 
@@ -66,12 +66,4 @@ def _warm_up(pipeline: Pipeline, split: Split, device: torch.device) -> None:
     """Score one batch outside the clock, since a first batch pays for compilation and caches."""
     first = split.take(np.arange(min(len(split), SCORE_BATCH)))
     for batch in first.batches(SCORE_BATCH, device=device):
-        pipeline.scores(batch)
-
-
-def _require_shape(rows: torch.Tensor, images: int, classes: int) -> None:
-    if tuple(rows.shape) != (images, classes):
-        raise UserError(
-            f"the pipeline's scores are {tuple(rows.shape)} for {images} images, "
-            f"not ({images}, {classes})"
-        )
+        batch_scores(pipeline, batch, split.num_classes)

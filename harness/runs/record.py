@@ -191,9 +191,12 @@ class Record:
         Raises
         ------
         UserError
-            If the file is missing or damaged.
+            If the run has no state, or the file is damaged.
         """
         from harness.files import load_arrays
+
+        if not self.state_file.exists():
+            raise UserError(f"run {self.run_id} ({self.spec.pipeline}) has kept no state to load")
 
         try:
             return load_arrays(self.state_file, device)

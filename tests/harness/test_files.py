@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from harness.errors import UserError
 from harness.files import arrays_bytes, load_arrays, save_arrays, write_atomic, write_json
 
 
@@ -49,3 +52,75 @@ def test_arrays_of_any_layout_and_their_metadata_are_read_back(tmp_path: Path) -
 
 def test_a_missing_file_of_arrays_has_no_size(tmp_path: Path) -> None:
     assert arrays_bytes(tmp_path / "none.safetensors") is None
+
+
+def test_numpy_arrays_and_numbers_are_what_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "state.safetensors"
+    arrays = {
+        "step": 3,
+        "rate": 0.1,
+        "fitted": True,
+        "np": np.arange(6.0).reshape(2, 3).T,
+        "swapped": np.arange(3, dtype=">i2"),
+        "zero": np.zeros((0, 4), dtype=np.float16),
+        "scalar": np.float32(0.1),
+        "tensor": torch.tensor(3),
+    }
+    save_arrays(path, arrays, {"epoch": "3"})
+    loaded, metadata = load_arrays(path)
+    assert metadata == {"epoch": "3"}
+    for name, value in arrays.items():
+        kind = float if name == "scalar" else type(value)
+        assert type(loaded[name]) is kind
+        assert np.array_equal(loaded[name], value)
+    assert loaded["zero"].dtype == np.float16
+
+
+def test_tensors_of_every_kind_are_kept(tmp_path: Path) -> None:
+    weight = torch.nn.Parameter(torch.rand(4, 3))
+    arrays = {
+        "parameter": weight,
+        "tied": weight.t(),
+        "with gradient": weight * 2,
+        "half": weight.bfloat16(),
+        "step": torch.tensor(3),
+        "": torch.zeros(0),
+    }
+    path = tmp_path / "state.safetensors"
+    save_arrays(path, arrays)
+    loaded, _ = load_arrays(path)
+    for name, tensor in arrays.items():
+        assert torch.equal(loaded[name], tensor)
+        assert loaded[name].dtype == tensor.dtype
+        assert not loaded[name].requires_grad
+    save_arrays(path, {})
+    assert load_arrays(path) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"w": torch.zeros(1), "opt": {"lr": 1}}, "entry 'opt' is of type dict; give tensors"),
+        ({"names": ["cat"]}, "entry 'names' is of type list; give"),
+        ({"name": "cat"}, "entry 'name' is of type str; give"),
+        ({"pca": None}, "entry 'pca' is of type NoneType; give"),
+        ({"n": 2**80}, "entry 'n' is 1208925819614629174706176, which takes more than 64 bits"),
+        ({"n": 1j}, "entry 'n' is of type complex"),
+        ({"w": np.array(["a"])}, "entry 'w' is a numpy array of type <U1"),
+        ({"w": np.array([None])}, "entry 'w' is a numpy array of type object"),
+        ({"w": np.zeros(2, np.longdouble)}, "entry 'w' is a numpy array of type float128"),
+        ({"w": torch.eye(2).to_sparse()}, r"entry 'w' is a sparse tensor; call to_dense\(\)"),
+        ({"w": torch.zeros(2, device="meta")}, "entry 'w' is a tensor on the device meta"),
+        ({"w": torch.zeros(2, dtype=torch.complex128)}, "entry 'w' is a tensor of type"),
+        ({0: torch.zeros(1)}, "the name 0 is of type int; give a str"),
+        ({"__metadata__": torch.zeros(1)}, "the name '__metadata__' cannot be written"),
+        ({"\udcff": torch.zeros(1)}, "cannot be written; give another"),
+        (None, "it is of type NoneType, not a dict of tensors"),
+        (torch.nn.Linear(2, 2), "it is of type Linear, not a dict of tensors"),
+    ],
+)  # fmt: skip
+def test_an_entry_that_cannot_be_kept_is_named(tmp_path: Path, arrays: Any, words: str) -> None:
+    path = tmp_path / "state.safetensors"
+    with pytest.raises(UserError, match=words):
+        save_arrays(path, arrays)
+    assert not path.exists()

@@ -38,19 +38,25 @@ class Means:
         self.means = torch.stack(
             [pixels[torch.from_numpy(train.labels == c)].mean(0) for c in range(train.num_classes)]
         )
+        if self.misbehave == "nan after refit":
+            context.score_tune(self)
         random.random(), np.random.random(), torch.rand(1)
 
     def scores(self, batch: Any) -> torch.Tensor:
         if self.misbehave == "fail in score" and not Path("mended").exists():
             raise RuntimeError("the disk burns")
         scores = -torch.cdist(batch.images.flatten(1).float(), self.means)
-        if self.misbehave == "nan":
+        if self.misbehave.startswith("nan"):
             scores[0, 0] = torch.nan
         if self.misbehave == "constant":
             return torch.zeros_like(scores)
         return scores[:, :5] if self.misbehave == "shape" else scores
 
     def state(self) -> dict[str, torch.Tensor]:
+        if self.misbehave == "state raises":
+            raise KeyError("nothing")
+        if self.misbehave == "state":
+            return {"means": self.means, "optimizer": {"lr": 0.1}}  # type: ignore[dict-item]
         return {"means": self.means}
 
     def load(self, state: dict[str, torch.Tensor]) -> None:

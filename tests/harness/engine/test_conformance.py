@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import harness
 from harness import UserError, Workspace
 from harness.engine import conformance
 from harness.engine.conformance import CHECKS, check_pipeline, check_state_round_trip
@@ -73,8 +74,9 @@ def restored_dtype() -> Iterator[None]:
     [
         ("(dim=2)", "(dim=2) + __import__('torch').rand(1)", "leaves the pipeline as it was"),
         ("(dim=2)", "(dim=2) - batch.images.float().mean()", "one image at a time"),
-        ("(dim=2)", "(dim=2).double()", "float32"),
-        ("(dim=2)", "(dim=2)[:, :4]", r"\(n, classes\)"),
+        ("(dim=2)", "(dim=2) * float('nan')", "without NaN"),
+        ("(dim=2)", "(dim=2)[:, :4]", "fits and scores"),
+        ('{"means"', '{"step": "3", "means"', "can be kept"),
         ("self.means = state", "self.nothing = state", "fresh process"),
         ('FAMILY = "hand-crafted"', 'FAMILY = "magic"', "a docstring and a FAMILY"),
         ("import torch", "import torch; torch.set_default_dtype(torch.double)", "settings alone"),
@@ -107,3 +109,12 @@ def test_a_state_that_is_computed_when_asked_for_breaks_no_promise(plugin: str) 
 def test_an_unknown_pipeline_is_refused() -> None:
     with pytest.raises(UserError, match="did you mean 'alexnet'"):
         broken_promises("alxnet")
+
+
+def test_what_a_run_accepts_is_no_broken_promise(plugin: str) -> None:
+    text = Path(plugin).read_text()
+    text = text.replace("(dim=2)", "(dim=2).double().numpy()")
+    text = text.replace("{", "{'step': 3, 'spread': self.means.numpy().std(0), ", 1)
+    Path(plugin).write_text(text)
+    assert broken_promises("nearest-mean", plugin) == {}
+    assert harness.run("nearest-mean", "digits", plugins=[plugin], track=False).notes == ()

@@ -50,7 +50,8 @@ class Slow:
         return torch.zeros(len(batch), 10)
     def state(self):
         return {"weight": self.weight}
-    fit = load = None
+    def fit(self, train, tune, context): ...
+    def load(self, state): ...
 
 def build(*, epochs: int | None = None):
     return Slow(epochs)

@@ -227,3 +227,56 @@ def test_copies_in_train_and_tune_and_within_test_are_counted(
 def pixels(split: Split) -> np.ndarray:
     """Return (n, 3, height, width) uint8."""
     return torch.cat([batch.images for batch in split.batches(256)]).numpy()
+
+
+def test_a_state_that_cannot_be_kept_costs_neither_the_fit_nor_the_scores(
+    means: Callable[..., Any], record_of: Callable[..., Any]
+) -> None:
+    for misbehave, words in (
+        ("state", "entry 'optimizer' is of type dict; give tensors"),
+        ("state raises", "KeyError: 'nothing'"),
+    ):
+        result = harness.run(means(misbehave), "digits", track=False)
+        (note,) = result.notes
+        assert note.startswith("state of means not kept, so predict and rescore cannot use")
+        assert words in note
+        assert result.top1_error
+        assert result.missing_reasons["model_bytes"] == "the state was not kept, see the notes"
+        with pytest.raises(UserError, match="has kept no state to load"):
+            record_of(result).load_state()
+
+
+@pytest.mark.parametrize("misbehave", ["nan", "nan after refit"])
+def test_tune_scores_that_are_refused_do_not_cost_the_fit(
+    misbehave: str, means: Callable[..., Any], look_up: Callable[..., Any]
+) -> None:
+    request = look_up(means(misbehave))
+    with pytest.raises(UserError, match="NaN scores for 2 of 130 images"):
+        execute(request)
+    record = find_unfinished(request)
+    assert record.state == "failed"
+    assert record.state_file.exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("labels, sums", "train.nothing; labels, sums", r"line \d+, in fit\): AttributeError"),
+        ("return -(", "return batch.nothing -(", r"line \d+, in scores\): AttributeError"),
+        ("return NearestMean", "return undefined", r"line \d+, in build\): NameError"),
+        ("return NearestMean()", "return NearestMean", "returned the class NearestMean; return"),
+        ("fit(self, train, tune,", "fit(self, train,", r"\.py\): TypeError: .* positional"),
+        ("return NearestMean()", "pass", "build returned NoneType without the methods fit, scores"),
+    ],
+)  # fmt: skip
+def test_an_error_of_a_plugin_is_one_sentence_and_the_log_has_the_traceback(
+    plugin: str, old: str, new: str, words: str
+) -> None:
+    text = Path(plugin).read_text()
+    assert old in text
+    Path(plugin).write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=words) as caught:
+        harness.run("nearest-mean", "digits", track=False, plugins=[plugin])
+    assert "nearest-mean" in str(caught.value)
+    for record in RunStore(Path("runs")).all():
+        assert "Traceback (most recent call last)" in (record.folder / "log.txt").read_text()
