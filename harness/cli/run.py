@@ -127,6 +127,7 @@ def _require_consistent(workspace: Workspace, arguments: _Arguments) -> None:
     """Raise UserError for options that exclude each other, and without a pipeline or device."""
     from harness.commands import harness_command
     from harness.engine.device import choose_device
+    from harness.engine.rendezvous import copies_note, read_launch
     from harness.errors import UserError
 
     resume = arguments.resume
@@ -145,6 +146,9 @@ def _require_consistent(workspace: Workspace, arguments: _Arguments) -> None:
         what = "run to resume, --resume RUN, or its pipeline" if resume else "pipeline"
         raise UserError(f"name a {what}: harness run --pipeline NAME; available: {names}")
     choose_device(arguments.device)
+    read_launch()  # a mistake in the variables is reported before the data are read
+    if note := copies_note():
+        click.echo(f"note       {note}", err=True)
 
 
 def _look_up(workspace: Workspace, arguments: _Arguments) -> tuple[Request, Record | None]:

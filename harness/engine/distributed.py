@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.rendezvous import rendezvous
 
+from harness.engine.rendezvous import meet, read_launch, read_local_rank
 from harness.errors import UserError
 
 
@@ -82,23 +81,20 @@ def join_processes(device: torch.device) -> Iterator[Processes]:
     Raises
     ------
     UserError
-        If there are more processes than GPUs.
+        If there are more processes than GPUs, or the variables make no sense.
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if dist.is_initialized():
         yield Processes(dist.get_rank(), dist.get_world_size(), device)
         return
-    if world_size == 1:
+    launch = read_launch()
+    if launch is None:
         yield Processes(0, 1, device)
         return
     if device.type == "cuda":
         device = _own_gpu()
-    # Keys of an earlier group of the same processes stay in torchrun's store, and whoever comes
-    # first would take them for the new ones.
-    store, rank, world_size = next(rendezvous("env://"))
-    store = dist.PrefixStore(f"group {next(_group_numbers)}", store)
+    store = meet(launch, next(_group_numbers))
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+    dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.world_size)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), device)
         # Leave together: of processes that ended right after their last exchange over gloo, one in
@@ -110,11 +106,14 @@ def join_processes(device: torch.device) -> Iterator[Processes]:
 
 def is_first_process() -> bool:
     """Return whether this process prints, also where no group has been joined."""
-    return os.environ.get("RANK", "0") == "0"
+    if dist.is_initialized():
+        return dist.get_rank() == 0
+    launch = read_launch()
+    return launch is None or launch.rank == 0
 
 
 def _own_gpu() -> torch.device:
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    device = torch.device("cuda", read_local_rank())
     available = torch.cuda.device_count()
     if device.index >= available:
         raise UserError(

@@ -51,7 +51,8 @@ def test_one_process_exchanges_nothing() -> None:
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+    launch = {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in {**launch, "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
     device = choose_device("auto")
     with pytest.raises(UserError, match="1; start at most 1"), join_processes(device):
