@@ -11,10 +11,12 @@ and yaml only to read a file.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
+from urllib.parse import quote, unquote
 
 from annotated_types import Ge, Le, MinLen
 
@@ -34,6 +36,7 @@ class Server:
     Parameters
     ----------
     tracking_uri : str
+        A path in it is absolute and has `%20` for a blank, as in every URI.
     artifact_location : str or None
         Folder or URL for the files of new experiments; None leaves it to the tracking server.
     """
@@ -50,8 +53,14 @@ class Server:
     @property
     def database_file(self) -> Path | None:
         """The sqlite file; None for any other database or a server."""
-        file = self.tracking_uri.removeprefix("sqlite:///")
-        return Path(file) if file != self.tracking_uri else None
+        path = _sqlite_path(self.tracking_uri)
+        return None if path is None else Path(unquote(path))
+
+    @property
+    def artifact_folder(self) -> Path | None:
+        """The folder of `artifact_location`; None for a URL, or if the server chooses."""
+        location = self.artifact_location
+        return Path(location) if location and "://" not in location else None
 
 
 @dataclass(frozen=True)
@@ -267,18 +276,42 @@ def _resolve_paths(
         allowed = ", ".join(f"{each}://..." for each in (*DATABASES, *SERVERS))
         raise UserError(f"{origin}: got {uri!r}; allowed: {allowed}")
     if scheme == "sqlite":
-        path = uri.removeprefix("sqlite:///")
-        if path == uri or not path or "?" in path:
+        path = _sqlite_path(uri)
+        if not path or "?" in Path(path).name:
             raise UserError(
                 f"{origin}: got {uri!r}; "
                 "allowed: sqlite:///FILE, or sqlite:////ABSOLUTE/FILE (four slashes)"
             )
-        uri = f"sqlite:///{_absolute(root, path)}"
+        uri = sqlite_uri(_database_file(root, path))
     if location and "://" not in location:
         # A folder of this machine means nothing to a server elsewhere, which has its own.
         is_remote = scheme in SERVERS
         location = None if is_remote else str(_absolute(artifact_root or root, location))
     return Server(uri, location)
+
+
+def sqlite_uri(file: Path) -> str:
+    """Return the URI of a sqlite file, whatever characters its path holds."""
+    path = quote(os.fsencode(file))
+    # Without the name of the driver, mlflow would make a folder with the quoted name.
+    return f"sqlite:///{path}" if path == str(file) else f"sqlite+pysqlite:///{path}"
+
+
+def _sqlite_path(uri: str) -> str | None:
+    """Return the path in a sqlite URI as it is written; None for another URI."""
+    match = re.fullmatch(r"sqlite(?:\+pysqlite)?:///(.*)", uri, re.DOTALL)
+    return match[1] if match else None
+
+
+def _database_file(root: Path, path: str) -> Path:
+    """Return the file that a URI's path means.
+
+    It is taken as it is written, since most people paste a path; what is quoted, such as `%20`, is
+    decoded only where there is no folder as it is written, but one that it spells.
+    """
+    written, decoded = (_absolute(root, each) for each in (path, unquote(path)))
+    is_quoted = decoded.parent.is_dir() and not written.parent.is_dir()
+    return decoded if is_quoted else written
 
 
 def _absolute(root: Path, path: str) -> Path:

@@ -23,6 +23,7 @@ from harness.cli import options
 from harness.commands import harness_command
 from harness.errors import UserError
 from harness.settings import Settings, Ui
+from harness.tracking.database import artifact_uri, store_uri
 from harness.workspace import Workspace
 
 START_SECONDS = 120  # the first start takes 12 s on two cores
@@ -88,10 +89,10 @@ def serve_mlflow(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """
     _check_port(settings.ui)
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
-    command += ["--backend-store-uri", settings.server.tracking_uri]
+    command += ["--backend-store-uri", store_uri(settings.server)]
     command += ["--host", settings.ui.host, "--port", str(settings.ui.port)]
-    if settings.server.artifact_location:
-        command += ["--default-artifact-root", settings.server.artifact_location]
+    if location := artifact_uri(settings.server):
+        command += ["--default-artifact-root", location]
     with tempfile.TemporaryFile() as output:
         server = subprocess.Popen(
             command,

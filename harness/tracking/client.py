@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from harness.commands import harness_command
 from harness.errors import UserError
 from harness.settings import Settings
+from harness.tracking.database import artifact_uri, create_or_check, follow_move, store_uri
 from harness.tracking.saved_view import is_same_view, saved_views
 
 # MLflow refuses more.
@@ -26,6 +27,9 @@ RUNS_PER_PAGE = 1000
 LOCK_SECONDS = 120
 # By default mlflow tries an unreachable server for minutes, while a finished run waits.
 HTTP_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}
+
+# Besides those of mlflow; a file system without locks is `NotImplementedError`.
+_OWN_ERRORS = (sqlite3.Error, OSError, ImportError, NotImplementedError)
 
 
 class TrackingUnreachable(UserError):
@@ -202,9 +206,10 @@ def connect(settings: Settings, *, must_exist: bool = False) -> Iterator[Trackin
         try:
             with _silence_mlflow(), _creation_lock(settings):
                 if file:
-                    _check_writable(file)
-                client = MlflowClient(tracking_uri=settings.server.tracking_uri)
+                    create_or_check(settings, file)
+                client = MlflowClient(tracking_uri=store_uri(settings.server))
                 client.search_experiments(max_results=1)  # creates or upgrades the tables
+                follow_move(settings)
                 experiment_id = _open_experiment(client, settings)
             yield TrackingClient(client, settings, experiment_id)
         except Timeout as error:
@@ -212,7 +217,7 @@ def connect(settings: Settings, *, must_exist: bool = False) -> Iterator[Trackin
                 f"{describe_tracking(settings)}: another process has held {error.lock_file} "
                 f"for {LOCK_SECONDS} s; end it, then try again"
             ) from error
-        except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
+        except (*_OWN_ERRORS, MlflowException, SQLAlchemyError) as error:
             raise _explain(error, settings) from error
 
 
@@ -223,7 +228,9 @@ def publish_lock(settings: Settings) -> AbstractContextManager[None]:
 
 def describe_tracking(settings: Settings) -> str:
     """Return where runs are tracked, in words and without a password."""
-    return mask_passwords(f"MLflow at {settings.server.tracking_uri}")
+    server = settings.server
+    uri = f"sqlite:///{server.database_file}" if server.database_file else server.tracking_uri
+    return mask_passwords(f"MLflow at {uri}")
 
 
 def mask_passwords(text: str) -> str:
@@ -247,7 +254,7 @@ def _open_experiment(client: Any, settings: Settings) -> str:
     experiment = client.get_experiment_by_name(wanted.name)
     if experiment is None:
         experiment_id = client.create_experiment(
-            wanted.name, artifact_location=settings.server.artifact_location
+            wanted.name, artifact_location=artifact_uri(settings.server)
         )
         experiment = client.get_experiment(experiment_id)
     if experiment.lifecycle_stage != "active":
@@ -312,12 +319,6 @@ def _lock(settings: Settings, purpose: str = "") -> Iterator[None]:
         yield
 
 
-def _check_writable(file: Path) -> None:
-    """Fail at once where mlflow would retry for minutes: no database, or a read-only one."""
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-
-
 def _explain(error: Exception, settings: Settings) -> UserError:
     """Turn an error of MLflow into one sentence: where, what is wrong, what to do."""
     from mlflow.exceptions import RestException
@@ -330,7 +331,10 @@ def _explain(error: Exception, settings: Settings) -> UserError:
     lines = [line.strip() for line in str(error).splitlines()]
     reasons = [line for line in lines if line and not line.startswith("(raised as a result of")]
     reason = mask_passwords(reasons[0] if reasons else type(error).__name__)
-    if isinstance(error, ImportError):
+    file, sync = settings.server.database_file, harness_command("sync")
+    if file and re.search(r"already exists|duplicate column|no such|malformed|not a data", reason):
+        advice = f"it is incomplete or damaged; move {file} away, and `{sync}` fills a new one"
+    elif isinstance(error, ImportError):
         advice = "install the database driver that it names, or use sqlite:///mlflow.db"
     else:
         advice = (
