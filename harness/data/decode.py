@@ -1,24 +1,35 @@
 """Decoding of image files to pixels, and the one resize that every prepared dataset is made with.
 
-Pillow decodes; the resize is torch's antialiased bilinear one, whose integer arithmetic gives the
-same bytes on every machine.
+Pillow decodes, and reads no formats but those of FORMATS: to read others it would start a program
+such as Ghostscript. The resize is torch's antialiased bilinear one, whose integer arithmetic gives
+the same bytes on every machine.
 """
 
 from __future__ import annotations
 
 import io
-from contextlib import suppress
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFile, UnidentifiedImageError
 from torch.nn import functional
+
+from harness.data.conversion import UnreadablePixels, convert_to_rgb
+from harness.data.frames import MAX_FRAMES, count_frames
+from harness.data.undecodable import Undecodable, describe_file
 
 # Pillow's own limit, above which it suspects a decompression bomb
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
+MAX_FILE_BYTES = 10**9  # a TIFF of MAX_PIXELS with four channels of 16 bits takes 0.7 GB
 # Pixels; JPEG files allow no longer side, and a dataset must hold the same images in either codec.
 MAX_SIDE = 65_500
+# while an image is converted: 4 as Pillow has it, 3 as an array, as much again for transparency
+BYTES_PER_PIXEL = 14
 EXIF_ORIENTATION = 0x0112
 FORMAT_OF_SUFFIX = {
     ".bmp": "BMP",
@@ -36,19 +47,17 @@ FORMAT_OF_SUFFIX = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
+# in the order in which they are tried; JPEG covers MPO, which cameras write as .jpg
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP")
 UNUSUAL_MODES = {
     "1": "black and white",
     "L": "grayscale",
     "LA": "grayscale",
     "P": "palette",
     "CMYK": "CMYK",
-    "RGBA": "transparency",
+    "RGBA": "alpha channel",
 }
 SYSTEM_NAMES = ("__MACOSX", "Thumbs.db", "desktop.ini")
-
-
-class Undecodable(Exception):
-    """Pillow cannot read an image from these bytes; the message says why."""
 
 
 def decode(data: bytes) -> torch.Tensor:
@@ -62,14 +71,15 @@ def decode(data: bytes) -> torch.Tensor:
     ------
     Undecodable
     """
-    return _load_rgb(_open(data))
+    return _load_rgb(_open(data), data)[0]
 
 
 def decode_and_inspect(data: bytes, name: str = "") -> tuple[torch.Tensor, list[str]]:
     """Decode an image and describe what is unusual about its file.
 
     EXIF rotation is not applied, as in most readers of ILSVRC; TIFF is the exception, which Pillow
-    turns itself. Animations give their first frame, 16-bit channels their upper 8 bits.
+    turns itself. Animations give their first frame; what has more than 8 bits or is transparent is
+    converted as conversion.py says.
 
     Parameters
     ----------
@@ -88,13 +98,14 @@ def decode_and_inspect(data: bytes, name: str = "") -> tuple[torch.Tensor, list[
     Undecodable
     """
     image = _open(data)
-    try:
-        frames = getattr(image, "n_frames", 1)
-    except Exception:
-        # Pillow seeks to the end of a truncated file and leaves the image there, so open it again.
-        image, frames = _open(data), 1
-    unusual = _describe_unusual(image, name, frames)  # before loading, which drops the raw mode
-    return _load_rgb(image), unusual
+    unusual = _describe_unusual(image, data, name)
+    # The metadata of PNG may follow the pixels; loading TIFF rotates it.
+    is_png = image.format == "PNG"
+    rotation = [] if is_png else _describe_rotation(image)
+    pixels, conversions = _load_rgb(image, data)
+    if is_png:
+        rotation = _describe_rotation(image)
+    return pixels, [*unusual, *conversions, *rotation]
 
 
 def image_shape(data: bytes) -> tuple[int, int]:
@@ -102,64 +113,91 @@ def image_shape(data: bytes) -> tuple[int, int]:
     return _open(data).size[::-1]
 
 
-def _open(data: bytes) -> Image.Image:
+@contextmanager
+def ignore_pillow_warnings() -> Iterator[None]:
+    """Silence Pillow's warnings about large images and damaged metadata.
+
+    What matters of it is listed with the image. One thread may do this, for all of them.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
+    if len(data) > MAX_FILE_BYTES:
+        raise Undecodable(f"it is larger than {MAX_FILE_BYTES / 1e9:g} GB")
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise Undecodable(describe_file(bytes(data))) from error
     except Image.DecompressionBombError as error:
         raise Undecodable(f"decompression bomb: {error}") from error
     except Exception as error:  # Pillow's parsers raise exceptions of many types
-        reason = f"{type(error).__name__}: {error}" if data else "the file is empty"
-        raise Undecodable(reason) from error
+        raise Undecodable(_explain(error, describe_file(bytes(data)))) from error
     size = f"{image.width} x {image.height} pixels"
     if image.width * image.height > MAX_PIXELS:
         raise Undecodable(f"decompression bomb: {size}, more than {MAX_PIXELS:,} in all")
     if max(image.size) > MAX_SIDE:
         raise Undecodable(f"{size}: a side is longer than {MAX_SIDE:,}")
+    if min(image.size) < 1:
+        raise Undecodable(f"{size}: the image is empty")
     return image
 
 
-def _load_rgb(image: Image.Image) -> torch.Tensor:
-    if image.mode == "F":
-        raise Undecodable("its pixels are floating-point numbers without a defined white level")
+def _load_rgb(image: ImageFile.ImageFile, data: bytes) -> tuple[torch.Tensor, list[str]]:
+    size, format_name = image.size, image.format
     try:
-        if image.mode.startswith("I"):  # 16-bit gray, which Pillow would clip at 255
-            gray = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-            array = np.repeat(gray[:, :, None], 3, axis=2)
-        else:
-            image.load()
-            array = np.asarray(image if image.mode == "RGB" else image.convert("RGB")).copy()
-        return torch.from_numpy(array).permute(2, 0, 1)
+        pixels, conversions = convert_to_rgb(image, data)
+        return torch.from_numpy(pixels).permute(2, 0, 1), conversions
+    except UnreadablePixels as error:
+        raise Undecodable(str(error)) from error
+    except MemoryError as error:
+        needed = f"{size[0] * size[1] * BYTES_PER_PIXEL / 2**20:,.0f} MiB"
+        raise Undecodable(
+            f"decoding its {size[0]} x {size[1]} pixels takes about {needed} of memory, "
+            "more than is free"
+        ) from error
     except Exception as error:
-        raise Undecodable(f"{type(error).__name__}: {error}") from error
+        raise Undecodable(_explain(error, f"the {format_name} file is damaged")) from error
 
 
-def _describe_unusual(image: Image.Image, name: str, frames: int) -> list[str]:
+def _explain(error: Exception, description: str) -> str:
+    """Return a description with Pillow's reason, if that is written for people.
+
+    Numbers are left out, so that equal reasons are equal texts.
+    """
+    if not isinstance(error, OSError | SyntaxError | ValueError) or isinstance(error, EOFError):
+        return description
+    reason, _, _ = re.sub(r"\s*\([^()]*\)|<[^<>]*>", "", str(error)).partition("\n")
+    return f"{description}: {reason}" if reason else description
+
+
+def _describe_unusual(image: ImageFile.ImageFile, data: bytes, name: str) -> list[str]:
     unusual = []
     suffix = PurePosixPath(name).suffix
     expected = FORMAT_OF_SUFFIX.get(suffix.lower())
     if expected and image.format not in (expected, "MPO"):
         unusual.append(f"{image.format} inside {suffix}")
-    raw_modes = [_raw_mode(tile.args) for tile in getattr(image, "tile", ())]
-    if image.mode.startswith("I") or any("16" in mode for mode in raw_modes):
-        unusual.append("16 bits per channel")
-    elif image.mode in UNUSUAL_MODES:
+    if image.mode in UNUSUAL_MODES:
         unusual.append(UNUSUAL_MODES[image.mode])
-    if frames > 1 and image.format != "MPO":
-        unusual.append(f"animated: the first of {frames} frames")
-    orientation = 1
-    with suppress(Exception):  # the metadata may be damaged even if the pixels are not
-        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-    if orientation not in (0, 1):
-        treatment = "applied" if image.format == "TIFF" else "not applied"
-        unusual.append(f"EXIF rotation (orientation {orientation}) {treatment}")
+    frames = 1
+    with suppress(Exception):
+        frames = count_frames(image, data)
+    if frames > 1:
+        count = frames if frames <= MAX_FRAMES else f"more than {MAX_FRAMES:,}"
+        unusual.append(f"animated: the first of {count} frames")
     return unusual
 
 
-def _raw_mode(decoder_args: object) -> str:
-    """Return how the file codes its pixels, such as `RGB;16B`."""
-    if isinstance(decoder_args, tuple) and decoder_args:
-        return str(decoder_args[0])
-    return str(decoder_args)
+def _describe_rotation(image: ImageFile.ImageFile) -> list[str]:
+    orientation = 1
+    with suppress(Exception):  # the metadata may be damaged even if the pixels are not
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
+    if orientation not in range(2, 9):
+        return []
+    treatment = "applied" if image.format == "TIFF" else "not applied"
+    return [f"EXIF rotation (orientation {orientation}) {treatment}"]
 
 
 def resized_shape(height: int, width: int, size: int) -> tuple[int, int]:
@@ -226,7 +264,7 @@ def decode_crop(data: bytes, out: np.ndarray, top: float, left: float, *, flip: 
     try:
         image.load()
     except Exception as error:
-        raise Undecodable(f"{type(error).__name__}: {error}") from error
+        raise Undecodable(_explain(error, f"the {image.format} file is damaged")) from error
     try:
         # Up to 16 MB, Pillow shares its memory, which has four bytes per pixel.
         pixels = pa.array(image).flatten().to_numpy().reshape(image.height, image.width, 4)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from harness.data.arrow_shards import Row
+from harness.data.conversion import follows_rule
 from harness.data.decode import Undecodable, decode_and_inspect, encode_jpeg, shrink
 from harness.data.identity import HASH_DIGITS
+from harness.data.prepared_dataset import CONVERSION
 from harness.data.sources import SourceImage
 
 JPEG_QUALITY = 95
@@ -35,7 +38,7 @@ class PreparedImage:
 
 @dataclass(frozen=True)
 class Preparation:
-    """A size and a codec; `str` gives the line that goes into the digest.
+    """A size and a codec.
 
     Parameters
     ----------
@@ -47,6 +50,10 @@ class Preparation:
 
     size: int
     raw: bool
+
+    def line(self, descriptions: Iterable[str]) -> str:
+        """Return the line that goes into the digest of images of which this is unusual."""
+        return f"{self} {CONVERSION}" if any(map(follows_rule, descriptions)) else str(self)
 
     def __str__(self) -> str:
         codec = "codec=raw quality=lossless" if self.raw else f"codec=jpeg quality={JPEG_QUALITY}"

@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import shutil
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from harness.commands import harness_command
 from harness.data.arrow_shards import (
@@ -37,11 +35,12 @@ from harness.data.arrow_shards import (
     read_summary,
     replace_keys,
 )
-from harness.data.decode import Undecodable, image_shape, resized_shape
+from harness.data.decode import Undecodable, ignore_pillow_warnings, image_shape, resized_shape
 from harness.data.identity import HASH_DIGITS, number_duplicates, split_digest
 from harness.data.loader import usable_cores
 from harness.data.preparation import JPEG_QUALITY, Preparation, PreparedImage, read_or_explain
 from harness.data.prepared_dataset import (
+    CONVERSION,
     MANIFEST,
     UNFINISHED_PREFIX,
     PreparedDataset,
@@ -96,15 +95,16 @@ def prepare(
     check_classes(source)
     identity = source_identity(source, size)
     folder = prepared_folder(root, name or f"{source.path.name.split('.')[0]}-{identity}")
-    if (folder / MANIFEST).exists():
+    if not _is_missing(folder, identity):
         return _open_checked(folder, identity)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with preparation_lock(folder):
-        if not (folder / MANIFEST).exists():
+        if _is_missing(folder, identity):
             unfinished = folder.with_name(f"{UNFINISHED_PREFIX}{folder.name}")
             with single_torch_thread(), _explain_full_disk(unfinished):
                 _build(source, unfinished, identity, size, workers or usable_cores(), progress)
-            shutil.rmtree(folder, ignore_errors=True)  # exists only if a removal was killed
+            # exists if a removal was killed, or an earlier version converted its images
+            shutil.rmtree(folder, ignore_errors=True)
             unfinished.replace(folder)
     return _open_checked(folder, identity)
 
@@ -122,6 +122,14 @@ def source_identity(source: Source, size: int) -> str:
     limits = f"{size} {RAW_LIMIT} {JPEG_QUALITY} {ROWS_PER_SHARD}"
     text = f"{source.path.resolve()} {source.fingerprint} {limits}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _is_missing(folder: Path, identity: str) -> bool:
+    """Return whether a dataset is to be prepared: there is none, or only an outdated one."""
+    if not (folder / MANIFEST).exists():
+        return True
+    prepared = PreparedDataset(folder)
+    return bool(prepared.outdated) and prepared.manifest["identity"] == identity
 
 
 def _open_checked(folder: Path, identity: str) -> PreparedDataset:
@@ -174,17 +182,13 @@ def _explain_full_disk(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def single_torch_thread() -> Iterator[None]:
-    """Limit torch to one thread, since the pool already has one per core.
-
-    Pillow's warning about large images is silenced: such images are listed in the result.
-    """
+    """Limit torch to one thread, since the pool already has one per core."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with ignore_pillow_warnings():
             yield
     finally:
         torch.set_num_threads(threads)
@@ -322,24 +326,26 @@ def _run_ahead(jobs: Iterable[ShardJob], ahead: int) -> Iterator[ShardJob]:
 
 
 def _write_manifest(source: Source, folder: Path, preparation: Preparation, identity: str) -> None:
-    part_names = sorted({file.stem.rpartition("-")[0] for file in folder.glob("*.arrow")})
+    shards = list(folder.glob("*.arrow"))
+    part_names = sorted({shard.stem.rpartition("-")[0] for shard in shards})
+    summaries = filter(None, map(read_summary, shards))
+    line = preparation.line(text for summary in summaries for _, text in summary.unusual)
     manifest = {
         "identity": identity,
         "source": str(source.path.resolve()),
         "layout": source.layout,
         "size": preparation.size,
         "codec": "raw" if preparation.raw else "jpeg",
-        "preparation": str(preparation),
+        "preparation": line,
+        "conversion": CONVERSION,
         "class_names": list(source.class_names),
         "dataset_notes": list(source.dataset_notes),
-        "parts": {part: _finish_part(source, folder, preparation, part) for part in part_names},
+        "parts": {part: _finish_part(source, folder, line, part) for part in part_names},
     }
     write_json(folder / MANIFEST, manifest)
 
 
-def _finish_part(
-    source: Source, folder: Path, preparation: Preparation, part: str
-) -> dict[str, Any]:
+def _finish_part(source: Source, folder: Path, line: str, part: str) -> dict[str, Any]:
     """Number the duplicates of a part, and return its entry in the manifest."""
     shards = sorted(folder.glob(f"{part}-*.arrow"))
     tables = [read_columns(shard, ["key", "label", "height"]) for shard in shards]
@@ -355,14 +361,15 @@ def _finish_part(
     undecodable = [pair for summary in summaries for pair in summary.undecodable]
     if not readable.any():
         name, reason = undecodable[0]
+        is_same = all(other == reason for _, other in undecodable)
         raise UserError(
-            f"none of the {len(keys)} images of {part} in {source.path} can be decoded; "
-            f"the first, {name}: {reason}"
+            f"none of the {len(keys):,} images of {part} in {source.path} can be decoded; "
+            f"{'each' if is_same else 'the first'}, {'such as ' * is_same}{name}: {reason}"
         )
     kept = readable if part == "train" else np.ones(len(keys), dtype=bool)
     return {
         "n": int(kept.sum()),
-        "digest": split_digest(str(preparation), keys[kept], labels[kept]),
+        "digest": split_digest(line, keys[kept], labels[kept]),
         "undecodable": undecodable,
         "unusual": [pair for summary in summaries for pair in summary.unusual],
         "files": {

@@ -25,6 +25,11 @@ from harness.errors import UserError
 MANIFEST = "dataset.json"
 UNFINISHED_PREFIX = ".building-"  # before the name of a dataset that is not complete
 KEY_DTYPE = "U24"
+CONVERSION = "convert=significant-bits,on-white"
+"""The rule of conversion.py, in the manifest; in the preparation line, which is part of the digest,
+only of a dataset with images whose pixels depend on it."""
+# descriptions of unusual images in datasets that were prepared before there was a rule
+CONVERTED_OTHERWISE = ("16 bits per channel", "transparency")
 
 
 def prepared_folder(root: Path, name: str) -> Path:
@@ -93,6 +98,13 @@ class PreparedDataset:
         return self._listed("unusual")
 
     @property
+    def outdated(self) -> int:
+        """The number of images that were converted otherwise than conversion.py does now."""
+        if self.manifest.get("conversion") == CONVERSION:
+            return 0
+        return sum(text in CONVERTED_OTHERWISE for _, _, text in self.unusual)
+
+    @property
     def size_bytes(self) -> int:
         return sum(file.stat().st_size for file in self.folder.iterdir())
 
@@ -133,6 +145,16 @@ class PreparedDataset:
             names=np.array(table["name"].to_pylist(), dtype=object),
         )
         return split.take(np.flatnonzero(rows >= 0)) if part == "train" else split
+
+    def require_current(self) -> None:
+        """Raise UserError if some of the images were converted by an earlier version's rule."""
+        if self.outdated:
+            again = harness_command("prepare", self.manifest["source"], "--name", self.name)
+            raise UserError(
+                f"the prepared dataset {self.name} has {self.outdated:,} images of 16 bits or with "
+                "transparency, which an earlier version converted in another way: prepare it "
+                f"again by {again}"
+            )
 
     def find_damage(self) -> list[str]:
         """Return one sentence per missing or changed file and per digest that the rows contradict.

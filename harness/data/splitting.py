@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 import numpy as np
 
+from harness.data.image_notes import image_notes
 from harness.data.prepared_dataset import PreparedDataset
 from harness.data.sources import UNSPLIT
 from harness.data.split import Dataset, Split
@@ -15,7 +15,6 @@ from harness.errors import UserError
 TRAIN_PERCENTS = (1, 2, 5, 10, 25, 50, 100)  # nested class-balanced subsets, fixed by the keys
 MANY_CLASSES = 1000  # from here on, tune takes MANY_TUNE images per class, as on ILSVRC
 MANY_TUNE = 50
-LISTED_UNDECODABLE = 5  # images that the notes name
 
 
 def dataset_from_prepared(
@@ -56,7 +55,7 @@ def dataset_from_prepared(
     many_classes = train.num_classes >= MANY_CLASSES
     takes_many = many_classes and np.bincount(train.labels).min() > MANY_TUNE
     notes += prepared.manifest["dataset_notes"]
-    notes += _undecodable_notes(prepared.undecodable)
+    notes += image_notes(prepared)
     return Dataset(
         title=title,
         train=train,
@@ -159,11 +158,3 @@ def shuffled_members(split: Split, seed: int) -> list[tuple[int, list[int]]]:
         random.Random(f"{seed} {label}").shuffle(members)
         members_of_labels.append((label, members))
     return members_of_labels
-
-
-def _undecodable_notes(images: Sequence[tuple[str, str, str]]) -> list[str]:
-    listed = images[:LISTED_UNDECODABLE]
-    notes = [f"cannot be decoded: {name} ({reason})" for _, name, reason in listed]
-    if len(images) > len(listed):
-        notes.append(f"... and {len(images) - len(listed)} more that cannot be decoded")
-    return notes

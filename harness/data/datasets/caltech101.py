@@ -49,7 +49,8 @@ def build(
     UserError
         If the images are missing, or a class is too small.
     """
-    complete = _prepare_images(Path(path).expanduser() if path else root / "caltech101", root, size)
+    folder = Path(path).expanduser() if path else root / "caltech101"
+    complete, image_notes = _prepare_images(folder, root, size)
     if not background and BACKGROUND in complete.class_names:
         complete = _without_class(complete, BACKGROUND)
     train, test = _draw(complete, train_per_class, test_per_class, split_seed)
@@ -58,11 +59,14 @@ def build(
         f"{complete.num_classes} classes, {train_per_class} training and {tested} test images "
         f"each (split {split_seed}); papers give the mean over classes: read mean_class_error"
     )
-    return Dataset(title="caltech101", train=train, test=test, dataset_notes=(note,))
+    return Dataset(title="caltech101", train=train, test=test, dataset_notes=(note, *image_notes))
 
 
-def _prepare_images(folder: Path, root: Path, size: int) -> Split:
-    """Return all images, once they are prepared; raise UserError if the layout is another one."""
+def _prepare_images(folder: Path, root: Path, size: int) -> tuple[Split, list[str]]:
+    """Return all images, once they are prepared, and the notes on them; raise UserError if the
+    layout is another one.
+    """
+    from harness.data.image_notes import image_notes
     from harness.data.prepare import prepare
     from harness.data.sources import UNSPLIT, open_source
     from harness.progress import progress
@@ -73,7 +77,7 @@ def _prepare_images(folder: Path, root: Path, size: int) -> Split:
             f"caltech101: {prepared.manifest['source']} has the parts "
             f"{', '.join(prepared.parts)}; expected only class folders, as in {ARCHIVE}"
         )
-    return prepared.split(UNSPLIT)
+    return prepared.split(UNSPLIT), image_notes(prepared)
 
 
 def _draw(

@@ -35,13 +35,16 @@ def build(
     Raises
     ------
     UserError
-        If no dataset of that name is prepared.
+        If no dataset of that name is prepared, or an earlier version converted its images
+        otherwise.
     """
     from harness.data.prepared_dataset import open_prepared
     from harness.data.splitting import dataset_from_prepared
 
+    prepared = open_prepared(root, name)
+    prepared.require_current()
     return dataset_from_prepared(
-        open_prepared(root, name),
+        prepared,
         title=name,
         test_fraction=test_fraction,
         split_seed=split_seed,

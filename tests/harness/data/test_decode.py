@@ -71,11 +71,6 @@ def test_an_empty_file_is_undecodable() -> None:
         decode_and_inspect(b"")
 
 
-def test_floating_point_pixels_are_undecodable() -> None:
-    with pytest.raises(Undecodable, match="floating-point"):
-        decode(encode(Image.new("F", (5, 7), 0.5), "TIFF"))
-
-
 @pytest.mark.parametrize(("format_name", "name"), [("JPEG", "a.jpeg"), ("BMP", "a.bmp")])
 def test_an_ordinary_file_has_nothing_unusual(format_name: str, name: str) -> None:
     """Rows of BMP files are padded, and their decoder's arguments contain a 16."""

@@ -58,14 +58,14 @@ UNUSUAL = {
     "rgb16.png": (encode_png(30, 20, 16, 2, RGB16_ROWS), "16 bits per channel"),
     "animated.gif": (ANIMATED, "animated: the first of 2 frames"),
     "rotated.JPEG": (encode_rotated(), "EXIF rotation (orientation 6) not applied"),
-    "transparent.png": (encode(GOOD.convert("RGBA"), "PNG"), "transparency"),
+    "transparent.png": (encode(GOOD.convert("RGBA"), "PNG"), "alpha channel"),
     "palette.png": (encode(GOOD.convert("P"), "PNG"), "palette"),
 }
 # name in the archive -> (bytes, the reason given)
 UNDECODABLE = {
     "truncated.JPEG": (encode(GOOD, "JPEG")[:-200], "image file is truncated"),
     "empty.JPEG": (b"", "the file is empty"),
-    "text.JPEG": (b"<html>not found</html>", "cannot identify image file"),
+    "text.JPEG": (b"<html>not found</html>", "it is a web page (HTML)"),
     "bomb.png": (encode_png(20_000, 20_000, 8, 2, b""), "decompression bomb"),
     "large.png": (encode_png(10_000, 10_000, 8, 2, b""), "decompression bomb: 10000 x 10000"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,13 +11,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
+from PIL import Image
 
-from harness import UserError
+from harness import UserError, load_dataset
 from harness.data import arrow_shards
 from harness.data import prepare as prepare_module
+from harness.data.identity import split_digest
 from harness.data.prepare import prepare
 from harness.data.prepared_dataset import MANIFEST, PreparedDataset
 from harness.data.sources import _ilsvrc_val_labels, open_source
@@ -294,3 +298,67 @@ def test_validation_labels_are_compared_with_the_kit_before_anything_is_decoded(
     monkeypatch.setattr(prepare_module, "_write_shards", None)
     with pytest.raises(UserError, match=r"wrong are not those of the ILSVRC-2012 development kit"):
         prepare_source(workdir / "wrong")
+
+
+def write_deep(root: Path, top: int) -> Path:
+    """Write gray images of 16 bits whose pixels are multiples of `top`."""
+    rng = np.random.default_rng(1)
+    for class_name in ("cells", "empty"):
+        for part in ("train", "test"):
+            folder = root / part / class_name
+            folder.mkdir(parents=True)
+            for i in range(3):
+                values = rng.integers(128, 256, (8, 8)).astype(np.uint16) * np.uint16(top)
+                Image.fromarray(values).save(folder / f"{i}.png")
+    return root
+
+
+def make_old(prepared: PreparedDataset) -> None:
+    """Change a manifest into one of the version that took the upper 8 bits of all images."""
+    manifest = prepared.manifest
+    del manifest["conversion"]
+    manifest["preparation"] = manifest["preparation"].partition(" convert=")[0]
+    for part in manifest["parts"].values():
+        part["unusual"] = [[name, "16 bits per channel"] for name, _ in part["unusual"]]
+    (prepared.folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(("top", "is_converted"), [(16, True), (257, False)])
+def test_only_pixels_that_the_rule_changed_change_the_digest(
+    prepare_source: PrepareSource, workdir: Path, top: int, is_converted: bool
+) -> None:
+    prepared = prepare_source(write_deep(workdir / "deep", top))
+    line = "size=256 resize=shorter-side-bilinear-antialias codec=raw quality=lossless"
+    line += " convert=significant-bits,on-white" if is_converted else ""
+    assert prepared.manifest["preparation"] == line
+    train = prepared.split("train")
+    assert prepared.manifest["parts"]["train"]["digest"] == train.digest
+    assert train.digest == split_digest(line, train.keys, train.labels)
+
+
+def test_images_that_an_earlier_version_converted_are_prepared_again(
+    prepare_source: PrepareSource, workdir: Path
+) -> None:
+    source = write_deep(workdir / "deep", 16)
+    new = prepare_source(source)
+    expected = contents(new.folder)
+    make_old(new)
+    assert prepare_source(source).manifest["preparation"].endswith("on-white")
+    assert contents(new.folder) == expected
+
+    named = prepare_source(source, name="pets")
+    make_old(named)
+    message = r"pets has 12 images of 16 bits or with transparency, .*harness prepare .*deep --name"
+    with pytest.raises(UserError, match=message):
+        load_dataset("pets", data_root=workdir / "root")
+    prepare_source(source, name="pets")
+    assert len(load_dataset("pets", data_root=workdir / "root", tune=0).train) == 6
+
+
+def test_ordinary_images_of_an_earlier_version_stay(
+    pets: Path, prepare_source: PrepareSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare_source(pets)
+    make_old(prepared)
+    monkeypatch.setattr(prepare_module, "_build", None)
+    assert prepare_source(pets).manifest == prepared.manifest

@@ -25,7 +25,9 @@ def prepared(classes: int, per_class: int, parts: tuple[str, ...] = ("train", "v
         return Split.from_arrays(pixels, np.arange(n) % classes, class_names=class_names)
 
     manifest = {"class_names": class_names, "dataset_notes": [], "source": "here"}
-    return SimpleNamespace(manifest=manifest, parts=list(parts), split=split, undecodable=[])
+    return SimpleNamespace(
+        manifest=manifest, parts=list(parts), split=split, undecodable=[], unusual=[]
+    )
 
 
 def make_dataset(prepared: Any) -> Dataset:
