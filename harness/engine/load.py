@@ -1,12 +1,18 @@
-"""A finished run's pipeline, rebuilt from its spec and state."""
+"""A finished run's pipeline, rebuilt from its spec and state.
+
+The code comes from the registry alone. A record names the plugins that it was made with, but a
+record may come from anyone, and so may a file beside it: a plugin is imported when the user names
+it, never because a record does.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.commands import as_flags
 from harness.contract import Pipeline
 from harness.errors import UserError
-from harness.registry import Registry
+from harness.registry import Kind, Registry
 from harness.runs.record import Record
 from harness.spec import parse_spec
 from harness.workspace import Workspace
@@ -43,7 +49,7 @@ def new_pipeline(workspace: Workspace, record: Record) -> Pipeline:
     Raises
     ------
     UserError
-        If the run is an ensemble, was made from an object, or the source of its pipeline is gone.
+        If the run is an ensemble, was made from an object, or needs a plugin that was not given.
     """
     spec = record.spec
     if spec.kind == "ensemble":
@@ -56,17 +62,25 @@ def new_pipeline(workspace: Workspace, record: Record) -> Pipeline:
             f"run {record.run_id} was made from an object in a program; "
             "only pipelines in files can be loaded again"
         )
-    own = workspace.with_plugins(plugins_for(record, workspace.registry))
-    pipeline: Pipeline = own.resolve("pipeline", spec.pipeline).make()
+    require_registered(workspace.registry, record, "pipeline")
+    pipeline: Pipeline = workspace.resolve("pipeline", spec.pipeline).make()
     return pipeline
 
 
-def plugins_for(record: Record, registry: Registry) -> tuple[str, ...]:
-    """Return the plugins that load a run's pipeline again.
+def require_registered(registry: Registry, record: Record, kind: Kind) -> None:
+    """Raise UserError if a run's pipeline or dataset is not in the registry.
 
-    Those of the registry, and, unless it knows the pipeline already, those of the run, which may
-    have moved in the meantime.
+    The message names the plugins that the record claims to be made with.
     """
-    if parse_spec(record.spec.pipeline)[0] in registry.entries["pipeline"]:
-        return registry.plugins
-    return (*registry.plugins, *record.spec.plugins)
+    spec = record.spec
+    name, _ = parse_spec(getattr(spec, kind))
+    if name in registry.entries[kind]:
+        return
+    if not spec.plugins:
+        raise UserError(
+            f"run {record.run_id} needs the {kind} {name!r}, which is not installed here"
+        )
+    raise UserError(
+        f"run {record.run_id} needs the {kind} {name!r} of a plugin, which is loaded only if you "
+        f"name it; if you trust the file, add:{as_flags(plugins=spec.plugins)}"
+    )

@@ -13,7 +13,7 @@ from typing import Any
 from harness.commands import harness_command
 from harness.contract import Pipeline
 from harness.data.load import DatasetSource, Splits
-from harness.engine.load import plugins_for
+from harness.engine.load import require_registered
 from harness.engine.outputs import plugin_errors, require_pipeline
 from harness.errors import UserError
 from harness.render.text import duration
@@ -174,6 +174,10 @@ def resume_request(
     if spec.kind == "ensemble":
         again = harness_command("ensemble", "RUN", "RUN")
         raise UserError(f"run {record.run_id} is an ensemble, which is made in one go: {again}")
+    if pipeline is None and not spec.from_object:
+        require_registered(workspace.registry, record, "pipeline")
+    if dataset is None and not spec.dataset_from_object:
+        require_registered(workspace.registry, record, "dataset")
     options = RunOptions(
         seed=spec.seed,
         tune=spec.tune,
@@ -184,7 +188,7 @@ def resume_request(
     )
     given = {name: value for name, value in changes.items() if value is not None}
     return resolve_request(
-        workspace.with_plugins(plugins_for(record, workspace.registry)),
+        workspace,
         pipeline or spec.pipeline,
         dataset or spec.dataset,
         replace(options, **given),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from harness.engine.load import new_pipeline, plugins_for
+from harness.engine.load import new_pipeline, require_registered
 from harness.engine.observer import RunObserver
 from harness.engine.request import Request, RunOptions, resolve_request
 from harness.engine.runner import execute
@@ -43,6 +43,8 @@ def rescore_run(
     source = store.find(run)
     source.require_finished()
     new_pipeline(workspace, source)  # fails where the pipeline cannot be had again
+    if not source.spec.dataset_from_object:
+        require_registered(workspace.registry, source, "dataset")
     request = _rescore_request(workspace, source, views)
     state, header = source.load_state()  # a damaged file must not leave a record behind
     record = store.create(request.name, request.spec)
@@ -62,7 +64,7 @@ def _rescore_request(workspace: Workspace, source: Record, views: int) -> Reques
             f"run {source.run_id} was scored with views={views}; give another number with --views"
         )
     request = resolve_request(
-        workspace.with_plugins(plugins_for(source, workspace.registry)),
+        workspace,
         format_spec(name, {**values, "views": views}),
         spec.dataset,
         RunOptions(seed=spec.seed, tune=spec.tune, limit=spec.limit, limit_test=spec.limit_test),

@@ -21,9 +21,9 @@ from harness.comparison.literature import PublishedComparison, compare_with_lite
 from harness.comparison.table import Comparison
 from harness.contract import Embeds
 from harness.data.split import Split
+from harness.engine.load import require_registered
 from harness.errors import UserError
 from harness.runs.record import Record
-from harness.spec import parse_spec
 from harness.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -154,9 +154,7 @@ def _splits(workspace: Workspace, record: Record) -> Splits | str:
     if record.spec.dataset_from_object:
         return f"the images of {result.title} were given by a program and are not kept"
     try:
-        # A plugin of the run may be gone; it matters only where the dataset is a plugin.
-        if parse_spec(result.dataset)[0] not in workspace.registry.entries["dataset"]:
-            workspace = workspace.with_plugins([*workspace.plugins, *record.spec.plugins])
+        require_registered(workspace.registry, record, "dataset")
         splits = workspace.dataset(
             result.dataset, tune=result.tune, limit=result.limit, limit_test=result.limit_test
         )

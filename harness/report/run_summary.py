@@ -138,8 +138,10 @@ class Terminal(ProgressDisplay):
     def __init__(self, echo: Callable[[str], None], *, verbose: bool = False) -> None:
         self.echo = echo
         self.verbose = verbose
+        self.flags = ""  # of the run's workspace, for the command that resumes it
 
     def started(self, request: Request, record: Record, *, expected: str, resumed: bool) -> None:
+        self.flags = request.workspace.flags
         for line in request_lines(request, expected, verbose=self.verbose):
             self.echo(line)
         for line in _origin_lines(record, resumed):
@@ -153,7 +155,8 @@ class Terminal(ProgressDisplay):
             self.echo(line)
 
     def failed(self, record: Record, reason: str, *, stopped: bool) -> None:
-        self.echo(f"resume     {harness_command('run', '--resume', record.run_id)}")
+        resume = harness_command("run", "--resume", record.run_id, flags=self.flags)
+        self.echo(f"resume     {resume}")
 
 
 def _origin_lines(record: Record, resumed: bool) -> list[str]:

@@ -161,9 +161,9 @@ def test_json_of_several_seeds_is_one_line_per_run(harness: Harness, plugin: str
 
 @pytest.mark.usefixtures("published")
 def test_options_that_differ_from_the_record_are_refused_on_resume(
-    harness: Harness, resumable: Record
+    harness: Harness, resumable: Record, plugin: str
 ) -> None:
-    resume = ("run", "--resume", resumable.run_id)
+    resume = ("run", "--plugins", plugin, "--resume", resumable.run_id)
     for option, words in {
         "--seed 3": "seed has changed",
         "--limit 500": "limit has changed",
@@ -178,13 +178,13 @@ def test_options_that_differ_from_the_record_are_refused_on_resume(
 
 
 @pytest.mark.usefixtures("published")
-def test_a_plugin_that_has_moved_is_found_by_the_option_on_resume(
+def test_the_plugin_of_a_run_is_named_by_the_user_on_resume_wherever_it_lies_now(
     harness: Harness, resumable: Record, plugin: str, workdir: Path
 ) -> None:
     (workdir / "moved").mkdir()
     moved = Path(plugin).rename(workdir / "moved" / "nearest_mean.py")
     resume = ("run", "--resume", resumable.run_id)
-    assert "there is no such file" in harness(*resume, code=2)
+    assert f"if you trust the file, add: --plugins {plugin}" in harness(*resume, code=2)
     assert f"resuming   {resumable.run_id}" in harness(*resume, "--plugins", str(moved))
 
 

@@ -11,7 +11,8 @@ import torch
 
 import harness
 from harness import UserError, Workspace
-from harness.engine.load import load_pipeline, new_pipeline, plugins_for
+from harness.engine.load import load_pipeline, new_pipeline, require_registered
+from harness.runs.record import Record
 from harness.runs.run_store import RunStore
 from harness.runs.spec import RunSpec
 
@@ -22,7 +23,7 @@ def test_a_loaded_pipeline_scores_as_the_run_did(
     plugin: str, record_of: Callable[..., Any]
 ) -> None:
     record = record_of(harness.run("nearest-mean", "digits", plugins=[plugin], track=False))
-    workspace = Workspace.open()  # the record knows the plugin
+    workspace = Workspace.open(plugins=[plugin])
     pipeline = load_pipeline(workspace, record, CPU)
     test = harness.load_dataset("digits").test
     scores = torch.cat([pipeline.scores(batch) for batch in test.batches(128)])
@@ -30,15 +31,28 @@ def test_a_loaded_pipeline_scores_as_the_run_did(
     assert not hasattr(new_pipeline(workspace, record), "means")
 
 
-def test_plugins_that_the_workspace_knows_take_precedence_over_those_of_the_run(
-    plugin: str, workdir: Path, make_spec: Callable[..., RunSpec]
+@pytest.mark.parametrize("kind", ["pipeline", "dataset"])
+def test_a_plugin_that_a_record_names_is_loaded_only_if_the_user_names_it(
+    workdir: Path, make_spec: Callable[..., RunSpec], kind: Any
 ) -> None:
-    spec = make_spec(pipeline="nearest-mean,shrink=0.0", plugins=(plugin,))
-    record = RunStore(Path("runs")).create("nearest-mean", spec)
-    assert plugins_for(record, Workspace.open().registry) == (plugin,)
-    (workdir / "moved").mkdir()
-    moved = str(Path(plugin).rename(workdir / "moved" / "nearest_mean.py"))
-    assert plugins_for(record, Workspace.open(plugins=[moved]).registry) == (moved,)
+    store = RunStore(Path("runs"))
+    record = store.create("mine", make_spec(**{kind: "mine", "plugins": ("mine.py",)}))
+    plugin = record.folder / "mine.py"
+    parameters = "*" if kind == "pipeline" else "root, *"
+    plugin.write_text(f"open('executed', 'w')\ndef build({parameters}, step: int = 1): ...\n")
+    record.save_spec(make_spec(**{kind: "mine", "plugins": (str(plugin.absolute()),)}))
+    record = Record(record.folder)
+    words = f"run {record.run_id} needs the {kind} 'mine' of a plugin, .* add: --plugins {plugin}"
+    with pytest.raises(UserError, match=words.replace("--plugins ", "--plugins .*")):
+        require_registered(Workspace.open().registry, record, kind)
+    assert not (workdir / "executed").exists()
+    require_registered(Workspace.open(plugins=[str(plugin)]).registry, record, kind)
+
+
+def test_a_run_of_a_package_that_is_gone_says_so(make_spec: Callable[..., RunSpec]) -> None:
+    record = RunStore(Path("runs")).create("theirs", make_spec(pipeline="theirs"))
+    with pytest.raises(UserError, match="the pipeline 'theirs', which is not installed here"):
+        new_pipeline(Workspace.open(), record)
 
 
 def test_runs_without_a_pipeline_of_their_own_cannot_be_loaded(
@@ -50,11 +64,3 @@ def test_runs_without_a_pipeline_of_their_own_cannot_be_loaded(
     ensemble = make_spec(kind="ensemble", members=("a-123456", "b-123456"))
     with pytest.raises(UserError, match="take its members: a-123456, b-123456"):
         new_pipeline(workspace, RunStore(Path("runs")).create("ensemble", ensemble))
-
-
-def test_a_run_whose_plugin_is_gone_says_so(plugin: str, make_spec: Callable[..., RunSpec]) -> None:
-    spec = make_spec(pipeline="nearest-mean,shrink=0.0", plugins=(plugin,))
-    record = RunStore(Path("runs")).create("nearest-mean", spec)
-    Path(plugin).unlink()
-    with pytest.raises(UserError, match="no such file"):
-        new_pipeline(Workspace.open(), record)

@@ -19,12 +19,12 @@ def run_id(plugin: str) -> str:
 
 
 def test_images_of_any_size_get_their_five_most_likely_classes(
-    run_id: str, workdir: Path, pictures: Callable[..., Path]
+    run_id: str, plugin: str, workdir: Path, pictures: Callable[..., Path]
 ) -> None:
     folder = pictures(workdir / "mine", {"": 2, "deeper": 1}, size=(40, 60))
     (folder / "._hidden.png").write_bytes(b"what macOS leaves beside a file")
     (folder / "folder.png").mkdir()
-    predictions = list(harness.predict(run_id, [folder]))
+    predictions = list(harness.predict(run_id, [folder], plugins=[plugin]))
     assert [file.relative_to(folder).as_posix() for file, _ in predictions] == [
         "0.png", "1.png", "deeper/0.png",
     ]  # fmt: skip
@@ -40,7 +40,7 @@ def test_a_single_file_is_predicted_by_a_result(
 ) -> None:
     result = harness.run("nearest-mean", "digits", plugins=[plugin], track=False)
     file = pictures(workdir / "mine", {"": 1}) / "0.png"
-    ((path, classes),) = harness.predict(result, [str(file)])
+    ((path, classes),) = harness.predict(result, [str(file)], plugins=[plugin])
     assert (path, len(classes)) == (file, 5)
 
 
@@ -59,7 +59,7 @@ def test_images_of_a_dataset_without_one_size_are_shrunk_to_the_prepared_size(
 
 
 def test_paths_and_runs_that_cannot_be_used_are_refused(
-    run_id: str, workdir: Path, make_spec: Callable[..., RunSpec]
+    run_id: str, plugin: str, workdir: Path, make_spec: Callable[..., RunSpec]
 ) -> None:
     (workdir / "empty").mkdir()
     (workdir / "text.png").write_text("no image")
@@ -69,7 +69,7 @@ def test_paths_and_runs_that_cannot_be_used_are_refused(
         "text.png": r"text\.png cannot be decoded",
     }.items():
         with pytest.raises(UserError, match=message):
-            list(harness.predict(run_id, [path]))
+            list(harness.predict(run_id, [path], plugins=[plugin]))
     RunStore(Path("runs")).create("other", make_spec())
     with pytest.raises(UserError, match="is not finished"):
         list(harness.predict("other", ["text.png"]))

@@ -91,10 +91,13 @@ def test_a_run_is_resumed_as_it_was_asked_for(look_up: LookUp, plugin: str) -> N
     options = {"seed": 2, "tune": 3, "limit": 200, "limit_test": 50, "test": False}
     request = look_up("nearest-mean", plugins=[plugin], seed_group=group, **options)
     record = RunStore(Path("runs").resolve()).create("nearest-mean", request.spec)
-    again = resume_request(Workspace.open(), record)
+    workspace = Workspace.open(plugins=[plugin])
+    again = resume_request(workspace, record)
     assert again.spec == request.spec
-    changed = resume_request(Workspace.open(), record, seed=5)
+    changed = resume_request(workspace, record, seed=5)
     assert changed.spec == replace(request.spec, seed=5)
+    with pytest.raises(UserError, match=f"add: --plugins {plugin}"):
+        resume_request(Workspace.open(), record)
 
 
 def test_an_ensemble_cannot_be_resumed(make_spec: Callable[..., RunSpec]) -> None:
