@@ -137,6 +137,11 @@ def bind(owner: str, build: Callable[..., Any], given: Mapping[str, str]) -> dic
     values: dict[str, Any] = {}
     missing = []
     for key, parameter in known.items():
+        if key in given and not given[key] and parameter.default != "":
+            raise UserError(
+                f"{owner}: {key}= is empty; give a value (allowed: "
+                f"{describe(parameter.annotation)}) or leave {key} out"
+            )
         if key in given:
             values[key] = _read(owner, key, given[key], parameter.annotation)
         elif parameter.default is inspect.Parameter.empty:

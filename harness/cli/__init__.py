@@ -51,7 +51,18 @@ class LazyGroup(click.Group):
             raise click.UsageError(
                 f"no command is called {args[0]!r}{hint}; available: {', '.join(COMMANDS)}"
             )
+        _refuse_empty(args)
         return super().resolve_command(ctx, args)
+
+
+def _refuse_empty(args: list[str]) -> None:
+    """Raise for an empty value, such as that of an unset variable: it is not the default."""
+    for before, argument in zip(["", *args], args, strict=False):
+        option, equals, value = argument.partition("=")
+        if not argument or (option.startswith("--") and equals and not value):
+            option = option or before
+            subject = f"the value of {option}" if option.startswith("-") else "an argument"
+            raise click.UsageError(f"{subject} is empty; give a value or leave it out")
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

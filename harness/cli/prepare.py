@@ -11,7 +11,7 @@ from harness.cli import options
 
 if TYPE_CHECKING:
     from harness.data.prepared_dataset import PreparedDataset
-    from harness.data.sources import Source
+    from harness.data.sources import ClassLevel, Source
     from harness.workspace import Workspace
 
 FORBIDDEN_IN_NAMES = '/,="~ '
@@ -28,6 +28,13 @@ FORBIDDEN_IN_NAMES = '/,="~ '
     help="Upper limit of the shorter side, in pixels; smaller images keep their size.",
 )
 @click.option(
+    "--class-level",
+    type=click.Choice(["top", "leaves"]),
+    default="top",
+    show_default=True,
+    help="Class folders with sub-folders: join them, or make every folder of images a class.",
+)
+@click.option(
     "--workers", type=click.IntRange(1), help="Threads that decode.  [default: one per core]"
 )
 @click.option(
@@ -41,6 +48,7 @@ def command(
     source: Path,
     name: str | None,
     size: int,
+    class_level: ClassLevel,
     workers: int | None,
     plan: bool,
     workspace: Workspace,
@@ -60,11 +68,13 @@ def command(
 
     root = workspace.data_root
     if plan:
-        _print_estimate(open_source(source), root, size, workers or usable_cores(), as_json)
+        _print_estimate(
+            open_source(source, class_level), root, size, workers or usable_cores(), as_json
+        )
         return
     name = name or source.expanduser().resolve().name.split(".")[0]
     _check_name(workspace, source, name)
-    opened = open_source(source)
+    opened = open_source(source, class_level)
     click.echo(f"source     {source} ({source_summary(opened)})")
     prepared = prepare(opened, root, name=name, size=size, workers=workers, progress=progress)
     _print_prepared(prepared, workspace, as_json)

@@ -57,7 +57,15 @@ UNUSUAL_MODES = {
     "CMYK": "CMYK",
     "RGBA": "alpha channel",
 }
-SYSTEM_NAMES = ("__MACOSX", "Thumbs.db", "desktop.ini")
+# What file systems, servers and cameras leave behind, in lower case
+SYSTEM_NAMES = frozenset(
+    (
+        "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "network trash folder",
+        "temporary items", "$recycle.bin", "recycler", "system volume information", "found.000",
+        "lost+found", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot",
+        "@__thumb", "@tmp", "__pycache__",
+    )
+)  # fmt: skip
 
 
 def decode(data: bytes) -> torch.Tensor:
@@ -280,10 +288,17 @@ def is_system_file(name: str) -> bool:
     """Return whether a path is or lies in something hidden or left by an operating system,
     such as `__MACOSX`, `.ipynb_checkpoints` or `._1.jpg`.
     """
-    return any(
-        (part.startswith(".") and part not in (".", "..")) or part in SYSTEM_NAMES
-        for part in name.split("/")
-    )
+    return system_part(name) is not None
+
+
+def system_part(name: str) -> str | None:
+    """Return the first component of a path for which it is a system file, if any."""
+    return next((part for part in name.split("/") if _is_system_name(part)), None)
+
+
+def _is_system_name(part: str) -> bool:
+    hidden = part.startswith(".") and part not in (".", "..")
+    return hidden or part.lower() in SYSTEM_NAMES
 
 
 def is_image(name: str) -> bool:

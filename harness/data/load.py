@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.data.class_names import distinguish
 from harness.data.copies import are_among, label_conflict_notes
 from harness.data.identity import select_class_balanced
 from harness.data.prepared_dataset import prepared_names
 from harness.data.split import Dataset, Split
+from harness.data.splitting import join_labeled
 from harness.errors import UserError
 from harness.registry import Registry
 from harness.spec import format_spec
@@ -73,9 +75,13 @@ def dataset_spec(dataset: str | None, registry: Registry, root: Path) -> str:
     Raises
     ------
     UserError
-        If it is a path that does not exist.
+        If it is a path that does not exist, or empty.
     """
-    spec = dataset or os.environ.get("HARNESS_DATASET") or DEFAULT_DATASET
+    chosen = dataset if dataset is not None else os.environ.get("HARNESS_DATASET")
+    if chosen is not None and not chosen.strip():
+        owner = "HARNESS_DATASET" if dataset is None else "dataset"
+        raise UserError(f"{owner} is empty; give a spec, a name or a path, or leave it unset")
+    spec = chosen or DEFAULT_DATASET
     name, comma, parameters = spec.partition(",")
     path = Path(spec).expanduser()
     if name in registry.entries["dataset"]:
@@ -108,8 +114,9 @@ def load_splits(
     root : Path
         The data root.
     tune : int, optional
-        Images per class to hold out of train; 0 for no tune split. Default: the dataset's own
-        number, else 10 % of each class.
+        Images per class to hold out of train; 0 for no tune split. Default: the dataset's
+        validation part or its own number, else 10 % of each class. With a number, a validation
+        part belongs to train.
     limit : int, optional
         Upper limit on the labeled images (train and tune together), class-balanced.
     limit_test : int, optional
@@ -122,17 +129,25 @@ def load_splits(
     """
     spec, loaded = load_whole(dataset, registry, root)
     train, test = loaded.train, loaded.test
+    held_out, notes = loaded.tune, loaded.dataset_notes
+    if held_out is not None and tune is not None:
+        train, held_out = join_labeled(train, held_out), None
+        notes = (*notes, f"tune={tune}: the validation part is added to train before")
     if limit is not None:
-        train = _limit_images(train, limit, "limit")
+        train, held_out = _limit_labeled(train, held_out, limit)
     if limit_test is not None:
         test = _limit_images(test, limit_test, "limit_test")
-    conflicts = label_conflict_notes(train.keys, train.labels, test.keys, test.labels)
-    held_out: Split | None = None
-    if tune != 0:
+    if held_out is None and tune != 0:
         per_class = loaded.tune_per_class if tune is None else tune
         train, held_out = _hold_out_tune(train, per_class, loaded.title)
-    notes = (*loaded.dataset_notes, *conflicts)
-    return Splits(spec, loaded.title, train, held_out, test, notes)
+    labeled = [split for split in (train, held_out) if split]
+    conflicts = label_conflict_notes(
+        np.concatenate([split.keys for split in labeled]),
+        np.concatenate([split.labels for split in labeled]),
+        test.keys,
+        test.labels,
+    )
+    return Splits(spec, loaded.title, train, held_out, test, (*notes, *conflicts))
 
 
 def load_whole(dataset: DatasetSource, registry: Registry, root: Path) -> tuple[str, Dataset]:
@@ -184,6 +199,8 @@ def _hold_out_tune(train: Split, per_class: int | None, title: str) -> tuple[Spl
 def _check_classes_agree(name: str, dataset: Dataset) -> Dataset:
     """Return the dataset; raise UserError if train and test have different classes."""
     train, test = dataset.train.class_names, dataset.test.class_names
+    if dataset.tune is not None and dataset.tune.class_names != train:
+        raise UserError(f"{name}: train and tune have different classes; give both the same ones")
     if train == test:
         return dataset
     pairs = enumerate(zip(train, test, strict=False))
@@ -191,11 +208,27 @@ def _check_classes_agree(name: str, dataset: Dataset) -> Dataset:
     if label is None:
         difference = f"{len(train)} and {len(test)} classes"
     else:
-        difference = f"class {label} is {train[label]!r} in train, {test[label]!r} in test"
+        in_train, in_test = distinguish(train[label], test[label])
+        difference = f"class {label} is {in_train} in train, {in_test} in test"
     raise UserError(
         f"{name}: train and test have different classes ({difference}); "
         "give both the same class names in the same order"
     )
+
+
+def _limit_labeled(train: Split, tune: Split | None, limit: int) -> tuple[Split, Split | None]:
+    """Limit train and tune together, each in proportion to its size."""
+    if tune is None:
+        return _limit_images(train, limit, "limit"), None
+    least = [len(np.unique(split.labels)) for split in (train, tune)]
+    if limit < sum(least):
+        raise UserError(
+            f"limit={limit} is less than one image for each of the {least[0]} classes of train "
+            f"and the {least[1]} of the validation part; give at least {sum(least)}, or tune=0"
+        )
+    share = round(limit * len(tune) / (len(train) + len(tune)))
+    share = min(max(share, least[1]), limit - least[0])
+    return _limit_images(train, limit - share, "limit"), _limit_images(tune, share, "limit")
 
 
 def _limit_images(split: Split, limit: int, parameter: str) -> Split:

@@ -95,18 +95,42 @@ def prepare(
     check_classes(source)
     identity = source_identity(source, size)
     folder = prepared_folder(root, name or f"{source.path.name.split('.')[0]}-{identity}")
-    if not _is_missing(folder, identity):
-        return _open_checked(folder, identity)
+    if not _is_missing(folder, identity, source, named=name is not None):
+        return _open_checked(folder, identity, source)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with preparation_lock(folder):
-        if _is_missing(folder, identity):
+        if _is_missing(folder, identity, source, named=name is not None):
             unfinished = folder.with_name(f"{UNFINISHED_PREFIX}{folder.name}")
             with single_torch_thread(), _explain_full_disk(unfinished):
                 _build(source, unfinished, identity, size, workers or usable_cores(), progress)
-            # exists if a removal was killed, or an earlier version converted its images
+            # exists if a removal was killed, or an earlier version read or converted it otherwise
             shutil.rmtree(folder, ignore_errors=True)
             unfinished.replace(folder)
-    return _open_checked(folder, identity)
+    return _open_checked(folder, identity, source)
+
+
+def _is_missing(folder: Path, identity: str, source: Source, *, named: bool) -> bool:
+    """Return whether a dataset is to be prepared: there is none, or only an outdated one.
+
+    A dataset whose name the user chose is never replaced because its source is read otherwise.
+    """
+    if not (folder / MANIFEST).exists():
+        return True
+    prepared = PreparedDataset(folder)
+    if not named and not _is_read_alike(prepared, source):
+        return True
+    return bool(prepared.outdated) and prepared.manifest["identity"] == identity
+
+
+def _is_read_alike(prepared: PreparedDataset, source: Source) -> bool:
+    """Return whether a prepared dataset has the classes and the number of images of its source.
+
+    It has not if another version of the harness took other folders for the classes.
+    """
+    manifest = prepared.manifest
+    files = [file for part in manifest["parts"].values() for file in part["files"].values()]
+    rows = sum(file["rows"] for file in files)
+    return (manifest["class_names"], rows) == (list(source.class_names), len(source))
 
 
 def check_classes(source: Source) -> None:
@@ -124,19 +148,11 @@ def source_identity(source: Source, size: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _is_missing(folder: Path, identity: str) -> bool:
-    """Return whether a dataset is to be prepared: there is none, or only an outdated one."""
-    if not (folder / MANIFEST).exists():
-        return True
-    prepared = PreparedDataset(folder)
-    return bool(prepared.outdated) and prepared.manifest["identity"] == identity
-
-
-def _open_checked(folder: Path, identity: str) -> PreparedDataset:
+def _open_checked(folder: Path, identity: str, source: Source) -> PreparedDataset:
     """Open a prepared dataset; raise UserError if it was made from another source."""
     prepared = PreparedDataset(folder)
     manifest = prepared.manifest
-    if manifest["identity"] != identity:
+    if manifest["identity"] != identity or not _is_read_alike(prepared, source):
         raise UserError(
             f"the name {prepared.name!r} is used for a dataset that was prepared from other files "
             f"or settings ({manifest['source']}, size={manifest['size']}); choose another name, "
@@ -340,6 +356,7 @@ def _write_manifest(source: Source, folder: Path, preparation: Preparation, iden
         "conversion": CONVERSION,
         "class_names": list(source.class_names),
         "dataset_notes": list(source.dataset_notes),
+        "part_folders": dict(source.part_folders),
         "parts": {part: _finish_part(source, folder, line, part) for part in part_names},
     }
     write_json(folder / MANIFEST, manifest)

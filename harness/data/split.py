@@ -342,6 +342,8 @@ class Dataset:
         Images per class to hold out of train for tuning. Default: 10 % of each class.
     dataset_notes : tuple of str
         What a reader of the numbers must know about the splits; shown with every run.
+    tune : Split, optional
+        A validation part to tune on, disjoint from train. Default: it is held out of train.
     """
 
     title: str
@@ -349,6 +351,7 @@ class Dataset:
     test: Split
     tune_per_class: int | None = None
     dataset_notes: tuple[str, ...] = ()
+    tune: Split | None = None
 
 
 def to_device(array: torch.Tensor, device: torch.device | str) -> torch.Tensor:

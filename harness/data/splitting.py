@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from typing import Literal
 
 import numpy as np
 
+from harness.data.identity import HASH_DIGITS, number_duplicates
 from harness.data.image_notes import image_notes
 from harness.data.prepared_dataset import PreparedDataset
 from harness.data.sources import UNSPLIT
@@ -15,6 +17,7 @@ from harness.errors import UserError
 TRAIN_PERCENTS = (1, 2, 5, 10, 25, 50, 100)  # nested class-balanced subsets, fixed by the keys
 MANY_CLASSES = 1000  # from here on, tune takes MANY_TUNE images per class, as on ILSVRC
 MANY_TUNE = 50
+Validation = Literal["tune", "train"]
 
 
 def dataset_from_prepared(
@@ -24,10 +27,12 @@ def dataset_from_prepared(
     test_fraction: float,
     split_seed: int,
     train_percent: int = 100,
+    validation: Validation = "tune",
 ) -> Dataset:
     """Return the dataset of a prepared source.
 
-    The part `test` is scored, else `val`. Notes of the dataset say what was held out or left out.
+    The part `test` is scored, else `val`. With train and test, `val` is the tune split. Notes of
+    the dataset say what was held out or left out.
 
     Parameters
     ----------
@@ -40,6 +45,8 @@ def dataset_from_prepared(
         Determines, with the content of the images, which ones are held out.
     train_percent : int
         Share of each class of the training images to keep, selected by key.
+    validation : {"tune", "train"}
+        What a validation part is beside a train and a test part.
 
     Raises
     ------
@@ -47,10 +54,14 @@ def dataset_from_prepared(
         If a class has too few images to hold some out, or no test image is of a class in train.
     """
     train, test, notes = _train_and_test(prepared, test_fraction, split_seed)
-    train = train.take(np.flatnonzero(train.rows >= 0))
+    train = _decodable(train)
+    tune = _tune_part(prepared, validation, notes)
+    if tune and validation == "train":
+        train, tune = join_labeled(train, tune), None
     notes += _unknown_class_notes(train, test)
     if train_percent != 100:
         train = train.subset(train_percent / 100)
+        tune = tune and tune.subset(train_percent / 100)
         notes.append(f"{train_percent} % of the training images of each class, selected by key")
     many_classes = train.num_classes >= MANY_CLASSES
     takes_many = many_classes and np.bincount(train.labels).min() > MANY_TUNE
@@ -62,7 +73,38 @@ def dataset_from_prepared(
         test=test,
         tune_per_class=MANY_TUNE if takes_many else None,
         dataset_notes=tuple(notes),
+        tune=tune,
     )
+
+
+def _decodable(split: Split) -> Split:
+    return split.take(np.flatnonzero(split.rows >= 0))
+
+
+def _tune_part(prepared: PreparedDataset, validation: Validation, notes: list[str]) -> Split | None:
+    """Return the validation part if it is neither scored nor all there is; add a note on it."""
+    if not {"train", "val", "test"} <= {*prepared.parts}:
+        return None
+    tune = _decodable(prepared.split("val"))
+    use = "the tune split, unless tune is given a number"
+    if validation == "train":
+        use = "added to train"
+    notes.append(f"{_folder_name(prepared, 'val')} ({len(tune):,} images) is {use}")
+    return tune
+
+
+def _folder_name(prepared: PreparedDataset, part: str) -> str:
+    """Return what a part is called in the source."""
+    names: dict[str, str] = prepared.manifest.get("part_folders", {})
+    return names.get(part, f"{part}/")
+
+
+def join_labeled(train: Split, tune: Split) -> Split:
+    """Return two disjoint splits as one, in which copies of an image have different keys."""
+    both = train + tune
+    hashes = np.array([key[:HASH_DIGITS] for key in both.keys.tolist()])
+    both.keys = number_duplicates(hashes, both.labels)
+    return both
 
 
 def _train_and_test(
@@ -73,13 +115,19 @@ def _train_and_test(
     test_part = next((part for part in ("test", "val") if part in parts), None)
     train_part = next((part for part in ("train", UNSPLIT) if part in parts), None)
     used = [part for part in (train_part, test_part) if part]
-    reason = f": {test_part}/ is the test split" if train_part and test_part else ""
-    unused = [f"{part}/ is not used{reason}" for part in parts if part not in used]
+    if train_part == "train" and test_part == "test":
+        used.append("val")  # see _tune_part
+    is_complete = train_part and test_part
+    reason = f": {_folder_name(prepared, test_part or '')} is the test split" if is_complete else ""
+    unused = [
+        f"{_folder_name(prepared, part)} is not used{reason}" for part in parts if part not in used
+    ]
     if train_part and test_part:
         return prepared.split(train_part), prepared.split(test_part), unused
     (part,) = used
     train, test = holdout_split(prepared.split(part), test_fraction, split_seed)
-    reason = "no test part" if part == UNSPLIT or unused else f"only {part}/ found"
+    only = f"only {_folder_name(prepared, part)} found"
+    reason = "no test part" if part == UNSPLIT or unused else only
     held_out = f"a class-balanced {test_fraction:.0%} (seed {split_seed}) is the test split"
     return train, test, [f"{reason}: {held_out}", *unused]
 

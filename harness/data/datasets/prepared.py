@@ -17,6 +17,7 @@ def build(
     train_percent: Literal[1, 2, 5, 10, 25, 50, 100] = 100,
     test_fraction: Annotated[float, Gt(0), Lt(1)] = 0.2,
     split_seed: int = 0,
+    validation: Literal["tune", "train"] = "tune",
 ) -> Dataset:
     """Open a prepared dataset.
 
@@ -31,6 +32,9 @@ def build(
         Share of each class to hold out for testing if there is no test part; a note says so.
     split_seed
         Determines, with the content of the images, which ones are held out.
+    validation
+        What a validation part is if there are a train and a test part, too: the tune split, or
+        part of train.
 
     Raises
     ------
@@ -49,4 +53,5 @@ def build(
         test_fraction=test_fraction,
         split_seed=split_seed,
         train_percent=train_percent,
+        validation=validation,
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from annotated_types import Gt, Le
 
-from harness.data.split import Dataset
+from harness.data.split import Dataset, Split
 
 
 def build(
@@ -15,7 +15,8 @@ def build(
 ) -> Dataset:
     """Take a share of each class of the training images; the test split stays complete.
 
-    The tune split is held out of that share, 10 % of each class.
+    The tune split is held out of that share, 10 % of each class, or is the same share of the
+    dataset's validation part.
 
     Parameters
     ----------
@@ -39,13 +40,19 @@ def build(
     from harness.registry import open_registry
 
     _, complete = load_whole(of, open_registry(), root)
-    chosen: list[int] = []
-    for _, members in shuffled_members(complete.train, seed):
-        chosen += members[: max(1, round(percent / 100 * len(members)))]
-    share = f"{len(chosen):,} of {len(complete.train):,} images, {percent:g} % of each class"
+
+    def take_share(split: Split) -> Split:
+        chosen: list[int] = []
+        for _, members in shuffled_members(split, seed):
+            chosen += members[: max(1, round(percent / 100 * len(members)))]
+        return split.take(np.sort(chosen))
+
+    train = take_share(complete.train)
+    share = f"{len(train):,} of {len(complete.train):,} images, {percent:g} % of each class"
     return Dataset(
         title=f"{complete.title}, {percent:g} % of train (subset seed {seed})",
-        train=complete.train.take(np.sort(chosen)),
+        train=train,
         test=complete.test,
         dataset_notes=(*complete.dataset_notes, f"train: {share}, drawn by subset seed {seed}"),
+        tune=complete.tune and take_share(complete.tune),
     )

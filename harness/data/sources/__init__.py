@@ -7,7 +7,7 @@ messages, and one function,
 
 It returns None if `path` does not look like this layout. If it does but cannot be used, the
 function raises a UserError that names what is missing and where to get it. A new layout is one new
-file. `FALLBACK = True` marks a layout that is tried after the others.
+file. `FALLBACK = True` marks class folders, which are tried after the others.
 """
 
 from __future__ import annotations
@@ -15,24 +15,23 @@ from __future__ import annotations
 import inspect
 import os
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Literal, Protocol
 
 from harness.errors import UserError
 
+_WORDS = {"train": "train training", "test": "test testing", "val": "val valid validation dev"}
 PARTS = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
+    f"{word}{ending}": part
+    for part, words in _WORDS.items()
+    for word in words.split()
+    for ending in ("", "set", "data", "images")
 }
+ClassLevel = Literal["top", "leaves"]
 UNSPLIT = "all"  # the part of images that belong to no split
 
 
@@ -76,6 +75,8 @@ class Source(Protocol):
         sizes and times, not of contents.
     dataset_notes : tuple of str
         What the user should know: which files were ignored, and why.
+    part_folders : mapping of str
+        By part, what it is called in the source, such as `valid/` for val; may lack parts.
     """
 
     path: Path
@@ -83,14 +84,22 @@ class Source(Protocol):
     class_names: tuple[str, ...]
     fingerprint: str
     dataset_notes: tuple[str, ...]
+    part_folders: Mapping[str, str]
 
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[SourceImage]: ...
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, class_level: ClassLevel = "top") -> Source:
     """Open a source of any layout.
+
+    Parameters
+    ----------
+    path : Path
+    class_level : {"top", "leaves"}
+        Of class folders with sub-folders: whether a sub-folder belongs to its class, or every
+        folder that directly holds images is a class.
 
     Raises
     ------
@@ -100,14 +109,23 @@ def open_source(path: Path) -> Source:
     path = path.expanduser()
     if not path.exists():
         raise UserError(f"there is no folder or archive {path}")
+    if not path.is_dir() and not path.is_file():  # a named pipe, a device
+        raise UserError(f"{path} is neither a folder nor an archive")
     if path.is_dir() and not any(path.iterdir()):
         raise UserError(f"the folder {path} is empty")
     # Fingerprints contain paths; absolute() would keep `..`, so that they would differ.
     path = Path(os.path.abspath(path))  # noqa: PTH100
     for module in layouts():
-        source: Source | None = module.open_source(path)
-        if source is not None:
-            return source
+        options = {"class_level": class_level} if is_fallback(module) else {}
+        source: Source | None = module.open_source(path, **options)
+        if source is None:
+            continue
+        if class_level != "top" and not options:
+            raise UserError(
+                f"class_level={class_level} is for class folders, but {path} has the layout "
+                f"{source.layout}, which says itself what the classes are"
+            )
+        return source
     known = "".join(f"\n  {_layout_name(module)}" for module in layouts())
     raise UserError(f"{path} has no known layout; the known ones are:{known}")
 
@@ -117,12 +135,28 @@ def layouts() -> list[ModuleType]:
     names = [module.name for module in pkgutil.iter_modules(__path__)]
     public = sorted(name for name in names if not name.startswith("_"))
     modules = [import_module(f"{__name__}.{name}") for name in public]
-    return sorted(modules, key=lambda module: getattr(module, "FALLBACK", False))
+    return sorted(modules, key=is_fallback)
+
+
+def is_fallback(module: ModuleType) -> bool:
+    return getattr(module, "FALLBACK", False)
 
 
 def _layout_name(module: ModuleType) -> str:
     paragraph, _, _ = inspect.cleandoc(module.__doc__ or "").partition("\n\n")
     return paragraph.replace("\n", " ")
+
+
+def check_label_count(path: Path, classes: int, images: int) -> None:
+    """Raise UserError for numbers as labels that cannot be class indices.
+
+    They would make more classes than there are images, as ids or measurements do.
+    """
+    if classes > images > 0:
+        raise UserError(
+            f"{path}: labels up to {classes - 1:,} would make {classes:,} classes of "
+            f"{images:,} images; give class indices from 0, or class names"
+        )
 
 
 def part_of(text: str) -> str:

@@ -11,17 +11,19 @@ import hashlib
 import io
 import re
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import IO, cast
 
 import numpy as np
 
 from harness.data.decode import is_image, is_system_file
 from harness.data.sources import SourceImage
-from harness.data.sources._file_tree import FileTree, damaged_error, stat_line, tar_files
+from harness.data.sources._archives import damaged_error, open_tar, tar_files
+from harness.data.sources._file_tree import FileTree, stat_line
 from harness.errors import UserError
 
 
@@ -175,6 +177,7 @@ class OfficialFiles:
     """
 
     dataset_notes: tuple[str, ...] = ()
+    part_folders: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, path: Path, year: Year) -> None:
         self.path = path
@@ -238,7 +241,7 @@ def _train_images(tar: Path, class_names: tuple[str, ...]) -> Iterator[SourceIma
     """Yield the images of the tars inside `tar`, which are named like `n01440764.tar`."""
     label_of = {wnid: label for label, wnid in enumerate(class_names)}
     try:
-        with tarfile.open(tar) as archive:
+        with tar.open("rb") as file, open_tar(file) as archive:
             while member := archive.next():
                 archive.members.clear()  # type: ignore[attr-defined]
                 wnid = PurePosixPath(member.name).stem

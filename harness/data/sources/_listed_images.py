@@ -22,6 +22,10 @@ class ListedImages:
     class_names : sequence of str, optional
         In label order. Default: all that occur, sorted.
     dataset_notes : sequence of str
+    part_folders : mapping of str, optional
+        By part, the folder that it was read from.
+    reading : str
+        Goes into the fingerprint: what the parts and classes depend on beside the files.
     """
 
     def __init__(
@@ -32,14 +36,17 @@ class ListedImages:
         layout: str,
         class_names: Sequence[str] | None = None,
         dataset_notes: Sequence[str] = (),
+        part_folders: Mapping[str, str] | None = None,
+        reading: str = "",
     ) -> None:
         self.path: Path = tree.path
         self.layout = layout
-        self.fingerprint = tree.fingerprint
+        self.fingerprint = tree.fingerprint + reading
         if class_names is None:
             class_names = sorted({class_name for _, class_name in images.values()})
         self.class_names = tuple(class_names)
-        self.dataset_notes = tuple(dataset_notes)
+        self.dataset_notes = (*dataset_notes, *tree.notes)
+        self.part_folders: Mapping[str, str] = dict(part_folders or {})
         self._tree, self._images = tree, images
 
     def __len__(self) -> int:

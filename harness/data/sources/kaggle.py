@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from harness.data.decode import is_image
 from harness.data.sources import Source
-from harness.data.sources._file_tree import FileTree, is_archive
+from harness.data.sources._archives import is_archive
+from harness.data.sources._file_tree import FileTree
 from harness.data.sources._listed_images import ListedImages
 from harness.errors import UserError
 
@@ -46,7 +47,7 @@ def _read_table(tree: FileTree, file: str) -> str:
             f"{tree.path} has Kaggle's CLS-LOC layout, but {file} is missing; "
             f"get it from {PAGE} and put it there"
         )
-    return tree.read(name).decode()
+    return tree.read_texts([name])[name]
 
 
 def _parse_solution(text: str, path: Path) -> dict[str, str]:
@@ -54,8 +55,8 @@ def _parse_solution(text: str, path: Path) -> dict[str, str]:
     try:
         rows = csv.DictReader(text.splitlines())
         return {row["ImageId"]: row["PredictionString"].split()[0] for row in rows}
-    except (KeyError, IndexError, AttributeError) as error:
-        # a missing column, an empty cell, or a line that ends early
+    except (KeyError, IndexError, AttributeError, csv.Error) as error:
+        # a missing column, an empty cell, a line that ends early, or an endless cell
         raise UserError(
             f"{path}: {SOLUTION} is damaged ({error}); get it again from {PAGE}"
         ) from error

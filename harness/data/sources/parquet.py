@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from harness.data.sources import Source, SourceImage, part_of
+from harness.data.sources import Source, SourceImage, check_label_count, part_of
 from harness.data.sources._file_tree import files_near, stat_line
 from harness.errors import UserError
 
@@ -33,6 +35,7 @@ class ParquetFiles:
     """
 
     layout = "parquet"
+    part_folders: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, path: Path, files: list[Path]) -> None:
         self.path, self._files = path, files
@@ -40,17 +43,8 @@ class ParquetFiles:
         self.fingerprint = hashlib.sha256(lines.encode()).hexdigest()[:16]
         self._labels = {file: _read_labels(file) for file in files}
         labels = np.concatenate(list(self._labels.values()))
-        classes = int(labels.max(initial=-1)) + 1
-        declared = (
-            _declared_class_names(_open_parquet(file).schema_arrow.metadata or {}) for file in files
-        )
-        self.class_names = next(filter(None, declared), tuple(str(i) for i in range(classes)))
-        if classes > len(self.class_names):
-            raise UserError(
-                f"{path}: label {classes - 1} has no name; "
-                f"the files name {len(self.class_names)} classes"
-            )
         self._count = int((labels >= 0).sum())
+        self.class_names = _class_names(path, files, int(labels.max(initial=-1)) + 1, self._count)
         unlabeled = len(labels) - self._count
         self.dataset_notes: tuple[str, ...] = ()
         if unlabeled:
@@ -70,9 +64,42 @@ class ParquetFiles:
                     yield SourceImage(part, f"{stem}:{row}", label, read)
 
 
+def _class_names(path: Path, files: list[Path], classes: int, images: int) -> tuple[str, ...]:
+    """Return the names that the files declare for their labels, else the numbers as names."""
+    declared = {file: _declared_class_names(file) for file in files}
+    named = {file: names for file, names in declared.items() if names}
+    if not named:
+        check_label_count(path, classes, images)
+        return tuple(str(i) for i in range(classes))
+    first, names = next(iter(named.items()))
+    if different := next((file for file in named if named[file] != names), None):
+        raise UserError(
+            f"{first} and {different.name} name the classes differently, so that a label means "
+            "two things; use files of one dataset"
+        )
+    if classes > len(names):
+        raise UserError(
+            f"{path}: label {classes - 1} has no name; the files name {len(names)} classes"
+        )
+    return names
+
+
 def _read_labels(file: Path) -> np.ndarray:
-    column = _open_parquet(file).read(["label"])["label"]
-    return column.cast("int64").fill_null(-1).to_numpy()
+    with _damage(file):
+        column = _open_parquet(file).read(["label"])["label"]
+        return column.cast("int64").fill_null(-1).to_numpy()
+
+
+@contextmanager
+def _damage(file: Path, where: str = "") -> Iterator[None]:
+    """Turn what pyarrow raises about a damaged file into a UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # of many types, for memory that a damaged header asks for as well
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(f"{file} is damaged{where}: {reason}; copy or download it again") from error
 
 
 def _open_parquet(file: Path) -> Any:
@@ -80,28 +107,29 @@ def _open_parquet(file: Path) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with _damage(file):
         opened = pq.ParquetFile(file, memory_map=True)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{file} is damaged: {error}; copy or download it again") from error
-    if missing := {"image", "label"} - set(opened.schema_arrow.names):
+        schema = opened.schema_arrow
+    columns = [name for name in schema.names if name in ("image", "label")]
+    if missing := {"image", "label"} - set(columns):
         raise UserError(
             f"{file} has no column {min(missing)}; expected image (struct with bytes) and label"
         )
-    if not pa.types.is_integer(kind := opened.schema_arrow.field("label").type):
+    if len(columns) > 2:
+        raise UserError(f"{file} has a column image or label twice; expected each of them once")
+    if not pa.types.is_integer(kind := schema.field("label").type):
         raise UserError(f"{file}: label is of type {kind}; expected integers, as in imagenet-1k")
+    kind = content = schema.field("image").type
+    if pa.types.is_struct(kind):
+        content = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else pa.null()
+    if not (pa.types.is_binary(content) or pa.types.is_large_binary(content)):
+        raise UserError(f"{file}: image is of type {kind}; expected binary, or a struct with bytes")
     return opened
 
 
 def _read_row(file: Path, rows: _RowReader, row: int) -> bytes:
-    import pyarrow as pa
-
-    try:
+    with _damage(file, f" at row {row}"):
         return rows.read(row)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(
-            f"{file} is damaged at row {row}: {error}; copy or download it again"
-        ) from error
 
 
 class _RowReader:
@@ -137,11 +165,25 @@ class _RowReader:
         return content or b""
 
 
-def _declared_class_names(metadata: dict[bytes, bytes]) -> tuple[str, ...]:
+def _declared_class_names(file: Path) -> tuple[str, ...]:
     """Return the class names that Hugging Face's `datasets` writes into the schema, if any."""
-    declared = json.loads(metadata.get(b"huggingface", b"{}"))
-    features = declared.get("info", {}).get("features", {})
-    return tuple(features.get("label", {}).get("names", ()))
+    metadata = _open_parquet(file).schema_arrow.metadata or {}
+    try:
+        declared = json.loads(metadata.get(b"huggingface", b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{file}: its metadata 'huggingface' is no JSON ({error}); write the file again"
+        ) from error
+    for key in ("info", "features", "label", "names"):
+        declared = declared.get(key) if isinstance(declared, dict) else None
+    if declared is None:
+        return ()
+    is_list = isinstance(declared, list) and all(isinstance(name, str) for name in declared)
+    if not is_list or len(set(declared)) < len(declared):
+        raise UserError(
+            f"{file}: its metadata 'huggingface' should name each class once, in a list of texts"
+        )
+    return tuple(declared)
 
 
 def open_source(path: Path) -> Source | None:

@@ -7,16 +7,20 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
-from harness.data.decode import is_image, is_system_file
-from harness.data.sources import Source, SourceImage, part_of
-from harness.data.sources._file_tree import files_near, stat_line, tar_files
+from harness.data.decode import Undecodable, is_image, is_system_file
+from harness.data.sources import Source, SourceImage, check_label_count, part_of
+from harness.data.sources._archives import tar_files
+from harness.data.sources._file_tree import files_near, stat_line
 from harness.errors import UserError
 
 JSON_KEYS = ("cls", "label", "class", "wnid", "synset", "class_name")  # the first that exists
 MEMBERS_TO_TEST = 8
+MAX_DIGITS = 9  # of a class index
+MIN_IDS = 10  # images from which on labels that are all different are taken for ids
 Sample = tuple[Path, str]  # the shard, and what the names of the sample's files share
 
 
@@ -30,13 +34,15 @@ class TarShards:
     """
 
     layout = "tar shards"
-    dataset_notes: tuple[str, ...] = ()
+    part_folders: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, path: Path, shards: list[Path]) -> None:
         self.path, self._shards = path, shards
         lines = "\n".join(map(stat_line, shards))
         self.fingerprint = hashlib.sha256(lines.encode()).hexdigest()[:16]
-        class_of, images = _read_labels(shards)
+        notes: dict[str, None] = {}
+        class_of, images = _read_labels(shards, notes)
+        self.dataset_notes = tuple(notes)
         for shard, key in images:
             if (shard, key) not in class_of:
                 raise UserError(
@@ -45,6 +51,11 @@ class TarShards:
                 )
         self._count = len(images)
         names = set(class_of.values())
+        if len(names) == len(images) > MIN_IDS:
+            raise UserError(
+                f"{path}: each of its {len(images):,} images has a label of its own, such as "
+                f"{min(names)!r}, as ids have; give class indices or class names"
+            )
         numbers = {name for name in names if name.isdecimal()}
         if numbers and numbers != names:
             raise UserError(
@@ -52,8 +63,12 @@ class TarShards:
                 f"({min(names - numbers)}); use one of the two"
             )
         if numbers:
+            largest = max(numbers, key=lambda name: (len(name.lstrip("0")), name.lstrip("0")))
+            if len(largest.lstrip("0")) > MAX_DIGITS:
+                raise UserError(f"{path}: label {largest[:40]} is no class index")
+            check_label_count(path, int(largest) + 1, len(images))
             class_of = {sample: str(int(name)) for sample, name in class_of.items()}  # 007 is 7
-            self.class_names = tuple(str(i) for i in range(max(map(int, names)) + 1))
+            self.class_names = tuple(str(i) for i in range(int(largest) + 1))
         else:
             self.class_names = tuple(sorted(names))
         self._class_of = class_of
@@ -71,17 +86,20 @@ class TarShards:
                     yield SourceImage(part_of(stem), f"{stem}:{name}", label, read)
 
 
-def _read_labels(shards: list[Path]) -> tuple[dict[Sample, str], list[Sample]]:
+def _read_labels(
+    shards: list[Path], notes: dict[str, None]
+) -> tuple[dict[Sample, str], list[Sample]]:
     """Return the class name of each labeled sample, and the samples that have an image."""
     class_of: dict[Sample, str] = {}
     images: list[Sample] = []
     for shard in shards:
-        for name, read in tar_files(shard):
+        for name, read in tar_files(shard, note=notes.setdefault):
             key, suffix = _sample_key(name)
             if suffix in ("cls", "json") and not is_system_file(name):
                 try:
                     class_name = _parse_class(read(), suffix)
-                except ValueError as error:  # invalid JSON or UTF-8
+                except (ValueError, RecursionError, Undecodable) as error:
+                    # invalid JSON or UTF-8, or a link that leads nowhere
                     raise UserError(f"{shard}: {name} cannot be read: {error}") from error
                 if class_name is not None:
                     class_of.setdefault((shard, key), class_name)
@@ -121,7 +139,7 @@ def _is_shard(path: Path) -> bool:
     try:
         with tarfile.open(path) as archive:
             members = [archive.next() for _ in range(MEMBERS_TO_TEST)]
-    except tarfile.TarError:
+    except Exception:  # the parser of a damaged header raises exceptions of many types
         return False
     names = [member.name for member in members if member]
     labeled = {_sample_key(name)[0] for name in names if _sample_key(name)[1] in ("cls", "json")}

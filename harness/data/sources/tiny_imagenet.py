@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from harness.data.decode import is_image
 from harness.data.sources import Source
-from harness.data.sources._file_tree import FileTree, is_archive
+from harness.data.sources._archives import is_archive
+from harness.data.sources._file_tree import FileTree
 from harness.data.sources._listed_images import ListedImages
 from harness.errors import UserError
 
@@ -82,4 +83,4 @@ def _read(tree: FileTree, file: str) -> str:
             f"{tree.path} has the Tiny-ImageNet-200 layout, but {file} is missing; "
             f"get it from {URL}"
         )
-    return tree.read(name).decode()
+    return tree.read_texts([name])[name]

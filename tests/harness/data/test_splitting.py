@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness import Dataset, Split, UserError, load_dataset
-from harness.data.splitting import dataset_from_prepared, holdout_split
+from harness.data.splitting import dataset_from_prepared, holdout_split, join_labeled
 
 HELD_OUT = "a class-balanced 20% (seed 0) is the test split"
 
@@ -30,8 +30,8 @@ def prepared(classes: int, per_class: int, parts: tuple[str, ...] = ("train", "v
     )
 
 
-def make_dataset(prepared: Any) -> Dataset:
-    return dataset_from_prepared(prepared, title="made", test_fraction=0.2, split_seed=0)
+def make_dataset(prepared: Any, **options: Any) -> Dataset:
+    return dataset_from_prepared(prepared, title="made", test_fraction=0.2, split_seed=0, **options)
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,67 @@ def test_tune_is_50_images_per_class_from_1000_classes_on_else_a_tenth(
 
 
 def test_the_test_part_is_scored_if_there_is_one_else_val() -> None:
-    assert make_dataset(prepared(2, 5)).dataset_notes == ()
-    three_parts = prepared(2, 5, ("test", "train", "val"))
-    dataset = make_dataset(three_parts)
-    assert dataset.dataset_notes == ("val/ is not used: test/ is the test split",)
-    assert dataset.test.digest == three_parts.split("test").digest
+    val_only = prepared(2, 5)
+    dataset = make_dataset(val_only)
+    assert dataset.dataset_notes == ()
+    assert (dataset.test.digest, dataset.tune) == (val_only.split("val").digest, None)
+
+
+THREE_PARTS = ("test", "train", "val")
+
+
+def test_validation_is_the_tune_split_if_there_are_train_and_test() -> None:
+    source = prepared(2, 5, THREE_PARTS)
+    source.manifest["part_folders"] = {"val": "valid/"}
+    dataset = make_dataset(source)
+    assert dataset.dataset_notes == (
+        "valid/ (10 images) is the tune split, unless tune is given a number",
+    )
+    assert dataset.test.digest == source.split("test").digest
+    splits = load_dataset(dataset)
+    assert splits.tune
+    assert splits.tune.digest == source.split("val").digest
+    assert splits.train.digest == source.split("train").digest
+
+
+def test_validation_may_be_part_of_train() -> None:
+    source = prepared(2, 20, THREE_PARTS)
+    dataset = make_dataset(source, validation="train")
+    assert dataset.dataset_notes == ("val/ (40 images) is added to train",)
+    assert (len(dataset.train), dataset.tune) == (80, None)
+    # the same images are labeled in both readings
+    assert load_dataset(dataset).fit_digest == load_dataset(make_dataset(source)).fit_digest
+
+
+@pytest.mark.parametrize(("tune", "held_out"), [(0, 0), (3, 6)])
+def test_a_number_for_tune_overrides_the_validation_part(tune: int, held_out: int) -> None:
+    dataset = make_dataset(prepared(2, 20, THREE_PARTS))
+    splits = load_dataset(dataset, tune=tune)
+    assert (len(splits.train), len(splits.tune or [])) == (80 - held_out, held_out)
+    assert splits.fit_digest == load_dataset(dataset).fit_digest
+    note = f"tune={tune}: the validation part is added to train before"
+    assert splits.dataset_notes[-1] == note
+
+
+def test_a_limit_keeps_the_proportion_of_train_and_validation() -> None:
+    dataset = make_dataset(prepared(2, 20, THREE_PARTS))
+    splits = load_dataset(dataset, limit=20)
+    assert (len(splits.train), len(splits.tune or [])) == (10, 10)
+    with pytest.raises(UserError, match=r"limit=3 is less than one image.*give at least 4"):
+        load_dataset(dataset, limit=3)
+
+
+def test_a_share_of_train_is_one_of_validation_too() -> None:
+    source = prepared(2, 20, THREE_PARTS)
+    dataset = make_dataset(source, train_percent=25)
+    assert dataset.tune
+    assert (len(dataset.train), len(dataset.tune), len(dataset.test)) == (10, 10, 40)
+
+
+def test_copies_in_train_and_validation_have_different_keys_when_joined() -> None:
+    split = prepared(2, 5).split("train")
+    joined = join_labeled(split, split)
+    assert len(set(joined.keys)) == 20
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from harness import UserError
 from harness.data.sources import open_source
-from harness.data.sources.class_folders import classify
+from harness.data.sources._layout import lay_out
 
 Pictures = Callable[..., Path]
 PETS = {"train/cat": 2, "train/dog": 2, "test/cat": 1, "test/dog": 1}
@@ -20,7 +20,11 @@ PETS = {"train/cat": 2, "train/dog": 2, "test/cat": 1, "test/dog": 1}
 def test_parts_are_found_inside_other_folders(layout: str) -> None:
     names = [f"{layout.format('cat')}/1.jpg", f"{layout.format('dog')}/2.jpg"]
     names.append(f"{layout.replace('train', 'val').format('cat')}/3.jpg")
-    assert list(classify(names).values()) == [("train", "cat"), ("train", "dog"), ("val", "cat")]
+    assert list(lay_out(names, "photos").images.values()) == [
+        ("train", "cat"),
+        ("train", "dog"),
+        ("val", "cat"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +42,8 @@ def test_parts_are_found_inside_other_folders(layout: str) -> None:
     ],
 )
 def test_parts_may_have_other_names(layouts: list[str]) -> None:
-    images = classify([layout.format(name) for layout in layouts for name in ("cat", "dog")])
+    names = [layout.format(name) for layout in layouts for name in ("cat", "dog")]
+    images = lay_out(names, "photos").images
     expected = {(part, name) for part in ("train", "test") for name in ("cat", "dog")}
     assert set(images.values()) == expected
 
@@ -46,13 +51,16 @@ def test_parts_may_have_other_names(layouts: list[str]) -> None:
 def test_a_class_may_have_the_word_of_a_part_in_its_name() -> None:
     classes = {"bullet-train", "test-tube", "cat", "dog", "emu"}
     names = [f"{name}/images/{i}.jpg" for name in classes for i in range(3)]
-    assert {class_name for _, class_name in classify(names).values()} == classes
+    assert {class_name for _, class_name in lay_out(names, "photos").images.values()} == classes
 
 
 def test_class_folders_without_parts() -> None:
     expected = [("all", "cat"), ("all", "dog")]
-    assert list(classify(["photos/cat/1.jpg", "photos/dog/x/2.jpg"]).values()) == expected
-    assert list(classify(["cat/1.jpg", "dog/2.jpg"]).values()) == expected
+    assert (
+        list(lay_out(["photos/cat/1.jpg", "photos/dog/x/2.jpg"], "photos").images.values())
+        == expected
+    )
+    assert list(lay_out(["cat/1.jpg", "dog/2.jpg"], "photos").images.values()) == expected
 
 
 def test_parts_without_class_folders_are_not_taken_for_classes(
@@ -91,7 +99,7 @@ def test_files_without_an_image_suffix_are_ignored_with_a_note(
     (root / "README.txt").write_text("mine")
     source = open_source(root)
     assert (source.class_names, len(source)) == (("cat", "dog"), 6)
-    note = "1 files without an image suffix are ignored, such as train/emu/1.heic"
+    note = "1 files without an image suffix are ignored (1 .heic), such as train/emu/1.heic"
     assert source.dataset_notes == (note,)
 
 

@@ -44,8 +44,9 @@ def test_ilsvrc_2010_scores_its_public_test_part(
 ) -> None:
     root = layouts["official"](photos, workdir / "ilsvrc2010", year=2010)
     prepare_source(root, name="ilsvrc2010", size=64)
-    splits = harness.load_dataset("ilsvrc2010", data_root=workdir / "root", tune=1)
-    assert "val/ is not used: test/ is the test split" in splits.dataset_notes
+    splits = harness.load_dataset("ilsvrc2010", data_root=workdir / "root")
+    assert splits.tune
+    assert (len(splits.train), len(splits.tune)) == (len(photos.train), len(photos.val))
     test = splits.test
     assert test.names is not None
     wnids = [photos.wnids[label] for label in test.labels]
