@@ -174,3 +174,12 @@ def test_a_type_hint_that_cannot_be_read_is_named() -> None:
 
 def test_a_type_hint_is_described_in_words() -> None:
     assert describe(Annotated[int, Ge(1)] | None) == "integer >= 1 or none"
+
+
+def test_an_empty_value_is_not_the_default() -> None:
+    def build(*, path: str, size: int = 8, folder: str = "") -> None: ...
+
+    for given in ({"path": ""}, {"path": "a", "size": ""}):
+        with pytest.raises(UserError, match=r"mine: \w+= is empty; give a value"):
+            bind("mine", build, given)
+    assert bind("mine", build, {"path": "a", "folder": ""})["folder"] == ""

@@ -105,6 +105,8 @@ def open_tar(file: IO[bytes]) -> tarfile.TarFile:
 def _check_end(path: Path, archive: tarfile.TarFile, note: Note) -> None:
     """Read to the end of the compressed stream, where its checksum is verified."""
     trailing = 0
+    if archive.fileobj and archive.fileobj.tell() == archive.offset:
+        note(f"{path.name} has no end mark, so that files may be missing; compare its size")
     while archive.fileobj and (block := archive.fileobj.read(2**20)):
         trailing += len(block)
         if block.strip(b"\0"):

@@ -146,9 +146,9 @@ def _skip_shared_folder(tops: list[tuple[str, Folder]]) -> list[tuple[str, Folde
 
 
 def _check_covered(tree: PartsTree, root: Folder, path: str) -> None:
-    """Raise UserError if most images lie outside the folder with the parts."""
+    """Raise UserError if no fewer images lie outside the folder with the parts than in them."""
     outside = root.total - tree.top.total
-    if outside > tree.total:
+    if outside >= tree.total:
         raise UserError(
             f"{path}: {tree.top.path}/ holds parts, but {outside:,} of {root.total:,} images lie "
             f"outside of it; give {path}/{tree.top.path}, or move the parts beside the others"

@@ -103,14 +103,24 @@ def _named(top: Folder) -> dict[str, str]:
     """Return the children that name a part, with the part.
 
     The complete name says so; or a word of it (`seg_train`), provided that two different parts are
-    named and most images lie in them: else `bullet-train` may be a class.
+    named and most images lie in them: else `bullet-train` may be a class. A folder beside them that
+    holds parts itself is another dataset and does not count.
     """
     by_name = {name: PARTS[name.lower()] for name in top.children if name.lower() in PARTS}
-    by_word = {name: part_of(name) for name in top.children if part_of(name) != UNSPLIT}
+    by_word = _named_by_word(top)
     if len(by_word) == len(by_name) or len(set(by_word.values())) < 2:
         return by_name
     inside = sum(top.children[name].total for name in by_word)
-    return by_word if 2 * inside > top.total else by_name
+    beside = sum(
+        child.total
+        for name, child in top.children.items()
+        if name not in by_word and len(set(_named_by_word(child).values())) < 2
+    )
+    return by_word if inside > beside else by_name
+
+
+def _named_by_word(top: Folder) -> dict[str, str]:
+    return {name: part_of(name) for name in top.children if part_of(name) != UNSPLIT}
 
 
 def _is_certain(tree: PartsTree) -> bool:
@@ -171,8 +181,9 @@ def choose_tree(trees: Sequence[PartsTree], names: Sequence[str], path: str) -> 
 
 
 def _files(tree: PartsTree, names: Sequence[str]) -> set[str]:
-    """Return the names of a tree's images as seen from its top."""
-    prefixes = tuple(f"{folder.name}/" for folder, _ in tree.parts)
+    """Return the names of a tree's labeled images as seen from its top."""
+    labeled = [folder for folder, _ in tree.parts if class_top(folder).children]
+    prefixes = tuple(f"{folder.name}/" for folder in labeled)
     return {name for name in tree.top.relative(names) if name.startswith(prefixes)}
 
 

@@ -121,7 +121,10 @@ def _parse_class(data: bytes, suffix: str) -> str | None:
     annotation = json.loads(data)
     if not isinstance(annotation, dict):
         return None
-    return next((str(annotation[key]) for key in JSON_KEYS if key in annotation), None)
+    label = next((annotation[key] for key in JSON_KEYS if key in annotation), None)
+    if label is not None and (isinstance(label, bool) or not isinstance(label, int | str)):
+        raise ValueError(f"its label is {str(label)[:40]}, neither an integer nor a text")
+    return None if label is None else str(label)
 
 
 def open_source(path: Path) -> Source | None:

@@ -144,3 +144,17 @@ def test_ctrl_c_is_one_word_and_exit_code_130(
 def test_every_command_has_help(harness: Harness, name: str) -> None:
     assert f"Usage: harness {name}" in harness(name, "--help")
     assert name in harness("--help")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--dataset", ""),
+        ("run", "--dataset="),
+        ("prepare", "photos", "--name", ""),
+        ("data", "info", ""),
+        ("runs", "--config", ""),
+    ],
+)
+def test_an_empty_value_is_a_mistake(harness: Harness, arguments: tuple[str, ...]) -> None:
+    assert "is empty; give a value or leave it out" in harness(*arguments, code=2)

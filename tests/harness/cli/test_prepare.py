@@ -131,3 +131,11 @@ def test_commands_import_nothing_heavier_than_they_need(
     )
     assert done.stdout.endswith("HEAVY []\n")
     assert shown in done.stdout
+
+
+def test_sub_folders_may_be_the_classes(workdir: Path, pictures: Callable[..., Path]) -> None:
+    counts = {f"{part}/{name}": 4 for part in ("train", "test") for name in ("a/x", "a/y", "b/z")}
+    root = str(pictures(workdir / "species", counts))
+    assert "2 classes, 24 images" in invoke(root, "--name", "top").output
+    output = invoke(root, "--name", "leaves", "--class-level", "leaves").output
+    assert "3 classes, 24 images" in output

@@ -102,3 +102,25 @@ def test_a_name_is_a_dataset_a_prepared_dataset_or_a_path(
     assert dataset_spec("digits", registry, workdir / "root") == "digits"
     with pytest.raises(UserError, match=r"there is no folder or archive \./nowhere"):
         dataset_spec("./nowhere", registry, workdir)
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_dataset_is_not_the_default(
+    registry: Registry, workdir: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    with pytest.raises(UserError, match="dataset is empty; give a spec, a name or a path"):
+        dataset_spec(value, registry, workdir)
+    monkeypatch.setenv("HARNESS_DATASET", value)
+    with pytest.raises(UserError, match="HARNESS_DATASET is empty"):
+        dataset_spec(None, registry, workdir)
+
+
+def test_classes_that_look_the_same_are_shown_with_their_difference() -> None:
+    images, labels = np.zeros((2, 8, 8), np.uint8), [0, 1]
+    pair = [
+        Split.from_arrays(images, labels, class_names=(name, "dog"))
+        for name in ("caf\u00e9", "cafe\u0301")
+    ]
+    message = r"class 0 is 'caf\\xe9' in train, 'cafe\\u0301' in test"
+    with pytest.raises(UserError, match=message):
+        harness.load_dataset((pair[0], pair[1]))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,3 +144,42 @@ def test_runs_must_not_be_kept_inside_the_folder(
     message = r"would become part of the dataset.*work in another folder"
     with pytest.raises(UserError, match=message):
         resolve_request(Workspace.open(), "hog-svm", dataset)
+
+
+def test_sub_folders_may_be_the_classes(workdir: Path, pictures: Pictures) -> None:
+    counts = {f"{part}/{name}": 4 for part in ("train", "val") for name in ("a/x", "a/y", "b/z")}
+    root = pictures(workdir / "photos", counts)
+    top = harness.load_dataset(str(root), tune=1)
+    assert top.test.class_names == ("a", "b")
+    assert any("class_level=leaves" in note for note in top.dataset_notes)
+    leaves = harness.load_dataset(f"folder,path={root},class_level=leaves", tune=1)
+    assert leaves.test.class_names == ("a/x", "a/y", "b/z")
+    assert len(leaves.test) == len(top.test) == 12
+
+
+def test_the_validation_folder_keeps_its_name_in_the_note(
+    workdir: Path, pictures: Pictures
+) -> None:
+    counts = {f"{part}/{name}": 4 for part in ("train", "valid", "test") for name in ("cat", "dog")}
+    splits = harness.load_dataset(str(pictures(workdir / "photos", counts)))
+    assert splits.dataset_notes == (
+        "valid/ (8 images) is the tune split, unless tune is given a number",
+    )
+    assert splits.tune is not None
+    assert splits.tune.names is not None
+    assert {name.partition("/")[0] for name in splits.tune.names} == {"valid"}
+    joined = harness.load_dataset(f"folder,path={workdir / 'photos'},validation=train", tune=1)
+    assert (len(joined.train), joined.fit_digest) == (14, splits.fit_digest)
+
+
+def test_a_dataset_that_an_earlier_version_read_otherwise_is_prepared_again(
+    workdir: Path, pictures: Pictures
+) -> None:
+    root = pictures(workdir / "photos", FEW_PETS)
+    options: dict[str, Any] = {"tune": 1, "data_root": workdir / "root"}
+    before = harness.load_dataset(str(root), **options).test.digest
+    (manifest,) = (workdir / "root/prepared").glob("*/dataset.json")
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "class_names": ["cat", "dog", "emu"]}))
+    splits = harness.load_dataset(str(root), **options)
+    assert (splits.test.class_names, splits.test.digest) == (("cat", "dog"), before)

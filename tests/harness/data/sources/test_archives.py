@@ -37,6 +37,14 @@ def test_a_damaged_header_in_a_tar_is_not_its_end(workdir: Path) -> None:
         open_source(path)
 
 
+def test_a_tar_that_ends_after_a_member_is_noticed(workdir: Path) -> None:
+    path = write_tar(workdir / "photos.tar")
+    path.write_bytes(path.read_bytes()[: 5 * 1024])
+    source = open_source(path)
+    assert len(source) == 5
+    assert source.dataset_notes[0].startswith("photos.tar has no end mark, so that files may be")
+
+
 def test_tars_joined_by_cat_are_noticed(workdir: Path) -> None:
     first, second = write_tar(workdir / "1.tar"), write_tar(workdir / "2.tar", ["emu/1.jpg"])
     (workdir / "both.tar").write_bytes(first.read_bytes() + second.read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,33 @@ def write_shard(path: Path, files: dict[str, bytes]) -> Path:
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     return path
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0.5, 1.5], r"0\.json cannot be read: its label is 0\.5, neither an integer nor a text"),
+        ([[1], [2]], r"its label is \[1\], neither"),
+        ([0, 10**12], "label 1000000000000 is no class index"),
+        ([0, 10**6], "labels up to 1,000,000 would make 1,000,001 classes of 2 images"),
+        ([f"id{i}" for i in range(20)], "each of its 20 images has a label of its own"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(
+    workdir: Path, labels: list[Any], message: str
+) -> None:
+    files = {}
+    for i, label in enumerate(labels):
+        files |= {f"{i}.jpg": b"?", f"{i}.json": json.dumps({"label": label}).encode()}
+    with pytest.raises(UserError, match=message):
+        open_source(write_shard(workdir / "train-0.tar", files))
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff\xfe", b"{}{}"])
+def test_damaged_annotations_are_named_in_one_line(workdir: Path, content: bytes) -> None:
+    path = write_shard(workdir / "train-0.tar", {"0.jpg": b"?", "0.json": content})
+    with pytest.raises(UserError, match=r"train-0\.tar: 0\.json cannot be read: [^\n]+$"):
+        open_source(path)
 
 
 @pytest.mark.parametrize(
