@@ -17,6 +17,7 @@ from harness.data.split import Dataset, Split
 from harness.data.splitting import join_labeled
 from harness.errors import UserError
 from harness.registry import Registry
+from harness.render.text import printable
 from harness.spec import format_spec
 
 DEFAULT_DATASET = "digits"
@@ -140,14 +141,8 @@ def load_splits(
     if held_out is None and tune != 0:
         per_class = loaded.tune_per_class if tune is None else tune
         train, held_out = _hold_out_tune(train, per_class, loaded.title)
-    labeled = [split for split in (train, held_out) if split]
-    conflicts = label_conflict_notes(
-        np.concatenate([split.keys for split in labeled]),
-        np.concatenate([split.labels for split in labeled]),
-        test.keys,
-        test.labels,
-    )
-    return Splits(spec, loaded.title, train, held_out, test, (*notes, *conflicts))
+    notes = tuple(map(printable, (*notes, *_label_notes(train, held_out, test))))
+    return Splits(spec, printable(loaded.title), train, held_out, test, notes)
 
 
 def load_whole(dataset: DatasetSource, registry: Registry, root: Path) -> tuple[str, Dataset]:
@@ -179,6 +174,36 @@ def load_whole(dataset: DatasetSource, registry: Registry, root: Path) -> tuple[
             f"build returned {type(loaded).__name__}, not a Dataset"
         )
     return spec, _check_classes_agree(spec, loaded)
+
+
+def _label_notes(train: Split, tune: Split | None, test: Split) -> tuple[str, ...]:
+    """Return notes on classes without training images and on copies with different labels."""
+    labeled = [split for split in (train, tune) if split]
+    keys = np.concatenate([split.keys for split in labeled])
+    labels = np.concatenate([split.labels for split in labeled])
+    return (
+        *_unknown_class_notes(labels, test),
+        *label_conflict_notes(keys, labels, test.keys, test.labels),
+    )
+
+
+def _unknown_class_notes(labels: np.ndarray, test: Split) -> list[str]:
+    """Return a note on test images of classes without training images; raise if all are.
+
+    `labels` are those of all training images.
+    """
+    unknown = np.setdiff1d(test.labels, labels)
+    count = int(np.isin(test.labels, unknown).sum())
+    if not count:
+        return []
+    classes = f"classes without training images, such as {test.class_names[unknown[0]]!r}"
+    if count == len(test):
+        raise UserError(
+            f"all {count:,} test images are of {classes}: give the folders of a class the same "
+            "name in both parts, or remove the test part"
+        )
+    share = f"{count:,} of {len(test):,} test images"
+    return [f"{share} are of {classes}: every pipeline misclassifies them"]
 
 
 def _hold_out_tune(train: Split, per_class: int | None, title: str) -> tuple[Split, Split]:

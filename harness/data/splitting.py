@@ -58,7 +58,6 @@ def dataset_from_prepared(
     tune = _tune_part(prepared, validation, notes)
     if tune and validation == "train":
         train, tune = join_labeled(train, tune), None
-    notes += _unknown_class_notes(train, test)
     if train_percent != 100:
         train = train.subset(train_percent / 100)
         tune = tune and tune.subset(train_percent / 100)
@@ -130,22 +129,6 @@ def _train_and_test(
     reason = "no test part" if part == UNSPLIT or unused else only
     held_out = f"a class-balanced {test_fraction:.0%} (seed {split_seed}) is the test split"
     return train, test, [f"{reason}: {held_out}", *unused]
-
-
-def _unknown_class_notes(train: Split, test: Split) -> list[str]:
-    """Return a note on test images of classes without training images; raise if all are."""
-    unknown = np.setdiff1d(test.labels, train.labels)
-    count = int(np.isin(test.labels, unknown).sum())
-    if not count:
-        return []
-    classes = f"classes without training images, such as {test.class_names[unknown[0]]!r}"
-    if count == len(test):
-        raise UserError(
-            f"all {count:,} test images are of {classes}: give the folders of a class the same "
-            "name in both parts, or remove the test part"
-        )
-    share = f"{count:,} of {len(test):,} test images"
-    return [f"{share} are of {classes}: every pipeline misclassifies them"]
 
 
 def holdout_split(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:

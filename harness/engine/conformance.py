@@ -16,7 +16,7 @@ import torch
 from harness.contract import Pipeline, Split
 from harness.engine.context import RunContext
 from harness.engine.outputs import batch_scores, count_nan_rows, plugin_errors, require_pipeline
-from harness.engine.runner import seeded
+from harness.engine.seeding import seeded
 from harness.errors import UserError
 from harness.files import as_tensors, load_arrays, save_arrays
 from harness.registry import Resolved

@@ -17,6 +17,7 @@ from harness.engine.observer import RunObserver
 from harness.engine.resources import Stopwatch, Usage
 from harness.errors import UserError
 from harness.files import load_arrays, save_arrays
+from harness.render.text import printable
 
 T = TypeVar("T")
 CHECKPOINT_SECONDS = 120.0  # a killed run loses at most this much work, and the stage it was in
@@ -147,6 +148,7 @@ class RunContext:
         self.services.observer.epoch(name, float(value), step)
 
     def note(self, text: str) -> None:
+        text = printable(text)
         if text not in self.notes:
             self.notes.append(text)
 

@@ -15,6 +15,7 @@ from harness.engine.device import choose_device
 from harness.engine.load import load_pipeline
 from harness.engine.outputs import batch_scores, count_nan_rows
 from harness.errors import UserError
+from harness.render.text import printable
 from harness.runs.run_store import RunStore
 from harness.workspace import Workspace
 
@@ -51,13 +52,13 @@ def predict_images(
         try:
             image = decode(file.read_bytes())
         except Undecodable as error:
-            raise UserError(f"{file} cannot be decoded: {error}") from error
+            raise UserError(f"{printable(str(file))} cannot be decoded: {error}") from error
         image = _prepare(image, spec.image_size, int(size[1]) if size else None)
         index = torch.zeros(1, dtype=torch.int64, device=target)
         batch = Batch(np.array([str(file)]), image[None].to(target), index)
         scores = batch_scores(pipeline, batch, len(spec.class_names))
         if count_nan_rows(scores):
-            raise UserError(f"run {run} gives NaN scores for {file}")
+            raise UserError(f"run {run} gives NaN scores for {printable(str(file))}")
         values, labels = scores[0].topk(min(TOP, len(spec.class_names)))
         classes = [spec.class_names[label] for label in labels.tolist()]
         yield file, list(zip(classes, values.tolist(), strict=True))
@@ -68,10 +69,10 @@ def _image_files(path: Path) -> list[Path]:
         files = [file for file in path.rglob("*") if file.is_file()]
         images = sorted(file for file in files if is_image(file.relative_to(path).as_posix()))
         if not images:
-            raise UserError(f"{path} holds no images")
+            raise UserError(f"{printable(str(path))} holds no images")
         return images
     if not path.is_file():
-        raise UserError(f"there is no file or folder {path}")
+        raise UserError(f"there is no file or folder {printable(str(path))}")
     return [path]
 
 

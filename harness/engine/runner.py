@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
-
-import numpy as np
-import torch
 
 from harness.commands import harness_command
 from harness.contract import HasLayers, Pipeline
@@ -27,7 +22,8 @@ from harness.engine.observer import RunObserver
 from harness.engine.outputs import plugin_errors
 from harness.engine.request import Request, rerun_command
 from harness.engine.resources import PeakMemory, Usage
-from harness.engine.scoring import score
+from harness.engine.scoring import equal_scores_note, score
+from harness.engine.seeding import seeded
 from harness.errors import UserError
 from harness.files import arrays_bytes, load_arrays, save_arrays
 from harness.metrics.errors import measure_errors
@@ -234,6 +230,8 @@ class _Run:
                 label="scoring test",
             )
             scores = replace(scores, in_train=self.request.splits.test_in_train)
+            if note := equal_scores_note(scores):
+                self.context.note(note)
             if self.processes.first:
                 self.record.save_scores(scores)
         tune_scores = None
@@ -379,18 +377,3 @@ def _record_failure(error: BaseException, record: Record, observer: RunObserver)
         with suppress(Exception):
             record.append_log("".join(traceback.format_exception(error.__cause__)))
             observer.line(f"traceback  {record.folder / LOG}")
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators of Python, numpy and torch, and restore all three at the end."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(python_state)
-            np.random.set_state(numpy_state)

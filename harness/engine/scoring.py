@@ -62,6 +62,21 @@ def score(
     return Scores(split.keys, split.labels, scores), usage
 
 
+def equal_scores_note(scores: Scores) -> str:
+    """Return how many images score alike for all classes; empty where none does.
+
+    Ties count as wrong, so that an error of 100 % may say that nothing was measured.
+    """
+    highest, lowest = scores.scores.max(axis=1), scores.scores.min(axis=1)
+    equal = int(((highest == lowest) & np.isfinite(highest)).sum())
+    if not equal or scores.scores.shape[1] == 1:
+        return ""
+    return (
+        f"{equal:,} of {len(scores):,} test images have equal scores for all classes, "
+        "which counts as wrong"
+    )
+
+
 def _warm_up(pipeline: Pipeline, split: Split, device: torch.device) -> None:
     """Score one batch outside the clock, since a first batch pays for compilation and caches."""
     first = split.take(np.arange(min(len(split), SCORE_BATCH)))

@@ -33,8 +33,10 @@ def fusion_weights(scores: Tensor, labels: Tensor, context: Context) -> Tensor:
     seen = scores[scores > UNSEEN_CLASS_MARGIN / 2].double()
     moments = torch.stack([seen.square().sum(), free.new_tensor(float(seen.numel()))])
     square_sum, count = context.sum(moments)
-    # Scores of unit mean square make weights near 1 a good starting point.
-    scaled = scores.double() / (square_sum / count).sqrt()
+    # Scores of unit mean square make weights near 1 a good starting point. All are 0 where no
+    # feature varies, as on images of one color: no weight is better than another then.
+    mean_square = square_sum / count.clamp(min=1)
+    scaled = scores.double() / torch.where(mean_square > 0, mean_square, 1).sqrt()
     optimizer = torch.optim.LBFGS([free], max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe")
 
     def mean_loss() -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 from harness import Split, UserError
 from harness.engine.distributed import SINGLE_PROCESS
 from harness.engine.observer import RunObserver
-from harness.engine.scoring import SCORE_BATCH, score
+from harness.engine.scoring import SCORE_BATCH, equal_scores_note, score
+from harness.runs.result import Scores
 
 N, CLASSES = 300, 3
 
@@ -87,3 +89,11 @@ def test_invalid_scores_are_an_error(
 
     with pytest.raises(UserError, match=message):
         score(Broken(), split, SINGLE_PROCESS, observer=RunObserver(), label="scoring")
+
+
+def test_images_with_equal_scores_are_counted_except_those_that_cannot_be_decoded() -> None:
+    rows = np.array([[0, 0], [1, 2], [-np.inf, -np.inf], [3, 3]], dtype=np.float32)
+    scores = Scores(np.array([*"abcd"]), np.zeros(4, dtype=np.int64), rows)
+    assert equal_scores_note(scores).startswith("2 of 4 test images have equal scores")
+    assert equal_scores_note(replace(scores, scores=rows[:, :1])) == ""
+    assert equal_scores_note(replace(scores, scores=rows[[1, 2, 1, 2]])) == ""

@@ -60,3 +60,17 @@ def test_a_class_without_training_images_does_not_change_the_weights() -> None:
         fusion_weights(torch.cat([margins, never], dim=2), labels, RunContext()),
         fusion_weights(margins, labels, RunContext()),
     )
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_scores_that_are_all_zero_weigh_the_same(classes: int) -> None:
+    """So they are on images of one color, in which nothing varies."""
+    labels = torch.arange(6) % classes
+    weights = fusion_weights(torch.zeros(2, 6, classes), labels, RunContext())
+    assert weights.tolist() == [0.5, 0.5]
+
+
+def test_scores_of_unseen_classes_alone_weigh_the_same() -> None:
+    scores = torch.full((2, 3, 1), UNSEEN_CLASS_MARGIN)
+    weights = fusion_weights(scores, torch.zeros(3, dtype=torch.int64), RunContext())
+    assert weights.tolist() == [0.5, 0.5]
