@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
-from harness.render.text import duration
+from harness.render.text import duration, printable
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 15.0
@@ -30,7 +30,8 @@ def progress(
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
-    return (_bar if sys.stderr.isatty() else _lines)(items, label, total, unit)
+    shown = printable(label)
+    return (_bar if sys.stderr.isatty() else _lines)(items, shown, total, printable(unit))
 
 
 def _bar(items: Iterable[T], label: str, total: int | None, unit: str) -> Iterator[T]:
@@ -44,7 +45,7 @@ def _bar(items: Iterable[T], label: str, total: int | None, unit: str) -> Iterat
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),

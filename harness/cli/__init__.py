@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
 
@@ -73,6 +74,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 failure, 2 the user's mistake, 130 Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what the locale lacks is escaped, not an error
+            stream.reconfigure(errors="backslashreplace")
     try:
         # The value is None, or the code of click's Exit.
         sys.exit(cli.main(prog_name="harness", standalone_mode=False))
@@ -94,5 +98,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"harness: {message}", err=True)
+    from harness.render.text import printable_lines
+
+    click.echo(f"harness: {printable_lines(message)}", err=True)
     sys.exit(code)

@@ -72,12 +72,13 @@ def _table_row(prepared: PreparedDataset) -> list[str]:
 def info(name: str, workspace: Workspace, as_json: bool) -> None:
     """Show digests, training subsets, and undecodable or unusual images."""
     from harness.data.splitting import TRAIN_PERCENTS
+    from harness.render.text import printable
     from harness.spec import format_spec
 
     prepared = _open(name, workspace)
     manifest = prepared.manifest
     for label, key in (("source", "source"), ("layout", "layout"), ("prepared", "preparation")):
-        click.echo(f"{label:<10} {manifest[key]}")
+        click.echo(f"{label:<10} {printable(str(manifest[key]))}")
     for part, content in manifest["parts"].items():
         click.echo(f"{part:<10} {content['n']:>9,} images, digest {content['digest']}")
     subsets = {}
@@ -90,7 +91,7 @@ def info(name: str, workspace: Workspace, as_json: bool) -> None:
     for label, images in listed.items():
         click.echo(f"{label:<11} {len(images)}")
         for part, image, reason in images:
-            click.echo(f"  {part}: {image}: {reason}")
+            click.echo(f"  {part}: {printable(image)}: {printable(reason)}")
     if as_json:
         options.print_json({"name": name, **_summary(prepared), "subsets": subsets, **listed})
 

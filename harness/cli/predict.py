@@ -31,7 +31,8 @@ def command(
     A path is an image file or a folder of them.
     """
     from harness import api
-    from harness.data.decode import printable
+    from harness.render.table import csv_cell
+    from harness.render.text import printable
 
     predictions = api.predict(run, paths, device=device, workspace=workspace)
     if as_json:
@@ -48,4 +49,5 @@ def command(
         if index == 0:  # after an error with the first image there is no table
             writer.writerow(head)
         for rank, (class_name, score) in enumerate(top, 1):
-            writer.writerow([printable(str(path)), rank, class_name, f"{score:.4f}"])
+            cells = [csv_cell(str(path)), rank, csv_cell(class_name), f"{score:.4f}"]
+            writer.writerow(cells)

@@ -180,11 +180,13 @@ def _run_one(request: Request, record: Record | None, arguments: _Arguments) -> 
     """Run, or with --dry-run only print the request; return the result of the first process."""
     from harness.cli.missing import flat_json, run_and_print
     from harness.engine.estimate import expected_time
+    from harness.render.text import printable
     from harness.report.run_summary import request_lines
 
     if arguments.dry_run:
         expected = expected_time(request)
-        click.echo("\n".join(request_lines(request, expected, verbose=arguments.verbose)))
+        lines = request_lines(request, expected, verbose=arguments.verbose)
+        click.echo("\n".join(map(printable, lines)))
         return None
     result = run_and_print(
         request,

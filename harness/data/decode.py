@@ -22,6 +22,7 @@ from torch.nn import functional
 from harness.data.conversion import UnreadablePixels, convert_to_rgb
 from harness.data.frames import MAX_FRAMES, count_frames
 from harness.data.undecodable import Undecodable, describe_file
+from harness.render.text import printable as printable  # of names that are stored
 
 # Pillow's own limit, above which it suspects a decompression bomb
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
@@ -308,8 +309,3 @@ def is_image(name: str) -> bool:
 
 def has_image_suffix(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in FORMAT_OF_SUFFIX
-
-
-def printable(name: str) -> str:
-    """Escape the bytes of a file name that are not UTF-8, so that it can be stored and shown."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -12,6 +12,7 @@ import numpy as np
 from harness.data.identity import image_keys, select_class_balanced, split_digest
 from harness.data.images import Images
 from harness.errors import UserError
+from harness.render.text import printable
 
 if TYPE_CHECKING:
     import torch
@@ -83,7 +84,7 @@ class Split:
     ) -> None:
         self.keys = np.asarray(keys)
         self.labels = np.asarray(labels, dtype=np.int64)
-        self.class_names = tuple(class_names)
+        self.class_names = tuple(map(printable, class_names))
         self.images = images
         self.preparation = preparation
         self.rows = np.arange(len(self.keys)) if rows is None else np.asarray(rows)

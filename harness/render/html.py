@@ -11,18 +11,20 @@ from string import ascii_uppercase
 import markupsafe
 from markupsafe import Markup
 
+from harness.render.text import printable
+
 COLORS = 6  # r0 to r5 of page.css
 LONGEST_WORD = 16  # letters of a hyphenated word that is kept on one line
 
 
 def escape(text: str) -> Markup:
-    """Escape text for a page; Markup stays as it is.
+    """Escape text for a page, and what is not seen in it; Markup stays as it is.
 
     A number keeps its percent sign beside it at the end of a line.
     """
     if isinstance(text, Markup):
         return text
-    return Markup(str(markupsafe.escape(text)).replace(" %", "\u00a0%"))
+    return Markup(str(markupsafe.escape(printable(text))).replace(" %", "\u00a0%"))
 
 
 def keep_words_whole(text: str) -> Markup:

@@ -14,16 +14,18 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from markupsafe import Markup
 
 from harness.render.html import escape, keep_words_whole
+from harness.render.text import printable
 
 PROSE_WIDTH = 120  # columns; longer lines of prose are hard to read
 SHORTEST_TEXT = 24  # columns that a shortened cell keeps
 UNLIMITED = sys.maxsize
+FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -105,19 +107,20 @@ class Table:
             None: as `terminal_width` says.
         """
         width = terminal_width() if width is None else width
-        shown = list(range(len(self.columns)))
-        while not _fits(self, shown, width) and any(self.columns[i].priority for i in shown):
-            shown.remove(max(shown, key=lambda i: (self.columns[i].priority, i)))
-        hidden = [column.head for i, column in enumerate(self.columns) if i not in shown]
-        parts = [wrap(self.caption, width)] if self.caption else []
-        if _fits(self, shown, width):
-            parts.append(_grid(self, shown, width))
+        table = replace(self, rows=[[*map(printable, row)] for row in self.rows])
+        shown = list(range(len(table.columns)))
+        while not _fits(table, shown, width) and any(table.columns[i].priority for i in shown):
+            shown.remove(max(shown, key=lambda i: (table.columns[i].priority, i)))
+        hidden = [column.head for i, column in enumerate(table.columns) if i not in shown]
+        parts = [wrap(table.caption, width)] if table.caption else []
+        if _fits(table, shown, width):
+            parts.append(_grid(table, shown, width))
             if hidden:
                 parts[-1] += "\n" + wrap(f"hidden at this width: {', '.join(hidden)}", width)
         else:
-            parts.append(_blocks(self, width))
-        if self.notes:
-            parts.append("\n".join(wrap(note, width) for note in self.notes))
+            parts.append(_blocks(table, width))
+        if table.notes:
+            parts.append("\n".join(wrap(note, width) for note in table.notes))
         return "\n\n".join(parts)
 
     def to_markdown(self) -> str:
@@ -185,9 +188,9 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def to_csv(self) -> str:
-        """Return the head and the rows as comma-separated values."""
+        """Return the head and the rows as comma-separated values; see `csv_cell`."""
         file = io.StringIO()
-        csv.writer(file).writerows([self.heads, *self.rows])
+        csv.writer(file).writerows([map(csv_cell, row) for row in [self.heads, *self.rows]])
         return file.getvalue()
 
 
@@ -208,7 +211,7 @@ def wrap(text: str, width: int, indent: str = "") -> str:
     Long words, such as run ids, stay whole, and a number keeps its percent sign.
     """
     lines = textwrap.fill(
-        text.replace(" %", f"{NO_BREAK_SPACE}%"),
+        printable(text).replace(" %", f"{NO_BREAK_SPACE}%"),
         min(width, PROSE_WIDTH),
         initial_indent=indent,
         subsequent_indent=f"{indent}  ",
@@ -218,14 +221,31 @@ def wrap(text: str, width: int, indent: str = "") -> str:
     return lines.replace(NO_BREAK_SPACE, " ")
 
 
+def csv_cell(text: str) -> str:
+    """Return a cell that a spreadsheet shows as text instead of calculating it.
+
+    Text that begins like a formula gets an apostrophe in front; numbers stay numbers.
+    """
+    text = printable(text)
+    if not text.lstrip().startswith(FORMULA_SIGNS) or len(text) == 1:
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
 def markdown(text: str) -> str:
-    """Escape what Markdown would take for HTML or for the end of a table's cell."""
-    return text.replace("<", "&lt;").replace("|", "\\|")
+    """Escape what Markdown would take for HTML, emphasis, a link, or the end of a table's cell."""
+    text = re.sub(r"[\\`*$|]|(?<![^\W_])_|_(?![^\W_])|^[#>]", r"\\\g<0>", printable(text))
+    text = text.replace("](", "]\\(").replace("~~", "\\~\\~")
+    return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
 
 
 def latex(text: str) -> str:
     """Escape special characters; typeset a minus before a number and powers of ten as formulas."""
-    escaped = "".join(LATEX.get(character, character) for character in text)
+    escaped = "".join(LATEX.get(character, character) for character in printable(text))
     # Before the powers, whose minus signs are in formulas already.
     numbers = re.sub(r"(?<![\w.-])-(?=\d)", "$-$", escaped)
     powers = re.sub(r"\b1e-0?(\d+)\b", r"$10^{-\1}$", numbers)
@@ -316,7 +336,9 @@ def _html_cell(tag: str, text: str, number: bool) -> str:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    return f"    {' & '.join(map(latex, cells))} \\\\"
+    row = " & ".join(map(latex, cells))
+    # LaTeX would take these for an option of the line break before.
+    return f"    {'{}' if row.startswith(('[', '*')) else ''}{row} \\\\"
 
 
 def _latex_note(note: str) -> str:

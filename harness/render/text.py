@@ -2,7 +2,43 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import UTC, datetime
+
+# Controls, formats such as those that turn the direction of writing, halves of surrogate pairs,
+# and separators of lines and paragraphs.
+UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+JOINERS = "\u200c\u200d"  # part of how emoji and several scripts are spelled
+
+
+def printable(text: str) -> str:
+    """Return text in which characters that are not seen, or act on a terminal, are escaped.
+
+    Escapes are Python's, such as `\\x1b` and `\\u202e`, and `\\xff` for a byte of a file name that
+    is not UTF-8. A joiner between letters that are not ASCII stays, as in emoji.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if _is_shown(text, i) else _escape(character) for i, character in enumerate(text)
+    )
+
+
+def printable_lines(text: str) -> str:
+    """Return `printable` text with its line breaks."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def _is_shown(text: str, i: int) -> bool:
+    if text[i] in JOINERS:
+        return 0 < i < len(text) - 1 and not (text[i - 1] + text[i + 1]).isascii()
+    return unicodedata.category(text[i]) not in UNPRINTABLE
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # how Python keeps a byte that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape", errors="backslashreplace").decode()
 
 
 def size(count: float) -> str:

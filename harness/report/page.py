@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from itertools import chain
 
 from markupsafe import Markup
 
-from harness.commands import as_flags
+from harness.commands import as_flags, harness_command
 from harness.comparison.cost import cost_notes, cost_table
 from harness.comparison.rows import Row, format_augmentation, format_averaging
 from harness.comparison.table import ONE_VIEW, Comparison, all_notes, main_table
@@ -284,7 +283,7 @@ def _report_command(evidence: Evidence) -> str:
     flags = as_flags(dataset=named_dataset, plugins=list(plugins))
     if len({record.result.train_digest for record in records}) > 1:
         flags += " --allow-different-train"
-    return shlex.join(["harness", "report", *chain(*rows)]) + flags
+    return harness_command("report", *chain(*rows), flags=flags)
 
 
 def _is_found_by_spec(record: Record, dataset: str) -> bool:

@@ -6,6 +6,7 @@ matplotlib takes seconds to import and is imported when something is drawn.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from harness.comparison.disagreement import confusions, predictions
 from harness.files import write_atomic
+from harness.report.lettering import Lettering
 from harness.runs.record import PICTURES, Record
 from harness.runs.result import Result
 
@@ -42,11 +44,15 @@ def draw_pictures(record: Record, filters: Filters = dict) -> None:
     """
     folder = record.folder / PICTURES
     folder.mkdir(exist_ok=True)
-    figures = {
-        "filters": draw_filters(filters()),
-        "curves": draw_curves(record.result),
-        "confusion": draw_confusion(record),
-    }
+    weights = filters()
+    result, names = record.result, record.spec.class_names
+    lettering = Lettering.for_texts([result.title, result.name, *names, *weights])
+    with lettering.applied():
+        figures = {
+            "filters": draw_filters(weights),
+            "curves": draw_curves(replace(result, title=lettering.drawn(result.title))),
+            "confusion": draw_confusion(record, lettering),
+        }
     for name, figure in figures.items():
         if figure:
             buffer = BytesIO()
@@ -157,33 +163,41 @@ def plot_errors(axes: Axes, results: Sequence[Result]) -> None:
     axes.legend()
 
 
-def draw_confusion(record: Record) -> Figure | None:
+def draw_confusion(record: Record, lettering: Lettering | None = None) -> Figure | None:
     """Draw the confusion matrix of the test split in percent of each class.
 
     For more than CLASSES_SHOWN classes, draw the most confused pairs instead.
+
+    Parameters
+    ----------
+    record : Record
+    lettering : Lettering, optional
+        Default: as if every character had a glyph.
     """
     if record.result.top1_error is None:
         return None
-    run, names = predictions(record), record.spec.class_names
+    lettering = lettering or Lettering((), frozenset())
+    run, names = predictions(record), lettering.drawn_names(record.spec.class_names)
     pairs = confusions(run)
     if len(names) > CLASSES_SHOWN:
         named = [(names[c.label], names[c.predicted], c.count, c.n) for c in pairs[:PAIRS]]
-        return _draw_pairs(record.result, named)
+        return _draw_pairs(_heading(record.result, lettering), named)
     counts = np.zeros((len(names), len(names)))
     for pair in pairs:
         counts[pair.label, pair.predicted] = pair.count
     np.fill_diagonal(counts, np.bincount(run.labels[run.right], minlength=len(names)))
     sizes = np.bincount(run.labels, minlength=len(names))
-    return _draw_matrix(record.result, counts, 100 * counts / np.maximum(sizes, 1)[:, None], names)
+    percent = 100 * counts / np.maximum(sizes, 1)[:, None]
+    return _draw_matrix(_heading(record.result, lettering), counts, percent, names)
 
 
 def _draw_matrix(
-    result: Result, counts: np.ndarray, percent: np.ndarray, names: Sequence[str]
+    heading: str, counts: np.ndarray, percent: np.ndarray, names: Sequence[str]
 ) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 6), layout="constrained")
-    figure.suptitle(_title(result), fontsize="medium")
+    figure.suptitle(heading, fontsize="medium")
     axes = figure.add_subplot(xlabel="taken for", ylabel="true class")
     # The root makes a handful of confusions visible beside a diagonal of nearly 100 %.
     image = axes.imshow(np.sqrt(percent), cmap="Blues", vmin=0, vmax=10)
@@ -202,11 +216,11 @@ def _draw_matrix(
     return figure
 
 
-def _draw_pairs(result: Result, pairs: Sequence[tuple[str, str, int, int]]) -> Figure:
+def _draw_pairs(heading: str, pairs: Sequence[tuple[str, str, int, int]]) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 7), layout="constrained")
-    figure.suptitle(f"{_title(result)}\nthe {len(pairs)} most confused pairs", fontsize="medium")
+    figure.suptitle(f"{heading}\nthe {len(pairs)} most confused pairs", fontsize="medium")
     axes = figure.add_subplot(xlabel="% of the class's test images")
     labels = [f"{_short(label)} taken for {_short(predicted)}" for label, predicted, *_ in pairs]
     bars = axes.barh(range(len(pairs)), [100 * count / n for *_, count, n in pairs])
@@ -217,6 +231,11 @@ def _draw_pairs(result: Result, pairs: Sequence[tuple[str, str, int, int]]) -> F
     axes.margins(x=0.12, y=0.01)
     axes.invert_yaxis()
     return figure
+
+
+def _heading(result: Result, lettering: Lettering) -> str:
+    """Return what is drawn over a picture: the run, its error, and a note on missing glyphs."""
+    return "\n".join(filter(None, [lettering.drawn(_title(result)), lettering.note]))
 
 
 def _title(result: Result) -> str:

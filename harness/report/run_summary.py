@@ -11,7 +11,7 @@ from harness.commands import harness_command
 from harness.contract import Pipeline
 from harness.engine.observer import RunObserver
 from harness.progress import progress
-from harness.render.text import copies, duration, interval, percent, size
+from harness.render.text import copies, duration, interval, percent, printable, size
 from harness.runs.record import Record
 from harness.runs.result import Copies, Cost, Estimate, Result
 
@@ -143,20 +143,20 @@ class Terminal(ProgressDisplay):
     def started(self, request: Request, record: Record, *, expected: str, resumed: bool) -> None:
         self.flags = request.workspace.flags
         for line in request_lines(request, expected, verbose=self.verbose):
-            self.echo(line)
+            self.line(line)
         for line in _origin_lines(record, resumed):
-            self.echo(line)
+            self.line(line)
 
     def line(self, text: str) -> None:
-        self.echo(text)
+        self.echo(printable(text))
 
     def finished(self, record: Record, pipeline: Pipeline | None) -> None:
         for line in result_lines(record.result):
-            self.echo(line)
+            self.line(line)
 
     def failed(self, record: Record, reason: str, *, stopped: bool) -> None:
         resume = harness_command("run", "--resume", record.run_id, flags=self.flags)
-        self.echo(f"resume     {resume}")
+        self.line(f"resume     {resume}")
 
 
 def _origin_lines(record: Record, resumed: bool) -> list[str]:

@@ -34,6 +34,7 @@ from harness.commands import harness_command
 from harness.contract import State, TrainedRun
 from harness.errors import UserError
 from harness.files import write_atomic, write_json
+from harness.render.text import printable, printable_lines
 from harness.runs.liveness import is_alive, this_process
 from harness.runs.result import FORMAT, Result, Scores
 from harness.runs.spec import RunSpec
@@ -211,12 +212,12 @@ class Record:
         write_atomic(self.folder / f"{name}.npz", lambda file: np.savez(file, **arrays))
 
     def save_log(self, lines: Sequence[str]) -> None:
-        text = "".join(f"{line}\n" for line in lines)
+        text = "".join(f"{printable(line)}\n" for line in lines)
         (self.folder / LOG).write_text(text, encoding="utf-8")
 
     def append_log(self, line: str) -> None:
         with (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
+            file.write(f"{printable_lines(line)}\n")
 
     def save_links(self, table: str, run: str) -> None:
         """Keep the links to MLflow's table and to this run there, so that nobody has to ask it."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness import __version__
+from harness.render.table import markdown
 from harness.render.text import duration
 from harness.runs.result import COST_FIELDS, Result
 from harness.spec import parse_spec
@@ -114,7 +115,7 @@ def describe_run(result: Result, member_pages: Mapping[str, str | None]) -> str:
     lines = [
         _summary(result),
         "",
-        "; ".join(result.notes) or "No notes.",
+        markdown("; ".join(result.notes)) or "No notes.",
         "",
         "| | |",
         "|---|---|",
@@ -122,7 +123,7 @@ def describe_run(result: Result, member_pages: Mapping[str, str | None]) -> str:
         "",
         f"This pipeline was evaluated {times} on this test split, including this run.",
         "",
-        *(f"- {note}" for note in result.dataset_notes),
+        *(f"- {markdown(note)}" for note in result.dataset_notes),
         "",
     ]
     if member_pages:
@@ -141,7 +142,7 @@ def _summary(result: Result) -> str:
     cost = result.cost
     scored = f", scored in {duration(cost.score_seconds)}" if cost.score_seconds is not None else ""
     return (
-        f"**{result.name}** ({result.family}) on {result.title}: {error}. "
+        f"**{result.name}** ({result.family}) on {markdown(result.title)}: {error}. "
         f"Fitted on {result.n_fit} labeled images{refitted} in {duration(cost.fit_seconds)} "
         f"including tuning{scored}; peak memory {cost.peak_memory_mb:.0f} MB."
     )

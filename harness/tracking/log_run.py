@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from harness import __version__
+from harness.render.table import markdown
 from harness.runs.record import PICTURES, Record
 from harness.settings import Settings
 from harness.spec import parse_spec
@@ -142,7 +143,7 @@ def write_failed_run(client: TrackingClient, record: Record, *, reason: str, kil
         "pipeline": name,
         "dataset": parse_spec(spec.dataset)[0],
         "harness.version": __version__,
-        "mlflow.note.content": f"**{name}** did not finish: {reason}",
+        "mlflow.note.content": f"**{name}** did not finish: {markdown(reason)}",
     }
     parent_id = find_or_create_parent(client, record, started)
     if parent_id:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.cli import COMMANDS
+from harness.registry import ROOT
 
 Harness = Callable[..., str]
 
@@ -158,3 +163,32 @@ def test_every_command_has_help(harness: Harness, name: str) -> None:
 )
 def test_an_empty_value_is_a_mistake(harness: Harness, arguments: tuple[str, ...]) -> None:
     assert "is empty; give a value or leave it out" in harness(*arguments, code=2)
+
+
+@pytest.mark.usefixtures("store")
+def test_names_never_act_on_the_terminal(
+    harness: Harness, workdir: Path, pictures: Callable[..., Path]
+) -> None:
+    names = ("café", "\x1b[31mred", "two\nlines")
+    counts = {f"{part}/{name}": 5 for part in ("train", "test") for name in names}
+    photos = pictures(workdir / "ph\x1b[1motos", counts, size=(8, 8))
+    ran = harness("run", "--pipeline", "raw-linear,c=1,flip=false", "--dataset", str(photos))
+    assert r"dataset    ph\x1b[1motos (folder)" in ran
+    (record,) = (workdir / "runs").iterdir()
+    predicted = harness("predict", record.name, *map(str, [*photos.rglob("*.png")][:1]))
+    classes = {row["class"] for row in csv.DictReader(io.StringIO(predicted))}
+    assert classes == {"café", r"\x1b[31mred", r"two\nlines"}
+    log = (record / "log.txt").read_text(encoding="utf-8")
+    refused = harness("show", "\x1b[1m", code=2)
+    for text in (ran, predicted, log, refused, harness("runs")):
+        assert all(character.isprintable() or character in "\r\n" for character in text)
+
+
+def test_names_are_shown_where_the_locale_lacks_their_letters(
+    workdir: Path, make_run: Callable[..., Any]
+) -> None:
+    make_run(workdir, title="café 寿司")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-m", "harness", "runs"]
+    out = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
+    assert r"café \u5bff\u53f8" in out.decode("latin-1")

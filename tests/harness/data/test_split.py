@@ -53,3 +53,9 @@ def test_labels_must_match_the_images(labels: np.ndarray) -> None:
 def test_labels_must_be_below_the_number_of_classes() -> None:
     with pytest.raises(ValueError, match="labels run from 0 to 3, but there are 2 classes"):
         Split.from_arrays(IMAGES, LABELS, class_names=["cat", "dog"])
+
+
+def test_class_names_hold_nothing_that_is_not_seen() -> None:
+    images = np.zeros((2, 4, 4, 3), dtype=np.uint8)
+    split = Split.from_arrays(images, [0, 1], class_names=["two\nlines", "\x1b[31m\u202ered"])
+    assert split.class_names == (r"two\nlines", r"\x1b[31m\u202ered")

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import sys
+from html import unescape
 
 import pytest
 from markupsafe import Markup
@@ -14,11 +15,13 @@ from harness.render.table import (
     UNLIMITED,
     Column,
     Table,
+    csv_cell,
     latex,
     markdown,
     terminal_width,
     wrap,
 )
+from harness.render.text import printable
 
 WIDTHS = (80, 120, 200)
 WIDE = Table(
@@ -172,3 +175,61 @@ def test_a_number_keeps_its_percent_sign_when_prose_is_wrapped() -> None:
         "an error of",
         "  1.60 % on tune",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+1+cmd|' /C calc'!A0", "'+1+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", r"\t=1"),
+        ("\r=1", r"\r=1"),
+        (" =1", "' =1"),
+        ("＝1", "'＝1"),
+        *[(text, text) for text in ("-42.86", "+0.00", "-1e-05", "-inf", "nan", "3", "-", "")],
+        ("hog-svm", "hog-svm"),
+        ("a=b", "a=b"),
+    ],
+)  # fmt: skip
+def test_a_spreadsheet_shows_text_and_keeps_numbers(text: str, cell: str) -> None:
+    assert csv_cell(text) == cell
+    rows = list(csv.reader(io.StringIO(Table(["a", "b"], [[text, '1,"2"']]).to_csv())))
+    assert rows == [["a", "b"], [cell, '1,"2"']]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a|b", r"a\|b", "a\\", "`|`", "<script>alert(1)</script>", "*x* _y_ __z__", "[t](u)",
+        "$x^2$~~s~~", "R&D_50%", "&lt;b&gt;", "two\nlines", "# title", "\\`<b>`",
+    ],
+)  # fmt: skip
+def test_markdown_shows_every_name_as_it_is(name: str) -> None:
+    """markdown-it is what the documentation is built with."""
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("gfm-like", {"linkify": False})
+    html = parser.render(Table(["name", "n"], [[name, "1"]]).to_markdown())
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", html)
+    assert len(cells) == 2
+    assert unescape(cells[0]) == printable(name)
+    paragraph = parser.render(markdown(name))
+    assert paragraph == f"<p>{cells[0]}</p>\n"
+
+
+def test_latex_takes_no_cell_for_an_option_of_a_line_break() -> None:
+    text = Table(["name", "n"], [["[1ex]", "1"], ["*", "2"], [r"\input{x}", "3"]]).to_latex("t")
+    assert "    {}[1ex] & 1 " in text
+    assert "    {}* & 2 " in text
+    assert r"\textbackslash{}input\{x\}" in text
+
+
+def test_a_table_shows_control_characters_escaped_in_every_format() -> None:
+    table = Table(["a", "b"], [["\x1b[31m\u202e", "no\N{NO-BREAK SPACE}break"]], notes=["n\x07"])
+    for text in (table.to_text(80), table.to_text(5), table.to_markdown(), table.to_latex("x")):
+        assert all(c.isprintable() or c in "\n\N{NO-BREAK SPACE}" for c in text)
+        assert "x1b[31m" in text
+    assert r"\x1b[31m\u202e" in table.to_html()
+    assert r"\x07" in table.to_html()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 import harness
+from harness.report.lettering import Lettering
 from harness.report.pictures import (
     CLASSES_SHOWN,
     draw_confusion,
@@ -157,3 +160,19 @@ def test_a_run_without_a_test_has_no_confusion(record: Callable[..., Record]) ->
     run = record({0: [0]}, top1_error=None)
     draw_pictures(run)
     assert not list((run.folder / "pictures").iterdir())
+
+
+def test_class_names_in_any_script_and_with_formulas_are_drawn_without_a_warning(
+    record: Callable[..., Record],
+) -> None:
+    names = ("寿司", "🍕", "हिन्दी", "عربى", r"$x^2$~\\", "$\\frac{", "\U000323b0 no font has it")
+    run = record({label: [label, (label + 1) % 7] for label in range(7)}, classes=7)
+    spec = replace(run.spec, class_names=names)
+    run.save_spec(spec)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_pictures(Record(run.folder))
+    assert (run.folder / "pictures" / "confusion.png").stat().st_size > 5000
+    drawn = Lettering.for_texts(names)
+    title = draw_confusion(Record(run.folder), drawn).get_suptitle()
+    assert "no font on this machine" in title
