@@ -28,7 +28,7 @@ def list_(workspace: Workspace, as_json: bool) -> None:
     from harness.data.prepared_dataset import unfinished_folders
     from harness.render.table import Column, Table
 
-    datasets = [_open(name, workspace) for name in _names(workspace)]
+    datasets, damage = _open_all(workspace)
     head = [
         Column("dataset", "left"),
         Column("images", "left"),
@@ -39,7 +39,10 @@ def list_(workspace: Workspace, as_json: bool) -> None:
         Column("layout", "left", priority=4),
     ]
     rows = [_table_row(prepared) for prepared in datasets]
-    click.echo(Table(head, rows).to_text() if rows else _nothing_prepared(workspace))
+    if rows or not damage:
+        click.echo(Table(head, rows).to_text() if rows else _nothing_prepared(workspace))
+    for reason in damage:
+        click.echo(f"damaged    {reason}")
     for folder in unfinished_folders(workspace.data_root):
         remove = harness_command("data", "rm", folder.name, flags=workspace.flags)
         click.echo(
@@ -49,6 +52,19 @@ def list_(workspace: Workspace, as_json: bool) -> None:
     if as_json:
         sizes = [{"name": p.name, "bytes": p.size_bytes, **_summary(p)} for p in datasets]
         options.print_json(sizes)
+
+
+def _open_all(workspace: Workspace) -> tuple[list[PreparedDataset], list[str]]:
+    """Return the prepared datasets, and a message for each that is damaged."""
+    from harness.errors import UserError
+
+    datasets, damage = [], []
+    for name in _names(workspace):
+        try:
+            datasets.append(_open(name, workspace))
+        except UserError as error:
+            damage.append(str(error))
+    return datasets, damage
 
 
 def _table_row(prepared: PreparedDataset) -> list[str]:
@@ -104,12 +120,19 @@ def verify(names: tuple[str, ...], workspace: Workspace) -> None:
 
     NAMES are prepared datasets; default: all.
     """
-    names = names or tuple(_names(workspace))
-    if not names:
+    from harness.errors import UserError
+
+    known = _names(workspace)
+    if not (names or known):
         click.echo(_nothing_prepared(workspace))
     is_damaged = False
-    for name in names:
-        damage = _open(name, workspace).find_damage()
+    for name in names or known:
+        try:
+            damage = _open(name, workspace).find_damage()
+        except UserError as error:
+            if name not in known:
+                raise
+            damage = [str(error)]
         is_damaged |= bool(damage)
         click.echo(f"{name}: {'; '.join(damage) or 'no damage'}")
     if is_damaged:
@@ -168,22 +191,25 @@ def rm(names: tuple[str, ...], yes: bool, workspace: Workspace) -> None:
     """
     import shutil
 
-    from harness.data.prepared_dataset import MANIFEST, unfinished_folders
+    from harness.data.prepared_dataset import (
+        MANIFEST,
+        find_prepared_folder,
+        unfinished_folders,
+    )
 
     unfinished = [f for f in unfinished_folders(workspace.data_root) if f.name in names]
     complete_names = [name for name in names if name not in {f.name for f in unfinished}]
-    datasets = [_open(name, workspace) for name in complete_names]
+    folders = [find_prepared_folder(workspace.data_root, name) for name in complete_names]
     if not yes:
-        total = sum(prepared.size_bytes for prepared in datasets)
-        total += sum(map(_folder_bytes, unfinished))
+        total = sum(map(_folder_bytes, [*folders, *unfinished]))
         click.confirm(f"Remove {', '.join(names)} ({_megabytes(total)})?", abort=True)
     for folder in unfinished:
         _remove_unfinished(folder)
-    for prepared in datasets:
+    for folder in folders:
         # The manifest goes first, so that a dataset that is removed in part no longer counts.
-        (prepared.folder / MANIFEST).unlink()
-        shutil.rmtree(prepared.folder)
-        click.echo(f"removed {prepared.folder}")
+        (folder / MANIFEST).unlink()
+        shutil.rmtree(folder)
+        click.echo(f"removed {folder}")
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -192,8 +218,8 @@ def _remove_unfinished(folder: Path) -> None:
 
     from filelock import Timeout
 
-    from harness.data.prepare import preparation_lock
     from harness.data.prepared_dataset import UNFINISHED_PREFIX
+    from harness.data.unfinished import preparation_lock
     from harness.errors import UserError
 
     finished = folder.with_name(folder.name.removeprefix(UNFINISHED_PREFIX))

@@ -166,28 +166,41 @@ def summary_file(shard: Path) -> Path:
 
 def read_summary(shard: Path) -> ShardSummary | None:
     """Read the summary of a shard; None if the shard is not complete."""
-    file = summary_file(shard)
-    if not file.exists():
+    try:
+        summary = json.loads(summary_file(shard).read_bytes())
+        return ShardSummary(
+            rows=summary["rows"],
+            sha256=summary["sha256"],
+            undecodable=[(name, reason) for name, reason in summary["undecodable"]],
+            unusual=[(name, description) for name, description in summary["unusual"]],
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # missing, or damaged
         return None
-    summary = json.loads(file.read_text())
-    return ShardSummary(
-        rows=summary["rows"],
-        sha256=summary["sha256"],
-        undecodable=[(name, reason) for name, reason in summary["undecodable"]],
-        unusual=[(name, description) for name, description in summary["unusual"]],
-    )
+
+
+class DamagedShard(Exception):
+    """A file is missing or is no shard; the message names it and says why."""
 
 
 def read_table(shard: Path) -> Any:
-    """Open a shard as a memory-mapped Arrow table."""
+    """Open a shard as a memory-mapped Arrow table. Raises DamagedShard."""
     import pyarrow as pa
 
-    with pa.memory_map(str(shard)) as file:
-        return pa.ipc.open_file(file).read_all()
+    try:
+        with pa.memory_map(str(shard)) as file:
+            table = pa.ipc.open_file(file).read_all()
+        if not table.schema.equals(shard_schema("")):
+            raise DamagedShard(f"{shard.name}: other columns than those of a shard")
+        # of images, only their positions are read here
+        table.validate(full=True)
+    except (pa.ArrowException, OSError) as error:
+        reason, _, _ = str(error).partition("\n")
+        raise DamagedShard(f"{shard.name}: {reason}") from error
+    return table
 
 
 def read_columns(shard: Path, names: list[str]) -> Any:
-    """Copy some columns of a shard into memory, as an Arrow table.
+    """Copy some columns of a shard into memory, as an Arrow table. Raises DamagedShard.
 
     Without the copy, the mapped pages and 64 kB around each would stay resident.
     """

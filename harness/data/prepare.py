@@ -11,13 +11,11 @@ folder gets its name when everything is written. Measured by benchmarks/prepare_
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
@@ -38,16 +36,19 @@ from harness.data.arrow_shards import (
 from harness.data.decode import Undecodable, ignore_pillow_warnings, image_shape, resized_shape
 from harness.data.identity import HASH_DIGITS, number_duplicates, split_digest
 from harness.data.loader import usable_cores
+from harness.data.manifest import MANIFEST, read_manifest
 from harness.data.preparation import JPEG_QUALITY, Preparation, PreparedImage, read_or_explain
 from harness.data.prepared_dataset import (
     CONVERSION,
-    MANIFEST,
+    METADATA,
     UNFINISHED_PREFIX,
     PreparedDataset,
     prepared_folder,
+    rows_checksum,
 )
 from harness.data.sources import Source, SourceImage
 from harness.data.sources._ilsvrc_val_labels import check_val_labels
+from harness.data.unfinished import explain_failure, preparation_lock
 from harness.errors import UserError
 from harness.files import write_json
 
@@ -101,7 +102,7 @@ def prepare(
     with preparation_lock(folder):
         if _is_missing(folder, identity, source, named=name is not None):
             unfinished = folder.with_name(f"{UNFINISHED_PREFIX}{folder.name}")
-            with single_torch_thread(), _explain_full_disk(unfinished):
+            with single_torch_thread(), explain_failure(unfinished):
                 _build(source, unfinished, identity, size, workers or usable_cores(), progress)
             # exists if a removal was killed, or an earlier version read or converted it otherwise
             shutil.rmtree(folder, ignore_errors=True)
@@ -162,41 +163,6 @@ def _open_checked(folder: Path, identity: str, source: Source) -> PreparedDatase
 
 
 @contextmanager
-def preparation_lock(folder: Path, timeout: float = -1) -> Iterator[None]:
-    """Let one process at a time prepare `folder`; the others wait and then find it complete.
-
-    Parameters
-    ----------
-    folder : Path
-    timeout : float
-        Seconds to wait; negative: without limit.
-
-    Raises
-    ------
-    filelock.Timeout
-    """
-    from filelock import FileLock
-
-    lock = folder.with_name(f".{folder.name}.lock")
-    with FileLock(lock, timeout=timeout):
-        yield
-    lock.unlink(missing_ok=True)
-
-
-@contextmanager
-def _explain_full_disk(folder: Path) -> Iterator[None]:
-    """Add the folder to the error of a full disk, which a write to an open file does not name."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        advice = "complete files are kept, and the same command continues from there"
-        reason = f"{os.strerror(error.errno)} ({advice})"
-        raise OSError(error.errno, reason, str(folder)) from error
-
-
-@contextmanager
 def single_torch_thread() -> Iterator[None]:
     """Limit torch to one thread, since the pool already has one per core."""
     import torch
@@ -228,7 +194,7 @@ def _build(
             ahead = IMAGES_AHEAD_PER_WORKER * workers
             _write_shards(source, folder, preparation, pool, ahead, progress)
         _write_manifest(source, folder, preparation, identity)
-    parts = json.loads(manifest.read_text())["parts"]
+    parts = read_manifest(folder)["parts"]
     kept = {manifest.name, *(name for part in parts.values() for name in part["files"])}
     for file in folder.iterdir():
         # the plan, the summaries of shards, and temporary files that a kill left
@@ -237,7 +203,11 @@ def _build(
 
 
 def _recorded_identity(file: Path) -> str:
-    return json.loads(file.read_text())["identity"] if file.exists() else ""
+    """Return the identity in a plan or manifest; "" if it is missing or damaged."""
+    try:
+        return str(json.loads(file.read_bytes())["identity"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _fits_raw(source: Source, size: int, progress: Progress) -> bool:
@@ -346,7 +316,7 @@ def _write_manifest(source: Source, folder: Path, preparation: Preparation, iden
     part_names = sorted({shard.stem.rpartition("-")[0] for shard in shards})
     summaries = filter(None, map(read_summary, shards))
     line = preparation.line(text for summary in summaries for _, text in summary.unusual)
-    manifest = {
+    manifest: dict[str, Any] = {
         "identity": identity,
         "source": str(source.path.resolve()),
         "layout": source.layout,
@@ -357,18 +327,24 @@ def _write_manifest(source: Source, folder: Path, preparation: Preparation, iden
         "class_names": list(source.class_names),
         "dataset_notes": list(source.dataset_notes),
         "part_folders": dict(source.part_folders),
-        "parts": {part: _finish_part(source, folder, line, part) for part in part_names},
+        "parts": dict.fromkeys(part_names),
     }
+    for part in part_names:
+        manifest["parts"][part] = _finish_part(source, folder, manifest, part)
     write_json(folder / MANIFEST, manifest)
 
 
-def _finish_part(source: Source, folder: Path, line: str, part: str) -> dict[str, Any]:
+def _finish_part(
+    source: Source, folder: Path, manifest: Mapping[str, Any], part: str
+) -> dict[str, Any]:
     """Number the duplicates of a part, and return its entry in the manifest."""
+    import pyarrow as pa
+
     shards = sorted(folder.glob(f"{part}-*.arrow"))
-    tables = [read_columns(shard, ["key", "label", "height"]) for shard in shards]
-    hashes = [key[:HASH_DIGITS] for table in tables for key in table["key"].to_pylist()]
-    labels = np.concatenate([table["label"].to_numpy() for table in tables])
-    readable = np.concatenate([table["height"].to_numpy() for table in tables]) > 0
+    tables = [read_columns(shard, METADATA) for shard in shards]
+    table = pa.concat_tables(tables)
+    hashes = [key[:HASH_DIGITS] for key in table["key"].to_pylist()]
+    labels, readable = table["label"].to_numpy(), table["height"].to_numpy() > 0
     keys = number_duplicates(np.array(hashes), labels)
     ends = np.cumsum([len(table) for table in tables])
     keys_of_shards = np.split(keys, ends[:-1])
@@ -386,7 +362,8 @@ def _finish_part(source: Source, folder: Path, line: str, part: str) -> dict[str
     kept = readable if part == "train" else np.ones(len(keys), dtype=bool)
     return {
         "n": int(kept.sum()),
-        "digest": split_digest(line, keys[kept], labels[kept]),
+        "digest": split_digest(manifest["preparation"], keys[kept], labels[kept]),
+        "rows_sha256": rows_checksum(manifest, keys.tolist(), table),
         "undecodable": undecodable,
         "unusual": [pair for summary in summaries for pair in summary.unusual],
         "files": {

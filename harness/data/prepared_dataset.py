@@ -10,21 +10,23 @@ bytes beside its pixels, and because a memory-mapped Arrow file opens without re
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.commands import harness_command
-from harness.data.arrow_shards import file_checksum, read_columns
+from harness.data.arrow_shards import DamagedShard, file_checksum, read_columns
+from harness.data.manifest import MANIFEST, damaged_error, read_manifest
 from harness.data.split import Split
 from harness.errors import UserError
 
-MANIFEST = "dataset.json"
 UNFINISHED_PREFIX = ".building-"  # before the name of a dataset that is not complete
 KEY_DTYPE = "U24"
+METADATA = ["key", "label", "name", "height", "width"]  # all columns but the images
 CONVERSION = "convert=significant-bits,on-white"
 """The rule of conversion.py, in the manifest; in the preparation line, which is part of the digest,
 only of a dataset with images whose pixels depend on it."""
@@ -49,7 +51,18 @@ def unfinished_folders(root: Path) -> list[Path]:
 
 
 def open_prepared(root: Path, name: str) -> PreparedDataset:
-    """Open a prepared dataset by name. Raises UserError if there is none of that name."""
+    """Open a prepared dataset by name.
+
+    Raises
+    ------
+    UserError
+        If there is none of that name, or it is damaged.
+    """
+    return PreparedDataset(find_prepared_folder(root, name))
+
+
+def find_prepared_folder(root: Path, name: str) -> Path:
+    """Return the folder of a prepared dataset. Raises UserError if there is none of that name."""
     names = prepared_names(root)
     if name not in names:  # compared with the list, so that a path to another folder is refused
         prepare = harness_command("prepare", "SOURCE", "--name", "NAME")
@@ -57,7 +70,27 @@ def open_prepared(root: Path, name: str) -> PreparedDataset:
             f"no prepared dataset is called {name!r} in {root}; "
             f"there are: {', '.join(names) or 'none'} ({prepare} makes one)"
         )
-    return PreparedDataset(prepared_folder(root, name))
+    return prepared_folder(root, name)
+
+
+def rows_checksum(manifest: Mapping[str, Any], keys: Sequence[str], table: Any) -> str:
+    """Return a hash of all that gives the images of a part their meaning.
+
+    Parameters
+    ----------
+    manifest : mapping
+        Its class names, codec, preparation line and names of parts count.
+    keys : sequence of str
+        In the place of those in the table.
+    table : pyarrow.Table
+        With the columns METADATA.
+    """
+    meaning = [manifest[key] for key in ("class_names", "codec", "preparation")]
+    digest = hashlib.sha256(json.dumps([*meaning, sorted(manifest["parts"])]).encode())
+    digest.update("\n".join([*keys, *table["name"].to_pylist()]).encode())
+    for column in ("label", "height", "width"):
+        digest.update(table[column].to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 class PreparedDataset:
@@ -66,6 +99,11 @@ class PreparedDataset:
     Parameters
     ----------
     folder : Path
+
+    Raises
+    ------
+    UserError
+        If its manifest is damaged.
 
     Attributes
     ----------
@@ -77,7 +115,7 @@ class PreparedDataset:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+        self.manifest = read_manifest(folder)
 
     @property
     def name(self) -> str:
@@ -117,13 +155,18 @@ class PreparedDataset:
         Raises
         ------
         UserError
-            If a file is missing or is not an Arrow file.
+            If a file is missing or damaged, or does not fit the manifest.
         """
         from harness.data.images import Images
         from harness.data.prepared_images import LoadedImages, PreparedImages
 
         files = self.manifest["parts"][part]["files"]
         table = self._read_metadata(files)
+        keys = table["key"].to_pylist()
+        # absent in datasets that were prepared before there was one
+        checksum = self.manifest["parts"][part].get("rows_sha256")
+        if checksum and checksum != rows_checksum(self.manifest, keys, table):
+            raise damaged_error(self.name, f"the rows of {part} are not those of {MANIFEST}")
         heights, widths = table["height"].to_numpy(), table["width"].to_numpy()
         is_raw = self.manifest["codec"] == "raw"
         mapped = PreparedImages(
@@ -135,15 +178,18 @@ class PreparedDataset:
         )
         images: Images = LoadedImages(mapped) if mapped.image_size and is_raw else mapped
         rows = np.where(heights > 0, np.arange(len(table)), -1)
-        split = Split(
-            keys=np.array(table["key"].to_pylist(), dtype=KEY_DTYPE),
-            labels=table["label"].to_numpy(),
-            class_names=self.manifest["class_names"],
-            images=images,
-            preparation=self.manifest["preparation"],
-            rows=rows,
-            names=np.array(table["name"].to_pylist(), dtype=object),
-        )
+        try:
+            split = Split(
+                keys=np.array(keys, dtype=KEY_DTYPE),
+                labels=table["label"].to_numpy(),
+                class_names=self.manifest["class_names"],
+                images=images,
+                preparation=self.manifest["preparation"],
+                rows=rows,
+                names=np.array(table["name"].to_pylist(), dtype=object),
+            )
+        except ValueError as error:
+            raise damaged_error(self.name, error) from error
         return split.take(np.flatnonzero(rows >= 0)) if part == "train" else split
 
     def require_current(self) -> None:
@@ -165,12 +211,22 @@ class PreparedDataset:
         for part, content in self.manifest["parts"].items():
             for name, file in content["files"].items():
                 path = self.folder / name
-                if not path.exists():
+                try:
+                    if file_checksum(path) != file["sha256"]:
+                        damage.append(f"{name} has changed since it was written")
+                except FileNotFoundError:
                     damage.append(f"{name} is missing")
-                elif file_checksum(path) != file["sha256"]:
-                    damage.append(f"{name} has changed since it was written")
-            if not damage and self.split(part).digest != content["digest"]:
-                damage.append(f"the digest of {part} is not that of its rows: {MANIFEST} changed")
+                except OSError as error:
+                    damage.append(f"{name} cannot be read ({error.strerror})")
+            if damage:
+                continue
+            try:
+                if self.split(part).digest != content["digest"]:
+                    damage.append(
+                        f"the digest of {part} is not that of its rows: {MANIFEST} changed"
+                    )
+            except UserError as error:
+                damage.append(str(error))
         return damage
 
     def _listed(self, key: str) -> list[tuple[str, str, str]]:
@@ -180,16 +236,17 @@ class PreparedDataset:
             for name, text in content[key]
         ]
 
-    def _read_metadata(self, files: Iterable[str]) -> Any:
+    def _read_metadata(self, files: Mapping[str, Any]) -> Any:
         """Return all columns except the images, as one Arrow table."""
         import pyarrow as pa
 
-        columns = ["key", "label", "name", "height", "width"]
-        try:
-            return pa.concat_tables([read_columns(self.folder / name, columns) for name in files])
-        except (pa.ArrowInvalid, FileNotFoundError) as error:
-            raise UserError(
-                f"the prepared dataset {self.name} is damaged ({error}): "
-                f"see {harness_command('data', 'verify', self.name)}; to repair it, remove it by "
-                f"{harness_command('data', 'rm', self.name)} and prepare it again"
-            ) from error
+        tables = []
+        for name, file in files.items():
+            try:
+                tables.append(read_columns(self.folder / name, METADATA))
+            except DamagedShard as error:
+                raise damaged_error(self.name, error) from error
+            if len(tables[-1]) != file["rows"]:
+                counts = f"{len(tables[-1]):,} images, and {file['rows']:,} by {MANIFEST}"
+                raise damaged_error(self.name, f"{name} has {counts}")
+        return pa.concat_tables(tables)

@@ -14,7 +14,7 @@ import torch
 
 from harness.commands import harness_command
 from harness.data.array_images import ArrayImages
-from harness.data.arrow_shards import read_table
+from harness.data.arrow_shards import DamagedShard, read_table
 from harness.data.decode import Undecodable, decode, decode_crop
 from harness.data.loader import copy_crops
 from harness.errors import UserError
@@ -85,7 +85,7 @@ class PreparedImages:
                 continue
             try:
                 decode_crop(self.stored_bytes(row), crop, *offset.tolist(), flip=bool(flip))
-            except Undecodable as error:
+            except (Undecodable, ValueError, IndexError) as error:
                 raise self._damaged(row, error) from error
 
     def stored_bytes(self, row: int) -> Any:
@@ -96,13 +96,11 @@ class PreparedImages:
         UserError
             If the prepared dataset is damaged.
         """
-        import pyarrow as pa
-
         shard = bisect_right(self._ends, row)
         if shard not in self._mapped:  # two threads may both map it; one mapping is then dropped
             try:
                 self._mapped[shard] = read_table(self._shards[shard])["image"]
-            except (pa.ArrowInvalid, FileNotFoundError) as error:
+            except DamagedShard as error:
                 raise self._damaged(row, error) from error
         return self._mapped[shard][row - self._ends[shard]].as_buffer()
 
@@ -110,15 +108,21 @@ class PreparedImages:
         if self.raw:  # copied, because torch tensors are writable and the mapped file is not
             return torch.from_numpy(self._raw_pixels(row).copy()).permute(2, 0, 1)
         try:
-            return decode(self.stored_bytes(row))
+            image = decode(self.stored_bytes(row))
         except Undecodable as error:
             raise self._damaged(row, error) from error
+        if image.shape[1:] != (self.heights[row], self.widths[row]):
+            raise self._damaged(row, "it has another size than its row says")
+        return image
 
     def _raw_pixels(self, row: int) -> np.ndarray:
         pixels = np.frombuffer(self.stored_bytes(row), dtype=np.uint8)
-        return pixels.reshape(self.heights[row], self.widths[row], 3)
+        try:
+            return pixels.reshape(self.heights[row], self.widths[row], 3)
+        except ValueError as error:
+            raise self._damaged(row, "it has another size than its row says") from error
 
-    def _damaged(self, row: int, error: Exception) -> UserError:
+    def _damaged(self, row: int, error: object) -> UserError:
         name = self._shards[0].parent.name
         return UserError(
             f"the prepared dataset {name} is damaged at row {row} ({error}); "

@@ -13,8 +13,9 @@ from click.testing import CliRunner, Result
 
 from harness import UserError
 from harness.cli import cli
-from harness.data.prepare import preparation_lock, prepare
+from harness.data.prepare import prepare
 from harness.data.sources import open_source
+from harness.data.unfinished import preparation_lock
 
 COUNTS = {"train/cat": 20, "train/dog": 23, "test/cat": 9, "test/dog": 8}
 
@@ -70,6 +71,20 @@ def test_verify_fails_if_a_file_is_damaged(data_root: Path) -> None:
     result = invoke("verify", "pets")
     assert result.exit_code == 1
     assert "test-00000.arrow has changed" in result.output
+
+
+def test_a_damaged_manifest_is_named_and_the_dataset_can_be_removed(data_root: Path) -> None:
+    shutil.copytree(data_root / "prepared/pets", data_root / "prepared/emus")
+    (data_root / "prepared/emus/dataset.json").write_text("{}")
+    listed = output("list")
+    assert "test 17 + train 43" in listed
+    assert "damaged    the prepared dataset emus is damaged (dataset.json: " in listed
+    result = invoke("verify")
+    assert result.exit_code == 1
+    assert "emus: the prepared dataset emus is damaged (dataset.json: " in result.output
+    assert "pets: no damage" in result.output
+    assert "removed" in output("rm", "emus", "--yes")
+    assert "emus" not in output("list")
 
 
 def test_rm_removes_the_dataset_and_keeps_the_source(data_root: Path, prepared_root: Path) -> None:
