@@ -6,7 +6,7 @@ plugins) as `**where`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -241,10 +241,14 @@ def predict(
     paths: Sequence[Path | str],
     *,
     device: str = "auto",
+    note: Callable[[str], object] | None = None,
     workspace: Workspace | None = None,
     **where: Unpack[WorkspaceOptions],
 ) -> Iterator[Prediction]:
     """Yield the five most likely classes of your own images, by a finished run.
+
+    `note` receives, after the last image, a sentence per kind of conversion, such as of
+    transparency.
 
     Yields
     ------
@@ -253,13 +257,15 @@ def predict(
     Raises
     ------
     UserError
-        If the run is not finished, a path does not exist, or a file is no image.
+        If the run is not finished; after the last prediction, if a path does not exist or an image
+        cannot be decoded.
     """
     from harness.engine.predict import predict_images
 
     workspace = workspace or Workspace.open(**where)
     run_id = run if isinstance(run, str) else run.run_id
-    return predict_images(workspace, run_id, [Path(path) for path in paths], device=device)
+    files = [Path(path) for path in paths]
+    return predict_images(workspace, run_id, files, device=device, note=note)
 
 
 def load(

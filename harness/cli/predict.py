@@ -12,6 +12,9 @@ import click
 from harness.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.engine.predict import Prediction
     from harness.workspace import Workspace
 
 
@@ -28,20 +31,14 @@ def command(
 ) -> None:
     """Print the five most likely classes of each image as CSV: path, rank, class, score.
 
-    A path is an image file or a folder of them.
+    A path is an image file, or a folder or archive of them.
     """
     from harness import api
     from harness.render.table import csv_cell
-    from harness.render.text import printable
 
-    predictions = api.predict(run, paths, device=device, workspace=workspace)
+    predictions = api.predict(run, paths, device=device, note=_print_note, workspace=workspace)
     if as_json:
-        options.print_json(
-            [
-                {"path": printable(str(path)), "top5": [{"class": c, "score": s} for c, s in top]}
-                for path, top in predictions
-            ]
-        )
+        _print_json(predictions)
         return
     writer = csv.writer(sys.stdout)
     head = ["path", "rank", "class", "score"]
@@ -51,3 +48,21 @@ def command(
         for rank, (class_name, score) in enumerate(top, 1):
             cells = [csv_cell(str(path)), rank, csv_cell(class_name), f"{score:.4f}"]
             writer.writerow(cells)
+
+
+def _print_json(predictions: Iterator[Prediction]) -> None:
+    """Print all predictions as one array, also if an error follows the last one."""
+    from harness.render.text import printable
+
+    printed = []
+    try:
+        for path, top in predictions:
+            classes = [{"class": name, "score": score} for name, score in top]
+            printed.append({"path": printable(str(path)), "top5": classes})
+    finally:
+        if printed:
+            options.print_json(printed)
+
+
+def _print_note(text: str) -> None:
+    click.echo(f"note       {text}", err=True)

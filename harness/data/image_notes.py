@@ -30,16 +30,29 @@ def image_notes(prepared: PreparedDataset) -> list[str]:
 
 def undecodable_notes(images: Sequence[Listed]) -> list[str]:
     """Return one note per reason, the most frequent first."""
+    groups = group_by_reason(images)
+    return [f"cannot be decoded: {names} ({reason})" for names, reason in groups]
+
+
+def group_by_reason(images: Sequence[Listed]) -> list[tuple[str, str]]:
+    """Group images by the reason for which they are undecodable.
+
+    Returns
+    -------
+    groups : list of (names, reason)
+        Such as ("a.jpg and 3 more", "the file is empty"), the most frequent reason first; those
+        beyond LISTED_REASONS are one group.
+    """
     counts = Counter(reason for _, _, reason in images)
     first_names = {reason: name for _, name, reason in reversed(images)}
-    notes = []
+    groups = []
     for reason, count in counts.most_common(LISTED_REASONS):
         others = f" and {count - 1:,} more" if count > 1 else ""
-        notes.append(f"cannot be decoded: {first_names[reason]}{others} ({reason})")
+        groups.append((f"{first_names[reason]}{others}", reason))
     unlisted = len(images) - sum(count for _, count in counts.most_common(LISTED_REASONS))
     if unlisted:
-        notes.append(f"... and {unlisted:,} more that cannot be decoded")
-    return notes
+        groups.append((f"{unlisted:,} more", f"for {len(counts) - len(groups)} other reasons"))
+    return groups
 
 
 def conversion_notes(images: Sequence[Listed]) -> list[str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from harness.contract import Batch
-from harness.data.decode import Undecodable, decode, is_image, resize, shrink
+from harness.data.decode import resize, shrink
+from harness.data.own_images import OwnImages
 from harness.engine.device import choose_device
 from harness.engine.load import load_pipeline
 from harness.engine.outputs import batch_scores, count_nan_rows
@@ -25,35 +26,41 @@ Prediction = tuple[Path, list[tuple[str, float]]]
 
 
 def predict_images(
-    workspace: Workspace, run: str, paths: Sequence[Path], *, device: str = "auto"
+    workspace: Workspace,
+    run: str,
+    paths: Sequence[Path],
+    *,
+    device: str = "auto",
+    note: Callable[[str], object] | None = None,
 ) -> Iterator[Prediction]:
     """Yield the five most likely classes of each image, prepared as the run's test images were.
+
+    An image that cannot be decoded is left out until the others are done.
 
     Parameters
     ----------
     run : str
         Id of a finished run.
     paths : sequence of Path
-        Image files, or folders that are searched for them.
+        Image files, or folders and archives that are searched for them.
+    note : callable, optional
+        Receives, after the last image, a sentence per kind of conversion, such as of transparency.
 
     Raises
     ------
     UserError
-        If the run is not finished, a path does not exist, or a file is no image.
+        If the run is not finished; after the last prediction, if a path does not exist or an image
+        cannot be decoded.
     """
     record = RunStore(workspace.runs_folder).find(run)
     record.require_finished()
-    files = [file for path in paths for file in _image_files(path)]
+    images = OwnImages(paths)
     target = choose_device(device)
     pipeline = load_pipeline(workspace, record, target)
     spec = record.spec
     size = re.match(r"size=(\d+) ", spec.preparation)
-    for file in files:
-        try:
-            image = decode(file.read_bytes())
-        except Undecodable as error:
-            raise UserError(f"{printable(str(file))} cannot be decoded: {error}") from error
-        image = _prepare(image, spec.image_size, int(size[1]) if size else None)
+    for file, decoded in images:
+        image = _prepare(decoded, spec.image_size, int(size[1]) if size else None)
         index = torch.zeros(1, dtype=torch.int64, device=target)
         batch = Batch(np.array([str(file)]), image[None].to(target), index)
         scores = batch_scores(pipeline, batch, len(spec.class_names))
@@ -62,18 +69,10 @@ def predict_images(
         values, labels = scores[0].topk(min(TOP, len(spec.class_names)))
         classes = [spec.class_names[label] for label in labels.tolist()]
         yield file, list(zip(classes, values.tolist(), strict=True))
-
-
-def _image_files(path: Path) -> list[Path]:
-    if path.is_dir():
-        files = [file for file in path.rglob("*") if file.is_file()]
-        images = sorted(file for file in files if is_image(file.relative_to(path).as_posix()))
-        if not images:
-            raise UserError(f"{printable(str(path))} holds no images")
-        return images
-    if not path.is_file():
-        raise UserError(f"there is no file or folder {printable(str(path))}")
-    return [path]
+    if note:
+        for text in images.notes:
+            note(text)
+    images.raise_problems()
 
 
 def _prepare(

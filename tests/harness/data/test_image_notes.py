@@ -23,7 +23,7 @@ def test_only_the_most_frequent_reasons_are_listed() -> None:
         "cannot be decoded: 0.png and 2 more (a)",
         "cannot be decoded: 3.png and 2 more (b)",
     ]
-    assert notes[-1] == "... and 5 more that cannot be decoded"
+    assert notes[-1] == "cannot be decoded: 5 more (for 5 other reasons)"
     assert undecodable_notes([]) == []
 
 
