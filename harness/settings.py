@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import os
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 from urllib.parse import quote, unquote
 
-from annotated_types import Ge, Le, MinLen
+from annotated_types import Ge, Le, MaxLen, MinLen
 
 from harness.errors import UserError
 
 FILE_NAME = "mlflow.yaml"
+MAX_FILE_BYTES = 2**20
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
 # For pydantic: an unknown key is an error.
@@ -67,7 +69,7 @@ class Server:
 class Experiment:
     """The MLflow experiment of the runs; `tags` are set on it."""
 
-    name: Annotated[str, MinLen(1)] = "before-after"
+    name: Annotated[str, MinLen(1), MaxLen(500)] = "before-after"
     description: str = (
         "Hand-crafted and learned image classifiers on identical splits: "
         "the before and after of 2012."
@@ -180,6 +182,7 @@ def load_settings(config: Path | None = None) -> Settings:
         )
     experiment = sections.experiment
     if name := os.environ.get("MLFLOW_EXPERIMENT_NAME"):
+        _require_readable(name, "MLFLOW_EXPERIMENT_NAME")
         experiment = replace(experiment, name=name)
     values = {each.name: getattr(sections, each.name) for each in fields(sections)}
     return Settings(**{**values, "server": server, "experiment": experiment}, root=root)
@@ -188,7 +191,7 @@ def load_settings(config: Path | None = None) -> Settings:
 def _nearest_file() -> Path | None:
     folder = Path.cwd()
     candidates = (parent / FILE_NAME for parent in (folder, *folder.parents))
-    return next((file for file in candidates if file.is_file()), None)
+    return next((file for file in candidates if os.path.lexists(file)), None)
 
 
 def _read_sections(file: Path) -> Sections:
@@ -204,6 +207,9 @@ def _read_sections(file: Path) -> Sections:
         )
     except ValidationError as error:
         raise UserError(f"{file}: {_explain(error.errors(include_url=False)[0])}") from error
+    _require_readable(sections.experiment.name, f"{file}: experiment.name")
+    if "run_id" in sections.run.tags:
+        raise UserError(f"{file}: run.tags: every run has its own run_id; choose another name")
     for column in sections.views.table:
         kind, _, name = column.partition(".")
         if kind not in ("metrics", "params", "tags") or not name:
@@ -214,19 +220,64 @@ def _read_sections(file: Path) -> Sections:
     return sections
 
 
+def _require_readable(name: str, origin: str) -> None:
+    if not name.strip() or not name.isprintable():
+        raise UserError(
+            f"{origin}: got {name!r}; allowed: a name of visible characters on one line"
+        )
+
+
 def _read_yaml(file: Path) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read: {error}; config must be a YAML file") from error
+        with file.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot be read: {error.strerror}; config must be a YAML file"
+        ) from error
+    if len(content) > MAX_FILE_BYTES:
+        raise UserError(f"{file} is larger than 1 MB; config must be a YAML file of settings")
+    try:
+        return yaml.load(content, _text_loader())
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         problem = error.problem or error.context
         raise UserError(f"{file}{line}: not valid YAML: {problem}") from error
     except yaml.YAMLError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{file}: not valid YAML in UTF-8: {reason}") from error
+    except RecursionError as error:
+        raise UserError(f"{file}: not valid settings: nested too deeply") from error
+    except Exception as error:  # what PyYAML does not wrap, such as `!!int hello`
         raise UserError(f"{file}: not valid YAML: {error}") from error
+
+
+def _text_loader() -> type[Any]:
+    """Return a loader that keeps a date, a number and `on` as they are written.
+
+    pydantic knows what each key needs. A key that is given twice is an error.
+    """
+    import yaml
+
+    class TextLoader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    problem = f"the key {key.value!r} is given twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(str(key.value))
+            return super().construct_mapping(node, deep)
+
+    # Of what PyYAML takes for another type, only null and the merge key are left.
+    kept = (":null", ":merge")
+    TextLoader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(kept)]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    return TextLoader
 
 
 def _explain(error: Mapping[str, Any]) -> str:
@@ -238,7 +289,7 @@ def _explain(error: Mapping[str, Any]) -> str:
         for parent in parents:
             section = get_type_hints(section)[parent]
         return f"{path}: unknown key {key!r}; allowed: {_keys(section)}"
-    got = f"{path or 'top level'}: got {error['input']!r}"
+    got = f"{path or 'top level'}: got {reprlib.repr(error['input'])}"
     if error["type"] == "dataclass_type":
         section = get_type_hints(Sections)[key] if key else Sections
         return f"{got}; allowed: a mapping with the keys {_keys(section)}"

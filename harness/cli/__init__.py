@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from io import TextIOWrapper
+from typing import NoReturn
 
 import click
 
@@ -74,30 +74,36 @@ def cli() -> None:
 
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 failure, 2 the user's mistake, 130 Ctrl-C."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # what the locale lacks is escaped, not an error
-            stream.reconfigure(errors="backslashreplace")
+    from harness.cli.streams import protect_streams
+
+    protect_streams()
     try:
         # The value is None, or the code of click's Exit.
-        sys.exit(cli.main(prog_name="harness", standalone_mode=False))
+        code = cli.main(prog_name="harness", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped", 130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except OSError as error:
-        # A full disk, a read-only folder: the system's own words, and where.
-        place = f": {error.filename}" if error.filename else ""
-        _fail(f"{error.strerror or error}{place}", 1)
     except Exception as error:
-        from harness.errors import UserError
+        from harness.cli.failures import explain_failure
 
-        if not isinstance(error, UserError):
-            raise
-        _fail(str(error), 2)
+        _fail(*explain_failure(error))
+    _require_written()
+    sys.exit(code)
 
 
-def _fail(message: str, code: int) -> None:
+def _require_written() -> None:
+    """Fail if the output could not be written, other than to a reader that has seen enough."""
+    from harness.cli.streams import output_failure, reader_is_gone
+
+    sys.stdout.flush()
+    failure = output_failure()
+    if failure and not reader_is_gone():
+        _fail(f"cannot write to standard output: {failure.strerror}", 1)
+
+
+def _fail(message: str, code: int) -> NoReturn:
     from harness.render.text import printable_lines
 
     click.echo(f"harness: {printable_lines(message)}", err=True)

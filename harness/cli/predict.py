@@ -34,6 +34,7 @@ def command(
     A path is an image file, or a folder or archive of them.
     """
     from harness import api
+    from harness.cli.streams import reader_is_gone
     from harness.render.table import csv_cell
 
     predictions = api.predict(run, paths, device=device, note=_print_note, workspace=workspace)
@@ -43,6 +44,8 @@ def command(
     writer = csv.writer(sys.stdout)
     head = ["path", "rank", "class", "score"]
     for index, (path, top) in enumerate(predictions):
+        if reader_is_gone():
+            return
         if index == 0:  # after an error with the first image there is no table
             writer.writerow(head)
         for rank, (class_name, score) in enumerate(top, 1):

@@ -124,7 +124,7 @@ def test_the_file_of_the_repository_holds_the_defaults(here: Path) -> None:
         ("ui: 5000", ["ui", "5000", "host, port"]),
         ("- a list", ["top level", "a list", "server, experiment"]),
         ("experiment: {name: ''}", ["experiment.name", "at least 1 character"]),
-        ("run: {tags: {a: [1]}}", ["run.tags.a", "[1]", "string"]),
+        ("run: {tags: {a: [1]}}", ["run.tags.a", "['1']", "string"]),
         (
             "views: {table: [top1_error]}",
             ["views.table", "'top1_error'", "metrics.NAME, params.NAME, tags.NAME"],
@@ -148,6 +148,21 @@ def test_the_file_of_the_repository_holds_the_defaults(here: Path) -> None:
             ["server.tracking_uri", "'htp://host'", "sqlite://", "http://"],
         ),
         ("server: {tracking_uri: 'sqlite://'}", ["server.tracking_uri", "sqlite:///FILE"]),
+        ("server: {tracking_uri: 'sqlite:///a?timeout=3'}", ["'sqlite:///a?timeout=3'"]),
+        ("ui: {port: 1e3}", ["ui.port", "'1e3'", "integer"]),
+        ("telemetry: 2024-11-28", ["telemetry", "'2024-11-28'", "boolean"]),
+        ("experiment: {name: null}", ["experiment.name", "None", "string"]),
+        ("experiment: {name: '  '}", ["experiment.name", "'  '", "visible characters"]),
+        ('experiment: {name: "a\\nb"}', ["experiment.name", r"'a\nb'", "on one line"]),
+        (f"experiment: {{name: {'a' * 501}}}", ["experiment.name", "500 characters"]),
+        ("run: {tags: {run_id: x}}", ["run.tags", "choose another name"]),
+        ("ui: {port: 1}\nui: {port: 2}", ["line 2", "the key 'ui' is given twice"]),
+        ("ui:\n\tport: 1", ["line 2", "not valid YAML", r"'\t'"]),
+        ("run: &r {tags: *r}", ["run.tags.tags", "{...}", "string"]),
+        ("[" * 20_000, ["nested too deeply"]),
+        ("ui: {port: !!int hello}", ["not valid YAML", "'hello'"]),
+        ("a: \0", ["not valid YAML", "#x0000"]),
+        ("a: " + "b" * 2**20, ["larger than 1 MB"]),
     ],
 )
 def test_an_error_names_file_key_given_and_allowed(here: Path, text: str, parts: list[str]) -> None:
@@ -156,6 +171,39 @@ def test_an_error_names_file_key_given_and_allowed(here: Path, text: str, parts:
         load_settings(file)
     assert all(part in str(error.value) for part in [str(file), *parts]), str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["2024-11-28", "on", "1e3", "007", 'a/b: it\'s "ü" #1?'])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_name_is_what_was_typed_as_any_editor_saves_it(
+    here: Path, name: str, encoding: str
+) -> None:
+    typed = name if name.isalnum() or name.startswith("20") else repr(name).replace(r"\'", "''")
+    text = f"experiment:\r\n  name: {typed}\r\nrun:\r\n  tags: {{day: 2024-11-28, ok: yes}}\r\n"
+    file = here / "mlflow.yaml"
+    file.write_bytes(text.encode(encoding))
+    settings = load_settings(file)
+    assert settings.experiment.name == name
+    assert settings.run.tags == {"day": "2024-11-28", "ok": "yes"}
+
+
+def test_a_file_of_another_encoding_or_a_folder_is_named(here: Path) -> None:
+    file = here / "mlflow.yaml"
+    file.write_bytes("experiment: {name: Müller}".encode("latin-1"))
+    with pytest.raises(UserError, match=r"mlflow\.yaml: not valid YAML in UTF-8: .*#x00fc"):
+        load_settings()
+    file.unlink()
+    file.mkdir()  # as Docker makes it for a file that is not there
+    with pytest.raises(UserError, match=r"mlflow\.yaml cannot be read: Is a directory"):
+        load_settings()
+
+
+def test_a_blank_experiment_in_the_environment_is_named(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", " ")
+    with pytest.raises(UserError, match=r"^MLFLOW_EXPERIMENT_NAME: got ' '"):
+        load_settings()
 
 
 def test_a_wrong_uri_in_the_environment_is_named_as_such(
