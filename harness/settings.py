@@ -125,7 +125,8 @@ class Ui:
     @property
     def address(self) -> str:
         """The UI's address for a browser on this machine."""
-        return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -341,6 +342,11 @@ def _resolve_paths(
     return Server(uri, location)
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address is this machine and can be reached from it alone."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 def sqlite_uri(file: Path) -> str:
     """Return the URI of a sqlite file, whatever characters its path holds."""
     path = quote(os.fsencode(file))
@@ -367,4 +373,5 @@ def _database_file(root: Path, path: str) -> Path:
 
 def _absolute(root: Path, path: str) -> Path:
     """Return `path` without `..`; a relative one starts from `root`."""
-    return Path(os.path.normpath(root / Path(path).expanduser()))
+    # Unlike Path.expanduser, it leaves the name of a user that there is not.
+    return Path(os.path.normpath(root / os.path.expanduser(path)))  # noqa: PTH111

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from harness.commands import as_flags
 from harness.data.root import find_data_root
+from harness.errors import UserError
 from harness.registry import Kind, Registry, Resolved, open_registry
 
 if TYPE_CHECKING:
@@ -73,7 +75,12 @@ class Workspace:
     @cached_property
     def registry(self) -> Registry:
         """Pipelines and datasets; raises UserError when a plugin cannot be read."""
-        return open_registry(self.requested_plugins)
+        try:
+            return open_registry(self.requested_plugins)
+        except UserError as error:
+            if os.pathsep.join(self.requested_plugins) == os.environ.get("HARNESS_PLUGINS"):
+                raise UserError(f"HARNESS_PLUGINS: {error}") from error
+            raise
 
     @cached_property
     def data_root(self) -> Path:
@@ -91,8 +98,7 @@ class Workspace:
     @property
     def flags(self) -> str:
         """The options that lead a suggested command to this workspace."""
-        is_default = self.data_root == find_data_root()
-        data_root = None if is_default else self.data_root
+        data_root = self.data_root if self.requested_data_root else None
         return as_flags(data_root=data_root, config=self.config, plugins=self.plugins)
 
     def with_plugins(self, plugins: Sequence[str]) -> Workspace:

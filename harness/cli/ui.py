@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -19,10 +20,10 @@ from urllib.request import ProxyHandler, build_opener
 
 import click
 
-from harness.cli import options
+from harness.cli import options, tied_process
 from harness.commands import harness_command
 from harness.errors import UserError
-from harness.settings import Settings, Ui
+from harness.settings import Settings, Ui, is_loopback
 from harness.tracking.database import artifact_uri, store_uri
 from harness.workspace import Workspace
 
@@ -57,6 +58,11 @@ def command(host: str | None, port: int | None, workspace: Workspace) -> None:
     _stop_on_signals()
     with suppress(KeyboardInterrupt), serve_mlflow(settings) as server:
         click.echo(f"Table, seeds together, charts:\n  {pages}\nPress Ctrl-C to stop.")
+        if not is_loopback(settings.ui.host):
+            click.echo(
+                f"There is no password: whoever reaches {settings.ui.host}:{settings.ui.port} from "
+                "another machine can read, change and delete the runs."
+            )
         server.wait()
         raise UserError(
             f"the MLflow server stopped by itself with exit code {server.returncode}; "
@@ -80,7 +86,8 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 def serve_mlflow(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """Run an MLflow server on the database of the settings until the block ends.
 
-    The block starts when the server answers; all of its processes have ended afterwards.
+    The block starts when the server answers; all of its processes have ended afterwards, also when
+    this process is killed.
 
     Raises
     ------
@@ -88,7 +95,8 @@ def serve_mlflow(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
         If the port is in use or the server does not start.
     """
     _check_port(settings.ui)
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+    command = [sys.executable, "-I", tied_process.__file__]
+    command += [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     command += ["--backend-store-uri", store_uri(settings.server)]
     command += ["--host", settings.ui.host, "--port", str(settings.ui.port)]
     if location := artifact_uri(settings.server):
@@ -98,6 +106,7 @@ def serve_mlflow(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
             command,
             cwd=settings.root,
             env=_server_environment(settings),
+            stdin=subprocess.PIPE,  # closed by our end, which ends the server
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C then reaches us alone, and we stop the whole group
@@ -125,7 +134,7 @@ def _allowed_names(ui: Ui) -> dict[str, str]:
     """
     import psutil
 
-    if ui.host in LOOPBACK:
+    if ui.host in (*LOOPBACK, "::1"):
         return {}
     names = {*LOOPBACK, ui.host, socket.gethostname(), socket.getfqdn()}
     for interface in psutil.net_if_addrs().values():
@@ -149,19 +158,20 @@ def _check_port(ui: Ui) -> None:
         try:
             probe.bind(address)
         except OSError as error:
+            stop = "stop the program that uses it, or " if error.errno == errno.EADDRINUSE else ""
             raise UserError(
-                f"cannot listen on {ui.host}:{ui.port}: {error.strerror}; stop the program that "
-                "uses it, or choose another with --port (or --host, or ui in mlflow.yaml)"
+                f"cannot listen on {ui.host}:{ui.port}: {error.strerror}; {stop}choose another "
+                "with --port (or --host, or ui in mlflow.yaml)"
             ) from error
 
 
 def _resolve(ui: Ui) -> tuple[int, int, int, str, tuple[object, ...]]:
     try:
         return socket.getaddrinfo(ui.host, ui.port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, socket.gaierror) else "no host name"
         raise UserError(
-            f"--host {ui.host}: {error.strerror}; "
-            "allowed: an address of this machine, such as 127.0.0.1"
+            f"--host {ui.host}: {reason}; allowed: an address of this machine, such as 127.0.0.1"
         ) from error
 
 

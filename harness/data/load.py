@@ -92,7 +92,14 @@ def dataset_spec(dataset: str | None, registry: Registry, root: Path) -> str:
     if path.exists():
         return format_spec("folder", {"path": path.resolve()})
     if "/" in name or name.startswith(("~", ".")):
-        raise UserError(f"there is no folder or archive {spec}")
+        origin = "" if dataset else "HARNESS_DATASET: "
+        raise UserError(f"{origin}there is no folder or archive {spec}")
+    if not dataset and spec != DEFAULT_DATASET:
+        names = ", ".join(registry.names("dataset"))
+        raise UserError(
+            f"HARNESS_DATASET={spec!r} is neither a folder nor a dataset; unset it, or choose "
+            f"from: {names}"
+        )
     return spec
 
 

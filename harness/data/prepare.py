@@ -46,6 +46,7 @@ from harness.data.prepared_dataset import (
     prepared_folder,
     rows_checksum,
 )
+from harness.data.root import make_folder
 from harness.data.sources import Source, SourceImage
 from harness.data.sources._ilsvrc_val_labels import check_val_labels
 from harness.data.unfinished import explain_failure, preparation_lock
@@ -98,7 +99,7 @@ def prepare(
     folder = prepared_folder(root, name or f"{source.path.name.split('.')[0]}-{identity}")
     if not _is_missing(folder, identity, source, named=name is not None):
         return _open_checked(folder, identity, source)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     with preparation_lock(folder):
         if _is_missing(folder, identity, source, named=name is not None):
             unfinished = folder.with_name(f"{UNFINISHED_PREFIX}{folder.name}")

@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from harness.commands import harness_command
 from harness.errors import UserError
-from harness.settings import Settings
+from harness.settings import Settings, is_loopback
 from harness.tracking.database import artifact_uri, create_or_check, follow_move, store_uri
 from harness.tracking.saved_view import is_same_view, saved_views
 
@@ -204,14 +205,15 @@ def connect(settings: Settings, *, must_exist: bool = False) -> Iterator[Trackin
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            with _silence_mlflow(), _creation_lock(settings):
-                if file:
-                    create_or_check(settings, file)
-                client = MlflowClient(tracking_uri=store_uri(settings.server))
-                client.search_experiments(max_results=1)  # creates or upgrades the tables
-                follow_move(settings)
-                experiment_id = _open_experiment(client, settings)
-            yield TrackingClient(client, settings, experiment_id)
+            with _silence_mlflow():
+                with _creation_lock(settings):
+                    if file:
+                        create_or_check(settings, file)
+                    client = MlflowClient(tracking_uri=store_uri(settings.server))
+                    client.search_experiments(max_results=1)  # creates or upgrades the tables
+                    follow_move(settings)
+                    experiment_id = _open_experiment(client, settings)
+                yield TrackingClient(client, settings, experiment_id)
         except Timeout as error:
             raise UserError(
                 f"{describe_tracking(settings)}: another process has held {error.lock_file} "
@@ -279,13 +281,21 @@ def _mlflow_environment(settings: Settings) -> Iterator[None]:
     wanted = {**HTTP_LIMITS, "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
     if not settings.telemetry:
         wanted["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    added = {name: value for name, value in wanted.items() if name not in os.environ}
-    os.environ.update(added)
+    changed = {name: value for name, value in wanted.items() if name not in os.environ}
+    host = urlsplit(settings.server.tracking_uri).hostname if settings.server.is_remote else None
+    if host and is_loopback(host):
+        # A proxy would look for this host on its own machine.
+        for name in ("no_proxy", "NO_PROXY"):
+            changed[name] = ",".join(filter(None, [os.environ.get(name), host]))
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
     try:
         yield
     finally:
-        for name in added:
+        for name, value in before.items():
             os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 @contextmanager

@@ -64,3 +64,21 @@ def test_a_dataset_is_digits_unless_it_is_named(
     monkeypatch.setenv("HARNESS_DATASET", "fashion-mnist")
     assert workspace.dataset_spec() == "fashion-mnist"
     assert workspace.dataset_spec("digits") == "digits"
+
+
+def test_a_wrong_value_of_a_variable_is_named_with_the_variable(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_PLUGINS", "nope.py")
+    with pytest.raises(UserError, match=r"^HARNESS_PLUGINS: .*no such file"):
+        _ = Workspace.open(plugins=["nope.py"]).registry
+    for value, words in (
+        ("digit", "'digit' is neither a folder nor a dataset"),
+        ("./x", ": there"),
+    ):
+        monkeypatch.setenv("HARNESS_DATASET", value)
+        with pytest.raises(UserError, match=rf"^HARNESS_DATASET.*{words}"):
+            Workspace.open().dataset_spec()
+    monkeypatch.setenv("HARNESS_DATA", "~nobody-of-this-name/data")
+    with pytest.raises(UserError, match=r"^HARNESS_DATA: got '~nobody-of-this-name/data'"):
+        _ = Workspace.open().data_root

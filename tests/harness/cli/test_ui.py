@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -101,9 +102,10 @@ def ui(project: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     )
     assert process.stdout
     try:
-        printed = process.stdout.readline() + process.stdout.readline()
+        printed = "".join(process.stdout.readline() for _ in range(6))
         match = re.search(r"http://\S+", printed)
         assert match, printed
+        assert f"There is no password: whoever reaches 0.0.0.0:{port} from another" in printed
         yield process, match.group()
     finally:
         process.terminate()
@@ -254,11 +256,17 @@ def test_a_run_is_logged_through_the_server_in_silence(
 ) -> None:
     server = ui[1].partition("/#")[0]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nothing listens
+    monkeypatch.setenv("no_proxy", "example.org")
+    monkeypatch.delenv("NO_PROXY", raising=False)
     _, folder = make_run(tmp_path, run_id="remote-1")
     first, again = (log_finished_run(Record(folder), load_settings()) for _ in range(2))
     assert first == again
     assert first.table == ui[1]
     assert first.runs["remote-1"].startswith(f"{server}/#/experiments/")
+    assert os.environ["no_proxy"] == "example.org"
+    assert "NO_PROXY" not in os.environ
     assert capfd.readouterr() == ("", "")
 
 
@@ -272,6 +280,28 @@ def test_ctrl_c_stops_every_process(ui: Any) -> None:
     assert alive == []
     with pytest.raises(OSError, match="refused"):
         urlopen(link.partition("/#")[0] + "/health", timeout=10)
+
+
+def test_the_server_ends_with_a_command_that_is_killed(project: Path) -> None:
+    """Even by SIGKILL, and before the server answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "ui", "--port", str(port)],
+        cwd=project,
+        env={key: v for key, v in os.environ.items() if not key.startswith("MLFLOW_")},
+        stdout=subprocess.DEVNULL,
+    )
+    ours = psutil.Process(process.pid)
+    deadline = time.monotonic() + 60
+    while not (servers := ours.children(recursive=True)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert servers
+    _, alive = psutil.wait_procs(servers, timeout=30)
+    assert alive == []
 
 
 def test_a_port_in_use_is_named_with_the_option_that_changes_it(project: Path) -> None:
