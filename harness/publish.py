@@ -39,10 +39,11 @@ class Publisher(RunObserver):
             links = log_finished_run(record, self.settings)
             record.save_links(links.table, links.runs[record.run_id])
             self.log.line(f"MLflow     {links.table}")
-        except (UserError, OSError) as error:
+        except Exception as error:  # whatever goes wrong in MLflow, the run is finished
+            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
             later = harness_command("sync")
             self.log.line(
-                f"MLflow     not logged: {error}; the record is kept in {record.folder}, "
+                f"MLflow     not logged: {kind}{error}; the record is kept in {record.folder}, "
                 f"and {later} sends it later"
             )
 

@@ -11,6 +11,7 @@ from harness.cli import options
 
 if TYPE_CHECKING:
     from harness.runs.record import Record
+    from harness.runs.spec import SeedGroup
     from harness.workspace import Workspace
 
 
@@ -44,9 +45,14 @@ def command(ctx: click.Context, workspace: Workspace, as_json: bool) -> None:
 @click.argument(
     "run_ids", nargs=-1, required=True, metavar="RUN...", shell_complete=options.complete_run
 )
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def remove(workspace: Workspace, run_ids: tuple[str, ...]) -> None:
-    """Delete runs with their scores and state. A run that is still running is not touched."""
+def remove(workspace: Workspace, run_ids: tuple[str, ...], yes: bool) -> None:
+    """Delete runs with their scores and weights, here and in MLflow, after asking.
+
+    A run that is still running is not touched. The answer is read from standard input; without one
+    nothing is removed.
+    """
     import shutil
 
     from harness.errors import UserError
@@ -58,9 +64,51 @@ def remove(workspace: Workspace, run_ids: tuple[str, ...]) -> None:
         if not record.finished and record.state == "running":
             pid = record.status.get("pid")
             raise UserError(f"run {record.run_id} is still running (process {pid}); stop it first")
+    names = [record.run_id for record in records]
+    if not yes:
+        _require_consent(names)
+    groups = {record.run_id: _seed_group(record) for record in records}
     for record in records:
         shutil.rmtree(record.folder)
         click.echo(f"removed {record.run_id}")
+    _remove_from_mlflow(groups, workspace)
+
+
+def _require_consent(names: list[str]) -> None:
+    from harness.errors import UserError
+
+    count = f"{names[0]}" if len(names) == 1 else f"{len(names)} runs ({', '.join(names)})"
+    try:
+        agreed = click.confirm(f"remove {count} for good, with scores and weights?", err=True)
+    except click.Abort as error:
+        raise UserError(
+            "nothing was removed, since nobody answered; to remove without a question, give --yes"
+        ) from error
+    if not agreed:
+        click.echo("nothing was removed", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def _seed_group(record: Record) -> SeedGroup | None:
+    from harness.errors import UserError
+
+    try:
+        return record.spec.seed_group
+    except UserError:  # a damaged run can be removed, too
+        return None
+
+
+def _remove_from_mlflow(groups: dict[str, SeedGroup | None], workspace: Workspace) -> None:
+    from harness.errors import UserError
+    from harness.tracking.remove import remove_runs
+
+    try:
+        removed = remove_runs(groups, workspace.settings)
+    except (UserError, OSError) as error:
+        click.echo(f"MLflow keeps what it has of {', '.join(groups)}: {error}", err=True)
+        return
+    if removed:
+        click.echo(f"removed from MLflow: {', '.join(removed)} (`mlflow gc` frees the disk)")
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

@@ -27,6 +27,8 @@ def command(workspace: Workspace, as_json: bool) -> None:
     summary = sync_runs(
         workspace.settings, on_sent=lambda run_id: click.echo(f"sent       {run_id}")
     )
+    for note in summary.notes:
+        click.echo(f"note       {note}")
     for run_id, reason in summary.skipped.items():
         click.echo(f"skipped    {run_id}: {reason}")
     for run_id, reason in summary.failed.items():

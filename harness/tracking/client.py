@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -97,6 +98,25 @@ class TrackingClient:
                 tags={"run_id": run_id},
             )
         return str(run.info.run_id)
+
+    def delete_run(self, run_id: str) -> bool:
+        """Move our run to MLflow's deleted ones; return whether it was there."""
+        run = self.find_run(run_id)
+        if run:
+            self._client.delete_run(run.info.run_id)
+        return run is not None
+
+    def find_experiment_of(self, mlflow_id: str) -> Any | None:
+        """Return the experiment that holds a run; None if MLflow has no such run (any more)."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self._client.get_run(mlflow_id)
+            return self._client.get_experiment(run.info.experiment_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
 
     def all_runs(self) -> dict[str, Any]:
         """Return MLflow's record of every run by our id, including those deleted in MLflow."""
@@ -260,10 +280,11 @@ def _open_experiment(client: Any, settings: Settings) -> str:
         )
         experiment = client.get_experiment(experiment_id)
     if experiment.lifecycle_stage != "active":
+        uri = shlex.quote(mask_passwords(settings.server.tracking_uri))
         raise UserError(
             f"{describe_tracking(settings)}: experiment {wanted.name!r} was deleted; restore it "
-            f"with `mlflow experiments restore --experiment-id {experiment.experiment_id}` "
-            "or give another experiment.name in mlflow.yaml"
+            f"with `MLFLOW_TRACKING_URI={uri} mlflow experiments restore --experiment-id "
+            f"{experiment.experiment_id}` or give another experiment.name in mlflow.yaml"
         )
     tags = {"mlflow.note.content": wanted.description, **wanted.tags}
     for tag, view in saved_views(settings.views.table).items():

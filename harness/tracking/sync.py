@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +12,7 @@ from harness.errors import UserError
 from harness.runs.record import Record
 from harness.runs.run_store import RunStore
 from harness.settings import Settings
-from harness.tracking.client import TrackingUnreachable, connect, publish_lock
+from harness.tracking.client import TrackingClient, TrackingUnreachable, connect, publish_lock
 from harness.tracking.log_run import write_failed_run, write_finished_run
 
 
@@ -24,12 +26,15 @@ class SyncSummary:
         Ids of the runs that were sent, and of those that MLflow already had.
     skipped, failed : dict of str to str
         Why a run was not sent on purpose, and why one could not be sent, by run id.
+    notes : list of str
+        What became of runs that MLflow had, but no longer has in this experiment.
     """
 
     sent: list[str] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def sync_runs(settings: Settings, on_sent: Callable[[str], None] | None = None) -> SyncSummary:
@@ -53,11 +58,14 @@ def sync_runs(settings: Settings, on_sent: Callable[[str], None] | None = None) 
     UserError
         If MLflow cannot be reached to begin with.
     """
+    summary = SyncSummary()
+    records = RunStore(settings.runs).all()
     with connect(settings) as client:
         mlflow_runs = client.all_runs()
-    summary = SyncSummary()
+        missing = [record for record in records if record.run_id not in mlflow_runs]
+        summary.notes = _explain_missing(client, missing)
     unreachable = ""  # the reason, once MLflow has stopped answering
-    for listed in RunStore(settings.runs).all():
+    for listed in records:
         record = _refresh(listed)
         run_id, mlflow_run = record.run_id, mlflow_runs.get(record.run_id)
         if not record.folder.exists():  # removed since it was listed
@@ -80,6 +88,34 @@ def sync_runs(settings: Settings, on_sent: Callable[[str], None] | None = None) 
             if isinstance(error, TrackingUnreachable):
                 unreachable = str(error)
     return summary
+
+
+def _explain_missing(client: TrackingClient, missing: list[Record]) -> list[str]:
+    """Say where the runs are that were in MLflow once: the experiment was renamed or replaced."""
+    pages = [re.search(r"/runs/(\w+)", record.links.get("run", "")) for record in missing]
+    # Name and state of the experiment; None if MLflow has no such run.
+    places: Counter[tuple[str, str] | None] = Counter()
+    for page in pages:
+        if page:
+            experiment = client.find_experiment_of(page[1])
+            places[(experiment.name, experiment.lifecycle_stage) if experiment else None] += 1
+    experiment_name = client.settings.experiment.name
+    notes = []
+    for place, count in places.items():
+        if place is None:
+            what = (
+                f"MLflow no longer has; the experiment {experiment_name!r} or its database was "
+                "replaced, or deleted for good"
+            )
+        elif place[1] == "active":
+            what = (
+                f"are in MLflow's experiment {place[0]!r}, which was perhaps renamed; to go on "
+                f"there, give experiment.name: {place[0]} in mlflow.yaml"
+            )
+        else:
+            what = f"are in MLflow's experiment {place[0]!r}, which was deleted"
+        notes.append(f"{count} of the runs sent earlier {what}")
+    return notes
 
 
 def _refresh(listed: Record) -> Record:

@@ -40,7 +40,8 @@ def test_a_plugin_is_listed_run_compared_and_predicts(
     assert {row["class"] for row in predictions} <= set("0123456789")
     as_json = json.loads(harness("predict", run_id, str(folder), "--json"))
     assert [len(item["top5"]) for item in as_json] == [5, 5, 5]
-    assert f"removed {run_id}" in harness("runs", "rm", run_id)
+    removed = harness("runs", "rm", "--yes", run_id)
+    assert f"removed {run_id}\nremoved from MLflow: {run_id}" in removed
     assert run_id not in harness("runs")
 
 

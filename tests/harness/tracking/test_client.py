@@ -36,7 +36,10 @@ def test_a_deleted_experiment_is_named_with_the_command_that_restores_it(
     with connect(settings) as client:
         experiment_id = client.experiment_id
     stored.client.delete_experiment(experiment_id)
-    restore = f"mlflow experiments restore --experiment-id {experiment_id}"
+    uri = settings.server.tracking_uri
+    restore = (
+        f"`MLFLOW_TRACKING_URI={uri} mlflow experiments restore --experiment-id {experiment_id}`"
+    )
     with pytest.raises(UserError, match=restore), connect(settings):
         pass
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from harness.cli import cli
 from harness.runs.record import Record
 from harness.runs.run_store import RunStore
 from harness.runs.spec import RunSpec
-from harness.settings import Settings
+from harness.settings import Experiment, Settings, load_settings
 from harness.tracking.log_run import log_failed_run, log_finished_run
 from harness.tracking.sync import SyncSummary, sync_runs
 
@@ -128,6 +130,30 @@ def test_a_run_that_was_deleted_in_mlflow_stays_deleted(
     stored.client.delete_run(stored.run().info.run_id)
     assert sync_runs(settings).skipped == {record.run_id: "deleted in MLflow"}
     assert len(all_runs(query)) == 1
+
+
+def test_an_experiment_that_was_renamed_or_replaced_is_named(
+    settings: Settings, stored: Any, add_record: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(settings.root / "mlflow.db", settings.root / "empty.db")
+    for name in ("one-1", "two-1"):
+        add_record(run_id=name)
+    assert sync_runs(settings).notes == []
+    stored.client.rename_experiment(stored.experiment.experiment_id, "paper")
+    summary = sync_runs(settings)
+    assert summary.notes == [
+        "2 of the runs sent earlier are in MLflow's experiment 'paper', which was perhaps renamed; "
+        "to go on there, give experiment.name: paper in mlflow.yaml"
+    ]
+    assert summary.sent == ["one-1", "two-1"]
+    stored.client.delete_experiment(stored.experiment.experiment_id)
+    another = replace(settings, experiment=Experiment("another"))
+    (note,) = sync_runs(another).notes
+    assert note.startswith("2 of the runs sent earlier are in MLflow's experiment 'before-after', ")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///empty.db")
+    (note,) = sync_runs(load_settings()).notes
+    assert note.startswith("2 of the runs sent earlier MLflow no longer has; the experiment 'bef")
+    assert sync_runs(load_settings()).notes == []
 
 
 def test_a_damaged_record_does_not_keep_others_from_being_sent(
