@@ -40,7 +40,8 @@ class Publisher(RunObserver):
             record.save_links(links.table, links.runs[record.run_id])
             self.log.line(f"MLflow     {links.table}")
         except Exception as error:  # whatever goes wrong in MLflow, the run is finished
-            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            foreseen = isinstance(error, UserError | OSError)
+            kind = "" if foreseen else f"{type(error).__name__}: "
             later = harness_command("sync")
             self.log.line(
                 f"MLflow     not logged: {kind}{error}; the record is kept in {record.folder}, "

@@ -57,12 +57,21 @@ def test_links_to_mlflow_are_kept_and_printed(
     assert record.links == {"table": "http://table", "run": "http://run"}
 
 
-@pytest.mark.parametrize("error", [UserError("no server"), OSError(28, "No space left on device")])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UserError("no server"), "no server"),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (KeyError("of a library"), "KeyError: 'of a library'"),
+    ],
+)
 def test_a_run_that_cannot_be_logged_says_how_to_send_it_later(
-    record: Record, publish: Callable[..., list[str]], error: Exception
+    record: Record, publish: Callable[..., list[str]], error: Exception, reason: str
 ) -> None:
     (line,) = publish(record, lambda *_: None, fail(error))
-    assert line.startswith(f"MLflow     not logged: {error}; the record is kept in {record.folder}")
+    assert line.startswith(
+        f"MLflow     not logged: {reason}; the record is kept in {record.folder}"
+    )
     assert line.endswith("and harness sync sends it later")
     assert record.links == {}
 
