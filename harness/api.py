@@ -168,6 +168,7 @@ def write_report(
         pictures=pictures,
         neighbors=neighbors,
         device=device,
+        dataset=dataset,
     )
     return export.write_report(workspace, output, groups, options)
 

@@ -9,3 +9,14 @@ class UserError(Exception):
 
     The message says what is wrong, what was given, and what is allowed or what to do.
     """
+
+
+class MisplacedRecord(UserError):
+    """A run's folder does not have the run's name: it was renamed or copied."""
+
+
+class RecordWarning(UserWarning):
+    """What a reader of the numbers must know about the records behind them.
+
+    Such as a damaged one that was left out; commands show it on standard error.
+    """

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from harness.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 KINDS = "kinds"  # in the header of a file of arrays: which entries were no tensors, and what
 TENSOR, NUMPY, NUMBER = "tensor", "numpy", "number"
+MAX_JSON_BYTES = 64 * 2**20
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -49,6 +54,89 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON."""
     write_atomic(path, lambda file: file.write((json.dumps(value, indent=2) + "\n").encode()))
+
+
+def read_json_object(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Return the JSON object in a file, and the bytes that it was read from.
+
+    Raises
+    ------
+    OSError
+        If the file is missing or no plain file.
+    ValueError
+        If it does not hold one JSON object, holds a key twice, or is larger than MAX_JSON_BYTES.
+    """
+    require_plain_file(path)
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(f"it has {path.stat().st_size:,} bytes, more than {MAX_JSON_BYTES:,}")
+    data = path.read_bytes()
+    try:
+        value = json.loads(data.decode(), object_pairs_hook=_without_repeats)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(value, dict):
+        raise ValueError("it does not hold a JSON object")
+    return value, data
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("it holds a key twice")
+    return values
+
+
+def require_plain_file(path: Path) -> None:
+    """Raise OSError unless it is a plain file: to read from a pipe would wait for ever."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is not a plain file")
+    path.stat()
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hex digits."""
+    require_plain_file(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_npz(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays that `numpy.savez` wrote.
+
+    Raises
+    ------
+    OSError
+        If the file is missing or no plain file.
+    Exception
+        Of many kinds, if it is damaged. What it claims to hold is compared with its size before
+        memory is allocated, and objects, which would be executed, are refused.
+    """
+    import numpy as np
+
+    require_plain_file(path)
+    with ZipFile(path) as archive:
+        members = archive.infolist()
+        for member in members:
+            _require_size(archive, member)
+    size = path.stat().st_size
+    if sum(member.file_size for member in members) > size:
+        raise ValueError(f"it claims to hold more than its {size:,} bytes")
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _require_size(archive: ZipFile, member: ZipInfo) -> None:
+    """Raise ValueError unless a member of an npz file is as large as its array."""
+    import numpy as np
+
+    if member.compress_type != ZIP_STORED:
+        raise ValueError(f"{member.filename} is compressed")
+    with archive.open(member) as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        claimed = math.prod(shape) * dtype.itemsize + file.tell()
+    if claimed != member.file_size:
+        raise ValueError(f"{member.filename} has {member.file_size:,} bytes, not {claimed:,}")
 
 
 def save_arrays(
@@ -151,6 +239,7 @@ def load_arrays(
     """Return the arrays and the metadata that `save_arrays` wrote; tensors are on `device`."""
     from safetensors import safe_open
 
+    require_plain_file(path)
     with safe_open(path, framework="pt", device=str(device)) as file:
         names = file.keys()
         arrays: dict[str, Any] = {name: file.get_tensor(name) for name in names}

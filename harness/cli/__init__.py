@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib import import_module
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
@@ -77,6 +78,7 @@ def main() -> None:
     from harness.cli.streams import protect_streams
 
     protect_streams()
+    warnings.showwarning = _show_warning
     try:
         # The value is None, or the code of click's Exit.
         code = cli.main(prog_name="harness", standalone_mode=False)
@@ -101,6 +103,25 @@ def _require_written() -> None:
     failure = output_failure()
     if failure and not reader_is_gone():
         _fail(f"cannot write to standard output: {failure.strerror}", 1)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning: what is said of records in one line, others as Python does."""
+    from harness.errors import RecordWarning
+    from harness.render.text import printable_lines
+
+    if issubclass(category, RecordWarning):
+        click.echo(f"harness: {printable_lines(str(message))}", err=True)
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        click.echo(text, err=True, nl=False)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -35,6 +35,9 @@ def command(ctx: click.Context, workspace: Workspace, as_json: bool) -> None:
                 rows.append(row)
     if rows:
         _print_table(rows)
+        for row in rows:
+            if row["reason"]:
+                click.echo(row["reason"])
     else:
         click.echo(f"no runs in {store.folder} yet; make one with: harness run --pipeline hog-svm")
     if as_json:
@@ -140,7 +143,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 
 def _row(record: Record) -> dict[str, Any]:
-    from harness.errors import UserError
+    from harness.errors import MisplacedRecord, UserError
 
     row: dict[str, Any] = {
         "run_id": record.run_id,
@@ -149,14 +152,18 @@ def _row(record: Record) -> dict[str, Any]:
         "seed": "?",
         "top1_error": None,
         "age_seconds": record.age_seconds,
+        "reason": None,
     }
     try:
+        record.check()
         row["status"] = record.state
         spec = record.spec
         row |= {"dataset": spec.title, "seed": spec.seed}
         row["pipeline"] = spec.pipeline.partition(",")[0]
         if record.finished and record.result.top1_error:
             row["top1_error"] = record.result.top1_error.value
-    except (UserError, OSError):
-        row["status"] = "damaged"
+    except MisplacedRecord as error:
+        row |= {"status": "renamed or copied", "reason": str(error)}
+    except UserError as error:
+        row |= {"status": "damaged", "reason": str(error)}
     return row

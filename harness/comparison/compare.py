@@ -34,6 +34,7 @@ from harness.metrics.intervals import (
     sign_flip_test,
     wilson,
 )
+from harness.metrics.verification import verified_scores
 from harness.runs.protocol import protocol
 from harness.runs.record import Record
 from harness.runs.result import Estimate, Result, any_in_train
@@ -55,7 +56,7 @@ def compare_records(
     Raises
     ------
     UserError
-        If test splits or, unless allowed, training images differ.
+        If test splits or, unless allowed, training images differ, or a record is damaged.
     """
     records = [record for group in groups for record in group]
     warnings = require_same_images(records, allow_different_train=allow_different_train)
@@ -74,6 +75,7 @@ def compare_records(
         *_row_warnings(rows),
         *(f"{ONE_VIEW}: {reason}" for reason in missing),
         *records[0].result.dataset_notes,
+        *_checksum_warnings(records),
     ]
     one_view = (
         compare_records(one_view_groups, allow_different_train=allow_different_train)
@@ -116,7 +118,7 @@ class _Mistakes:
 def _mistakes(group: Sequence[Record]) -> _Mistakes:
     wrong, in_train = [], []
     for record in group:
-        scores = record.scores()
+        scores = verified_scores(record)
         order = np.argsort(scores.keys)
         wrong.append(top_k_wrong(scores, 1)[order])
         in_train.append(None if scores.in_train is None else scores.in_train[order])
@@ -266,9 +268,22 @@ def _limit_warnings(result: Result) -> list[str]:
     return warnings
 
 
+def _checksum_warnings(records: Sequence[Record]) -> list[str]:
+    """Name the records of which only the errors can be checked."""
+    unsealed = [record.run_id for record in records if record.checksums is None]
+    if not unsealed:
+        return []
+    return [
+        f"without checksums, as runs of earlier versions are: {', '.join(unsealed)}; errors were "
+        "checked against the scores, times and notes could not be"
+    ]
+
+
 def _machine(result: Result) -> str:
     machine = result.machine
+    memory = machine.get("memory_gb")
+    gigabytes = f"{memory:.0f}" if isinstance(memory, int | float) else "?"
     return (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB, "
-        f"{machine['device']}"
+        f"{machine.get('cpu', '?')}, {machine.get('cores', '?')} cores, {gigabytes} GB, "
+        f"{machine.get('device', '?')}"
     )

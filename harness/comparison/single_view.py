@@ -8,6 +8,7 @@ from harness.commands import harness_command
 from harness.runs.protocol import protocol
 from harness.runs.record import Record
 from harness.runs.run_store import RunStore
+from harness.runs.select import has_intact_scores
 from harness.spec import format_spec, parse_spec
 
 
@@ -82,7 +83,8 @@ def _replacements(group: Sequence[Record]) -> list[Record]:
         elif (result.pipeline, result.source_hash, result.tune) == trained:
             same_spec[result.seed] = other
     replacements = same_spec | same_weights
-    return [replacements[seed] for seed in sorted(replacements)]
+    records = [replacements[seed] for seed in sorted(replacements)]
+    return [record for record in records if has_intact_scores(record)]
 
 
 def _is_scored_alike(record: Record, wanted: Record) -> bool:

@@ -26,6 +26,7 @@ from harness.engine.observer import RunObserver
 from harness.errors import UserError
 from harness.metrics.calibration import are_log_probabilities, fit_temperature, logsumexp
 from harness.metrics.errors import measure_errors
+from harness.metrics.verification import verify
 from harness.runs.protocol import protocol
 from harness.runs.record import Record
 from harness.runs.result import COST_FIELDS, Cost, Result, Scores, any_in_train
@@ -63,10 +64,13 @@ def average_runs(
     ------
     UserError
         If there are fewer than two members or one is given twice, if test splits or, unless
-        allowed, training images differ, or if tune scores are needed and were not kept.
+        allowed, training images differ, if tune scores are needed and were not kept, or if the
+        record of a member is damaged.
     """
     _require_distinct(members)
     warnings = require_same_images(members, allow_different_train=allow_different_train)
+    for member in members:
+        verify(member)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     temperatures = [_temperature(member) for member in members]
     mixture = _Mixture(members, temperatures, weighting, tuple(warnings))
@@ -78,10 +82,8 @@ def average_runs(
     record.save_scores(test)
     if tune:
         record.save_scores(tune, "tune_scores")
-    evaluations = store.test_evaluations(NAME, mixture.first.test_digest) + 1
-    result = mixture.result(record.run_id, test, tune)
-    result = replace(result, test_evaluations=evaluations, started=started)
-    record.finish(result)
+    result = replace(mixture.result(record.run_id, test, tune), started=started)
+    result = store.finish(record, result)
     if observer:
         observer.finished(record, None)
     return result

@@ -233,8 +233,9 @@ def find_unfinished(request: Request, run_id: str = LATEST) -> Record:
             f"{duration(STALE_AFTER_SECONDS)} after the run's last sign of life"
         )
     recorded = record.spec.identifying
+    moved = _has_same_images(record.spec, request.spec)
     for name, value in request.spec.identifying.items():
-        if recorded[name] != value:
+        if recorded[name] != value and not (moved and name == "dataset"):
             raise UserError(
                 f"run {record.run_id} cannot be resumed: {CHANGEABLE.get(name, name)} has changed "
                 f"since it began ({recorded[name]} then, {value} now); start a new run without "
@@ -244,12 +245,8 @@ def find_unfinished(request: Request, run_id: str = LATEST) -> Record:
 
 
 def _latest_unfinished(request: Request, store: RunStore) -> Record:
-    wanted = _unchangeable(request.spec)
-    matches = [
-        record
-        for record in store.readable()
-        if not record.finished and _unchangeable(record.spec) == wanted
-    ]
+    unfinished = [record for record in store.readable() if not record.finished]
+    matches = [record for record in unfinished if _is_same_request(record.spec, request.spec)]
     if not matches:
         raise UserError(
             f"there is no unfinished run of {request.spec.pipeline} on {request.spec.dataset} with "
@@ -258,8 +255,19 @@ def _latest_unfinished(request: Request, store: RunStore) -> Record:
     return matches[-1]
 
 
-def _unchangeable(spec: RunSpec) -> dict[str, Any]:
-    return {name: value for name, value in spec.identifying.items() if name not in CHANGEABLE}
+def _is_same_request(recorded: RunSpec, wanted: RunSpec) -> bool:
+    """Whether two runs were asked for alike; the folder of the images may have moved."""
+    if _has_same_images(recorded, wanted):
+        recorded = replace(recorded, dataset=wanted.dataset)
+    return all(
+        getattr(recorded, name) == value
+        for name, value in wanted.identifying.items()
+        if name not in CHANGEABLE
+    )
+
+
+def _has_same_images(one: RunSpec, other: RunSpec) -> bool:
+    return (one.train_digest, one.test_digest) == (other.train_digest, other.test_digest)
 
 
 def _look_up(workspace: Workspace, pipeline: str | Pipeline) -> _PipelineSource:

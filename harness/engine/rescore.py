@@ -18,6 +18,7 @@ from harness.files import save_arrays
 from harness.runs.record import Record
 from harness.runs.result import Result
 from harness.runs.run_store import RunStore
+from harness.runs.select import datasets_with_images_of
 from harness.spec import format_spec, parse_spec
 from harness.workspace import Workspace
 
@@ -63,21 +64,38 @@ def _rescore_request(workspace: Workspace, source: Record, views: int) -> Reques
         raise UserError(
             f"run {source.run_id} was scored with views={views}; give another number with --views"
         )
-    request = resolve_request(
-        workspace,
-        format_spec(name, {**values, "views": views}),
-        spec.dataset,
-        RunOptions(seed=spec.seed, tune=spec.tune, limit=spec.limit, limit_test=spec.limit_test),
+    pipeline = format_spec(name, {**values, "views": views})
+    request = _on_same_images(workspace, source, pipeline)
+    return replace(request, spec=replace(request.spec, kind="rescore", weights_of=source.run_id))
+
+
+def _on_same_images(workspace: Workspace, source: Record, pipeline: str) -> Request:
+    """Look up a pipeline on the images of a run, wherever they are now."""
+    spec = source.spec
+    options = RunOptions(
+        seed=spec.seed, tune=spec.tune, limit=spec.limit, limit_test=spec.limit_test
     )
+    store = RunStore(workspace.runs_folder)
+    reasons = []
+    for dataset in datasets_with_images_of(store, source):
+        try:
+            request = resolve_request(workspace, pipeline, dataset, options)
+            _require_same_images(source, request)
+            return request
+        except UserError as error:
+            reasons.append(error)
+    raise reasons[0]
+
+
+def _require_same_images(source: Record, request: Request) -> None:
     for part in ("train", "test"):
-        before = getattr(spec, f"{part}_digest")
+        before = getattr(source.spec, f"{part}_digest")
         now = getattr(request.spec, f"{part}_digest")
         if now != before:
             raise UserError(
-                f"{spec.title} has changed since {source.run_id}: its {part} images had digest "
-                f"{before}, now {now}"
+                f"{source.spec.title} has changed since {source.run_id}: its {part} images had "
+                f"digest {before}, now {now}"
             )
-    return replace(request, spec=replace(request.spec, kind="rescore", weights_of=source.run_id))
 
 
 def _progress(source: Record, request: Request, fit: str) -> str:

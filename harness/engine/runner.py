@@ -98,8 +98,9 @@ def execute(
             if first:
                 _record_failure(error, record, observer)
             raise
+        store = RunStore(request.workspace.runs_folder)
+        result = processes.share(store.finish(record, result) if first else None)
         if first:
-            record.finish(result)
             observer.finished(record, outcome.pipeline)
     return result
 
@@ -131,7 +132,7 @@ class _Run:
         self.store = RunStore(request.workspace.runs_folder)
         self.tune_failure: UserError | None = None
         # Read now: process 0 may have finished, and renamed, the record before another is done.
-        self.started = record.status["started"]
+        self.started = str(record.status.get("started", _now()))
         self.spec = record.spec
         cache_folder = request.workspace.data_root / "cache"
         self.context = RunContext(
@@ -258,7 +259,6 @@ class _Run:
         request, spec, splits, context = self.request, self.spec, self.request.splits, self.context
         n_train, n_tune = len(splits.train), len(splits.tune) if splits.tune else 0
         tested = measured["top1_error"] is not None
-        earlier = self.store.test_evaluations(request.name, spec.test_digest)
         return Result(
             run_id=self.record.run_id,
             pipeline=spec.pipeline,
@@ -281,13 +281,13 @@ class _Run:
             test_digest=spec.test_digest,
             identity=spec.identity,
             source_hash=spec.source_hash,
-            test_evaluations=earlier + tested,
+            test_evaluations=0,  # until it is finished, see RunStore.finish
             notes=tuple(context.notes),
             dataset_notes=splits.dataset_notes,
             machine=describe_machine(self.processes.device, self.processes.world_size),
             versions={name: metadata.version(name) for name in VERSIONS},
             started=self.started,
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            finished=_now(),
             command=rerun_command(spec, request.workspace.flags),
             curves=context.curves,
             views=getattr(pipeline, "views", 1),
@@ -357,6 +357,10 @@ def _network_size(pipeline: Pipeline, request: Request) -> tuple[float | None, f
     parameters = sum(layer["parameters"] for layer in layers)
     multiply_adds = getattr(pipeline, "views", 1) * sum(layer["multiply_adds"] for layer in layers)
     return parameters / 1e6, 2 * multiply_adds / 1e9
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _none_if_nan(value: float) -> float | None:

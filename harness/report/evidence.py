@@ -50,12 +50,15 @@ class ReportOptions:
         `nearest_images`.
     device : str
         For the search of neighbors.
+    dataset : str or None
+        Where the images may be now, if not where the runs saw them.
     """
 
     allow_different_train: bool = False
     pictures: bool = True
     neighbors: int | None = None
     device: str = "auto"
+    dataset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,9 @@ def gather(
     predicted = [predictions(run) for run in runs]
     cells = contingency(predicted[0], predicted[-1])
     shown = [int(position) for position in examples(cells, EXAMPLES)]
-    splits = _splits(workspace, runs[0]) if options.pictures else OMITTED
+    recorded = [record.result.dataset for group in groups for record in group]
+    asked = [options.dataset] if options.dataset else []
+    splits = _splits(workspace, runs[0], [*asked, *recorded]) if options.pictures else OMITTED
     if isinstance(splits, str):
         neighbors: list[Neighbors | str] = [splits] * len(runs)
     else:
@@ -148,24 +153,33 @@ def gather(
     )
 
 
-def _splits(workspace: Workspace, record: Record) -> Splits | str:
-    """Return the splits of a run, or why they cannot be opened."""
+def _splits(workspace: Workspace, record: Record, datasets: Sequence[str]) -> Splits | str:
+    """Return the splits of a run from the first of these datasets that has them, or why none has.
+
+    The run's own dataset comes last: its folder may have been moved, and its reason is the one that
+    the reader understands.
+    """
     result = record.result
     if record.spec.dataset_from_object:
         return f"the images of {result.title} were given by a program and are not kept"
-    try:
-        require_registered(workspace.registry, record, "dataset")
-        splits = workspace.dataset(
-            result.dataset, tune=result.tune, limit=result.limit, limit_test=result.limit_test
+    reason = ""
+    for dataset in dict.fromkeys([*datasets, result.dataset]):
+        try:
+            if dataset == result.dataset:
+                require_registered(workspace.registry, record, "dataset")
+            splits = workspace.dataset(
+                dataset, tune=result.tune, limit=result.limit, limit_test=result.limit_test
+            )
+        except (UserError, OSError) as error:
+            reason = f"the dataset {dataset} cannot be opened: {error}"
+            continue
+        if splits.test.digest == result.test_digest:
+            return splits
+        reason = (
+            f"the dataset {dataset} has changed: its test digest is {splits.test.digest} now, "
+            f"{result.test_digest} in the runs"
         )
-    except (UserError, OSError) as error:
-        return f"the dataset {result.dataset} cannot be opened: {error}"
-    if splits.test.digest != result.test_digest:
-        return (
-            f"the dataset {result.dataset} has changed: its test digest is {splits.test.digest} "
-            f"now, {result.test_digest} in the runs"
-        )
-    return splits
+    return reason
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
     tune_scores.npz         the same of the tune split
     state.safetensors       what the pipeline has learned
     spec.json               spec.RunSpec: enough to run it again
+    SHA256SUMS              checksums of the files above, once the run is finished
     status.json             state, process and phase; only until the run is finished
     log.txt                 what was printed
     pictures/               curves, confusion, filters
@@ -12,13 +13,15 @@
     checkpoint/             the pipeline's own work in progress; only until the run is finished
 
 A folder loses its suffix in one rename, when everything in it is complete. It is data: nothing in
-it is ever executed. Reading a record imports no torch.
+it is ever executed, and what it says is checked before it is believed: format and types, that
+spec, result and scores agree, and the checksums. That finds damage and edits; it is no proof
+against someone who computes everything anew. Reading a record imports no torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import re
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,15 +29,22 @@ from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from harness.commands import harness_command
 from harness.contract import State, TrainedRun
-from harness.errors import UserError
-from harness.files import write_atomic, write_json
+from harness.data.identity import split_digest
+from harness.errors import MisplacedRecord, UserError
+from harness.files import file_digest, load_npz, read_json_object, write_atomic, write_json
 from harness.render.text import printable, printable_lines
+from harness.runs.checksums import CHECKSUMS, read_checksums, write_checksums
+from harness.runs.consistency import (
+    is_run_id,
+    result_contradictions,
+    score_contradictions,
+    spec_contradictions,
+)
 from harness.runs.liveness import is_alive, this_process
 from harness.runs.result import FORMAT, Result, Scores
 from harness.runs.spec import RunSpec
@@ -47,8 +57,13 @@ SUFFIX = ".unfinished"
 SPEC = "spec.json"
 RESULT = "result.json"
 STATUS = "status.json"
+STATE = "state.safetensors"
 LOG = "log.txt"
+LINKS = "mlflow.json"
+LINK_NAMES = ("table", "run")
 PICTURES = "pictures"
+SEALED = (RESULT, "scores.npz", "tune_scores.npz", STATE, SPEC)  # unchanged once a run is finished
+UNFINISHED_STATES = ("running", "stopped", "failed")
 
 
 class Record:
@@ -62,6 +77,7 @@ class Record:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._checked: set[str] = set()  # scores that were compared with the rest of the record
 
     @property
     def run_id(self) -> str:
@@ -73,7 +89,7 @@ class Record:
 
     @property
     def state_file(self) -> Path:
-        return self.folder / "state.safetensors"
+        return self.folder / STATE
 
     @property
     def status_file(self) -> Path:
@@ -81,7 +97,24 @@ class Record:
 
     @cached_property
     def result(self) -> Result:
-        """The result; raises UserError when the file is missing, damaged or of another format."""
+        """The result.
+
+        Raises
+        ------
+        UserError
+            If the file is missing, damaged or of another format, or if it contradicts spec.json.
+        MisplacedRecord
+            If the folder was renamed or copied.
+        """
+        result = self.recorded_result
+        self._require_own_folder(result)
+        for contradiction in result_contradictions(result, self.spec):
+            raise self._damaged(self.folder / RESULT, contradiction)
+        return result
+
+    @cached_property
+    def recorded_result(self) -> Result:
+        """The result as its file says, whatever the name of the folder; see `result`."""
         result: Result = self._read(RESULT, Result)
         return result
 
@@ -89,39 +122,84 @@ class Record:
     def spec(self) -> RunSpec:
         """The spec; raises UserError when the file is missing, damaged or of another format."""
         spec: RunSpec = self._read(SPEC, RunSpec)
+        for contradiction in spec_contradictions(spec):
+            raise self._damaged(self.folder / SPEC, contradiction)
         return spec
+
+    def check(self) -> None:
+        """Raise UserError unless spec and, for a finished run, result can be used."""
+        _ = self.spec, self.finished and self.result
 
     @property
     def readable(self) -> bool:
-        """Whether spec and, for a finished run, result can be read."""
+        """Whether spec and, for a finished run, result can be used."""
         with suppress(UserError):
-            _ = self.spec, self.finished and self.result
+            self.check()
             return True
         return False
+
+    @cached_property
+    def checksums(self) -> dict[str, str] | None:
+        """The checksums of a finished run; None for one that predates them.
+
+        Raises
+        ------
+        UserError
+            If the file is damaged.
+        """
+        try:
+            return read_checksums(self.folder) if self.finished else None
+        except (OSError, ValueError) as error:
+            raise self._damaged(self.folder / CHECKSUMS, error) from error
+
+    def _require_unchanged(self, path: Path) -> None:
+        """Raise ValueError if a file is not the one that the run left."""
+        if self.checksums is None:
+            return
+        if path.name not in self.checksums:
+            raise ValueError(f"{CHECKSUMS} does not list it")
+        if file_digest(path) != self.checksums[path.name]:
+            raise ValueError(f"it was damaged or edited: {CHECKSUMS} has another checksum")
 
     def _read(self, name: str, kind: type) -> Any:
         path = self.folder / name
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(raw, dict):
-                raise ValueError("it does not hold a JSON object")
-            number = raw.pop("format", "none")
+            values, data = read_json_object(path)
+            number = values.get("format", "none")
             if number != FORMAT:
                 raise ValueError(f"its format number is {number}, and this version reads {FORMAT}")
-            return _reader(kind).validate_python(raw)
+            self._require_unchanged(path)
+            return _reader(kind).validate_json(data, strict=True)
         except (OSError, ValueError) as error:
             raise self._damaged(path, error) from error
 
-    def _damaged(self, path: Path, error: Exception) -> UserError:
-        reason = str(error).partition(" [type=")[0].replace("\n", " ")  # pydantic: the first error
+    def _require_own_folder(self, result: Result) -> None:
+        if result.run_id == self.folder.name:
+            return
+        if not is_run_id(result.run_id):
+            raise self._damaged(self.folder / RESULT, f"{result.run_id!r} is not the id of a run")
+        own = self.folder.with_name(result.run_id)
+        if own.exists():
+            remove = harness_command("runs", "rm", self.run_id)
+            raise MisplacedRecord(
+                f"{self.folder} is a copy of the run {result.run_id}; remove it with: {remove}"
+            )
+        raise MisplacedRecord(
+            f"{self.folder} holds the run {result.run_id} under another name; rename it back to "
+            f"{own.name}"
+        )
+
+    def _damaged(self, path: Path, reason: object) -> UserError:
+        first = str(reason).partition(" [type=")[0]  # pydantic: the first error
+        words = " ".join(first.split()) or type(reason).__name__
         remove = harness_command("runs", "rm", self.run_id)
-        return UserError(f"{path} cannot be read ({reason}); remove the run with: {remove}")
+        return UserError(f"{path} cannot be read ({words}); remove the run with: {remove}")
 
     @property
     def status(self) -> dict[str, Any]:
-        """What status.json holds; empty for a finished run."""
+        """What status.json holds; empty for a finished run, and where it is damaged."""
         try:
-            return dict(json.loads(self.status_file.read_text()))
+            return read_json_object(self.status_file)[0]
         except (OSError, ValueError):
             return {}
 
@@ -131,10 +209,12 @@ class Record:
         if self.finished:
             return "finished" if self.result.top1_error is not None else "tuned"
         status = self.status
-        state = str(status.get("state", "dead"))
+        state = status.get("state")
+        if state not in UNFINISHED_STATES:
+            return "dead"
         if state == "running" and not is_alive(status, self.status_file):
             return "dead"
-        return state
+        return str(state)
 
     @property
     def age_seconds(self) -> float:
@@ -151,15 +231,37 @@ class Record:
         Raises
         ------
         UserError
-            If the file is missing or damaged.
+            If the file is missing or damaged, or if its images and labels are not those of the
+            digest on record.
         """
         path = self.folder / f"{name}.npz"
         try:
-            with np.load(path, allow_pickle=False) as file:
-                in_train = file.get("in_train")
-                return Scores(file["keys"], file["labels"], file["scores"], in_train)
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            if name not in self._checked:
+                self._require_unchanged(path)
+            scores = Scores(**load_npz(path))
+            if name not in self._checked:
+                for contradiction in score_contradictions(scores, self.spec):
+                    raise ValueError(contradiction)
+                if name == "scores":
+                    self._require_test_images(scores)
+                self._checked.add(name)
+            return scores
+        except UserError:
+            raise
+        except Exception as error:  # zipfile and numpy have errors of many kinds
             raise self._damaged(path, error) from error
+
+    def _require_test_images(self, scores: Scores) -> None:
+        """Raise ValueError unless the scores are of the images and labels on record."""
+        spec = self.spec
+        digest = split_digest(spec.preparation, scores.keys, scores.labels)
+        # Older records of objects keep the preparation of train, from which test may differ.
+        is_known = not (spec.dataset_from_object and self.checksums is None)
+        if is_known and digest != spec.test_digest:
+            raise ValueError(
+                f"its images and labels have the digest {digest}, and {SPEC} says "
+                f"{spec.test_digest}"
+            )
 
     def has_scores(self, name: str = "scores") -> bool:
         return (self.folder / f"{name}.npz").exists()
@@ -200,7 +302,10 @@ class Record:
             raise UserError(f"run {self.run_id} ({self.spec.pipeline}) has kept no state to load")
 
         try:
+            self._require_unchanged(self.state_file)
             return load_arrays(self.state_file, device)
+        except (MemoryError, UserError):
+            raise
         except Exception as error:  # safetensors has errors of its own
             raise self._damaged(self.state_file, error) from error
 
@@ -221,20 +326,23 @@ class Record:
 
     def save_links(self, table: str, run: str) -> None:
         """Keep the links to MLflow's table and to this run there, so that nobody has to ask it."""
-        write_json(self.folder / "mlflow.json", {"table": table, "run": run})
+        write_json(self.folder / LINKS, {"table": table, "run": run})
 
     @property
     def links(self) -> dict[str, str]:
         """The links to MLflow by name (`table`, `run`); empty until the run is published."""
         try:
-            return dict(json.loads((self.folder / "mlflow.json").read_text()))
+            links, _ = read_json_object(self.folder / LINKS)
         except (OSError, ValueError):
             return {}
+        are_links = all(re.fullmatch(r"https?://[!-~]+", str(links.get(n))) for n in LINK_NAMES)
+        return {name: links[name] for name in LINK_NAMES} if are_links else {}
 
     def finish(self, result: Result) -> None:
         """Write result.json, then rename the folder, which makes the run a finished one."""
         write_json(self.folder / RESULT, {"format": FORMAT, **dataclasses.asdict(result)})
         shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
+        write_checksums(self.folder, SEALED)
         finished = self.folder.with_name(self.run_id)
         self.folder.replace(finished)
         self.folder = finished

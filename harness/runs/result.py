@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from math import inf
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 
 FORMAT = 1  # of result.json and spec.json; a reader refuses any other number
+
+# What a reader of result.json accepts, NaN never.
+Finite = Annotated[float, Gt(-inf), Lt(inf)]
+Amount = Annotated[float, Ge(0), Lt(inf)]
+Percent = Annotated[float, Ge(0), Le(100)]
+Count = Annotated[int, Ge(0), Lt(2**63)]
+Seed = Annotated[int, Ge(-(2**63)), Lt(2**64)]
 
 
 @dataclass(frozen=True)
 class Interval:
     """A 95 % interval, in the unit of the figure that it belongs to."""
 
-    low: float
-    high: float
+    low: Finite
+    high: Finite
 
     def in_percent(self) -> Interval:
         """Return the interval in percent; this one holds fractions."""
@@ -27,7 +36,7 @@ class Interval:
 class Estimate:
     """A figure and its 95 % interval, both in percent for errors."""
 
-    value: float
+    value: Finite
     interval: Interval
 
 
@@ -85,9 +94,9 @@ class Copies:
         nothing is left; and where the error over all images is None.
     """
 
-    in_train: int
-    repeats: int
-    n: int
+    in_train: Count
+    repeats: Count
+    n: Count
     top1_error: Estimate | None
     top5_error: Estimate | None
 
@@ -124,19 +133,19 @@ class Cost:
         Size of the arrays in the saved state.
     """
 
-    fit_seconds: float
-    peak_memory_mb: float
-    cached_seconds: float = 0.0
-    score_seconds: float | None = None
-    images_per_second: float | None = None
-    fit_cpu_seconds: float | None = None
-    score_cpu_seconds: float | None = None
-    cached_cpu_seconds: float | None = None
-    fit_device_seconds: float | None = None
-    score_device_seconds: float | None = None
-    params_millions: float | None = None
-    gflops_per_image: float | None = None
-    model_bytes: float | None = None
+    fit_seconds: Amount
+    peak_memory_mb: Amount
+    cached_seconds: Amount = 0.0
+    score_seconds: Amount | None = None
+    images_per_second: Amount | None = None
+    fit_cpu_seconds: Amount | None = None
+    score_cpu_seconds: Amount | None = None
+    cached_cpu_seconds: Amount | None = None
+    fit_device_seconds: Amount | None = None
+    score_device_seconds: Amount | None = None
+    params_millions: Amount | None = None
+    gflops_per_image: Amount | None = None
+    model_bytes: Amount | None = None
 
 
 COST_FIELDS = tuple(each.name for each in fields(Cost))
@@ -156,38 +165,38 @@ class Result:
     family: str
     dataset: str  # resolved spec
     title: str  # the dataset as tables call it
-    seed: int
-    classes: int
-    n_train: int
-    n_tune: int
-    n_test: int
-    n_fit: int  # labeled images that the scored model was fitted on
+    seed: Seed
+    classes: Count
+    n_train: Count
+    n_tune: Count
+    n_test: Count
+    n_fit: Count  # labeled images that the scored model was fitted on
     refitted: bool  # on train + tune, after tuning
-    limit: int | None
-    limit_test: int | None
-    tune: int | None  # images per class asked for with `tune`; None: the dataset's own number
+    limit: Count | None
+    limit_test: Count | None
+    tune: Count | None  # images per class asked for with `tune`; None: the dataset's own number
     train_digest: str  # of train + tune
     test_digest: str
     identity: str
     source_hash: str
-    test_evaluations: int  # finished runs of this pipeline on this test split, including this one
+    test_evaluations: Count  # finished runs of this pipeline on this test split, including this one
 
     top1_error: Estimate | None  # None: the run stopped after tune and never enters a comparison
     top5_error: Estimate | None  # None also for fewer than six classes
-    mean_class_error: float | None
-    tune_top1_error: float | None
+    mean_class_error: Percent | None
+    tune_top1_error: Percent | None
     cost: Cost
 
     notes: tuple[str, ...]
     dataset_notes: tuple[str, ...]
     missing_reasons: Mapping[str, str]
-    machine: Mapping[str, Any]
+    machine: Mapping[str, str | int | float | None]
     versions: Mapping[str, str]
     started: str  # ISO 8601, UTC
     finished: str
     command: str
     curves: Mapping[str, list[tuple[int, float]]] = field(default_factory=dict)
-    views: int | None = None  # averaged per test image; None: the members of an ensemble differ
+    views: Count | None = None  # averaged per test image; None: the members of an ensemble differ
     augmentation: tuple[str, ...] | None = None  # of the training images; None: see the parameters
     copies: Copies | None = None  # None: not on record, or the run stopped after tune
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 from harness.commands import harness_command
-from harness.errors import UserError
-from harness.runs.record import SPEC, SUFFIX, Record
+from harness.errors import RecordWarning, UserError
+from harness.runs.record import SPEC, Record
 from harness.runs.result import Result
 from harness.runs.run_store import RunStore
+from harness.runs.spec import RunSpec
 from harness.workspace import Workspace
 
 Group = list[Record]
@@ -54,34 +56,101 @@ def find_group(workspace: Workspace, run: str | Result, *, dataset: str | None =
     ----------
     run : str or Result
         A run id or a Result names one record. A pipeline spec names its latest unlimited run on
-        `dataset`, together with the runs of other seeds that have the same source, images and
-        tune split.
+        the images of `dataset`, wherever they were when it ran, together with the runs of other
+        seeds that have the same source, images and tune split.
 
     Raises
     ------
     NoSuchRun
         If there is no finished, unlimited run of the spec.
     UserError
-        If the run is not on record, not finished or without test scores.
+        If the run is not on record, damaged, not finished or without test scores.
     """
     store = RunStore(workspace.runs_folder)
     name = run.run_id if isinstance(run, Result) else run
-    for folder in (store.folder / name, store.folder / f"{name}{SUFFIX}"):
-        if "," not in name and (folder / SPEC).exists():
-            return [_require_test_scores(Record(folder))]
+    record = store.get(name)
+    is_pipeline = name in workspace.registry.entries["pipeline"]
+    if record and ((record.folder / SPEC).exists() or not is_pipeline):
+        return [_require_test_scores(record)]
     if isinstance(run, Result):
         raise UserError(f"the record of run {name} is not in {store.folder}")
     pipeline = workspace.resolve("pipeline", name).spec
     full_dataset = workspace.resolve("dataset", workspace.dataset_spec(dataset)).spec
-    of_pipeline = _unlimited_runs(workspace, store, pipeline)
+    whole = _unlimited_runs(store)
     matches = workspace.registry.matches
-    on_dataset = [r for r in of_pipeline if matches(r.result.dataset, "dataset", full_dataset)]
-    if not on_dataset:
+    of_pipeline = [r for r in whole if matches(r.result.pipeline, "pipeline", pipeline)]
+    digests = _digests(workspace, full_dataset, whole, load=bool(of_pipeline))
+    group = _latest_group([r for r in of_pipeline if _digest_pair(r.result) in digests])
+    if not group:
         message = _missing_run_message(workspace, name, full_dataset, dataset, of_pipeline)
         raise NoSuchRun(message, name)
-    latest = on_dataset[-1].result
-    by_seed = {r.result.seed: r for r in on_dataset if _only_seed_differs(r.result, latest)}
-    return [by_seed[seed] for seed in sorted(by_seed)]
+    for record in group:
+        if not matches(record.result.dataset, "dataset", full_dataset):
+            warnings.warn(
+                f"{record.run_id} was recorded on {record.result.dataset}: the same images as "
+                f"those of {full_dataset}",
+                RecordWarning,
+                stacklevel=2,
+            )
+    return group
+
+
+def _digest_pair(images: Result | RunSpec) -> tuple[str, str]:
+    return images.train_digest, images.test_digest
+
+
+def datasets_with_images_of(store: RunStore, record: Record) -> list[str]:
+    """Return the dataset specs on which the images of a run were seen: its own, then the latest."""
+    wanted = _digest_pair(record.spec)
+    alike = [other for other in store.readable() if _digest_pair(other.spec) == wanted]
+    return list(dict.fromkeys(other.spec.dataset for other in (record, *reversed(alike))))
+
+
+def _digests(
+    workspace: Workspace, full_dataset: str, whole: Sequence[Record], *, load: bool
+) -> set[tuple[str, str]]:
+    """Return the digests of train and test that a resolved dataset spec stands for.
+
+    They are those of the runs that were recorded on it, also on earlier versions of it. Without
+    such runs, as after a folder was moved, they are those of its images, if these may be loaded.
+    """
+    matches = workspace.registry.matches
+    specs = {record.result.dataset for record in whole}
+    same = {spec for spec in specs if matches(spec, "dataset", full_dataset)}
+    recorded = {_digest_pair(record.result) for record in whole if record.result.dataset in same}
+    if recorded or not load:
+        return recorded
+    try:
+        splits = workspace.dataset(full_dataset, tune=0)
+    except UserError:  # it is not there: the missing run is what matters
+        return set()
+    return {(splits.fit_digest, splits.test.digest)}
+
+
+def _latest_group(records: Sequence[Record]) -> Group:
+    """Return the latest of these runs of one pipeline and its like with other seeds, by seed.
+
+    Runs with damaged scores are left out, and a warning names them.
+    """
+    remaining = list(records)
+    while remaining:
+        latest = remaining[-1].result
+        alike = {r.result.seed: r for r in remaining if _only_seed_differs(r.result, latest)}
+        damaged = [record for record in alike.values() if not has_intact_scores(record)]
+        if not damaged:
+            return [alike[seed] for seed in sorted(alike)]
+        remaining = [record for record in remaining if record not in damaged]
+    return []
+
+
+def has_intact_scores(record: Record) -> bool:
+    """Return whether the test scores of a run can be used; a warning says why not."""
+    try:
+        record.scores()
+        return True
+    except UserError as error:
+        warnings.warn(f"left out: {error}", RecordWarning, stacklevel=2)
+        return False
 
 
 def require_same_images(
@@ -123,17 +192,15 @@ def require_same_images(
     return warnings
 
 
-def _unlimited_runs(workspace: Workspace, store: RunStore, pipeline: str) -> list[Record]:
-    """Return the finished runs of a resolved pipeline spec on whole datasets, oldest first."""
-    whole = [
+def _unlimited_runs(store: RunStore) -> list[Record]:
+    """Return the finished runs on whole datasets, oldest first."""
+    return [
         record
         for record in store.finished()
         if record.state == "finished"
         and record.result.limit is None
         and record.result.limit_test is None
     ]
-    matches = workspace.registry.matches
-    return [record for record in whole if matches(record.result.pipeline, "pipeline", pipeline)]
 
 
 def _only_seed_differs(one: Result, other: Result) -> bool:

@@ -7,6 +7,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from harness.runs.result import Amount, Count, Seed
+
 Kind = Literal["fit", "rescore", "ensemble"]
 
 # Two runs that agree in these are the same run, including the state of the source and the data.
@@ -21,7 +23,7 @@ class SeedGroup:
     """The group of runs, one per seed, that a run with several seeds belongs to."""
 
     run_id: str
-    seeds: int
+    seeds: Count
 
 
 @dataclass(frozen=True)
@@ -60,24 +62,24 @@ class RunSpec:
     pipeline: str
     dataset: str
     title: str
-    seed: int
+    seed: Seed
     class_names: tuple[str, ...]
     source_hash: str
     train_digest: str
     test_digest: str
-    tune: int | None = None
-    limit: int | None = None
-    limit_test: int | None = None
+    tune: Count | None = None
+    limit: Count | None = None
+    limit_test: Count | None = None
     test: bool = True
     preparation: str = ""
-    image_size: tuple[int, int] | None = None
+    image_size: tuple[Count, Count] | None = None
     plugins: tuple[str, ...] = ()
     from_object: bool = False
     dataset_from_object: bool = False
     seed_group: SeedGroup | None = None
     members: tuple[str, ...] = ()
-    weights: tuple[float, ...] = ()
-    models: int = 1
+    weights: tuple[Amount, ...] = ()
+    models: Count = 1
     weights_of: str | None = None
 
     @property

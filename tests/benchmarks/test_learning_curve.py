@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from benchmarks.learning_curve import main
 from benchmarks.study_runs import top1_error
+from harness.runs.record import Record
 from harness.runs.result import Result
 from harness.runs.run_store import RunStore
 
@@ -97,9 +99,12 @@ def check_output(output: str, results: dict[str, Result]) -> None:
 
 def change_source(folder: Path, source_hash: str) -> None:
     """Make a record look as if its pipeline's source had been different."""
-    for name in ("spec.json", "result.json"):
-        text = (folder / name).read_text()
-        (folder / name).write_text(text.replace(source_hash, "0123456789abcdef"))
+    record = Record(folder)
+    assert record.spec.source_hash == source_hash
+    spec = replace(record.spec, source_hash="0123456789abcdef")
+    result = replace(record.result, source_hash=spec.source_hash, identity=spec.identity)
+    record.save_spec(spec)
+    record.finish(result)
 
 
 def test_a_study_without_two_sizes_has_no_law(

@@ -35,10 +35,11 @@ def test_a_plugin_is_listed_run_compared_and_predicts(
     rows = json.loads(table.splitlines()[-1])["rows"]
     assert [row["name"] for row in rows] == ["nearest-mean", "raw-linear"]
     folder = pictures(workdir / "mine", {"": 3}, size=(40, 60))
-    predictions = list(csv.DictReader(io.StringIO(harness("predict", run_id, str(folder)))))
+    predict = ("predict", "--plugins", plugin, run_id, str(folder))
+    predictions = list(csv.DictReader(io.StringIO(harness(*predict))))
     assert len(predictions) == 15
     assert {row["class"] for row in predictions} <= set("0123456789")
-    as_json = json.loads(harness("predict", run_id, str(folder), "--json"))
+    as_json = json.loads(harness(*predict, "--json"))
     assert [len(item["top5"]) for item in as_json] == [5, 5, 5]
     removed = harness("runs", "rm", "--yes", run_id)
     assert f"removed {run_id}\nremoved from MLflow: {run_id}" in removed

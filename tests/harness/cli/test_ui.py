@@ -33,6 +33,7 @@ COLUMNS = ("pipeline", "dataset", "top1_error", "top5_error", "fit_seconds", "sc
 
 BASELINE = {
     "name": "baseline",
+    "n_test": 10_000,
     "top1_error": 12.34,
     "top5_error": 1.56,
     "fit_seconds": 78.91,
@@ -43,6 +44,7 @@ ALEXNET = {
     "name": "alexnet",
     "pipeline": "alexnet,lrn=false",
     "family": "learned",
+    "n_test": 10_000,
     "curves": {"val/top1_error": [(0, 50.0), (1, 20.0)]},
     "top1_error": 6.54,
     "top5_error": 0.78,
@@ -51,6 +53,7 @@ ALEXNET = {
 }
 MEAN = {
     "name": "hog-svm",
+    "n_test": 100,
     "top1_error": 21.0,
     "top5_error": 3.0,
     "fit_seconds": 20.0,

@@ -12,19 +12,19 @@ import pytest
 from harness.comparison.rows import Row
 from harness.runs.record import Record
 from harness.runs.result import Cost, Estimate, Interval, Result, Scores
-from harness.runs.run_store import RunStore
-from harness.runs.spec import RunSpec
+from harness.runs.run_store import new_run_id
 
 MACHINE = {"cpu": "x", "cores": 2, "memory_gb": 24.0, "device": "cpu"}
-N_COLUMNS = 6  # classes that the scores have
 
 
 @pytest.fixture
-def make_record(make_result: Callable[..., Result]) -> Callable[..., Record]:
+def make_record(
+    make_result: Callable[..., Result], write_record: Callable[..., Record]
+) -> Callable[..., Record]:
     """Write the record of a run in which the first `wrong` of the test images are wrong.
 
-    `labels` are the true classes, by default 100 images of class 0; `spec` holds fields of RunSpec,
-    and all others are fields of the result.
+    `labels` are the true classes, by default 100 images of class 0; `edit` changes the scores;
+    `spec` holds fields of RunSpec, and all others are fields of the result.
     """
 
     def make(
@@ -32,33 +32,26 @@ def make_record(make_result: Callable[..., Result]) -> Callable[..., Record]:
         wrong: int,
         *,
         labels: np.ndarray | None = None,
+        edit: Callable[[Scores], Scores] = lambda scores: scores,
         spec: dict[str, Any] | None = None,
         **fields: Any,
     ) -> Record:
         labels = np.zeros(100, dtype=np.int64) if labels is None else labels
         n, name = len(labels), pipeline.partition(",")[0]
         fields = {"name": name, "label": name, "seed": 0, "views": 1, "notes": (), **fields}
-        draft = make_result(pipeline=pipeline, machine=MACHINE, n_test=n, **fields)
-        record = RunStore(Path("runs")).create(name, _spec(draft, spec or {}))
-        scores = np.zeros((n, N_COLUMNS), dtype=np.float32)
-        predicted = np.where(np.arange(n) < wrong, (labels + 1) % N_COLUMNS, labels)
+        draft = make_result(pipeline=pipeline, machine=MACHINE, run_id=new_run_id(name), **fields)
+        scores = np.zeros((n, draft.classes), dtype=np.float32)
+        predicted = np.where(np.arange(n) < wrong, (labels + 1) % draft.classes, labels)
+        scores[np.arange(n), labels] = 0.5
         scores[np.arange(n), predicted] = 1
+        if draft.top5_error:  # the true class of these is behind all others
+            far = np.arange(min(wrong, round(n * draft.top5_error.value / 100)))
+            scores[far, labels[far]] = -1
         keys = np.array([f"{i:016x}" for i in range(n)])
-        record.save_scores(Scores(keys, labels, scores))
-        result = make_result(
-            pipeline=pipeline, machine=MACHINE, n_test=n, run_id=record.run_id, **fields
-        )
-        record.finish(result)
-        return record
+        test = edit(Scores(keys, labels, scores))
+        return write_record(Path("runs"), draft, test, spec=spec)
 
     return make
-
-
-def _spec(result: Result, fields: dict[str, Any]) -> RunSpec:
-    names = ("pipeline", "dataset", "title", "seed", "source_hash", "train_digest", "test_digest")
-    copied = {name: getattr(result, name) for name in names}
-    classes = tuple(map(str, range(result.classes)))
-    return RunSpec(**{"kind": "fit", "class_names": classes, **copied, **fields})
 
 
 @pytest.fixture(scope="session")

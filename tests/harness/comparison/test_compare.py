@@ -138,7 +138,7 @@ def test_rows_say_what_was_averaged_and_fitted_on(make_record: MakeRecord) -> No
     pair = make_record(
         "ensemble", 20, spec={"kind": "ensemble", "members": (a.run_id, a.run_id), "models": 2}
     )
-    more = make_record("b", 20, n_fit=900)
+    more = make_record("b", 20, refitted=False)
     comparison = compare_records([[a], [pair], [more]])
     assert [(row.views, row.models) for row in comparison.rows] == [(1, 1), (1, 2), (1, 1)]
     assert any("1 x 1 (a, b), 1 x 2 (ensemble)" in text for text in comparison.warnings)
@@ -168,12 +168,14 @@ def test_equal_labels_are_followed_by_run_ids(make_record: MakeRecord) -> None:
     assert labels == [f"a ({a.run_id})", f"a ({b.run_id})", "c,k=3"]
 
 
-def test_the_top5_error_is_missing_where_one_seed_has_none(make_record: MakeRecord) -> None:
+def test_the_top5_error_is_the_mean_over_seeds_and_missing_below_six_classes(
+    make_record: MakeRecord,
+) -> None:
     seeds = [make_record("a", 30, top5_error=4.0), make_record("a", 20, seed=1, top5_error=2.0)]
     rows = compare_records([seeds, [make_record("b", 20, top5_error=1.0)]]).rows
     assert (rows[0].top5_error, rows[1].top5_delta) == (3.0, -2.0)
-    incomplete = [seeds[0], make_record("a", 20, seed=1, top5_error=None)]
-    rows = compare_records([incomplete, [make_record("b", 20)]]).rows
+    few = [[make_record(name, 30, classes=5, top5_error=None)] for name in "ab"]
+    rows = compare_records(few).rows
     assert rows[0].top5_error is rows[1].top5_delta is None
 
 

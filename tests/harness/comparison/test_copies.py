@@ -11,17 +11,20 @@ import pytest
 from harness.comparison.compare import compare_records
 from harness.comparison.table import comparison_text
 from harness.runs.record import Record
+from harness.runs.result import Scores
 
 
-def mark(record: Record, in_train: list[int] | None, repeats: int = 0) -> Record:
+def mark(in_train: list[int] | None, repeats: int = 0) -> Callable[[Scores], Scores]:
     """Say which images are in train, and make the last `repeats` copies of the one before."""
-    scores = record.scores()
-    keys = scores.keys.astype("U24")
-    for number in range(1, repeats + 1):
-        keys[-number] = f"{keys[-repeats - 1]}-{number}"
-    flags = None if in_train is None else np.isin(np.arange(len(keys)), in_train)
-    record.save_scores(replace(scores, keys=keys, in_train=flags))
-    return record
+
+    def edit(scores: Scores) -> Scores:
+        keys = scores.keys.astype("U24")
+        for number in range(1, repeats + 1):
+            keys[-number] = f"{keys[-repeats - 1]}-{number}"
+        flags = None if in_train is None else np.isin(np.arange(len(keys)), in_train)
+        return replace(scores, keys=keys, in_train=flags)
+
+    return edit
 
 
 def test_errors_and_delta_are_over_the_images_that_are_no_copies(
@@ -29,7 +32,8 @@ def test_errors_and_delta_are_over_the_images_that_are_no_copies(
 ) -> None:
     # Images 0 to 9 are wrong for a, 0 to 29 for b; 0 to 4 are in train, the last two are repeats.
     groups = [
-        [mark(make_record(name, wrong), [*range(5)], 2)] for name, wrong in (("a", 10), ("b", 30))
+        [make_record(name, wrong, edit=mark([*range(5)], 2))]
+        for name, wrong in (("a", 10), ("b", 30))
     ]
     comparison = compare_records(groups)
     a, b = (row.deduplicated for row in comparison.rows)
@@ -53,7 +57,7 @@ def test_an_image_in_train_of_any_row_is_left_out_of_all(
     make_record: Callable[..., Record],
 ) -> None:
     comparison = compare_records(
-        [[mark(make_record("a", 10), [0])], [mark(make_record("b", 10), [1])]]
+        [[make_record("a", 10, edit=mark([0]))], [make_record("b", 10, edit=mark([1]))]]
     )
     assert [row.deduplicated.n for row in comparison.rows if row.deduplicated] == [98, 98]
 
@@ -62,7 +66,7 @@ def test_nothing_is_said_without_copies_or_without_a_record_of_them(
     make_record: Callable[..., Record],
 ) -> None:
     for flags in ([], None):
-        groups = [[mark(make_record("a", 1), flags)], [mark(make_record("b", 2), [])]]
+        groups = [[make_record("a", 1, edit=mark(flags))], [make_record("b", 2, edit=mark([]))]]
         comparison = compare_records(groups)
         assert comparison.copies is None
         assert comparison.rows[0].to_flat_dict()["n_test_deduplicated"] is None
@@ -72,7 +76,7 @@ def test_nothing_is_said_without_copies_or_without_a_record_of_them(
 def test_nothing_is_left_where_every_test_image_is_in_train(
     make_record: Callable[..., Record],
 ) -> None:
-    groups = [[mark(make_record(name, 1), [*range(100)])] for name in "ab"]
+    groups = [[make_record(name, 1, edit=mark([*range(100)]))] for name in "ab"]
     comparison = compare_records(groups)
     assert str(comparison.copies).endswith(
         "0 repeat another test image; without them nothing is left"

@@ -22,8 +22,10 @@ from harness.comparison.disagreement import (
     predictions,
     same_seed,
 )
+from harness.data.identity import split_digest
 from harness.runs.record import Record
 from harness.runs.result import Scores
+from harness.runs.spec import RunSpec
 
 N, CLASSES = 300, 7
 KEYS = np.char.mod("%05d", np.arange(N))
@@ -31,16 +33,27 @@ LABELS = np.arange(N) % CLASSES
 
 
 def record(
-    folder: Path, values: np.ndarray, *, order: np.ndarray | None = None, tune: Scores | None = None
+    folder: Path,
+    values: np.ndarray,
+    *,
+    labels: np.ndarray = LABELS,
+    order: np.ndarray | None = None,
+    tune: Scores | None = None,
 ) -> Record:
     """Write the test scores of a run.
 
     `values` are (N, classes) in order of key; `order` is the order in which they are written.
     """
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     result = Record(folder)
     order = np.arange(len(values)) if order is None else order
-    keys, labels = KEYS[: len(values)][order], LABELS[: len(values)][order]
+    keys, labels = KEYS[: len(values)][order], labels[: len(values)][order]
+    spec = RunSpec(
+        kind="fit", pipeline="x", dataset="random", title="random", seed=0, source_hash="0",
+        class_names=tuple(map(str, range(values.shape[1]))), train_digest="0",
+        test_digest=split_digest("", keys, labels),
+    )  # fmt: skip
+    result.save_spec(spec)
     result.save_scores(Scores(keys, labels, values[order].astype(np.float32)))
     if tune:
         result.save_scores(tune, "tune_scores")
@@ -96,9 +109,7 @@ def test_the_tune_scores_turn_margins_into_probabilities(tmp_path: Path) -> None
 def test_fewer_classes_than_five_and_images_that_cannot_be_decoded(tmp_path: Path) -> None:
     values = np.full((6, 3), -np.inf)
     values[1:] = np.log(softmax(np.random.default_rng(0).normal(size=(5, 3)), axis=1))
-    run = Record(tmp_path)
-    run.save_scores(Scores(KEYS[:6], np.zeros(6, dtype=np.int64), values.astype(np.float32)))
-    run = predictions(run)
+    run = predictions(record(tmp_path / "a", values, labels=np.zeros(6, dtype=np.int64)))
     assert run.top.shape == (6, 3)
     assert run.readable.tolist() == [False] + 5 * [True]
     assert not run.right[0]

@@ -17,8 +17,7 @@ from harness.engine.ensemble import mixture_weights
 from harness.errors import UserError
 from harness.runs.record import Record
 from harness.runs.result import Result, Scores
-from harness.runs.run_store import RunStore
-from harness.runs.spec import RunSpec
+from harness.runs.run_store import RunStore, new_run_id
 
 N, CLASSES = 40, 6
 KEYS = np.array([f"{i:016x}" for i in range(N)])
@@ -38,35 +37,46 @@ def logits(seed: int, strength: float = 1.5) -> np.ndarray:
 
 @pytest.fixture
 def member(
-    make_result: Callable[..., Result], make_spec: Callable[..., RunSpec]
+    make_result: Callable[..., Result], write_record: Callable[..., Record]
 ) -> Callable[..., Record]:
     """Return a function that records a finished run with these scores, in an order of its own.
 
-    The tune scores are those of a split with the same keys and labels.
+    The tune scores are those of a split with the same keys and labels. `in_train` are the keys of
+    the test images that are also in train.
     """
 
-    def make(name: str, scores: np.ndarray, tune: np.ndarray | None, **fields: Any) -> Record:
-        digests = {key: fields[key] for key in fields.keys() & {"train_digest", "test_digest"}}
-        spec = make_spec(pipeline=name, class_names=tuple("abcdef"), **digests)
-        record = RunStore(Path("runs")).create(name, spec)
+    def make(
+        name: str,
+        scores: np.ndarray,
+        tune: np.ndarray | None,
+        *,
+        in_train: np.ndarray | None = None,
+        **fields: Any,
+    ) -> Record:
         order = np.random.default_rng(len(name)).permutation(N)
-        record.save_scores(Scores(KEYS[order], LABELS[order], scores[order].astype(np.float32)))
-        if tune is not None:
-            record.save_scores(
-                Scores(KEYS[order], LABELS[order], tune[order].astype(np.float32)), "tune_scores"
-            )
-        machine = {"cpu": "x", "cores": 2, "memory_gb": 24, "device": "cpu"}
+
+        def shuffled(values: np.ndarray) -> Scores:
+            return Scores(KEYS[order], LABELS[order], values[order].astype(np.float32))
+
+        test = shuffled(scores)
+        if in_train is not None:
+            test = replace(test, in_train=np.isin(test.keys, in_train))
         usual = {
-            "run_id": record.run_id,
+            "run_id": new_run_id(name),
+            "pipeline": name,
             "name": name,
             "label": name,
-            "n_test": N,
+            "dataset": "digits",
+            "seed": 0,
+            "classes": CLASSES,
             "n_tune": 0 if tune is None else N,
-            "machine": machine,
+            "machine": {"cpu": "x", "cores": 2, "memory_gb": 24, "device": "cpu"},
             "notes": (f"recipe of {name}",),
         }
-        record.finish(make_result(**{**usual, **fields}))
-        return record
+        draft = make_result(**{**usual, **fields})
+        names = {"class_names": tuple("abcdef")}
+        tuned = None if tune is None else shuffled(tune)
+        return write_record(Path("runs"), draft, test, tuned, spec=names)
 
     return make
 
@@ -225,11 +235,10 @@ def test_an_ensemble_of_real_runs_can_be_compared(plugin: str) -> None:
 def test_an_image_in_train_of_one_member_is_in_train_of_the_ensemble(
     member: Callable[..., Record],
 ) -> None:
-    members = [member(name, logits(seed), None) for seed, name in enumerate(["a", "bb"])]
-    for record, keys in zip(members, (KEYS[:2], KEYS[1:4]), strict=True):
-        scores = record.scores()
-        scores = replace(scores, scores=log_softmax(scores.scores).astype(np.float32))
-        record.save_scores(replace(scores, in_train=np.isin(scores.keys, keys)))
+    members = [
+        member(name, log_softmax(logits(seed)), None, in_train=keys)
+        for seed, (name, keys) in enumerate([("a", KEYS[:2]), ("bb", KEYS[1:4])])
+    ]
     result, record = average(*members)
     assert result.copies
     assert (result.copies.in_train, result.copies.n) == (4, N - 4)

@@ -101,7 +101,8 @@ def test_a_run_is_resumed_as_it_was_asked_for(look_up: LookUp, plugin: str) -> N
 
 
 def test_an_ensemble_cannot_be_resumed(make_spec: Callable[..., RunSpec]) -> None:
-    record = RunStore(Path("runs")).create("ensemble", make_spec(kind="ensemble"))
+    spec = make_spec(kind="ensemble", members=("a", "b"))
+    record = RunStore(Path("runs")).create("ensemble", spec)
     with pytest.raises(UserError, match="made in one go: harness ensemble RUN RUN"):
         resume_request(Workspace.open(), record)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,21 +150,24 @@ def test_an_ensemble_and_changed_data_are_refused(before: Result) -> None:
     pair = harness.ensemble(before, other, track=False)
     with pytest.raises(UserError, match=f"take its members: {before.run_id}"):
         harness.rescore(pair, track=False)
-    spec = RunStore(Path("runs")).find(other.run_id).folder / "spec.json"
-    spec.write_text(json.dumps({**json.loads(spec.read_text()), "test_digest": "0" * 32}))
+    record = RunStore(Path("runs")).find(other.run_id)
+    spec = replace(record.spec, test_digest="0" * 32)
+    changed = replace(record.result, test_digest=spec.test_digest, identity=spec.identity)
+    record.save_spec(spec)
+    record.finish(changed)
     with pytest.raises(UserError, match="has changed since"):
         harness.rescore(other, 10, track=False)
 
 
 def test_damaged_weights_are_named_and_leave_no_record_behind(before: Result) -> None:
     store = RunStore(Path("runs"))
-    copy = store.folder / "copy-123456"
-    shutil.copytree(store.folder / before.run_id, copy)
-    (copy / "state.safetensors").write_text("x")
+    state = store.folder / before.run_id / "state.safetensors"
+    intact = state.read_bytes()
+    state.write_text("x")
     runs = len(store.all())
     with pytest.raises(UserError, match=r"state\.safetensors cannot be read"):
-        harness.rescore("copy-123456", track=False)
+        harness.rescore(before, track=False)
     with pytest.raises(UserError, match=r"state\.safetensors cannot be read"):
-        harness.load("copy-123456")
+        harness.load(before)
     assert len(store.all()) == runs
-    shutil.rmtree(copy)
+    state.write_bytes(intact)

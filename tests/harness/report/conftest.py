@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 import harness
+from harness.data.identity import split_digest
 from harness.report.evidence import Evidence, ReportOptions, gather
 from harness.report.page import report_page
-from harness.runs.record import RESULT, SPEC, Record
+from harness.runs.consistency import SHARED_FIELDS
+from harness.runs.record import Record
 from harness.workspace import Workspace
 
 PLUGIN = '''"""Nearest class mean of the pixels, some of them left out."""
@@ -193,7 +195,7 @@ def groups(records: dict[str, Record]) -> Callable[..., list[list[Record]]]:
 
 @pytest.fixture
 def copy_record(tmp_path: Path) -> Callable[..., Record]:
-    """Copy a record; `result` and `spec` replace fields, and `name` is that of the folder."""
+    """Copy a record as a run of its own; `result` and `spec` replace fields."""
 
     def copy(
         record: Record,
@@ -203,9 +205,15 @@ def copy_record(tmp_path: Path) -> Callable[..., Record]:
         spec: dict[str, Any] | None = None,
     ) -> Record:
         folder = Path(shutil.copytree(record.folder, tmp_path / (name or record.run_id)))
-        for file, fields in ((RESULT, result), (SPEC, spec)):
-            path = folder / file
-            path.write_text(json.dumps({**json.loads(path.read_text()), **(fields or {})}))
+        scores = record.scores()
+        asked = replace(record.spec, **(spec or {}))
+        digest = split_digest(asked.preparation, scores.keys, scores.labels)
+        asked = replace(asked, test_digest=digest)
+        shared = {name: getattr(asked, name) for name in SHARED_FIELDS}
+        answer = replace(record.result, run_id=folder.name, identity=asked.identity, **shared)
+        copied = Record(folder)
+        copied.save_spec(asked)
+        copied.finish(replace(answer, **(result or {})))
         return Record(folder)
 
     return copy

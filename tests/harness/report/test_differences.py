@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from harness.comparison.disagreement import class_deltas, confusions, contingency
 from harness.report.differences import PAIRS, differences
@@ -72,8 +71,7 @@ def test_the_run_that_is_shown_is_named_where_a_row_has_several_seeds(
     workspace: Workspace, groups: Groups, copy_record: Callable[..., Record]
 ) -> None:
     [few], [ridge] = groups("few", "ridge")
-    changed: dict[str, Any] = {"seed": 1, "run_id": "ridge-again"}
-    again = copy_record(ridge, name="ridge-again", result=changed)
+    again = copy_record(ridge, name="ridge-again", spec={"seed": 1})
     evidence = gather(workspace, [[few], [again, ridge]], ReportOptions(pictures=False))
     runs = f"{few.run_id} (seed 0), {ridge.run_id} (seed 0)"
     assert f"The sections below show one run per row: {runs}." in sections(evidence)["images"]

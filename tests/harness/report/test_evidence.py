@@ -31,7 +31,7 @@ def test_a_dataset_that_is_gone_leaves_out_the_pictures(
     workspace: Workspace, groups: Groups, copy_record: Callable[..., Record]
 ) -> None:
     gone = {"dataset": "folder,path=/gone"}
-    copies = [[copy_record(record, result=gone)] for [record] in groups("few", "ridge")]
+    copies = [[copy_record(record, spec=gone)] for [record] in groups("few", "ridge")]
     evidence = gather(workspace, copies)
     assert evidence.no_pictures.startswith("the dataset folder,path=/gone cannot be opened")
     assert evidence.neighbors == [evidence.no_pictures] * 2
@@ -50,8 +50,8 @@ def test_a_dataset_that_was_an_object_leaves_out_the_pictures(
 def test_a_dataset_that_has_changed_leaves_out_the_pictures(
     workspace: Workspace, groups: Groups, copy_record: Callable[..., Record]
 ) -> None:
-    changed = {"test_digest": "0" * 32}
-    copies = [[copy_record(record, result=changed)] for [record] in groups("few", "ridge")]
+    changed = {"preparation": "another"}
+    copies = [[copy_record(record, spec=changed)] for [record] in groups("few", "ridge")]
     assert "has changed: its test digest is" in gather(workspace, copies).no_pictures
 
 
@@ -71,7 +71,7 @@ def test_a_row_with_other_training_images_has_no_neighbors(
     [ridge], [few] = groups("ridge", "few")
     other: dict[str, Any] = {"train_digest": "e" * 32}
     options = ReportOptions(allow_different_train=True, neighbors=50)
-    evidence = gather(workspace, [[ridge], [copy_record(few, result=other)]], options)
+    evidence = gather(workspace, [[ridge], [copy_record(few, spec=other)]], options)
     assert evidence.neighbors[1] == "it was fitted on other images than the first row"
 
 
@@ -79,6 +79,6 @@ def test_one_run_per_row_is_shown_of_a_seed_that_all_rows_have(
     workspace: Workspace, groups: Groups, copy_record: Callable[..., Record]
 ) -> None:
     [few], [ridge] = groups("few", "ridge")
-    again = copy_record(ridge, name="ridge-again", result={"seed": 1, "run_id": "ridge-again"})
+    again = copy_record(ridge, name="ridge-again", spec={"seed": 1})
     evidence = gather(workspace, [[few], [again, ridge]], ReportOptions(pictures=False))
     assert [run.run_id for run in evidence.runs] == [few.run_id, ridge.run_id]

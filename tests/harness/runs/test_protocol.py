@@ -10,20 +10,16 @@ import pytest
 
 from harness.runs.protocol import Protocol, protocol
 from harness.runs.record import Record
-from harness.runs.result import Result
-from harness.runs.run_store import RunStore
-from harness.runs.spec import RunSpec
+from harness.runs.run_store import new_run_id
 
 
 @pytest.fixture
-def recorded(
-    make_result: Callable[..., Result], make_spec: Callable[..., RunSpec]
-) -> Callable[..., Record]:
+def recorded(make_run: Callable[..., Any]) -> Callable[..., Record]:
     def make(pipeline: str, spec: dict[str, Any] | None = None, **fields: Any) -> Record:
-        asked = make_spec(pipeline=pipeline, **(spec or {}))
-        record = RunStore(Path("runs")).create("x", asked)
-        record.finish(make_result(run_id=record.run_id, pipeline=pipeline, **fields))
-        return Record(record.folder)
+        _, folder = make_run(
+            Path(), run_id=new_run_id("x"), pipeline=pipeline, spec=spec, n_test=40, **fields
+        )
+        return Record(folder)
 
     return make
 

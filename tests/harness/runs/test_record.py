@@ -12,25 +12,42 @@ import numpy as np
 import pytest
 import torch
 
+from harness.data.identity import split_digest
 from harness.errors import UserError
 from harness.files import save_arrays
+from harness.runs.consistency import SHARED_FIELDS
 from harness.runs.record import Record
 from harness.runs.result import Result, Scores
 from harness.runs.run_store import RunStore
 from harness.runs.spec import RunSpec
 
-SCORES = Scores(np.array(["a", "b"]), np.array([0, 1]), np.eye(2, dtype=np.float32))
+SCORES = Scores(np.array(["a", "b"]), np.array([0, 1]), np.eye(10, dtype=np.float32)[:2])
 
 
 @pytest.fixture
 def unfinished(make_spec: Callable[..., RunSpec]) -> Record:
-    return RunStore(Path("runs")).create("means", make_spec())
+    digest = split_digest("", SCORES.keys, SCORES.labels)
+    return RunStore(Path("runs")).create("means", make_spec(test_digest=digest))
+
+
+def result_of(record: Record, make_result: Callable[..., Result], **fields: Any) -> Result:
+    """Return a result that agrees with the spec of a record."""
+    spec = record.spec
+    shared = {name: getattr(spec, name) for name in SHARED_FIELDS}
+    return make_result(run_id=record.run_id, identity=spec.identity, **{**shared, **fields})
 
 
 @pytest.fixture
 def finished(unfinished: Record, make_result: Callable[..., Result]) -> Record:
-    unfinished.finish(make_result(run_id=unfinished.run_id))
+    unfinished.finish(result_of(unfinished, make_result))
     return unfinished
+
+
+@pytest.fixture
+def older(finished: Record) -> Record:
+    """A run of a version without checksums, whose edits only contradictions show."""
+    (finished.folder / "SHA256SUMS").unlink()
+    return Record(finished.folder)
 
 
 def edit(file: Path, **changes: Any) -> None:
@@ -43,10 +60,11 @@ def test_a_run_is_finished_when_its_folder_is_renamed(
     before = unfinished.folder
     assert (before.name, unfinished.finished) == (f"{unfinished.run_id}.unfinished", False)
     (before / "checkpoint").mkdir()
-    result = make_result(run_id=unfinished.run_id)
+    result = result_of(unfinished, make_result)
     unfinished.finish(result)
     assert not before.exists()
-    assert sorted(file.name for file in unfinished.folder.iterdir()) == ["result.json", "spec.json"]
+    files = sorted(file.name for file in unfinished.folder.iterdir())
+    assert files == ["SHA256SUMS", "result.json", "spec.json"]
     assert (unfinished.state, unfinished.status) == ("finished", {})
     assert Record(unfinished.folder).result == result
 
@@ -54,10 +72,21 @@ def test_a_run_is_finished_when_its_folder_is_renamed(
 def test_result_and_spec_are_read_as_they_were_written(
     make_spec: Callable[..., RunSpec], make_result: Callable[..., Result]
 ) -> None:
-    spec = make_spec(limit=100, image_size=(32, 32), plugins=("mine.py",), weights=(0.25, 0.75))
+    spec = make_spec(
+        limit=100,
+        image_size=(32, 32),
+        plugins=("mine.py",),
+        kind="ensemble",
+        members=("a-123456", "b-123456"),
+        weights=(0.25, 0.75),
+    )
     record = RunStore(Path("runs")).create("means", spec)
-    result = make_result(
-        curves={"train/loss": [(0, 1.5), (1, 0.5)]}, augmentation=("flips",), top5_error=None
+    result = result_of(
+        record,
+        make_result,
+        curves={"train/loss": [(0, 1.5), (1, 0.5)]},
+        augmentation=("flips",),
+        top5_error=None,
     )
     record.finish(result)
     again = Record(record.folder)
@@ -101,19 +130,19 @@ def test_a_damaged_result_is_a_message_of_one_line(
     ("name", "value"),
     [("seed", "three"), ("top1_error", 12.5), ("notes", "recipe"), ("cost", {}), ("run_id", None)],
 )
-def test_a_field_of_another_type_is_refused(finished: Record, name: str, value: Any) -> None:
-    edit(finished.folder / "result.json", **{name: value})
+def test_a_field_of_another_type_is_refused(older: Record, name: str, value: Any) -> None:
+    edit(older.folder / "result.json", **{name: value})
     with pytest.raises(UserError, match=rf"result\.json cannot be read .*{name}"):
-        _ = Record(finished.folder).result
+        _ = Record(older.folder).result
 
 
-@pytest.mark.parametrize(
-    ("top1_error", "state"),
-    [({"value": 1.0, "interval": {"low": 0, "high": 2}}, "finished"), (None, "tuned")],
-)
-def test_a_run_without_a_test_error_is_tuned(finished: Record, top1_error: Any, state: str) -> None:
-    edit(finished.folder / "result.json", top1_error=top1_error)
-    assert Record(finished.folder).state == state
+def test_a_run_without_a_test_error_is_tuned(
+    make_spec: Callable[..., RunSpec], make_result: Callable[..., Result], finished: Record
+) -> None:
+    record = RunStore(Path("runs")).create("means", make_spec(test=False))
+    missing = {"top1_error": None, "top5_error": None, "mean_class_error": None}
+    record.finish(result_of(record, make_result, n_test=0, **missing))
+    assert (record.state, finished.state) == ("tuned", "finished")
 
 
 def test_the_reason_of_a_failure_is_dropped_when_the_run_continues(unfinished: Record) -> None:
@@ -156,7 +185,7 @@ def test_what_a_run_has_learned_is_for_other_runs_when_it_is_finished(
     resume = f"harness run --resume {unfinished.run_id}"
     with pytest.raises(UserError, match=rf"not finished \(running\); finish it with: {resume}"):
         unfinished.trained_run()
-    unfinished.finish(make_result(run_id=unfinished.run_id))
+    unfinished.finish(result_of(unfinished, make_result))
     trained = unfinished.trained_run()
     assert (trained.run_id, trained.dataset) == (unfinished.run_id, "digits")
     assert trained.class_names == tuple("0123456789")

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UserError
+from harness.errors import RecordWarning, UserError
 from harness.runs.record import Record
-from harness.runs.result import Result
-from harness.runs.run_store import RunStore
+from harness.runs.run_store import RunStore, new_run_id
 from harness.runs.spec import RunSpec
 
 Finished = Callable[..., Record]
@@ -23,13 +22,10 @@ def store(workdir: Path) -> RunStore:
 
 
 @pytest.fixture
-def finished(
-    store: RunStore, make_spec: Callable[..., RunSpec], make_result: Callable[..., Result]
-) -> Finished:
+def finished(workdir: Path, make_run: Callable[..., Any]) -> Finished:
     def make(**fields: Any) -> Record:
-        record = store.create("baseline", make_spec())
-        record.finish(make_result(run_id=record.run_id, **fields))
-        return Record(record.folder)
+        _, folder = make_run(workdir, run_id=new_run_id("baseline"), n_test=40, **fields)
+        return Record(folder)
 
     return make
 
@@ -95,12 +91,12 @@ def test_runs_are_in_the_order_in_which_they_finished(store: RunStore, finished:
 def test_evaluations_of_a_test_split_are_those_of_finished_runs_of_the_pipeline(
     store: RunStore, finished: Finished, make_spec: Callable[..., RunSpec]
 ) -> None:
-    finished(), finished(seed=4)
+    one, _ = finished(), finished(seed=4)
     finished(name="alexnet")
     finished(test_digest="e" * 32)
     finished(top1_error=None)
     store.create("baseline", make_spec())
-    assert store.test_evaluations("baseline", "b" * 32) == 2
+    assert store.test_evaluations("baseline", one.result.test_digest) == 2
 
 
 def test_a_damaged_record_does_not_hide_the_others(
@@ -113,7 +109,10 @@ def test_a_damaged_record_does_not_hide_the_others(
     list_file = finished().folder / "spec.json"
     list_file.write_text("[]")
     assert len(store.all()) == 4
-    assert [record.run_id for record in store.readable()] == [intact.run_id]
+    with pytest.warns(RecordWarning, match="left out: ") as warned:
+        assert [record.run_id for record in store.readable()] == [intact.run_id]
+    assert len(warned) == 3
+    assert all("\n" not in str(warning.message) for warning in warned)
     assert [record.run_id for record in store.finished()] == [intact.run_id]
-    assert store.test_evaluations("baseline", "b" * 32) == 1
+    assert store.test_evaluations("baseline", intact.result.test_digest) == 2  # one has a result
     assert store.find("no-status").state == "dead"

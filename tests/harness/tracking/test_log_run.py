@@ -28,8 +28,8 @@ def test_a_finished_run_is_logged_in_full(settings: Settings, stored: Any, add_r
         "n_train": "900", "n_tune": "100", "n_test": "797", "n_fit": "1000", "refitted": "true",
     }  # fmt: skip
     assert run.data.metrics == {
-        "top1_error": 12.35, "top1_error_ci_low": 10.2, "top1_error_ci_high": 14.8,
-        "top5_error": 1.23, "mean_class_error": 12.5, "tune_top1_error": 11.0,
+        "top1_error": 12.3, "top1_error_ci_low": 10.2, "top1_error_ci_high": 14.76,
+        "top5_error": 1.25, "mean_class_error": 12.29, "tune_top1_error": 11.0,
         "fit_seconds": 123.5, "score_seconds": 1.5, "cached_seconds": 0.0,
         "images_per_second": 531.3, "peak_memory_mb": 812.3,
     }  # fmt: skip
@@ -37,8 +37,8 @@ def test_a_finished_run_is_logged_in_full(settings: Settings, stored: Any, add_r
         "pipeline": "baseline",
         "family": "hand-crafted",
         "dataset": "digits",
-        "test_digest": "b" * 32,
-        "identity": "c" * 16,
+        "test_digest": record.result.test_digest,
+        "identity": record.result.identity,
         "notes": "recipe: short",
         "machine": "desk-3",
         "mlflow.note.content": describe_run(record.result, {}),
@@ -47,9 +47,14 @@ def test_a_finished_run_is_logged_in_full(settings: Settings, stored: Any, add_r
     datasets = {i.tags[0].value: i.dataset for i in run.inputs.dataset_inputs}
     assert {split: (d.name, d.digest) for split, d in datasets.items()} == {
         "train": ("digits train", "a" * 32),
-        "test": ("digits test", "b" * 32),
+        "test": ("digits test", record.result.test_digest),
     }
-    assert stored.artifacts(record.run_id) == {"result.json", "spec.json", "log.txt"}
+    assert stored.artifacts(record.run_id) == {
+        "result.json",
+        "spec.json",
+        "log.txt",
+        "scores.npz",
+    }
     assert list((settings.root / "mlartifacts").rglob("result.json"))
 
 

@@ -28,6 +28,7 @@ def log_seed(settings: Settings, add_record: Any) -> Any:
             spec={"seed_group": SeedGroup(PARENT, 2)},
             run_id=f"baseline-{seed}",
             seed=seed,
+            n_test=100,
             top1_error=error,
         )
         log_finished_run(record, settings)
