@@ -274,8 +274,8 @@ def _checksum_warnings(records: Sequence[Record]) -> list[str]:
     if not unsealed:
         return []
     return [
-        f"without checksums, as runs of earlier versions are: {', '.join(unsealed)}; errors were "
-        "checked against the scores, times and notes could not be"
+        f"recorded without checksums, as by earlier versions: {', '.join(unsealed)}; their errors "
+        "were checked against their scores, their times and notes could not be"
     ]
 
 

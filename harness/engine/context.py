@@ -61,9 +61,16 @@ class FileCheckpoint:
     def load(self) -> State | None:
         if not self.path.exists():
             return None
-        arrays, header = load_arrays(self.path)
-        if not self.resumed:
-            self.context.restore(json.loads(header["context"]))
+        try:
+            arrays, header = load_arrays(self.path)
+            if not self.resumed:
+                self.context.restore(json.loads(header["context"]))
+        except MemoryError:
+            raise
+        except Exception as error:  # safetensors has errors of its own
+            raise UserError(
+                f"{self.path} cannot be read ({error}); delete it, and the run begins anew"
+            ) from error
         self.resumed = True
         return arrays
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harness.contract import Batch
+from harness.contract import Batch, Pipeline
 from harness.data.decode import resize, shrink
 from harness.data.own_images import OwnImages
 from harness.engine.device import choose_device
@@ -17,6 +17,7 @@ from harness.engine.load import load_pipeline
 from harness.engine.outputs import batch_scores, count_nan_rows
 from harness.errors import UserError
 from harness.render.text import printable
+from harness.runs.record import Record
 from harness.runs.run_store import RunStore
 from harness.workspace import Workspace
 
@@ -63,16 +64,31 @@ def predict_images(
         image = _prepare(decoded, spec.image_size, int(size[1]) if size else None)
         index = torch.zeros(1, dtype=torch.int64, device=target)
         batch = Batch(np.array([str(file)]), image[None].to(target), index)
-        scores = batch_scores(pipeline, batch, len(spec.class_names))
-        if count_nan_rows(scores):
-            raise UserError(f"run {run} gives NaN scores for {printable(str(file))}")
-        values, labels = scores[0].topk(min(TOP, len(spec.class_names)))
+        scores = _scores(pipeline, batch, record)
+        values, labels = scores.topk(min(TOP, len(spec.class_names)))
         classes = [spec.class_names[label] for label in labels.tolist()]
         yield file, list(zip(classes, values.tolist(), strict=True))
     if note:
         for text in images.notes:
             note(text)
     images.raise_problems()
+
+
+def _scores(pipeline: Pipeline, batch: Batch, record: Record) -> torch.Tensor:
+    """Return the scores of one image; raise UserError where the weights do not fit."""
+    file = printable(batch.keys[0])
+    try:
+        scores = batch_scores(pipeline, batch, len(record.spec.class_names))
+    except (MemoryError, UserError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"run {record.run_id} cannot score {file} ({type(error).__name__}: {reason})"
+        ) from error
+    if count_nan_rows(scores):
+        raise UserError(f"run {record.run_id} gives NaN scores for {file}")
+    return scores[0]
 
 
 def _prepare(

@@ -135,7 +135,7 @@ def resolve_request(
         source_hash=source.source_hash,
         train_digest=splits.fit_digest,
         test_digest=splits.test.digest,
-        preparation=splits.train.preparation,
+        preparation=splits.test.preparation,
         image_size=splits.train.image_size,
         plugins=workspace.plugins,
         from_object=source.from_object,
@@ -228,8 +228,8 @@ def find_unfinished(request: Request, run_id: str = LATEST) -> Record:
         raise UserError(f"run {record.run_id} is finished; there is nothing to resume")
     if record.state == "running":
         raise UserError(
-            f"run {record.run_id} is still running (process {record.status['pid']} on "
-            f"{record.status['host']}); if that machine is gone, try again "
+            f"run {record.run_id} is still running (process {record.status.get('pid', '?')} on "
+            f"{record.status.get('host', '?')}); if that machine is gone, try again "
             f"{duration(STALE_AFTER_SECONDS)} after the run's last sign of life"
         )
     recorded = record.spec.identifying

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from harness.engine.load import new_pipeline, require_registered
+from harness.engine.load import FitProgress, load_fit, new_pipeline, require_registered
 from harness.engine.observer import RunObserver
 from harness.engine.request import Request, RunOptions, resolve_request
 from harness.engine.runner import execute
@@ -47,9 +47,9 @@ def rescore_run(
     if not source.spec.dataset_from_object:
         require_registered(workspace.registry, source, "dataset")
     request = _rescore_request(workspace, source, views)
-    state, header = source.load_state()  # a damaged file must not leave a record behind
+    state, progress = load_fit(source)  # a damaged file must not leave a record behind
     record = store.create(request.name, request.spec)
-    save_arrays(record.state_file, state, {"fit": _progress(source, request, header["fit"])})
+    save_arrays(record.state_file, state, {"fit": _progress(source, request, progress)})
     return execute(request, device=device, resume=record, observer=observer)
 
 
@@ -98,12 +98,13 @@ def _require_same_images(source: Record, request: Request) -> None:
             )
 
 
-def _progress(source: Record, request: Request, fit: str) -> str:
+def _progress(source: Record, request: Request, progress: FitProgress) -> str:
     """Add a note of where the weights come from, and whether the source has changed since."""
-    progress = json.loads(fit)
     note = f"weights of {source.run_id}"
     if request.spec.source_hash != source.result.source_hash:
         note += f", learned by another source ({source.result.source_hash})"
-    progress["notes"] = [*progress["notes"], note]
-    progress["peak_memory_mb"] = source.result.cost.peak_memory_mb
-    return json.dumps(progress)
+    changes = {
+        "notes": [*progress.notes, note],
+        "peak_memory_mb": source.result.cost.peak_memory_mb,
+    }
+    return json.dumps({**vars(progress), **changes})

@@ -18,6 +18,7 @@ from harness.engine.context import RunContext, RunServices
 from harness.engine.device import choose_device, describe_machine
 from harness.engine.distributed import Processes, join_processes
 from harness.engine.estimate import expected_time
+from harness.engine.load import load_fit, restore
 from harness.engine.observer import RunObserver
 from harness.engine.outputs import plugin_errors
 from harness.engine.request import Request, rerun_command
@@ -25,7 +26,7 @@ from harness.engine.resources import PeakMemory, Usage
 from harness.engine.scoring import equal_scores_note, score
 from harness.engine.seeding import seeded
 from harness.errors import UserError
-from harness.files import arrays_bytes, load_arrays, save_arrays
+from harness.files import arrays_bytes, save_arrays
 from harness.metrics.errors import measure_errors
 from harness.runs.liveness import heartbeat
 from harness.runs.record import LOG, Record
@@ -207,9 +208,9 @@ class _Run:
 
     def _load_fitted(self) -> FitOutcome:
         pipeline = self.request.build()
-        state, header = load_arrays(self.record.state_file, self.processes.device)
-        pipeline.load(state)
-        progress = json.loads(header["fit"])
+        state, fit = load_fit(self.record, self.processes.device)
+        restore(pipeline, state, self.record)
+        progress = vars(fit)
         self.context.restore(progress)
         has_tune_scores = self.processes.share(self.record.has_scores("tune_scores"))
         if not self.context.refitted and not has_tune_scores:

@@ -64,7 +64,7 @@ def result_contradictions(result: Result, spec: RunSpec) -> Iterator[str]:
     if not tested and (result.top5_error, result.mean_class_error, result.copies) != (None,) * 3:
         yield "it has errors without a top-1 error"
     for name in ("started", "finished"):
-        if not _is_moment(getattr(result, name)):
+        if not is_moment(getattr(result, name)):
             yield f"{name} is not a time with its zone"
     if spec.kind == "ensemble":  # whose members say the rest
         return
@@ -97,8 +97,9 @@ def score_contradictions(scores: Scores, spec: RunSpec) -> Iterator[str]:
         yield "its in_train is not one boolean per image"
 
 
-def _is_moment(text: str) -> bool:
+def is_moment(value: object) -> bool:
+    """Return whether a value is an ISO 8601 time with its zone, as text."""
     try:
-        return datetime.fromisoformat(text).tzinfo is not None
+        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
     except ValueError:
         return False

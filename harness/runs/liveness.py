@@ -48,7 +48,8 @@ def is_alive(status: Mapping[str, Any], status_file: Path) -> bool:
     """
     if status.get("host") != socket.gethostname():
         return time.time() - status_file.stat().st_mtime < STALE_AFTER_SECONDS
-    started = process_start(status["pid"]) if "pid" in status else None
+    pid = status.get("pid")
+    started = process_start(pid) if isinstance(pid, int) and pid > 0 else None
     return started is not None and started == status.get("pid_started")
 
 

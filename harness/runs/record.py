@@ -40,6 +40,7 @@ from harness.files import file_digest, load_npz, read_json_object, write_atomic,
 from harness.render.text import printable, printable_lines
 from harness.runs.checksums import CHECKSUMS, read_checksums, write_checksums
 from harness.runs.consistency import (
+    is_moment,
     is_run_id,
     result_contradictions,
     score_contradictions,
@@ -197,11 +198,15 @@ class Record:
 
     @property
     def status(self) -> dict[str, Any]:
-        """What status.json holds; empty for a finished run, and where it is damaged."""
+        """What status.json holds, without what is damaged; empty for a finished run."""
         try:
-            return read_json_object(self.status_file)[0]
+            status, _ = read_json_object(self.status_file)
         except (OSError, ValueError):
             return {}
+        if not is_moment(status.get("started")):
+            status.pop("started", None)
+        types = {"pid": int}
+        return {name: v for name, v in status.items() if isinstance(v, types.get(name, str))}
 
     @property
     def state(self) -> str:
@@ -267,7 +272,11 @@ class Record:
         return (self.folder / f"{name}.npz").exists()
 
     def require_finished(self) -> None:
-        """Raise UserError, with the command that finishes the run, unless it is finished."""
+        """Raise UserError, with the command that finishes the run, unless it is finished.
+
+        Also if the record cannot be used.
+        """
+        self.check()
         if not self.finished:
             resume = harness_command("run", "--resume", self.run_id)
             raise UserError(

@@ -168,7 +168,9 @@ class TrackingClient:
         self._client.log_inputs(mlflow_id, inputs)
 
     def log_artifact(self, mlflow_id: str, file: Path, folder: str | None = None) -> None:
-        """Upload a file to the artifacts of a run.
+        """Upload a plain file to the artifacts of a run.
+
+        A link is left out: in a record that someone else made it could lead to any file here.
 
         Raises
         ------
@@ -177,6 +179,8 @@ class TrackingClient:
         """
         from mlflow.exceptions import MlflowException
 
+        if file.is_symlink() or not file.is_file():
+            return
         try:
             self._client.log_artifact(mlflow_id, str(file), folder)
         except (MlflowException, OSError, ImportError):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import UserError
+from harness.metrics.verification import verify
 from harness.runs.record import Record
 from harness.runs.run_store import RunStore
 from harness.settings import Settings
@@ -143,6 +144,7 @@ def _send(record: Record, settings: Settings) -> bool:
         if _is_complete(record, client.find_run(record.run_id)):
             return False
         if record.finished:
+            verify(record)
             links = write_finished_run(client, record)
         else:
             reason = record.status.get("why", "its process was killed")
