@@ -18,7 +18,7 @@ from harness.data.sources._parts import (
     choose_tree,
     class_top,
     find_parts,
-    merge_part_folders,
+    note_joined_parts,
     parts_in_classes,
     shown,
 )
@@ -79,7 +79,7 @@ def lay_out(names: Sequence[str], path: str, class_level: ClassLevel = "top") ->
     trees = find_parts(root, path)
     if trees:
         tree = choose_tree(trees, names, path)
-        merge_part_folders(tree, names)
+        note_joined_parts(tree, names, path)
         layout.notes += tree.notes
         layout.reported_folders += [copy.path for copy in tree.copies]
         tops = _labeled_tops(tree, layout)
@@ -191,7 +191,7 @@ def _class_pairs(
                     name = folder.path[start:] if is_leaf_class else class_folder.name
                     pairs[folder.path] = (part, normalize(name))
     if class_level == "top":
-        layout.notes += _joined_notes(class_folders)
+        layout.notes += _joined_notes(class_folders, path)
     layout.notes += _doubtful_name_notes(tops)
     layout.notes += look_alike_notes({class_name for _, class_name in pairs.values()})
     return pairs
@@ -233,26 +233,35 @@ def _without_copy(top: Folder, names: Sequence[str], path: str, layout: Layout) 
                 f"{top.path or 'the folder'} around it, with other files; give one of the two, "
                 f"such as {path}/{inner.path}, or remove one"
             )
+        around = f"{top.path}/" if top.path else "the folder"
         layout.notes.append(
-            f"{inner.path}/ holds the same {inner.total:,} file names as "
-            f"{top.path or 'the folder'} around it, and is passed over as its copy"
+            f"{inner.path}/ holds the same {inner.total:,} file names as {around} around it, "
+            "and is passed over as its copy"
         )
         layout.reported_folders.append(folder.path)
         return [other for other in kept if other is not folder]
     return kept
 
 
-def _joined_notes(class_folders: Sequence[Folder]) -> list[str]:
+def _joined_notes(class_folders: Sequence[Folder], path: str) -> list[str]:
     """Return a note on the sub-folders that were joined with their class."""
     branched = [folder for folder in class_folders if _branches(folder)]
     below = [inner for folder in branched for inner in folder.walk() if inner is not folder]
     joined = [folder for folder in below if folder.images]
     if not joined:
         return []
-    return [
+    notes = [
         f"{len(joined):,} sub-folders of {len(branched):,} class folders are joined with them, "
         f"such as {joined[0].path}/; class_level=leaves makes each a class of its own"
     ]
+    first = branched[0]
+    if all(folder.children.keys() == first.children.keys() for folder in class_folders):
+        inner = shown([folder.name for folder in first.children.values()])
+        notes.append(
+            f"each class folder holds the same sub-folders ({inner}): if these are the classes, "
+            f"give one of several datasets side by side, such as {path}/{first.path}"
+        )
+    return notes
 
 
 def _branches(folder: Folder) -> bool:

@@ -23,7 +23,7 @@ class PartsTree:
         The child, and which part its name says.
     notes : list of str
     copies : list of Folder
-        Folders that are passed over because a note calls them a copy.
+        Folders that are passed over as copies of the top folder.
     """
 
     top: Folder
@@ -148,7 +148,8 @@ def _are_parts(
         (folder, _), *_ = parts
         raise UserError(
             f"{path}: {folder.path}/ may be a part or a class, since {others[0].path}/ beside it "
-            f"is no part; for a part give {_join(path, folder)}, for a class rename the folder"
+            f"is no part; give {_join(path, folder)} if it holds the classes, or rename it if it "
+            "is one itself"
         )
     return False
 
@@ -199,26 +200,28 @@ def _several_trees_error(trees: Sequence[PartsTree], path: str) -> UserError:
     )
 
 
-def merge_part_folders(tree: PartsTree, names: Sequence[str]) -> None:
-    """Drop a second folder of the same part if it is a copy; note that others are joined."""
+def note_joined_parts(tree: PartsTree, names: Sequence[str], path: str) -> None:
+    """Note the folders that name the same part and are joined, such as `test1` and `test2`.
+
+    Raises
+    ------
+    UserError
+        If they hold files of the same names, so that one may be a copy.
+    """
     folders_of_part: dict[str, list[Folder]] = {}
     for folder, part in tree.parts:
         folders_of_part.setdefault(part, []).append(folder)
     for part, folders in folders_of_part.items():
-        kept = folders[:1]
-        for folder in folders[1:]:
-            if set(folder.relative(names)) == set(folders[0].relative(names)):
-                tree.notes.append(
-                    f"{folder.path}/ holds the same {folder.total:,} file names as "
-                    f"{folders[0].path}/, and is passed over as its copy"
-                )
-                tree.parts.remove((folder, part))
-                tree.copies.append(folder)
-            else:
-                kept.append(folder)
-        if len(kept) > 1:
-            counts = " and ".join(f"{folder.path}/ ({folder.total:,} images)" for folder in kept)
-            tree.notes.append(f"{counts} are joined: all of them name the {part} part")
+        if len(folders) < 2:
+            continue
+        files = [set(folder.relative(names)) for folder in folders]
+        counts = " and ".join(f"{folder.path}/ ({folder.total:,} images)" for folder in folders)
+        if any(files[0] == other for other in files[1:]):
+            raise UserError(
+                f"{path}: {counts} both name the {part} part and hold the same file names; remove "
+                "one if it is a copy, else give the files different names"
+            )
+        tree.notes.append(f"{counts} are joined: all of them name the {part} part")
 
 
 def parts_in_classes(top: Folder) -> Iterator[tuple[Folder, str, str]]:

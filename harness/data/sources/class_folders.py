@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.data.decode import is_image
 from harness.data.sources import PARTS, ClassLevel, Source, part_of
+from harness.data.sources._archives import TAR_SUFFIXES
 from harness.data.sources._file_tree import FileTree
 from harness.data.sources._label_tables import read_label_tables
 from harness.data.sources._layout import Layout, lay_out
@@ -73,6 +74,8 @@ def _check_classes(tree: FileTree, images: Sequence[str], layout: Layout) -> Non
             f"{tree.path} holds {' and '.join(sorted(class_names))}, but no class folders in them; "
             f"expected {LAYOUT}{unread}{advice}"
         )
+    if not images and any(name.endswith((*TAR_SUFFIXES, ".zip")) for name in tree.names):
+        advice = "; unpack the archives inside it first"
     raise UserError(
         f"{tree.path} holds no images in class folders; expected {LAYOUT} "
         f"(image files found: {len(images)}; in all: {contents(tree.names)}){unread}{advice}"

@@ -78,6 +78,15 @@ def test_a_folder_without_images_says_what_is_expected(workdir: Path) -> None:
         open_source(workdir / "photos")
 
 
+def test_a_source_of_other_files_says_what_it_holds(workdir: Path) -> None:
+    (workdir / "photos").mkdir()
+    for name in ("train.zip", "test.zip", "1.heic", "noname"):
+        (workdir / "photos" / name).write_bytes(b"x")
+    message = r"in all: 2 \.zip, 1 \.heic, 1 without suffix\); unpack the archives inside it first"
+    with pytest.raises(UserError, match=message):
+        open_source(workdir / "photos")
+
+
 def test_hidden_files_are_ignored_with_a_note(workdir: Path, pictures: Pictures) -> None:
     root = pictures(workdir / "photos", PETS)
     hidden = "__MACOSX/photos/train/cat/._1.png"

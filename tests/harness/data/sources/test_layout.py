@@ -44,6 +44,14 @@ def test_sub_folders_are_joined_with_a_note_or_are_the_classes() -> None:
     assert lay_out(names, "photos", "leaves").notes == []
 
 
+def test_datasets_side_by_side_without_parts_are_noted() -> None:
+    notes = lay_out(tree(*below("original augmented", "cat", "dog")), "p").notes
+    assert notes[1] == (
+        "each class folder holds the same sub-folders (cat/, dog/): if these are the classes, give "
+        "one of several datasets side by side, such as p/augmented"
+    )
+
+
 def test_one_folder_below_each_class_is_no_super_category() -> None:
     assert lay_out(tree("cat/images", "dog/images"), "photos").notes == []
 

@@ -81,11 +81,11 @@ def test_a_second_copy_inside_is_used_once() -> None:
         lay_out([*names, "pets/train/cat/new.jpg"], "pets")
 
 
-def test_two_folders_of_one_part_are_joined_with_a_note_or_are_copies() -> None:
+def test_two_folders_of_one_part_are_joined_with_a_note_unless_one_may_be_a_copy() -> None:
     names = tree(*below("train valid validation", "cat", "dog"))
-    copies = lay_out(names, "photos")
-    assert sum(part == "val" for part, _ in copies.images.values()) == 4
-    assert "validation/ holds the same 4 file names as valid/" in copies.notes[0]
+    message = r"valid/ \(4 images\) and validation/ \(4 images\) both name the val part and hold"
+    with pytest.raises(UserError, match=message):
+        lay_out(names, "photos")
     joined = lay_out([*names, "validation/cat/new.jpg"], "photos")
     assert sum(part == "val" for part, _ in joined.images.values()) == 9
     note = "valid/ (4 images) and validation/ (5 images) are joined: all of them name the val part"
