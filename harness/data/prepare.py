@@ -140,7 +140,10 @@ def check_classes(source: Source) -> None:
     if len(source.class_names) >= 2 and len(source):
         return
     content = f"one class only ({source.class_names[0]})" if len(source) else "no labeled images"
-    raise UserError(f"{source.path} holds {content}; a classifier needs at least two classes")
+    notes = "".join(f"\n  {note}" for note in source.dataset_notes)
+    raise UserError(
+        f"{source.path} holds {content}; a classifier needs at least two classes{notes}"
+    )
 
 
 def source_identity(source: Source, size: int) -> str:

@@ -306,7 +306,7 @@ def _require_runs_outside(workspace: Workspace, runs_folder: Path, dataset: str)
     name, values = parse_spec(dataset)
     if name == "subset" and "of" in values:
         _require_runs_outside(workspace, runs_folder, workspace.dataset_spec(values["of"]))
-    if name != "folder" or "path" not in values:
+    if name != "folder" or not values.get("path"):
         return
     images = Path(values["path"]).expanduser().resolve()
     if runs_folder.resolve().is_relative_to(images):

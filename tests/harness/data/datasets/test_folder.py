@@ -130,7 +130,10 @@ def test_a_single_class_is_refused_before_anything_is_prepared(
     workdir: Path, pictures: Pictures
 ) -> None:
     root = pictures(workdir / "photos", {"train/cat": 4, "test/cat": 2})
-    with pytest.raises(UserError, match=r"photos holds one class only \(cat\)"):
+    (root / "train/dog").mkdir()
+    (root / "train/dog/1.heic").write_bytes(b"ftypheic")
+    message = r"(?s)photos holds one class only \(cat\).*\(1 \.heic\), such as train/dog/1\.heic"
+    with pytest.raises(UserError, match=message):
         harness.load_dataset(str(root), data_root=workdir / "root")
     assert not (workdir / "root").exists()
 
@@ -144,6 +147,12 @@ def test_runs_must_not_be_kept_inside_the_folder(
     message = r"would become part of the dataset.*work in another folder"
     with pytest.raises(UserError, match=message):
         resolve_request(Workspace.open(), "hog-svm", dataset)
+
+
+def test_an_empty_path_is_not_the_working_folder(workdir: Path, pictures: Pictures) -> None:
+    pictures(workdir, {"cat": 4, "dog": 4})
+    with pytest.raises(UserError, match=r"folder: path= is empty"):
+        resolve_request(Workspace.open(), "hog-svm", "folder,path=")
 
 
 def test_sub_folders_may_be_the_classes(workdir: Path, pictures: Pictures) -> None:
