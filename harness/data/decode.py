@@ -7,12 +7,15 @@ the same bytes on every machine.
 
 from __future__ import annotations
 
+import ctypes
 import io
+import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
+from typing import cast
 
 import numpy as np
 import torch
@@ -24,6 +27,8 @@ from harness.data.frames import MAX_FRAMES, count_frames
 from harness.data.undecodable import Undecodable, describe_file
 from harness.render.text import printable as printable  # of names that are stored
 
+# Pillow logs errors about TIFF, which would be printed; they are listed with the image.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 # Pillow's own limit, above which it suspects a decompression bomb
 MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
 MAX_FILE_BYTES = 10**9  # a TIFF of MAX_PIXELS with four channels of 16 bits takes 0.7 GB
@@ -31,6 +36,7 @@ MAX_FILE_BYTES = 10**9  # a TIFF of MAX_PIXELS with four channels of 16 bits tak
 MAX_SIDE = 65_500
 # while an image is converted: 4 as Pillow has it, 3 as an array, as much again for transparency
 BYTES_PER_PIXEL = 14
+WORDS = re.compile(r"[A-Za-z]+( [A-Za-z]+)+")  # no numbers, quoted bytes or memory addresses
 EXIF_ORIENTATION = 0x0112
 FORMAT_OF_SUFFIX = {
     ".bmp": "BMP",
@@ -124,13 +130,29 @@ def image_shape(data: bytes) -> tuple[int, int]:
 
 @contextmanager
 def ignore_pillow_warnings() -> Iterator[None]:
-    """Silence Pillow's warnings about large images and damaged metadata.
+    """Silence Pillow's warnings about large images and damaged metadata, and libtiff's errors.
 
     What matters of it is listed with the image. One thread may do this, for all of them.
     """
+    set_handler = _libtiff_error_handler()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
-        yield
+        handler = set_handler(None)
+        try:
+            yield
+        finally:
+            set_handler(handler)
+
+
+def _libtiff_error_handler() -> Callable[[int | None], int | None]:
+    """Return the function that sets where the libtiff in Pillow writes: by default, to stderr."""
+    try:
+        # found among the libraries that the extension module is linked to
+        set_handler = ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler
+    except (AttributeError, OSError):
+        return lambda handler: handler  # linked in a way that hides it
+    set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+    return cast("Callable[[int | None], int | None]", set_handler)
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
@@ -141,7 +163,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     except UnidentifiedImageError as error:
         raise Undecodable(describe_file(bytes(data))) from error
     except Image.DecompressionBombError as error:
-        raise Undecodable(f"decompression bomb: {error}") from error
+        raise Undecodable(f"decompression bomb: more than {2 * MAX_PIXELS:,} pixels") from error
     except Exception as error:  # Pillow's parsers raise exceptions of many types
         raise Undecodable(_explain(error, describe_file(bytes(data)))) from error
     size = f"{image.width} x {image.height} pixels"
@@ -174,12 +196,11 @@ def _load_rgb(image: ImageFile.ImageFile, data: bytes) -> tuple[torch.Tensor, li
 def _explain(error: Exception, description: str) -> str:
     """Return a description with Pillow's reason, if that is written for people.
 
-    Numbers are left out, so that equal reasons are equal texts.
+    Remarks in brackets are left out, so that equal reasons are equal texts.
     """
-    if not isinstance(error, OSError | SyntaxError | ValueError) or isinstance(error, EOFError):
-        return description
-    reason, _, _ = re.sub(r"\s*\([^()]*\)|<[^<>]*>", "", str(error)).partition("\n")
-    return f"{description}: {reason}" if reason else description
+    reason = re.sub(r"\s*\(.*?\)", "", str(error))
+    is_readable = isinstance(error, OSError | SyntaxError | ValueError)
+    return f"{description}: {reason}" if is_readable and WORDS.fullmatch(reason) else description
 
 
 def _describe_unusual(image: ImageFile.ImageFile, data: bytes, name: str) -> list[str]:
