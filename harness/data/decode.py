@@ -34,9 +34,11 @@ MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 89_478_485
 MAX_FILE_BYTES = 10**9  # a TIFF of MAX_PIXELS with four channels of 16 bits takes 0.7 GB
 # Pixels; JPEG files allow no longer side, and a dataset must hold the same images in either codec.
 MAX_SIDE = 65_500
+# A progressive JPEG has about ten; each takes as long as a whole image.
+START_OF_SCAN, MAX_SCANS = b"\xff\xda", 500
 # while an image is converted: 4 as Pillow has it, 3 as an array, as much again for transparency
 BYTES_PER_PIXEL = 14
-WORDS = re.compile(r"[A-Za-z]+( [A-Za-z]+)+")  # no numbers, quoted bytes or memory addresses
+WORDS = re.compile(r"[A-Za-z]+( [A-Za-z._]+)+")  # no numbers, quoted bytes or memory addresses
 EXIF_ORIENTATION = 0x0112
 FORMAT_OF_SUFFIX = {
     ".bmp": "BMP",
@@ -113,6 +115,8 @@ def decode_and_inspect(data: bytes, name: str = "") -> tuple[torch.Tensor, list[
     Undecodable
     """
     image = _open(data)
+    if image.format == "JPEG" and data.count(START_OF_SCAN) > MAX_SCANS:
+        raise Undecodable(f"a JPEG file of more than {MAX_SCANS:,} scans, which would take hours")
     unusual = _describe_unusual(image, data, name)
     # The metadata of PNG may follow the pixels; loading TIFF rotates it.
     is_png = image.format == "PNG"

@@ -18,6 +18,7 @@ from harness.data.decode import (
 )
 from harness.data.image_notes import Listed, conversion_notes, group_by_reason
 from harness.data.sources._file_tree import FileTree, is_archive
+from harness.data.undecodable import UNREADABLE
 from harness.errors import UserError
 
 PATTERN_CHARACTERS = "*?["
@@ -113,4 +114,4 @@ def _read(path: Path) -> bytes | Undecodable:
             return Undecodable(f"it is larger than {MAX_FILE_BYTES / 1e9:g} GB")
         return path.read_bytes()
     except OSError as error:
-        return Undecodable(f"it cannot be read: {error.strerror}")
+        return Undecodable(f"{UNREADABLE}: {error.strerror}")

@@ -49,6 +49,7 @@ from harness.data.prepared_dataset import (
 from harness.data.root import make_folder
 from harness.data.sources import Source, SourceImage
 from harness.data.sources._ilsvrc_val_labels import check_val_labels
+from harness.data.undecodable import UNREADABLE
 from harness.data.unfinished import explain_failure, preparation_lock
 from harness.errors import UserError
 from harness.files import write_json
@@ -112,16 +113,29 @@ def prepare(
 
 
 def _is_missing(folder: Path, identity: str, source: Source, *, named: bool) -> bool:
-    """Return whether a dataset is to be prepared: there is none, or only an outdated one.
+    """Return whether a dataset is to be prepared: there is none, or one that is out of date.
 
-    A dataset whose name the user chose is never replaced because its source is read otherwise.
+    That is so if an earlier version converted its images or took other folders for the classes
+    (but no name that the user chose is given to other images), or if files that could not be read
+    then, such as for want of permission, can be read now. The identity does not show any of this.
     """
     if not (folder / MANIFEST).exists():
         return True
     prepared = PreparedDataset(folder)
     if not named and not _is_read_alike(prepared, source):
         return True
-    return bool(prepared.outdated) and prepared.manifest["identity"] == identity
+    if prepared.manifest["identity"] != identity:
+        return False
+    unread = (name for _, name, reason in prepared.undecodable if reason.startswith(UNREADABLE))
+    return bool(prepared.outdated) or any(_is_readable(source.path / name) for name in unread)
+
+
+def _is_readable(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return bool(opened.read(1))
+    except OSError:
+        return False
 
 
 def _is_read_alike(prepared: PreparedDataset, source: Source) -> bool:

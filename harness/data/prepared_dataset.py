@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from harness.errors import UserError
 
 UNFINISHED_PREFIX = ".building-"  # before the name of a dataset that is not complete
 KEY_DTYPE = "U24"
+MEMORY_ADDRESS = re.compile(r" <[^<>]* at 0x[0-9a-f]+>")  # in reasons that earlier versions gave
 METADATA = ["key", "label", "name", "height", "width"]  # all columns but the images
 CONVERSION = "convert=significant-bits,on-white"
 """The rule of conversion.py, in the manifest; in the preparation line, which is part of the digest,
@@ -231,7 +233,7 @@ class PreparedDataset:
 
     def _listed(self, key: str) -> list[tuple[str, str, str]]:
         return [
-            (part, name, text)
+            (part, name, MEMORY_ADDRESS.sub("", text))
             for part, content in self.manifest["parts"].items()
             for name, text in content[key]
         ]

@@ -82,6 +82,7 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"MZ", "a program, not an image"),
 )
 LFS_POINTER = re.compile(rb"version https://(git-lfs\.github\.com|hawser\.github\.com)/spec/")
+UNREADABLE = "it cannot be read"  # by the system's own words, which follow
 PPM = re.compile(rb"P[1-7Ff]\s")
 SVG = re.compile(r"<svg[\s>]")
 HTML = re.compile(r"<(!doctype html|html|head|body|title|script)\b")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from harness.data.decode import (
     Undecodable,
     decode,
     decode_and_inspect,
+    ignore_pillow_warnings,
+    image_shape,
     is_image,
     resize,
     shrink,
@@ -112,3 +116,75 @@ def test_images_are_known_by_their_suffix_unless_a_system_left_them(
     name: str, expected: bool
 ) -> None:
     assert is_image(name) == expected
+
+
+@pytest.mark.parametrize("format_name", ["ICO", "TGA", "PCX", "EPS", "JPEG2000", "PDF", "AVIF"])
+def test_no_other_format_is_read(format_name: str) -> None:
+    """An EPS file would start Ghostscript."""
+    data = encode(Image.fromarray(PIXELS), format_name)
+    for read in (decode, decode_and_inspect, image_shape):
+        with pytest.raises(Undecodable, match=r"which is not read|is none of BMP"):
+            read(data)
+
+
+def test_jpeg_in_unusual_shapes_is_read() -> None:
+    image = Image.fromarray(PIXELS)
+    for options in (
+        {"progressive": True},
+        {"subsampling": 2, "quality": 1},
+        {"restart_marker_rows": 1},
+    ):
+        data = encode(image, "JPEG", **options)
+        # as cameras and editors leave them: bytes after the end, comments, a second picture
+        for shape in (data, data + bytes(100), data[:2] + b"\xff\xfe\0\6note" + data[2:], data * 2):
+            assert torch.equal(decode(shape), decode(data))
+    assert decode(encode(image, "MPO", save_all=True, append_images=[image])).shape == (3, 20, 30)
+
+
+def with_text_chunk(text: bytes) -> bytes:
+    """Return a PNG file with a compressed text."""
+    chunk = b"zTXt" + b"note\0\0" + zlib.compress(text)
+    data = encode(Image.fromarray(PIXELS), "PNG")
+    length, checksum = struct.pack(">I", len(chunk) - 4), struct.pack(">I", zlib.crc32(chunk))
+    return data[:33] + length + chunk + checksum + data[33:]
+
+
+def test_metadata_cannot_fill_the_memory() -> None:
+    assert torch.equal(decode(with_text_chunk(b"x" * 1000)).permute(1, 2, 0), torch.tensor(PIXELS))
+    with pytest.raises(Undecodable, match=r"a PNG file, .*: Decompressed data too large"):
+        decode(with_text_chunk(bytes(10**7)))
+
+
+def test_a_jpeg_of_very_many_scans_is_undecodable() -> None:
+    data = encode(Image.fromarray(PIXELS), "JPEG")
+    with pytest.raises(Undecodable, match="more than 500 scans"):
+        decode_and_inspect(data + b"\xff\xda" * 501)
+
+
+def test_a_file_that_is_too_large_is_undecodable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.data.decode.MAX_FILE_BYTES", 100)
+    with pytest.raises(Undecodable, match="it is larger than 1e-07 GB"):
+        decode(encode(Image.fromarray(PIXELS), "PNG"))
+
+
+def test_a_lack_of_memory_says_how_much_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    data = encode(Image.new("L", (5000, 2000)), "PNG")
+    monkeypatch.setattr("harness.data.decode.convert_to_rgb", fail)
+    message = "its 5000 x 2000 pixels takes about 134 MiB of memory, more than is free"
+    with pytest.raises(Undecodable, match=message):
+        decode(data)
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM"])
+def test_an_image_of_one_pixel_is_read(format_name: str) -> None:
+    assert decode(encode(Image.new("RGB", (1, 1)), format_name)).shape == (3, 1, 1)
+
+
+def test_pillow_is_silent_about_a_damaged_file(capfd: pytest.CaptureFixture[str]) -> None:
+    data = encode(Image.fromarray(PIXELS), "TIFF", compression="tiff_lzw")
+    with ignore_pillow_warnings(), pytest.raises(Undecodable, match="the TIFF file is damaged"):
+        decode(data.replace(data[8:60], bytes(52)))
+    assert capfd.readouterr() == ("", "")

@@ -355,6 +355,25 @@ def test_images_that_an_earlier_version_converted_are_prepared_again(
     assert len(load_dataset("pets", data_root=workdir / "root", tune=0).train) == 6
 
 
+def test_a_file_that_can_be_read_by_now_is_prepared(
+    pets: Path, prepare_source: PrepareSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare_source(pets)
+    expected = contents(prepared.folder)
+
+    def list_as_unread(name: str) -> None:
+        manifest = json.loads(expected[MANIFEST])
+        manifest["parts"]["train"]["undecodable"] = [[name, "it cannot be read: Permission denied"]]
+        (prepared.folder / MANIFEST).write_text(json.dumps(manifest))
+
+    list_as_unread("train/cat/3.png")
+    prepare_source(pets)
+    assert contents(prepared.folder) == expected
+    list_as_unread("train/cat/still-unreadable.png")
+    monkeypatch.setattr(prepare_module, "_build", None)
+    prepare_source(pets)
+
+
 def test_ordinary_images_of_an_earlier_version_stay(
     pets: Path, prepare_source: PrepareSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
