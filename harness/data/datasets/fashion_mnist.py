@@ -62,13 +62,19 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _split(folder: Path, part: str, class_names: list[str]) -> Split:
-    images, labels = (_read_idx(file) for file in _find_files(folder, part) if file)
+    image_file, label_file = (file for file in _find_files(folder, part) if file)
+    images, labels = _read_idx(image_file, axes=3), _read_idx(label_file, axes=1)
+    if len(images) != len(labels) or not labels.size or labels.max() >= len(class_names):
+        raise UserError(
+            f"{label_file} has not one label below {len(class_names)} for each image of "
+            f"{image_file.name}; remove both and download them again"
+        )
     preparation = "size=28 resize=none codec=raw quality=lossless"
     return Split.from_arrays(images, labels, class_names=class_names, preparation=preparation)
 
 
-def _read_idx(file: Path) -> Any:
-    """Read the array of an IDX file of unsigned bytes.
+def _read_idx(file: Path, axes: int) -> Any:
+    """Read the array of an IDX file of unsigned bytes with so many axes.
 
     The format: two zeros, 8 for uint8, the number of axes, the length of each axis as a big-endian
     32-bit number, the values.
@@ -83,8 +89,9 @@ def _read_idx(file: Path) -> Any:
         data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
         shape = np.frombuffer(data, ">u4", count=data[3], offset=4).tolist()
         header_bytes = 4 + 4 * len(shape)
-        if data[:3] != IDX_UINT8 or len(data) != header_bytes + math.prod(shape):
-            raise ValueError("not a complete IDX file of unsigned bytes")
+        is_complete = len(data) == header_bytes + math.prod(shape)
+        if data[:3] != IDX_UINT8 or data[3] != axes or not is_complete:
+            raise ValueError(f"not a complete IDX file of unsigned bytes with {axes} axes")
     except (OSError, EOFError, zlib.error, ValueError, IndexError) as error:
         raise UserError(f"{file} is damaged ({error}); remove it and download it again") from error
     return np.frombuffer(data, np.uint8, offset=header_bytes).reshape(shape).copy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,12 @@ def test_fashion_mnist_is_read_as_by_torchvision(workdir: Path) -> None:
     images = next(test.batches(20)).images
     assert np.array_equal(images[:, 2], read_image_file(str(image_file)))
     assert np.array_equal(test.labels, read_label_file(str(label_file)))
+    shutil.copy(image_file, label_file)
+    with pytest.raises(UserError, match=r"t10k-labels-idx1-ubyte is damaged .* with 1 axes"):
+        harness.load_dataset("fashion-mnist", data_root=workdir)
+    label_file.write_bytes(b"\0\0\x08\x01\0\0\0\x14" + bytes(19) + b"\x0a")
+    with pytest.raises(UserError, match=r"t10k-labels-idx1-ubyte has not one label below 10 for"):
+        harness.load_dataset("fashion-mnist", data_root=workdir)
     image_file.write_bytes(b"\0\0\x08\x03 cut off")
     with pytest.raises(UserError, match=r"t10k-images-idx3-ubyte is damaged .* download it again"):
         harness.load_dataset("fashion-mnist", data_root=workdir)
