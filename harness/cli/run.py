@@ -187,6 +187,8 @@ def _run_one(request: Request, record: Record | None, arguments: _Arguments) -> 
         expected = expected_time(request)
         lines = request_lines(request, expected, verbose=arguments.verbose)
         click.echo("\n".join(map(printable, lines)))
+        if arguments.as_json:
+            options.print_json({**_json(request), "expected": expected})
         return None
     result = run_and_print(
         request,
@@ -198,6 +200,18 @@ def _run_one(request: Request, record: Record | None, arguments: _Arguments) -> 
     if result and arguments.as_json:
         options.print_json(flat_json(result))
     return result
+
+
+def _json(request: Request) -> dict[str, Any]:
+    """Return what --json prints of a run that is not done."""
+    spec, splits = request.spec, request.splits
+    return {
+        **spec.identifying,
+        "classes": splits.train.num_classes,
+        "n_train": len(splits.train),
+        "n_tune": len(splits.tune) if splits.tune else 0,
+        "n_test": len(splits.test),
+    }
 
 
 def _run_seeds(workspace: Workspace, arguments: _Arguments) -> None:

@@ -6,6 +6,7 @@ writes a record anew can write its checksums anew.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,7 +35,7 @@ def read_checksums(folder: Path) -> dict[str, str] | None:
         If a line is not one of `sha256sum`.
     """
     path = folder / CHECKSUMS
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     require_plain_file(path)
     if path.stat().st_size > MAX_JSON_BYTES:

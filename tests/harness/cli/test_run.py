@@ -159,6 +159,15 @@ def test_json_of_several_seeds_is_one_line_per_run(harness: Harness, plugin: str
     assert "2 seeds" not in output
 
 
+def test_a_dry_run_prints_json_too(harness: Harness) -> None:
+    words = ("run", "--pipeline", "raw-linear", "--limit", "100", "--dry-run", "--json")
+    asked = json.loads(harness(*words).splitlines()[-1])
+    assert (asked["n_train"] + asked["n_tune"], asked["n_test"], asked["limit"]) == (100, 500, 100)
+    assert asked["pipeline"].startswith("raw-linear,")
+    assert asked["expected"]
+    assert not Path("runs").exists()
+
+
 @pytest.mark.usefixtures("published")
 def test_options_that_differ_from_the_record_are_refused_on_resume(
     harness: Harness, resumable: Record, plugin: str

@@ -12,6 +12,7 @@ import torch
 import harness
 from harness import UserError, Workspace
 from harness.engine.load import load_pipeline, new_pipeline, require_registered
+from harness.errors import RecordWarning
 from harness.runs.record import Record
 from harness.runs.run_store import RunStore
 from harness.runs.spec import RunSpec
@@ -64,3 +65,19 @@ def test_runs_without_a_pipeline_of_their_own_cannot_be_loaded(
     ensemble = make_spec(kind="ensemble", members=("a-123456", "b-123456"))
     with pytest.raises(UserError, match="take its members: a-123456, b-123456"):
         new_pipeline(workspace, RunStore(Path("runs")).create("ensemble", ensemble))
+
+
+def test_a_changed_source_is_a_warning_and_a_state_that_does_not_fit_an_error(
+    plugin: str, workdir: Path, record_of: Callable[..., Any]
+) -> None:
+    record = record_of(harness.run("nearest-mean", "digits", plugins=[plugin], track=False))
+    changed = workdir / "changed" / "nearest_mean.py"
+    changed.parent.mkdir()
+    changed.write_text(Path(plugin).read_text() + "# changed\n")
+    with pytest.warns(RecordWarning, match=f"has changed since run {record.run_id}"):
+        load_pipeline(Workspace.open(plugins=[str(changed)]), record, CPU)
+    changed.write_text(Path(plugin).read_text().replace('state["means"]', 'state["other"]'))
+    workspace = Workspace.open(plugins=[str(workdir / "other" / "nearest_mean.py")])
+    changed.parent.rename(workdir / "other")
+    with pytest.raises(UserError, match=r"state\.safetensors does not fit .* \(KeyError: 'other'"):
+        load_pipeline(workspace, record, CPU)

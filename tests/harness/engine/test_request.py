@@ -137,3 +137,17 @@ def test_the_repeating_command_leads_to_the_same_workspace(
         "nearest-mean", "digits", plugins=[plugin], data_root=elsewhere, track=False
     )
     assert result.command.endswith(f"--data-root {elsewhere} --plugins {plugin}")
+
+
+def test_a_run_is_resumed_on_images_that_were_moved(
+    look_up: LookUp, workdir: Path, pictures: Callable[..., Path]
+) -> None:
+    pictures(workdir / "old", {"train/a": 6, "train/b": 6, "test/a": 2, "test/b": 2})
+    record = RunStore(workdir / "runs").create("raw-linear", look_up("raw-linear", "old").spec)
+    record.set_status("stopped")
+    Path("old").rename("new")
+    assert find_unfinished(look_up("raw-linear", "new")).run_id == record.run_id
+    request = resume_request(Workspace.open(), record, dataset="new")
+    assert find_unfinished(request, record.run_id).run_id == record.run_id
+    with pytest.raises(UserError, match="no unfinished run"):
+        find_unfinished(look_up("raw-linear", "digits"))

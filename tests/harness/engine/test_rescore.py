@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from harness.engine.observer import RunObserver
 from harness.engine.request import find_unfinished, resume_request
 from harness.engine.runner import execute
 from harness.errors import UserError
-from harness.files import load_arrays
+from harness.files import load_arrays, save_arrays
+from harness.runs.checksums import CHECKSUMS, write_checksums
+from harness.runs.record import SEALED, STATE
 from harness.runs.result import Result
 from harness.runs.run_store import RunStore
 from pipelines.alexnet import build
@@ -171,3 +174,31 @@ def test_damaged_weights_are_named_and_leave_no_record_behind(before: Result) ->
         harness.load(before)
     assert len(store.all()) == runs
     state.write_bytes(intact)
+
+
+def test_images_that_were_moved_are_found_by_another_run_on_them(
+    workdir: Path, pictures: Callable[..., Path]
+) -> None:
+    pictures(workdir / "old", {"train/a": 6, "train/b": 6, "test/a": 2, "test/b": 2})
+    before = harness.run("hog-svm,flip=false,c=1", "old", track=False)
+    Path("old").rename("new")
+    with pytest.raises(UserError, match="old"):
+        harness.rescore(before, 10, track=False)
+    harness.run("raw-linear,c=1", "new", track=False)
+    result = harness.rescore(before, 10, track=False)
+    assert result.test_digest == before.test_digest
+    assert "new" in result.dataset
+
+
+def test_a_state_without_its_progress_is_damaged(before: Result) -> None:
+    record = RunStore(Path("runs")).find(before.run_id)
+    intact = {name: (record.folder / name).read_bytes() for name in (STATE, CHECKSUMS)}
+    state, _ = record.load_state()
+    save_arrays(record.state_file, state, {"fit": '{"notes": 3}'})
+    write_checksums(record.folder, SEALED)
+    runs = len(RunStore(Path("runs")).all())
+    with pytest.raises(UserError, match="its header does not say how the run was fitted"):
+        harness.rescore(before, track=False)
+    assert len(RunStore(Path("runs")).all()) == runs
+    for name, content in intact.items():
+        (record.folder / name).write_bytes(content)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+import re
+import shutil
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +18,11 @@ import pytest
 import torch
 
 from harness.data.identity import split_digest
-from harness.errors import UserError
+from harness.errors import MisplacedRecord, UserError
 from harness.files import save_arrays
+from harness.runs.checksums import write_checksums
 from harness.runs.consistency import SHARED_FIELDS
-from harness.runs.record import Record
+from harness.runs.record import SEALED, Record
 from harness.runs.result import Result, Scores
 from harness.runs.run_store import RunStore
 from harness.runs.spec import RunSpec
@@ -218,3 +224,101 @@ def test_scores_are_read_as_they_were_written_also_without_marks_of_copies(
     unfinished.save_scores(replace(SCORES, in_train=np.array([True, False])))
     assert unfinished.scores().in_train.tolist() == [True, False]
     assert unfinished.scores().labels.tolist() == [0, 1]
+
+
+def test_a_renamed_and_a_copied_folder_are_named_in_one_line(finished: Record) -> None:
+    copy = Path(shutil.copytree(finished.folder, finished.folder.with_name("copy-1")))
+    words = f"copy-1 is a copy of the run {finished.run_id}; remove it with: harness runs rm copy-1"
+    with pytest.raises(MisplacedRecord, match=words):
+        _ = Record(copy).result
+    finished.folder.rename("elsewhere")
+    words = f"copy-1 holds the run {finished.run_id} under another name; rename it back to "
+    with pytest.raises(MisplacedRecord, match=words + finished.run_id):
+        _ = Record(copy).result
+    assert Record(copy).recorded_result.run_id == finished.run_id
+
+
+def test_a_file_that_was_edited_or_added_after_the_run_is_refused(unfinished: Record) -> None:
+    save_arrays(unfinished.state_file, {"weight": torch.ones(3)})
+    unfinished.save_scores(SCORES)
+    shutil.copytree(unfinished.folder, "kept")
+    for name in ("state.safetensors", "scores.npz", "tune_scores.npz"):
+        record = Record(Path(shutil.copytree("kept", f"run-{name}")))
+        write_checksums(record.folder, SEALED)
+        if name == "tune_scores.npz":
+            record.save_scores(SCORES, "tune_scores")
+        else:
+            data = bytearray((record.folder / name).read_bytes())
+            data[-1] ^= 1
+            (record.folder / name).write_bytes(data)
+        words = "does not list it" if name == "tune_scores.npz" else "was damaged or edited"
+        with pytest.raises(UserError, match=rf"{name} cannot be read .*{words}"):
+            _ = record.load_state() if name.startswith("state") else record.scores(name[:-4])
+
+
+def test_checksums_are_those_of_sha256sum(finished: Record) -> None:
+    lines = (finished.folder / "SHA256SUMS").read_text().splitlines()
+    assert [line.split("  ")[1] for line in lines] == ["result.json", "spec.json"]
+    for line in lines:
+        digest, name = line.split("  ")
+        assert hashlib.sha256((finished.folder / name).read_bytes()).hexdigest() == digest
+    (finished.folder / "SHA256SUMS").write_text("no checksum\n")
+    with pytest.raises(UserError, match="SHA256SUMS cannot be read"):
+        _ = Record(finished.folder).result
+
+
+@pytest.mark.parametrize(
+    "value", ["NaN", "-1", "1e999", "true", '"12"', "[1]", "{}", "9" * 40], ids=lambda v: v[:5]
+)
+@pytest.mark.parametrize("name", ["n_train", "mean_class_error", "seed"])
+def test_a_number_is_a_finite_number_in_its_range(older: Record, name: str, value: str) -> None:
+    file = older.folder / "result.json"
+    file.write_text(re.sub(rf'"{name}": [\d.]+', f'"{name}": {value}', file.read_text()))
+    with pytest.raises(UserError, match=r"result\.json cannot be read"):
+        _ = Record(older.folder).result
+
+
+def test_a_curve_may_have_become_infinite(
+    unfinished: Record, make_result: Callable[..., Result]
+) -> None:
+    curves = {"train/loss": [(0, math.nan), (1, math.inf)]}
+    unfinished.finish(result_of(unfinished, make_result, curves=curves))
+    points = Record(unfinished.folder).result.curves["train/loss"]
+    assert [step for step, _ in points] == [0, 1]
+    assert math.isinf(points[1][1])
+
+
+def test_scores_of_other_images_than_those_on_record_are_refused(unfinished: Record) -> None:
+    for other in (
+        replace(SCORES, keys=np.array(["a", "c"])),
+        replace(SCORES, labels=np.array([0, 2])),
+        replace(SCORES, keys=SCORES.keys[::-1]),
+    ):
+        unfinished.save_scores(other)
+        with pytest.raises(UserError, match="its images and labels have the digest"):
+            Record(unfinished.folder).scores()
+    unfinished.save_scores(SCORES)
+    assert len(Record(unfinished.folder).scores()) == 2
+
+
+def test_links_that_are_no_web_pages_are_left_out(finished: Record) -> None:
+    for table in ("javascript:alert(1)", "http://a\nb", "", 3):
+        finished.save_links(table, "http://run")
+        assert finished.links == {}
+    (finished.folder / "mlflow.json").write_text('{"run": "http://run"}')
+    assert finished.links == {}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        '{"state": "finished"}',
+        '{"state": "running", "pid": "1", "host": "HOST"}',
+        '{"state": []}',
+        "[" * 99_999,
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_damaged_status_is_that_of_a_dead_run(unfinished: Record, status: str) -> None:
+    unfinished.status_file.write_text(status.replace("HOST", socket.gethostname()))
+    assert unfinished.state == "dead"

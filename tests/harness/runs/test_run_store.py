@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.errors import RecordWarning, UserError
+from harness.runs.consistency import SHARED_FIELDS
 from harness.runs.record import Record
+from harness.runs.result import Result
 from harness.runs.run_store import RunStore, new_run_id
 from harness.runs.spec import RunSpec
 
@@ -116,3 +121,57 @@ def test_a_damaged_record_does_not_hide_the_others(
     assert [record.run_id for record in store.finished()] == [intact.run_id]
     assert store.test_evaluations("baseline", intact.result.test_digest) == 2  # one has a result
     assert store.find("no-status").state == "dead"
+
+
+def test_a_renamed_folder_counts_as_an_evaluation_and_a_copied_one_does_not_again(
+    store: RunStore, finished: Finished
+) -> None:
+    one, other = finished(), finished(seed=4)
+    digest = one.result.test_digest
+    for name in ("copy-1", f"{one.run_id} (copy)"):
+        shutil.copytree(one.folder, store.folder / name)
+    other.folder.rename(store.folder / "renamed")
+    assert store.test_evaluations("baseline", digest) == 2
+    with pytest.warns(RecordWarning) as warned:
+        assert [record.run_id for record in store.finished()] == [one.run_id]
+    assert len(warned) == 3
+    assert store.find(one.run_id[:-1]).run_id == one.run_id
+
+
+def test_runs_that_end_at_the_same_time_are_counted_one_after_the_other(
+    store: RunStore, make_spec: Callable[..., RunSpec], make_result: Callable[..., Result]
+) -> None:
+    records = [store.create("baseline", make_spec()) for _ in range(8)]
+    shared = {name: getattr(records[0].spec, name) for name in SHARED_FIELDS}
+    drafts = [make_result(run_id=r.run_id, identity=r.spec.identity, **shared) for r in records]
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(RunStore(store.folder).finish, records, drafts))
+    assert sorted(result.test_evaluations for result in results) == list(range(1, 9))
+    assert sorted(r.result.test_evaluations for r in store.finished()) == list(range(1, 9))
+    assert not list(store.folder.glob(".*"))
+
+
+def test_what_is_no_folder_of_a_run_is_passed_over(store: RunStore, finished: Finished) -> None:
+    run = finished()
+    (store.folder / "loop").symlink_to("loop")
+    (store.folder / "gone").symlink_to("nowhere")
+    os.mkfifo(store.folder / "pipe")
+    assert [record.run_id for record in store.all()] == [run.run_id]
+    (store.folder / "itself").symlink_to(".")
+    with pytest.warns(RecordWarning, match="itself"):
+        assert [record.run_id for record in store.readable()] == [run.run_id]
+
+
+def test_a_runs_folder_that_cannot_be_listed_is_reported(store: RunStore) -> None:
+    store.folder.write_text("a file")
+    with pytest.raises(UserError, match=r"the runs in .*runs cannot be read \(Not a directory\)"):
+        store.all()
+
+
+def test_a_folder_is_had_by_its_name_alone(store: RunStore, finished: Finished) -> None:
+    run = finished()
+    found = store.get(run.run_id)
+    assert found
+    assert found.folder == run.folder
+    for name in ("", "..", f"../runs/{run.run_id}", run.run_id[:-1]):
+        assert store.get(name) is None

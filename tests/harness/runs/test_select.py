@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UserError
+import harness
+from harness.errors import RecordWarning, UserError
 from harness.runs.record import Record
 from harness.runs.run_store import RunStore
-from harness.runs.select import NoSuchRun, find_group, find_groups
+from harness.runs.select import NoSuchRun, datasets_with_images_of, find_group, find_groups
 from harness.workspace import Workspace
 
 SPEC = "raw-linear,c=0.01"
@@ -135,3 +136,56 @@ def test_an_unfinished_run_is_reported_with_the_command_that_finishes_it(
     command = f"harness run --resume {record.run_id}"
     with pytest.raises(UserError, match=rf"not finished \(failed\); finish it with: {command}"):
         find_group(workspace, record.run_id)
+
+
+def test_a_folder_without_its_spec_is_damaged_and_no_unknown_pipeline(
+    workspace: Workspace, finished: Callable[..., Record]
+) -> None:
+    run = finished()
+    (run.folder / "spec.json").unlink()
+    with pytest.raises(UserError, match=r"spec\.json cannot be read"):
+        find_group(workspace, run.run_id)
+    (Path("runs") / "raw-linear").mkdir()  # no run, and the name of a pipeline
+    with pytest.warns(RecordWarning), pytest.raises(NoSuchRun):
+        find_group(workspace, "raw-linear")
+
+
+def test_runs_with_damaged_scores_are_left_out_with_a_warning(
+    workspace: Workspace, finished: Callable[..., Record]
+) -> None:
+    other, earlier, latest = finished(seed=1), finished(), finished()
+    (latest.folder / "scores.npz").write_bytes(b"PK")
+    with pytest.warns(RecordWarning, match=rf"left out: .*{latest.run_id}.scores\.npz cannot be"):
+        assert run_ids(workspace, SPEC) == [earlier.run_id, other.run_id]
+
+
+def test_runs_are_found_by_the_digests_of_their_images(
+    workspace: Workspace, workdir: Path, pictures: Callable[..., Path]
+) -> None:
+    pictures(workdir / "old", {"train/a": 6, "train/b": 6, "test/a": 2, "test/b": 2})
+    result = harness.run(SPEC, "old", workspace=workspace, track=False)
+    Path("old").rename("new")
+    with pytest.warns(RecordWarning, match=rf"{result.run_id} was recorded on folder,path=.*/old"):
+        (moved,) = find_group(workspace, SPEC, dataset="new")
+    assert moved.run_id == result.run_id
+    pictures(workdir / "other", {"train/a": 6, "train/b": 6, "test/a": 2, "test/b": 2}, seed=1)
+    with pytest.raises(NoSuchRun):
+        find_group(workspace, SPEC, dataset="other")
+
+
+def test_a_run_on_the_new_path_leads_to_those_on_the_old_one(
+    workspace: Workspace, finished: Callable[..., Record]
+) -> None:
+    """Without the images, which need not be there any more."""
+    here = workspace.resolve("dataset", "folder,path=/here").spec
+    there = finished(dataset=here.replace("here", "there"), seed=1)
+    recorded = finished(dataset=here)
+    finished(dataset=here.replace("here", "else"), seed=2, test_digest="e" * 32)
+    with pytest.warns(RecordWarning, match=there.run_id) as warned:
+        group = find_group(workspace, SPEC, dataset="folder,path=/here")
+    assert [record.run_id for record in group] == [recorded.run_id, there.run_id]
+    assert len(warned) == 1
+    assert datasets_with_images_of(RunStore(Path("runs")), there) == [
+        there.result.dataset,
+        here,
+    ]
