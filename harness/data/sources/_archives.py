@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -77,7 +78,7 @@ def tar_files(
             while member := archive.next():
                 # otherwise the headers of a million members stay in memory
                 archive.members.clear()  # type: ignore[attr-defined]
-                if member.isfile() or member.issym() or member.islnk():
+                if not member.isdir():
                     name = printable(str(PurePosixPath(member.name)))
                     yield name, _tar_reader(path, archive, member, open_file)
             _check_end(path, archive, note)
@@ -128,6 +129,8 @@ def _tar_reader(
         return _refuse("its path leads out of the archive")
     if member.isfile():
         return lambda: _read_member(path, archive, member)
+    if not (member.issym() or member.islnk()):
+        return _refuse("it is a device or a named pipe, not a file")
     link = member.linkname
     if member.issym():  # relative to the link; the target of a hard link is relative to the root
         link = posixpath.join(posixpath.dirname(member.name), link)
@@ -234,7 +237,10 @@ def _unzip(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> byt
             f"{text.size(member.file_size)}"
         )
     try:
-        return archive.read(member)
+        content = archive.read(member)
+        if not stat.S_ISLNK(member.external_attr >> 16):
+            return content
+        return _follow_in_zip(archive, member, content)
     except NotImplementedError as error:  # such as Deflate64, which Windows uses for large files
         raise UserError(
             f"{path}: {member.filename} cannot be unpacked ({error}); "
@@ -243,6 +249,21 @@ def _unzip(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> byt
     except Exception as error:
         _reraise_unless_damaged(error)
         raise damaged_error(path, error, member.filename) from error
+
+
+def _follow_in_zip(archive: zipfile.ZipFile, link: zipfile.ZipInfo, target: bytes) -> bytes:
+    """Return the file of the zip that a link leads to; the link's content is the target's path."""
+    path = printable(target.decode("utf-8", "surrogateescape"))
+    try:
+        member = archive.getinfo(
+            posixpath.normpath(posixpath.join(posixpath.dirname(link.filename), path))
+        )
+    except KeyError as error:
+        raise Undecodable(f"it is a link to {path[:100]}, which is not in the archive") from error
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise Undecodable(f"it is a link to {path}, which is a link itself")
+    check_size(member.file_size)
+    return archive.read(member)
 
 
 def damaged_error(path: Path, error: Exception, last_name: str = "") -> UserError:

@@ -140,6 +140,17 @@ def files_near(path: Path, suffix: str) -> list[Path]:
     )
 
 
+def part_files(files: Iterable[Path], part_of_file: Callable[[Path], str]) -> dict[str, str]:
+    """Return, by part, the name of its first file and how many more there are, for messages."""
+    names: dict[str, list[str]] = {}
+    for file in files:
+        names.setdefault(part_of_file(file), []).append(file.name)
+    return {
+        part: first + (f" and {len(more)} more" if more else "")
+        for part, (first, *more) in names.items()
+    }
+
+
 def stat_line(path: Path) -> str:
     """Return a line with a file's path, size and time."""
     return _stat_line(str(path), path)

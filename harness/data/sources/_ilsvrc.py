@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import IO, cast
 
 import numpy as np
@@ -177,12 +176,12 @@ class OfficialFiles:
     """
 
     dataset_notes: tuple[str, ...] = ()
-    part_folders: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, path: Path, year: Year) -> None:
         self.path = path
         self.layout = f"{year.name}, official files"
         self._tars = {part: path / file for part, (file, _) in year.tars.items()}
+        self.part_folders: Mapping[str, str] = {part: tar.name for part, tar in self._tars.items()}
         for part, tar in self._tars.items():
             if not tar.exists():
                 md5 = year.tars[part][1]

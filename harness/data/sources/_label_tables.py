@@ -131,7 +131,8 @@ def _find_images(
         for name in images:
             if name.rpartition("/")[0] == folder.path:
                 base = PurePosixPath(name)
-                image_of |= {base.stem: name, base.name: name, name: name}
+                with_folder = f"{folder.name}/{base.name}"
+                image_of |= {base.stem: name, base.name: name, with_folder: name, name: name}
         for column in range(len(rows[0])):
             count = sum(row[column] in image_of for row in rows)
             beside = file.rpartition("/")[0] == folder.path

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from harness.data.class_names import look_alike_notes, normalize
-from harness.data.sources import PARTS, UNSPLIT, ClassLevel
+from harness.data.sources import PARTS, UNSPLIT, ClassLevel, part_of
 from harness.data.sources._image_folders import Folder, image_folders
 from harness.data.sources._parts import (
     PartsTree,
@@ -26,7 +26,8 @@ from harness.errors import UserError
 
 MAX_DEPTH = 100  # folders; images below are passed over
 PORTION = re.compile(
-    r"(k?folds?|splits?|cv|batch|part|shard|chunk|set|images?|imgs?|data)[ _-]*\d+", re.IGNORECASE
+    r"(.*[ _-])?(k?folds?|splits?|cv|batch|part|shard|chunk|set|images?|imgs?|data)[ _-]*\d+",
+    re.IGNORECASE,
 )
 Pair = tuple[str, str]  # part and class name
 
@@ -281,9 +282,12 @@ def _doubtful_name_notes(tops: Sequence[tuple[str, Folder]]) -> list[str]:
                 f"{shown(named)} is taken for a class, not for a part, since {shown(beside)} "
                 "beside it is no part"
             )
-        if len(children) > 1 and all(PORTION.fullmatch(child.name) for child in children):
+        is_portion = all(PORTION.fullmatch(child.name) for child in children)
+        parts = {part_of(child.name) for child in children}
+        if len(children) > 1 and (is_portion or (len(parts) > 1 and UNSPLIT not in parts)):
             notes.append(
-                f"{shown(children)} are taken for classes: give other data if they are not"
+                f"{shown(children)} are taken for classes, although their names are those of "
+                "portions or parts: sort the images into class folders if they are not"
             )
     return notes
 

@@ -10,6 +10,7 @@ from harness.data.sources._image_folders import Folder
 from harness.errors import UserError
 
 LISTED = 4  # folders that a message names
+FEW = 0.1  # share of a part's images up to which folders beside it do not make it a class
 
 
 @dataclass
@@ -63,7 +64,7 @@ def find_parts(root: Folder, path: str, *, strict: bool = True) -> list[PartsTre
     """Return the trees whose top folder has parts as children, the outermost first.
 
     A folder is a part only if its siblings are parts: beside `bus` and `car`, `train` is a class.
-    Siblings that are no parts are tolerated beside two different parts.
+    Siblings that are no parts are tolerated beside two different parts, or if they hold few images.
 
     Parameters
     ----------
@@ -143,6 +144,9 @@ def _are_parts(
     if len({part for _, part in parts}) > 1 or not others:
         return True
     if any(inner.values()):  # the others hold parts themselves, so these are not classes
+        return True
+    inside = sum(folder.total for folder in labeled)
+    if sum(folder.total for folder in others) < FEW * inside:  # pictures of a README, samples
         return True
     if path and len(others) == 1:
         (folder, _), *_ = parts

@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from harness.data.sources import Source, SourceImage, check_label_count, part_of
-from harness.data.sources._file_tree import files_near, stat_line
+from harness.data.sources._file_tree import files_near, part_files, stat_line
 from harness.errors import UserError
 
 ROWS_AT_ONCE = 32  # full-size photographs of about 100 kB each
@@ -35,10 +34,12 @@ class ParquetFiles:
     """
 
     layout = "parquet"
-    part_folders: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, path: Path, files: list[Path]) -> None:
         self.path, self._files = path, files
+        self.part_folders: Mapping[str, str] = part_files(
+            files, lambda file: part_of(self._stem(file))
+        )
         lines = "\n".join(map(stat_line, files))
         self.fingerprint = hashlib.sha256(lines.encode()).hexdigest()[:16]
         self._labels = {file: _read_labels(file) for file in files}
@@ -56,12 +57,16 @@ class ParquetFiles:
     def __iter__(self) -> Iterator[SourceImage]:
         for file in self._files:
             rows = _RowReader(_open_parquet(file))
-            stem = file.relative_to(self.path).as_posix() if self.path.is_dir() else file.name
-            part = part_of(stem.removesuffix(file.suffix))
+            stem = self._stem(file)
+            part = part_of(stem)
             for row, label in enumerate(self._labels[file].tolist()):
                 if label >= 0:
                     read = partial(_read_row, file, rows, row)
-                    yield SourceImage(part, f"{stem}:{row}", label, read)
+                    yield SourceImage(part, f"{stem}{file.suffix}:{row}", label, read)
+
+    def _stem(self, file: Path) -> str:
+        name = file.relative_to(self.path).as_posix() if self.path.is_dir() else file.name
+        return name.removesuffix(file.suffix)
 
 
 def _class_names(path: Path, files: list[Path], classes: int, images: int) -> tuple[str, ...]:

@@ -9,12 +9,11 @@ import json
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from harness.data.decode import Undecodable, is_image, is_system_file
 from harness.data.sources import Source, SourceImage, check_label_count, part_of
 from harness.data.sources._archives import tar_files
-from harness.data.sources._file_tree import files_near, stat_line
+from harness.data.sources._file_tree import files_near, part_files, stat_line
 from harness.errors import UserError
 
 JSON_KEYS = ("cls", "label", "class", "wnid", "synset", "class_name")  # the first that exists
@@ -34,10 +33,12 @@ class TarShards:
     """
 
     layout = "tar shards"
-    part_folders: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, path: Path, shards: list[Path]) -> None:
         self.path, self._shards = path, shards
+        self.part_folders: Mapping[str, str] = part_files(
+            shards, lambda shard: part_of(self._stem(shard))
+        )
         lines = "\n".join(map(stat_line, shards))
         self.fingerprint = hashlib.sha256(lines.encode()).hexdigest()[:16]
         notes: dict[str, None] = {}
@@ -79,11 +80,14 @@ class TarShards:
     def __iter__(self) -> Iterator[SourceImage]:
         label_of = {name: label for label, name in enumerate(self.class_names)}
         for shard in self._shards:
-            stem = shard.relative_to(self.path).as_posix() if self.path.is_dir() else shard.name
+            stem = self._stem(shard)
             for name, read in tar_files(shard):
                 if is_image(name):
                     label = label_of[self._class_of[shard, _sample_key(name)[0]]]
                     yield SourceImage(part_of(stem), f"{stem}:{name}", label, read)
+
+    def _stem(self, shard: Path) -> str:
+        return shard.relative_to(self.path).as_posix() if self.path.is_dir() else shard.name
 
 
 def _read_labels(

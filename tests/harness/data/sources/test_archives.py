@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -99,6 +100,34 @@ def test_a_zip_bomb_is_undecodable(workdir: Path) -> None:
         except Undecodable as error:
             reasons.append(str(error))
     assert reasons == ["decompression bomb: 68.0 kB in the zip would become 70.0 MB"]
+
+
+def test_links_in_a_zip_lead_to_its_files_alone(workdir: Path) -> None:
+    with zipfile.ZipFile(workdir / "photos.zip", "w") as archive:
+        archive.writestr("cat/1.jpg", b"pixels")
+        for name, target in (("dog/1.jpg", "../cat/1.jpg"), ("dog/2.jpg", "../../etc/passwd")):
+            link = zipfile.ZipInfo(name)
+            link.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(link, target)
+    contents, reasons = {}, {}
+    for name, read in FileTree(workdir / "photos.zip"):
+        try:
+            contents[name] = read()
+        except Undecodable as error:
+            reasons[name] = str(error)
+    assert contents == {"cat/1.jpg": b"pixels", "dog/1.jpg": b"pixels"}
+    reason = "it is a link to ../../etc/passwd, which is not in the archive"
+    assert reasons == {"dog/2.jpg": reason}
+
+
+def test_a_pipe_in_a_tar_is_undecodable(workdir: Path) -> None:
+    with tarfile.open(workdir / "photos.tar", "w") as archive:
+        pipe = tarfile.TarInfo("cat/1.jpg")
+        pipe.type = tarfile.FIFOTYPE
+        archive.addfile(pipe)
+    ((_, read),) = FileTree(workdir / "photos.tar")
+    with pytest.raises(Undecodable, match="it is a device or a named pipe, not a file"):
+        read()
 
 
 class UnstatedName(zipfile.ZipInfo):

@@ -76,8 +76,12 @@ def test_folds_without_parts_are_refused(tops: str) -> None:
         lay_out(tree(*below(tops, "cat", "dog")), "photos")
 
 
-def test_flat_portions_are_noted() -> None:
-    assert "taken for classes" in lay_out(tree("images_001", "images_002"), "nih").notes[0]
+@pytest.mark.parametrize(
+    "folders",
+    ["images_001 images_002", "HAM_part_1 HAM_part_2", "cat_train cat_test dog_train dog_test"],
+)
+def test_portions_and_parts_that_are_read_as_classes_are_noted(folders: str) -> None:
+    assert "are taken for classes, although" in lay_out(tree(*folders.split()), "p").notes[0]
 
 
 def test_both_normal_forms_of_a_name_are_one_class() -> None:

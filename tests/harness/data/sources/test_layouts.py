@@ -146,7 +146,7 @@ def test_a_path_that_is_no_source_says_why(
 
 def test_a_source_without_labeled_images_is_refused(workdir: Path) -> None:
     class Empty:
-        path, class_names = workdir, ("cat", "dog")
+        path, class_names, dataset_notes = workdir, ("cat", "dog"), ()
 
         def __len__(self) -> int:
             return 0

@@ -41,6 +41,11 @@ def test_two_parts_tolerate_other_folders_beside_them() -> None:
     assert counts(names) == {(p, c): 2 for p in ("train", "test") for c in ("cat", "dog")}
 
 
+def test_few_images_beside_a_part_do_not_make_it_a_class() -> None:
+    names = [*tree(*below("train", "cat", "dog"), per_folder=20), "docs/figure.png", "logo/1.png"]
+    assert counts(names) == {("train", "cat"): 20, ("train", "dog"): 20}
+
+
 def test_one_part_beside_one_other_folder_may_be_a_class() -> None:
     names = tree("photos/train/cat", "photos/train/dog", "photos/extra/cat", "photos/extra/dog")
     message = r"photos/train/ may be a part or a class, since photos/extra/.*give p/photos/train"
