@@ -189,27 +189,25 @@ def _label_notes(train: Split, tune: Split | None, test: Split) -> tuple[str, ..
     keys = np.concatenate([split.keys for split in labeled])
     labels = np.concatenate([split.labels for split in labeled])
     return (
-        *_unknown_class_notes(labels, test),
+        *_unknown_class_notes(train, test, "test"),
+        *(_unknown_class_notes(train, tune, "tune") if tune else ()),
         *label_conflict_notes(keys, labels, test.keys, test.labels),
     )
 
 
-def _unknown_class_notes(labels: np.ndarray, test: Split) -> list[str]:
-    """Return a note on test images of classes without training images; raise if all are.
-
-    `labels` are those of all training images.
-    """
-    unknown = np.setdiff1d(test.labels, labels)
-    count = int(np.isin(test.labels, unknown).sum())
+def _unknown_class_notes(train: Split, split: Split, name: str) -> list[str]:
+    """Return a note on images of classes without training images; raise if all of them are."""
+    unknown = np.setdiff1d(split.labels, train.labels)
+    count = int(np.isin(split.labels, unknown).sum())
     if not count:
         return []
-    classes = f"classes without training images, such as {test.class_names[unknown[0]]!r}"
-    if count == len(test):
+    classes = f"classes without training images, such as {split.class_names[unknown[0]]!r}"
+    if count == len(split):
         raise UserError(
-            f"all {count:,} test images are of {classes}: give the folders of a class the same "
-            "name in both parts, or remove the test part"
+            f"all {count:,} {name} images are of {classes}: give the folders of a class the same "
+            f"name in both parts, or remove the {name} part"
         )
-    share = f"{count:,} of {len(test):,} test images"
+    share = f"{count:,} of {len(split):,} {name} images"
     return [f"{share} are of {classes}: every pipeline misclassifies them"]
 
 

@@ -118,6 +118,14 @@ def test_some_test_images_must_be_of_classes_in_train(workdir: Path, pictures: P
         harness.load_dataset(str(root), tune=0)
 
 
+def test_validation_images_of_unknown_classes_are_counted_too(
+    workdir: Path, pictures: Pictures
+) -> None:
+    pets = {"train/cat": 12, "train/dog": 12, "test/cat": 2, "valid/cat": 2, "valid/emu": 1}
+    notes = harness.load_dataset(str(pictures(workdir / "photos", pets))).dataset_notes
+    assert "1 of 3 tune images are of classes without training images, such as 'emu'" in notes[1]
+
+
 def test_a_note_counts_images_outside_class_folders(workdir: Path, pictures: Pictures) -> None:
     root = pictures(workdir / "photos", {**FEW_PETS, "test": 3})
     splits = harness.load_dataset(str(root), tune=1)
