@@ -185,7 +185,7 @@ def _convert_ppm(image: ImageFile.ImageFile, data: bytes) -> tuple[np.ndarray, l
             text = re.sub(rb"#[^\r\n]*", b"", data[tile.offset :])
             with warnings.catch_warnings():
                 warnings.simplefilter("error", DeprecationWarning)  # text that is no number
-                values = np.fromstring(text, np.int64, sep=" ")[:count]
+                values = np.fromstring(text, np.int32, sep=" ")[:count]
         else:
             dtype = np.uint8 if maximum < 256 else np.dtype(">u2")
             values = np.frombuffer(data, dtype, count, tile.offset)
@@ -193,13 +193,13 @@ def _convert_ppm(image: ImageFile.ImageFile, data: bytes) -> tuple[np.ndarray, l
         raise UnreadablePixels("the PPM file is truncated or damaged") from error
     if len(values) < count:
         raise UnreadablePixels("the PPM file is truncated")
-    values = values.clip(0, maximum).reshape(shape)
+    values, levels = values.clip(0, maximum), np.arange(maximum + 1)
     if maximum < 256:
-        pixels, descriptions = np.rint(values / maximum * 255).astype(np.uint8), []
+        table, descriptions = np.rint(levels / maximum * 255).astype(np.uint8), []
     else:
         white = maximum if maximum < WHITE_16 else _white_level(image, data, int(values.max()))
-        pixels = _to_8_bits(values, white)
-        descriptions = [_describe_bits(white, 16)]
+        table, descriptions = _to_8_bits(levels, white), [_describe_bits(white, 16)]
+    pixels = table[values].reshape(shape)
     return np.broadcast_to(pixels, (*shape[:2], 3)).copy(), descriptions
 
 

@@ -115,7 +115,7 @@ def decode_and_inspect(data: bytes, name: str = "") -> tuple[torch.Tensor, list[
     Undecodable
     """
     image = _open(data)
-    if image.format == "JPEG" and data.count(START_OF_SCAN) > MAX_SCANS:
+    if image.info.get("progressive") and data.count(START_OF_SCAN) > MAX_SCANS:
         raise Undecodable(f"a JPEG file of more than {MAX_SCANS:,} scans, which would take hours")
     unusual = _describe_unusual(image, data, name)
     # The metadata of PNG may follow the pixels; loading TIFF rotates it.

@@ -156,7 +156,7 @@ def test_metadata_cannot_fill_the_memory() -> None:
 
 
 def test_a_jpeg_of_very_many_scans_is_undecodable() -> None:
-    data = encode(Image.fromarray(PIXELS), "JPEG")
+    data = encode(Image.fromarray(PIXELS), "JPEG", progressive=True)
     with pytest.raises(Undecodable, match="more than 500 scans"):
         decode_and_inspect(data + b"\xff\xda" * 501)
 
