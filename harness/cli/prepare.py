@@ -95,9 +95,10 @@ def _print_prepared(prepared: PreparedDataset, workspace: Workspace, as_json: bo
             click.echo(f"{part:<10} {len(split):>9,} images, digest {split.digest}")
     for note in loaded.dataset_notes:
         click.echo(f"note       {note}")
-    if prepared.unusual:
+    unusual = {(part, image) for part, image, _ in prepared.unusual}
+    if unusual:
         info = harness_command("data", "info", name, flags=flags)
-        click.echo(f"unusual    {len(prepared.unusual):,} images, decoded; to list them: {info}")
+        click.echo(f"unusual    {len(unusual):,} images, decoded; to list them: {info}")
     run = harness_command("run", "--pipeline", "baseline", "--dataset", name, flags=flags)
     click.echo(f"next       {run}")
     if as_json:

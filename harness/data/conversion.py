@@ -24,6 +24,7 @@ from PIL import Image, ImageFile
 SIGNIFICANT_BITS = (8, 10, 12, 14, 16, 24, 32)
 WHITE_16 = 2**16 - 1
 ON_WHITE = "transparency, laid on white"
+OPAQUE = "alpha channel"  # which says that nothing is transparent
 FLOATING_POINT = "floating-point gray"
 DEEP_RAW_MODE = re.compile(r"(RGB|RGBX|RGBA|LA);16[BLN]")
 BITS_PER_SAMPLE, PHOTOMETRIC, PLANAR_CONFIGURATION = 258, 262, 284  # tags of TIFF
@@ -94,7 +95,7 @@ def _raw_mode(image: ImageFile.ImageFile) -> str:
 def _lay_on_white(color: Image.Image, alpha: Image.Image) -> tuple[np.ndarray, list[str]]:
     lowest, _ = alpha.getextrema()
     if lowest == 255:
-        return np.asarray(color).copy(), []
+        return np.asarray(color).copy(), [OPAQUE]
     white = Image.new("RGB", color.size, "white")
     white.paste(color, mask=alpha)
     return np.asarray(white).copy(), [ON_WHITE]

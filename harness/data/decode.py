@@ -64,7 +64,6 @@ UNUSUAL_MODES = {
     "LA": "grayscale",
     "P": "palette",
     "CMYK": "CMYK",
-    "RGBA": "alpha channel",
 }
 # What file systems, servers and cameras leave behind, in lower case
 SYSTEM_NAMES = frozenset(

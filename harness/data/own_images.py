@@ -90,6 +90,8 @@ class OwnImages:
                 self._problems.append(f"{name} holds no images")
         elif path.is_file():
             self._sources.append(path)
+        elif path.exists():
+            self._problems.append(f"{name} is neither a file nor a folder")
         else:
             is_pattern = not set(name).isdisjoint(PATTERN_CHARACTERS)
             hint = ", and no file that fits this pattern" if is_pattern else ""

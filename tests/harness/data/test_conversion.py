@@ -227,7 +227,7 @@ def test_deep_color_with_transparency_lies_on_white() -> None:
     )
     pixels, unusual = decode_and_inspect(png16(opaque_alpha))
     assert np.array_equal(pixels.permute(1, 2, 0), COLOR)
-    assert unusual == ["alpha channel", "16 bits per channel, 12 significant"]
+    assert unusual == ["16 bits per channel, 12 significant", "alpha channel"]
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "P", "1", "I;16"])

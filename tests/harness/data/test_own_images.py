@@ -35,6 +35,11 @@ def test_a_path_without_images_is_an_error_at_once_if_there_is_no_other(workdir:
         OwnImages([Path("empty"), Path("x.png")])
 
 
+def test_what_is_neither_file_nor_folder_is_refused() -> None:
+    with pytest.raises(UserError, match="/dev/null is neither a file nor a folder"):
+        OwnImages([Path("/dev/null")])
+
+
 def test_each_file_is_an_image_or_a_problem(workdir: Path, pictures: Pictures) -> None:
     folder = pictures(workdir / "mine", {"": 2})
     (folder / "cut.png").write_bytes((folder / "0.png").read_bytes()[:200])
