@@ -25,6 +25,7 @@ from torch.nn import functional
 from harness.data.conversion import UnreadablePixels, convert_to_rgb
 from harness.data.frames import MAX_FRAMES, count_frames
 from harness.data.undecodable import Undecodable, describe_file
+from harness.render import text
 from harness.render.text import printable as printable  # of names that are stored
 
 # Pillow logs errors about TIFF, which would be printed; they are listed with the image.
@@ -131,6 +132,12 @@ def image_shape(data: bytes) -> tuple[int, int]:
     return _open(data).size[::-1]
 
 
+def check_size(file_bytes: int) -> None:
+    """Raise Undecodable for a file that is too large to be one image."""
+    if file_bytes > MAX_FILE_BYTES:
+        raise Undecodable(f"it has {text.size(file_bytes)}, more than {text.size(MAX_FILE_BYTES)}")
+
+
 @contextmanager
 def ignore_pillow_warnings() -> Iterator[None]:
     """Silence Pillow's warnings about large images and damaged metadata, and libtiff's errors.
@@ -159,8 +166,7 @@ def _libtiff_error_handler() -> Callable[[int | None], int | None]:
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
-    if len(data) > MAX_FILE_BYTES:
-        raise Undecodable(f"it is larger than {MAX_FILE_BYTES / 1e9:g} GB")
+    check_size(len(data))
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from harness.data.decode import (
-    MAX_FILE_BYTES,
     Undecodable,
     decode_and_inspect,
     has_image_suffix,
@@ -18,7 +17,7 @@ from harness.data.decode import (
 )
 from harness.data.image_notes import Listed, conversion_notes, group_by_reason
 from harness.data.sources._file_tree import FileTree, is_archive
-from harness.data.undecodable import UNREADABLE
+from harness.data.sources._folder import read_file
 from harness.errors import UserError
 
 PATTERN_CHARACTERS = "*?["
@@ -112,8 +111,6 @@ class OwnImages:
 
 def _read(path: Path) -> bytes | Undecodable:
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            return Undecodable(f"it is larger than {MAX_FILE_BYTES / 1e9:g} GB")
-        return path.read_bytes()
-    except OSError as error:
-        return Undecodable(f"{UNREADABLE}: {error.strerror}")
+        return read_file(str(path))
+    except Undecodable as error:
+        return error

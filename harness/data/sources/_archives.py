@@ -16,12 +16,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
-from harness.data.decode import Undecodable, printable
+from harness.data.decode import Undecodable, check_size, printable
 from harness.errors import UserError
 from harness.render import text
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-MAX_FILE_BYTES = 10**9  # of one image; 16-bit RGBA of the largest allowed image takes 0.7 GB
 BOMB_BYTES, BOMB_RATIO = 64_000_000, 100  # a zip member that unpacks to more is taken for a bomb
 MAX_TRAILING_BYTES = 10**9  # after the last member of a tar
 ZIP_FLAG_ENCRYPTED = 1
@@ -287,12 +286,6 @@ def _reraise_unless_damaged(error: Exception) -> None:
 def _is_about_content(error: OSError) -> bool:
     """Return whether an OSError comes from an offset that a damaged archive states."""
     return error.filename is None and error.strerror == "Invalid argument"
-
-
-def check_size(size: int) -> None:
-    """Raise Undecodable for a file that is too large to be one image."""
-    if size > MAX_FILE_BYTES:
-        raise Undecodable(f"it has {text.size(size)}, more than {text.size(MAX_FILE_BYTES)}")
 
 
 def leads_out(name: str) -> bool:

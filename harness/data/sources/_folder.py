@@ -8,8 +8,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.data.decode import Undecodable, is_system_file, printable
-from harness.data.sources._archives import Note, check_size
+from harness.data.decode import Undecodable, check_size, is_system_file, printable
+from harness.data.sources._archives import Note
+from harness.data.undecodable import UNREADABLE
 
 # The program's own trouble. Everything else that the system says of a file belongs to that file.
 NOT_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -147,8 +148,8 @@ def _explain(path: str, error: OSError) -> str:
     try:
         mode = Path(path).stat().st_mode
     except OSError:
-        return f"it cannot be read: {error.strerror}"
-    return f"it cannot be read: {error.strerror}" if stat.S_ISREG(mode) else _not_plain(mode)
+        return f"{UNREADABLE}: {error.strerror}"
+    return f"{UNREADABLE}: {error.strerror}" if stat.S_ISREG(mode) else _not_plain(mode)
 
 
 def _not_plain(mode: int) -> str:
