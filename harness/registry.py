@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from harness.commands import harness_command
 from harness.errors import UserError
+from harness.render.text import brief
 from harness.spec import bind, format_spec, parameters, parse_spec, suggest
 
 Kind = Literal["pipeline", "dataset"]
@@ -212,7 +213,7 @@ class Registry:
         if name not in entries:
             close = suggest(name, entries)
             names = ", ".join(sorted(entries))
-            raise UserError(f"no {kind} is called {name!r}{close}; there are: {names}")
+            raise UserError(f"no {kind} is called {brief(name)!r}{close}; there are: {names}")
         if kind == "pipeline" and entries[name].origin == "built-in":
             _check_not_shadowed()
         return entries[name]

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import re
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from harness.errors import UserError
+from harness.render.text import brief
 
 # The type of a parameter without a type hint, by the type of its default: 1 admits 0.5 as well.
 _HINTS: Mapping[type, Any] = {bool: bool, int: int | float, float: float, str: str}
-# A comma outside quotes has an even number of quotes behind it.
-_COMMA = re.compile(r',(?=(?:[^"]*"[^"]*")*[^"]*$)')
-_NUMBERS = ((int, r"[-+]?\d+"), (float, r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?"))
+_INTEGER = r"[-+]?[0-9]+"
+_NUMBER = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?"
+_NUMBERS = ((int, _INTEGER), (float, _NUMBER))
+LONGEST_NUMBER = 400  # characters; Python refuses to read integers of thousands
+LARGEST_INTEGER = 2**63 - 1
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "multiple_of": "a multiple of"}
 _TYPES = {
     bool: "true or false",
@@ -45,26 +49,45 @@ def parse_spec(text: str) -> tuple[str, dict[str, str]]:
     UserError
         If a name or a value is missing, a key is given twice, or a quote is not closed.
     """
+    shown = repr(brief(text))
+    if "\0" in text:
+        raise UserError(f"{shown}: a spec holds no NUL character")
     if text.count('"') % 2:
-        raise UserError(f'{text!r}: a quote is not closed; write NAME,KEY="VALUE, WITH COMMA"')
-    name, *items = [item.strip() for item in _COMMA.split(text)]
+        raise UserError(f'{shown}: a quote is not closed; write NAME,KEY="VALUE, WITH COMMA"')
+    name, *items = [item.strip() for item in _split(text)]
     if not all([name, *items]):
-        raise UserError(f"{text!r} is not a spec; write NAME or NAME,KEY=VALUE,KEY=VALUE")
+        raise UserError(f"{shown} is not a spec; write NAME or NAME,KEY=VALUE,KEY=VALUE")
     values: dict[str, str] = {}
     for item in items:
         key, equals, value = item.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise UserError(f"{text!r}: {item!r} is not KEY=VALUE")
+            raise UserError(f"{shown}: {brief(item)!r} is not KEY=VALUE")
         if key in values:
-            raise UserError(f"{text!r}: {key!r} is given twice")
-        values[key] = _unquote(value)
+            raise UserError(f"{shown}: {brief(key)!r} is given twice")
+        values[key] = _unquote(value.strip())
     return name, values
+
+
+def _split(text: str) -> list[str]:
+    """Split at the commas outside quotes, in time that grows with the length alone."""
+    items = [""]
+    for number, part in enumerate(text.split('"')):
+        if number % 2:
+            items[-1] += f'"{part}"'
+        else:
+            first, *others = part.split(",")
+            items[-1] += first
+            items += others
+    return items
 
 
 def _unquote(value: str) -> str:
     if len(value) > 1 and value[0] == value[-1] == '"':
-        return value[1:-1].replace('""', '"')
+        inner = value[1:-1]
+        if '"' in inner.replace('""', ""):
+            raise UserError(f'{brief(value)}: write a quote within quotes twice, as in "a""b"')
+        return inner.replace('""', '"')
     return value
 
 
@@ -132,7 +155,7 @@ def bind(owner: str, build: Callable[..., Any], given: Mapping[str, str]) -> dic
         if key not in known:
             names = ", ".join(known) or "none"
             raise UserError(
-                f"{owner} has no parameter {key!r}{suggest(key, known)}; it has: {names}"
+                f"{owner} has no parameter {brief(key)!r}{suggest(key, known)}; it has: {names}"
             )
     values: dict[str, Any] = {}
     missing = []
@@ -165,14 +188,43 @@ def _read(owner: str, key: str, text: str, hint: Any) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
     adapter = TypeAdapter(hint)
-    reason = "input should be true or false"
-    for candidate in _candidates(text, hint):
+    reason = _refuse_number(text, hint)
+    for candidate in [] if reason else _candidates(text, hint):
         try:
-            return adapter.validate_python(candidate)
+            value = adapter.validate_python(candidate)
         except ValidationError as error:
             message = error.errors()[0]["msg"]
             reason = message[0].lower() + message[1:]
-    raise UserError(f"{owner}: {key}={text} is not allowed: {reason} (allowed: {describe(hint)})")
+            continue
+        if isinstance(value, float) and not math.isfinite(value):
+            reason = "it is too large for a number"
+            continue
+        return value
+    raise UserError(
+        f"{owner}: {key}={brief(text)} is not allowed: {reason or 'input should be true or false'} "
+        f"(allowed: {describe(hint)})"
+    )
+
+
+def _refuse_number(text: str, hint: Any) -> str:
+    """Return why a number is not written as numbers are here; empty for all other text.
+
+    Python and pydantic also read `1_000`, digits of other scripts, `inf` and `nan`.
+    """
+    types = set(_plain_types(hint))
+    if not types & {int, float} or str in types:
+        return ""
+    if re.fullmatch(_NUMBER, text, re.IGNORECASE):
+        if len(text) > LONGEST_NUMBER:
+            return "it is too large for a number"
+        if re.fullmatch(_INTEGER, text) and float not in types and abs(int(text)) > LARGEST_INTEGER:
+            return f"it is larger than {LARGEST_INTEGER}"
+        return ""
+    try:
+        float(text)
+    except ValueError:
+        return ""
+    return "write a finite number with the digits 0 to 9, such as 1000 or 0.001"
 
 
 def _candidates(text: str, hint: Any) -> list[Any]:
@@ -189,7 +241,7 @@ def _candidates(text: str, hint: Any) -> list[Any]:
         return [text.lower() == "true"]
     if types <= {bool, type(None)}:
         return []
-    if re.fullmatch(r"-?\d+", text):
+    if re.fullmatch(r"-?[0-9]{1,18}", text):
         return [text, int(text)]  # the number is for a choice among numbers
     return [text]
 
@@ -199,7 +251,7 @@ def _guess(text: str) -> bool | int | float | str:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     for number, pattern in _NUMBERS:
-        if re.fullmatch(pattern, text, re.IGNORECASE):
+        if len(text) <= LONGEST_NUMBER and re.fullmatch(pattern, text, re.IGNORECASE):
             return number(text)
     return text
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
+
+from harness.render.text import brief
 
 if TYPE_CHECKING:
     from harness.registry import Kind
@@ -23,6 +26,15 @@ Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem
 class _Plugin(click.ParamType):
     name = "plugin"
     envvar_list_splitter = os.pathsep  # as in PATH, since a file's name may hold a blank
+
+
+class WholeNumber(click.IntRange):
+    """A whole number within limits, as people write it: Python also reads `1_000` and `١`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not re.fullmatch(r"[-+]?[0-9]{1,18}", value):
+            self.fail(f"{brief(value)!r} is not a whole number, such as 1000", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 _WORKSPACE_OPTIONS = {

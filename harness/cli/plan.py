@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 @options.dataset
 @click.option(
     "--images",
-    type=click.IntRange(2),
+    type=options.WholeNumber(2),
     metavar="N",
     help="Plan for N labeled images instead of a dataset.",
 )
 @click.option(
     "--test-images",
-    type=click.IntRange(1),
+    type=options.WholeNumber(1),
     default=50_000,
     show_default=True,
     metavar="N",
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--classes",
-    type=click.IntRange(2),
+    type=options.WholeNumber(2),
     default=1000,
     show_default=True,
     metavar="N",
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--image-size",
-    type=click.IntRange(8),
+    type=options.WholeNumber(8),
     default=256,
     show_default=True,
     metavar="N",

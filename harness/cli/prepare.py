@@ -22,7 +22,7 @@ FORBIDDEN_IN_NAMES = '/,="~ '
 @click.option("--name", help="Name of the dataset.  [default: the source's name]")
 @click.option(
     "--size",
-    type=click.IntRange(8),
+    type=options.WholeNumber(8),
     default=256,
     show_default=True,
     help="Upper limit of the shorter side, in pixels; smaller images keep their size.",
@@ -35,7 +35,7 @@ FORBIDDEN_IN_NAMES = '/,="~ '
     help="Class folders with sub-folders: join them, or make every folder of images a class.",
 )
 @click.option(
-    "--workers", type=click.IntRange(1), help="Threads that decode.  [default: one per core]"
+    "--workers", type=options.WholeNumber(1), help="Threads that decode.  [default: one per core]"
 )
 @click.option(
     "--plan",

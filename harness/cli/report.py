@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--neighbors",
-    type=click.IntRange(0),
+    type=options.WholeNumber(0),
     metavar="N",
     help="Training images to search for nearest neighbors; 0: none.  [default: 5000]",
 )

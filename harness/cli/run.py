@@ -58,31 +58,31 @@ class _Arguments:
 @options.dataset
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=options.WholeNumber(0),
     metavar="N",
     help="Seed for all random numbers.  [default: 0]",
 )
 @click.option(
     "--seeds",
-    type=click.IntRange(1),
+    type=options.WholeNumber(1),
     metavar="N",
     help="N runs with the seeds 0 to N - 1, which compare averages.",
 )
 @click.option(
     "--limit",
-    type=click.IntRange(1),
+    type=options.WholeNumber(1),
     metavar="N",
     help="Use at most N labeled images, balanced over the classes.",
 )
 @click.option(
     "--limit-test",
-    type=click.IntRange(1),
+    type=options.WholeNumber(1),
     metavar="N",
     help="Use at most N test images; the run is marked as limited.",
 )
 @click.option(
     "--tune",
-    type=click.IntRange(0),
+    type=options.WholeNumber(0),
     metavar="N",
     help="Images per class held out for tuning; 0: none.  [default: 10 % of each class, or the "
     "dataset's own number]",

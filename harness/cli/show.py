@@ -24,14 +24,14 @@ TRAINING_BATCH = 128  # images
 @click.argument("pipeline", metavar="SPEC", shell_complete=options.complete_pipeline)
 @click.option(
     "--classes",
-    type=click.IntRange(2),
+    type=options.WholeNumber(2),
     default=1000,
     show_default=True,
     help="Classes of the network's last layer.",
 )
 @click.option(
     "--image-size",
-    type=click.IntRange(1),
+    type=options.WholeNumber(1),
     default=224,
     show_default=True,
     help="Height and width of the image, in pixels.",

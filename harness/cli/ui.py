@@ -40,7 +40,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 )
 @click.option(
     "--port",
-    type=click.IntRange(1, 65535),
+    type=options.WholeNumber(1, 65535),
     help="Port to listen on.  [default: mlflow.yaml, else 5000]",
 )
 @options.workspace("config")

@@ -17,7 +17,7 @@ from harness.data.split import Dataset, Split
 from harness.data.splitting import join_labeled
 from harness.errors import UserError
 from harness.registry import Registry
-from harness.render.text import printable
+from harness.render.text import brief, printable
 from harness.spec import format_spec
 
 DEFAULT_DATASET = "digits"
@@ -89,18 +89,26 @@ def dataset_spec(dataset: str | None, registry: Registry, root: Path) -> str:
         return spec
     if name in prepared_names(root):
         return f"prepared,name={name}{comma}{parameters}"
-    if path.exists():
+    if _exists(path):
         return format_spec("folder", {"path": path.resolve()})
     if "/" in name or name.startswith(("~", ".")):
         origin = "" if dataset else "HARNESS_DATASET: "
-        raise UserError(f"{origin}there is no folder or archive {spec}")
+        raise UserError(f"{origin}there is no folder or archive {brief(spec)}")
     if not dataset and spec != DEFAULT_DATASET:
         names = ", ".join(registry.names("dataset"))
         raise UserError(
-            f"HARNESS_DATASET={spec!r} is neither a folder nor a dataset; unset it, or choose "
-            f"from: {names}"
+            f"HARNESS_DATASET={brief(spec)!r} is neither a folder nor a dataset; unset it, or "
+            f"choose from: {names}"
         )
     return spec
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file or folder; a name that cannot be one is none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or with a NUL
+        return False
 
 
 def load_splits(

@@ -41,6 +41,11 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape", errors="backslashreplace").decode()
 
 
+def brief(text: str, length: int = 200) -> str:
+    """Return text for a message, what is too long for one cut off."""
+    return text if len(text) <= length else f"{text[:length]}... ({len(text):,} characters)"
+
+
 def size(count: float) -> str:
     """Return a number of bytes in powers of ten, such as `4.1 MB`."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6)):

@@ -183,3 +183,39 @@ def test_an_empty_value_is_not_the_default() -> None:
         with pytest.raises(UserError, match=r"mine: \w+= is empty; give a value"):
             bind("mine", build, given)
     assert bind("mine", build, {"path": "a", "folder": ""})["folder"] == ""
+
+
+@pytest.mark.parametrize("text", ["1_000", "٣", "１", "inf", "-inf", "nan", "Infinity", "1e999"])
+def test_a_number_is_finite_and_in_the_digits_0_to_9(text: str) -> None:
+    def build(*, c: float | None = None, n: int = 1) -> None: ...
+
+    with pytest.raises(UserError, match=rf"c={text} is not allowed: (write a finite|it is too)"):
+        bind("x", build, {"c": text})
+    with pytest.raises(UserError, match=f"n={text} is not allowed"):
+        bind("x", build, {"n": text})
+
+
+@pytest.mark.parametrize("text", ["9" * 19, "-" + "9" * 30, "9" * 5000])
+def test_a_whole_number_fits_64_bits(text: str) -> None:
+    def build(*, n: int = 1) -> None: ...
+
+    with pytest.raises(UserError, match=r"it is (larger than 9223372036854775807|too large)"):
+        bind("x", build, {"n": text})
+    assert bind("x", build, {"n": "9223372036854775807"}) == {"n": 2**63 - 1}
+
+
+def test_blanks_around_a_value_do_not_count_unless_they_are_quoted() -> None:
+    assert parse_spec('x, c = 1 ,path=" a "') == ("x", {"c": "1", "path": " a "})
+
+
+@pytest.mark.parametrize("text", ['x,a="b" "c"', 'x,a="b"c"d"'])
+def test_a_single_quote_within_quotes_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="write a quote within quotes twice"):
+        parse_spec(text)
+
+
+def test_a_long_spec_is_cut_short_in_messages() -> None:
+    for text in ("x," + "y" * 10_000, "x,a=1,a=" + "1" * 10_000, "x" * 10_000 + ",", "x\0" * 5000):
+        with pytest.raises(UserError) as caught:
+            parse_spec(text)
+        assert len(str(caught.value)) < 1000

@@ -194,3 +194,23 @@ def test_names_are_shown_where_the_locale_lacks_their_letters(
     command = [sys.executable, "-m", "harness", "runs"]
     out = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
     assert r"café \u5bff\u53f8" in out.decode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "--dataset", ""], "the value of --dataset is empty; give a value or leave it out"),
+        (["run", "--plugins="], "the value of --plugins is empty"),
+        (["report", "a", "b", "-o", ""], "the value of -o is empty"),
+        (["compare", "", "a"], "an argument is empty"),
+        (["run", "--seed", "1_000"], "'1_000' is not a whole number, such as 1000"),
+        (["run", "--limit", "1e3"], "'1e3' is not a whole number"),
+        (["run", "--seed", "٣"], "'٣' is not a whole number"),
+        (["run", "--seed", "9" * 5000], "(5,000 characters)' is not a whole number"),
+        (["run", "--seed", "-1"], "-1 is not in the range x>=0"),
+    ],
+)  # fmt: skip
+def test_an_option_that_means_nothing_is_refused(
+    harness: Harness, words: list[str], message: str
+) -> None:
+    assert message in harness(*words, code=2)
