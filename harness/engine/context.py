@@ -151,7 +151,7 @@ class RunContext:
         return {name: array.to(self.device) for name, array in arrays.items()}
 
     def log(self, name: str, value: float, step: int) -> None:
-        self.curves.setdefault(name, []).append((step, float(value)))
+        self.curves.setdefault(name, []).append((int(step), float(value)))
         self.services.observer.epoch(name, float(value), step)
 
     def note(self, text: str) -> None:

@@ -291,7 +291,7 @@ class _Run:
             finished=_now(),
             command=rerun_command(spec, request.workspace.flags),
             curves=context.curves,
-            views=getattr(pipeline, "views", 1),
+            views=int(getattr(pipeline, "views", 1)),
             augmentation=getattr(pipeline, "augmentation", None),
             **measured,
         )

@@ -64,6 +64,7 @@ LINKS = "mlflow.json"
 LINK_NAMES = ("table", "run")
 PICTURES = "pictures"
 SEALED = (RESULT, "scores.npz", "tune_scores.npz", STATE, SPEC)  # unchanged once a run is finished
+LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # of a path that is not UTF-8
 UNFINISHED_STATES = ("running", "stopped", "failed")
 
 
@@ -170,6 +171,8 @@ class Record:
             if number != FORMAT:
                 raise ValueError(f"its format number is {number}, and this version reads {FORMAT}")
             self._require_unchanged(path)
+            if LONE_SURROGATE.search(data):  # pydantic reads such JSON only when it is parsed
+                return _reader(kind).validate_python(values)
             return _reader(kind).validate_json(data, strict=True)
         except (OSError, ValueError) as error:
             raise self._damaged(path, error) from error

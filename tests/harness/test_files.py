@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import torch
 
 from harness.errors import UserError
-from harness.files import arrays_bytes, load_arrays, save_arrays, write_atomic, write_json
+from harness.files import (
+    arrays_bytes,
+    file_digest,
+    load_arrays,
+    load_npz,
+    read_json_object,
+    save_arrays,
+    write_atomic,
+    write_json,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -124,3 +135,66 @@ def test_an_entry_that_cannot_be_kept_is_named(tmp_path: Path, arrays: Any, word
     with pytest.raises(UserError, match=words):
         save_arrays(path, arrays)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a": ' * 100_000, "nested too deeply"),
+        ('{"a": 1, "a": 2}', "a key twice"),
+        ("[]", "does not hold a JSON object"),
+        ("9" * 5000, "integer"),
+    ],
+    ids=["list", "object", "twice", "no object", "digits"],
+)
+def test_a_json_file_that_is_no_plain_object_is_refused(
+    workdir: Path, text: str, reason: str
+) -> None:
+    Path("a.json").write_text(text)
+    with pytest.raises(ValueError, match=reason):
+        read_json_object(Path("a.json"))
+
+
+def test_a_json_file_has_a_limited_size(workdir: Path) -> None:
+    Path("a.json").write_text("{}")
+    assert read_json_object(Path("a.json")) == ({}, b"{}")
+    os.truncate("a.json", 2**40)
+    with pytest.raises(ValueError, match="1,099,511,627,776 bytes, more than"):
+        read_json_object(Path("a.json"))
+
+
+def test_what_is_no_plain_file_is_not_opened(workdir: Path) -> None:
+    """To read from a pipe would wait for ever."""
+    os.mkfifo("pipe")
+    Path("loop").symlink_to("loop")
+    Path("zero").symlink_to("/dev/zero")
+    Path("folder").mkdir()
+    for name in ("pipe", "loop", "zero", "folder", "missing"):
+        for read in (read_json_object, load_npz, file_digest, load_arrays):
+            with pytest.raises(OSError, match="not a plain file|Too many levels|No such file"):
+                read(Path(name))
+
+
+def test_arrays_are_read_as_savez_wrote_them(workdir: Path) -> None:
+    arrays = {"keys": np.array(["a", "ü"]), "scores": np.zeros((2, 3), np.float32)}
+    np.savez("a.npz", **arrays)
+    read = load_npz(Path("a.npz"))
+    assert read.keys() == arrays.keys()
+    assert all(np.array_equal(read[name], arrays[name]) for name in arrays)
+
+
+def test_an_array_file_that_claims_more_than_it_holds_is_refused(workdir: Path) -> None:
+    np.savez_compressed("compressed.npz", a=np.zeros(10**6))
+    with pytest.raises(ValueError, match=r"a\.npy is compressed"):
+        load_npz(Path("compressed.npz"))
+    header = io.BytesIO()
+    fields = {"descr": "<f4", "fortran_order": False, "shape": (10**9, 1000)}
+    np.lib.format.write_array_header_1_0(header, fields)
+    with ZipFile("claims.npz", "w") as archive:
+        archive.writestr("a.npy", header.getvalue())
+    with pytest.raises(ValueError, match=r"a\.npy has 128 bytes, not 4,000,000,000,128"):
+        load_npz(Path("claims.npz"))
+    np.savez("objects.npz", a=np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match=r"a\.npy has|pickle"):
+        load_npz(Path("objects.npz"))

@@ -39,6 +39,17 @@ def test_a_dataset_that_is_gone_leaves_out_the_pictures(
     assert left_out.no_pictures == OMITTED
 
 
+def test_images_that_were_moved_are_shown_from_where_they_are(
+    workspace: Workspace, groups: Groups, copy_record: Callable[..., Record]
+) -> None:
+    gone = {"dataset": "folder,path=/gone"}
+    copies = [[copy_record(record, spec=gone)] for [record] in groups("few", "ridge")]
+    moved = gather(workspace, copies, ReportOptions(neighbors=0, dataset="digits"))
+    assert (moved.no_pictures, moved.test is None) == ("", False)
+    mixed = gather(workspace, [*copies, *groups("all")], ReportOptions(neighbors=0))
+    assert (mixed.no_pictures, mixed.test is None) == ("", False)
+
+
 def test_a_dataset_that_was_an_object_leaves_out_the_pictures(
     workspace: Workspace, groups: Groups, copy_record: Callable[..., Record]
 ) -> None:

@@ -322,3 +322,9 @@ def test_links_that_are_no_web_pages_are_left_out(finished: Record) -> None:
 def test_a_damaged_status_is_that_of_a_dead_run(unfinished: Record, status: str) -> None:
     unfinished.status_file.write_text(status.replace("HOST", socket.gethostname()))
     assert unfinished.state == "dead"
+
+
+def test_a_path_that_is_not_utf8_is_kept(make_spec: Callable[..., RunSpec]) -> None:
+    spec = make_spec(dataset="folder,path=/gr\udcf6\udcdfe")
+    record = RunStore(Path("runs")).create("means", spec)
+    assert Record(record.folder).spec == spec

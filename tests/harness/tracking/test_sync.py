@@ -168,6 +168,30 @@ def test_a_damaged_record_does_not_keep_others_from_being_sent(
     assert all_runs(query) == [("sound-1", "FINISHED")]
 
 
+def test_a_record_whose_errors_are_not_those_of_its_scores_is_not_sent(
+    settings: Settings, add_record: Any
+) -> None:
+    edited = add_record(run_id="edited-1")
+    edited.finish(replace(edited.result, mean_class_error=1.0))
+    copied = add_record(run_id="copied-1")
+    shutil.copytree(copied.folder, copied.folder.with_name("copy"))
+    summary = sync_runs(settings)
+    assert summary.sent == ["copied-1"]
+    assert "says mean_class_error 1.0" in summary.failed["edited-1"]
+    assert "is a copy of the run copied-1" in summary.failed["copy"]
+
+
+def test_a_link_in_a_run_folder_is_not_followed(
+    settings: Settings, add_record: Any, stored: Any, workdir: Path
+) -> None:
+    record = add_record(run_id="received-1")
+    (workdir / "secret.txt").write_text("mine")
+    (record.folder / "log.txt").unlink()
+    (record.folder / "log.txt").symlink_to(workdir / "secret.txt")
+    assert sync_runs(settings).sent == ["received-1"]
+    assert stored.artifacts("received-1") == {"result.json", "spec.json", "scores.npz"}
+
+
 def test_a_run_that_finishes_or_is_removed_during_a_sync_is_not_damaged(
     settings: Settings, add_record: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
