@@ -172,7 +172,7 @@ def test_what_is_no_plain_file_is_not_opened(workdir: Path) -> None:
     Path("folder").mkdir()
     for name in ("pipe", "loop", "zero", "folder", "missing"):
         for read in (read_json_object, load_npz, file_digest, load_arrays):
-            with pytest.raises(OSError, match="not a plain file|Too many levels|No such file"):
+            with pytest.raises(OSError, match=r"not a plain file|Too many levels|No such file"):
                 read(Path(name))
 
 
