@@ -192,7 +192,9 @@ def _class_pairs(
                     name = folder.path[start:] if is_leaf_class else class_folder.name
                     pairs[folder.path] = (part, normalize(name))
     if class_level == "top":
-        layout.notes += _joined_notes(class_folders, path)
+        layout.notes += _joined_notes(class_folders)
+    if len(tops) == 1:
+        layout.notes += _side_by_side_notes(class_folders, path)
     layout.notes += _doubtful_name_notes(tops)
     layout.notes += look_alike_notes({class_name for _, class_name in pairs.values()})
     return pairs
@@ -244,25 +246,29 @@ def _without_copy(top: Folder, names: Sequence[str], path: str, layout: Layout) 
     return kept
 
 
-def _joined_notes(class_folders: Sequence[Folder], path: str) -> list[str]:
+def _joined_notes(class_folders: Sequence[Folder]) -> list[str]:
     """Return a note on the sub-folders that were joined with their class."""
     branched = [folder for folder in class_folders if _branches(folder)]
     below = [inner for folder in branched for inner in folder.walk() if inner is not folder]
     joined = [folder for folder in below if folder.images]
     if not joined:
         return []
-    notes = [
+    return [
         f"{len(joined):,} sub-folders of {len(branched):,} class folders are joined with them, "
         f"such as {joined[0].path}/; class_level=leaves makes each a class of its own"
     ]
-    first = branched[0]
-    if all(folder.children.keys() == first.children.keys() for folder in class_folders):
-        inner = shown([folder.name for folder in first.children.values()])
-        notes.append(
-            f"each class folder holds the same sub-folders ({inner}): if these are the classes, "
-            f"give one of several datasets side by side, such as {path}/{first.path}"
-        )
-    return notes
+
+
+def _side_by_side_notes(class_folders: Sequence[Folder], path: str) -> list[str]:
+    """Return a note on `original/cat`, `augmented/cat`, which may be datasets, not classes."""
+    first, *others = class_folders
+    inner = first.children.keys()
+    if len(inner) < 2 or any(folder.children.keys() != inner for folder in others):
+        return []
+    return [
+        f"each class folder holds the same sub-folders ({shown([*inner])}): if these are the "
+        f"classes, give one of the datasets, such as {path}/{first.path}"
+    ]
 
 
 def _branches(folder: Folder) -> bool:

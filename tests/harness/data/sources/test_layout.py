@@ -48,7 +48,7 @@ def test_datasets_side_by_side_without_parts_are_noted() -> None:
     notes = lay_out(tree(*below("original augmented", "cat", "dog")), "p").notes
     assert notes[1] == (
         "each class folder holds the same sub-folders (cat/, dog/): if these are the classes, give "
-        "one of several datasets side by side, such as p/augmented"
+        "one of the datasets, such as p/augmented"
     )
 
 
