@@ -25,6 +25,7 @@ BOMB_BYTES, BOMB_RATIO = 64_000_000, 100  # a zip member that unpacks to more is
 MAX_TRAILING_BYTES = 10**9  # after the last member of a tar
 ZIP_FLAG_ENCRYPTED = 1
 ZIP_FLAG_UTF8 = 0x800
+ZIP_EXTRA_UNICODE_PATH = 0x7075
 KANA = re.compile(r"[\u3041-\u30ff]")
 JAPANESE = re.compile(r"[\x20-\x7e\u3000-\u30ff\u4e00-\u9fff\uff01-\uff5e]*")
 NamedReader = tuple[str, Callable[[], bytes]]
@@ -197,13 +198,16 @@ def _decode_names(members: list[zipfile.ZipInfo], note: Note) -> list[str]:
     code page of their Windows: Japanese is recognized by its kana. Else it is code page 437, the
     standard's choice, in which letters are wrong but different names stay different.
     """
-    names = [getattr(member, "orig_filename", member.filename) for member in members]
-    names = [name.partition("\0")[0] for name in names]
-    unstated = [
-        position
-        for position, member in enumerate(members)
-        if not member.flag_bits & ZIP_FLAG_UTF8 and not names[position].isascii()
-    ]
+    names = [member.orig_filename.partition("\0")[0] for member in members]
+    unstated = []
+    for position, member in enumerate(members):
+        if member.flag_bits & ZIP_FLAG_UTF8 or names[position].isascii():
+            continue
+        stated = _unicode_path(member.extra)
+        if stated:
+            names[position] = stated
+        else:
+            unstated.append(position)
     if not unstated:
         return names
     stored = [names[position].encode("cp437") for position in unstated]
@@ -224,6 +228,16 @@ def _decode_names(members: list[zipfile.ZipInfo], note: Note) -> list[str]:
             "they are wrong"
         )
     return names
+
+
+def _unicode_path(extra: bytes) -> str:
+    """Return the UTF-8 name that Info-ZIP adds to one in another encoding, or an empty text."""
+    while len(extra) >= 4:
+        tag, size = int.from_bytes(extra[:2], "little"), int.from_bytes(extra[2:4], "little")
+        if tag == ZIP_EXTRA_UNICODE_PATH:  # a version and the checksum of the other name before it
+            return extra[9 : 4 + size].decode(errors="replace")
+        extra = extra[4 + size :]
+    return ""
 
 
 def _unzip(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:

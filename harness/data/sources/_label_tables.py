@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from harness.data.class_names import normalize
+from harness.data.class_names import look_alike_notes, normalize
 from harness.data.decode import is_system_file
 from harness.data.sources import UNSPLIT, part_of
 from harness.data.sources._file_tree import FileTree
@@ -182,6 +182,7 @@ def _merge(tables: Sequence[_Table], images: Sequence[str]) -> Layout:
             f"{table.file} ({table.column}) gives the classes of {len(table.labels):,} images of "
             f"{where}{missing}"
         )
+    layout.notes += look_alike_notes({label for _, label in layout.images.values()})
     _note_unlabeled(layout, images, {table.folder.path for table in tables})
     return layout
 

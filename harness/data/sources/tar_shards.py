@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from harness.data.class_names import look_alike_notes, normalize
 from harness.data.decode import Undecodable, is_image, is_system_file
 from harness.data.sources import Source, SourceImage, check_label_count, part_of
 from harness.data.sources._archives import tar_files
@@ -43,7 +44,7 @@ class TarShards:
         self.fingerprint = hashlib.sha256(lines.encode()).hexdigest()[:16]
         notes: dict[str, None] = {}
         class_of, images = _read_labels(shards, notes)
-        self.dataset_notes = tuple(notes)
+        self.dataset_notes = (*notes, *look_alike_notes(set(class_of.values())))
         for shard, key in images:
             if (shard, key) not in class_of:
                 raise UserError(
@@ -106,7 +107,7 @@ def _read_labels(
                     # invalid JSON or UTF-8, or a link that leads nowhere
                     raise UserError(f"{shard}: {name} cannot be read: {error}") from error
                 if class_name is not None:
-                    class_of.setdefault((shard, key), class_name)
+                    class_of.setdefault((shard, key), normalize(class_name))
             elif is_image(name):
                 images.append((shard, key))
     return class_of, images

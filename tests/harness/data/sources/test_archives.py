@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
+import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -158,6 +159,17 @@ def test_names_in_the_encoding_of_their_system_are_readable(
     source = open_source(workdir / "photos.zip")
     assert source.class_names == tuple(sorted(classes))
     assert [f"are read as {encoding}" in note for note in source.dataset_notes] == [True] * is_noted
+
+
+def test_a_name_in_utf8_beside_one_in_another_encoding_is_read(workdir: Path) -> None:
+    with zipfile.ZipFile(workdir / "photos.zip", "w") as archive:
+        for name in ("кот", "пёс"):
+            member = UnstatedName(f"{name}/1.jpg".encode("cp1251").decode("latin-1"))
+            path = f"{name}/1.jpg".encode()
+            member.extra = struct.pack("<HHBI", 0x7075, 5 + len(path), 1, 0) + path
+            archive.writestr(member, b"x")
+    source = open_source(workdir / "photos.zip")
+    assert (source.class_names, source.dataset_notes) == (("кот", "пёс"), ())
 
 
 def test_names_in_an_unknown_encoding_stay_different(workdir: Path) -> None:

@@ -46,6 +46,12 @@ def test_a_table_gives_the_classes_of_a_flat_folder(
     assert source.dataset_notes[1] == "3 images of test/ have no labels and are passed over"
 
 
+def test_labels_that_differ_in_case_are_noted(dogs: Path) -> None:
+    rows = "".join(f"{i},{('pug', 'Pug', 'boxer')[i % 3]}\n" for i in range(6))
+    (dogs / "labels.csv").write_text(f"id,breed\n{rows}")
+    assert "differ in case" in open_source(dogs).dataset_notes[1]
+
+
 def test_a_table_in_a_zip_is_read(dogs: Path, workdir: Path) -> None:
     rows = "".join(f"{i},{'ab'[i % 2]}\n" for i in range(6))
     (dogs / "labels.csv").write_text(f"id,breed\n{rows}")

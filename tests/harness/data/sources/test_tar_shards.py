@@ -84,3 +84,13 @@ def test_labels_are_all_numbers_or_all_names(workdir: Path) -> None:
     shard = write_shard(workdir / "train-0.tar", files)
     with pytest.raises(UserError, match=r"some labels are numbers \(0\), others names \(cat\)"):
         open_source(shard)
+
+
+def test_class_names_are_compared_as_people_read_them(workdir: Path) -> None:
+    names = ["caf\u00e9", "cafe\u0301", "Tea", "tea"]
+    files: dict[str, bytes] = {}
+    for i, name in enumerate(names):
+        files |= {f"{i}.jpg": b"?", f"{i}.cls": name.encode()}
+    source = open_source(write_shard(workdir / "train-0.tar", files))
+    assert source.class_names == ("Tea", "caf\u00e9", "tea")
+    assert "'Tea', 'tea'" in source.dataset_notes[0]
