@@ -28,7 +28,8 @@ def folder(workdir: Path, pictures: Callable[..., Path]) -> Path:
 @pytest.fixture
 def predict(plugin: str, folder: Path) -> Callable[..., Result]:
     run_id = harness.run("nearest-mean", "digits", plugins=[plugin], track=False).run_id
-    return lambda *arguments: CliRunner().invoke(cli, ["predict", run_id, str(folder), *arguments])
+    command = ["predict", run_id, str(folder), "--plugins", plugin]
+    return lambda *arguments: CliRunner().invoke(cli, [*command, *arguments])
 
 
 def test_the_good_images_are_printed_before_the_error(predict: Callable[..., Result]) -> None:

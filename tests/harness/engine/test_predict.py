@@ -78,12 +78,13 @@ def test_paths_and_runs_that_cannot_be_used_are_refused(
 
 
 def test_a_bad_image_does_not_end_the_others(
-    run_id: str, workdir: Path, pictures: Callable[..., Path]
+    run_id: str, plugin: str, workdir: Path, pictures: Callable[..., Path]
 ) -> None:
     folder = pictures(workdir / "mine", {"": 2})
     for i in range(3):
         (folder / f"pointer{i}.jpg").write_text("version https://git-lfs.github.com/spec/v1\n")
-    predictions = harness.predict(run_id, ["nowhere/*.jpg", folder / "pointer0.jpg", folder])
+    paths = ["nowhere/*.jpg", folder / "pointer0.jpg", folder]
+    predictions = harness.predict(run_id, paths, plugins=[plugin])
     predicted: list[str] = []
     with pytest.raises(UserError) as caught:
         predicted.extend(path.name for path, _ in predictions)
@@ -94,21 +95,23 @@ def test_a_bad_image_does_not_end_the_others(
 
 
 def test_what_was_converted_is_noted(
-    run_id: str, workdir: Path, pictures: Callable[..., Path]
+    run_id: str, plugin: str, workdir: Path, pictures: Callable[..., Path]
 ) -> None:
     folder = pictures(workdir / "mine", {"": 2})
     Image.new("RGBA", (9, 9), (255, 0, 0, 10)).save(folder / "2.png")
     notes: list[str] = []
-    assert len(list(harness.predict(run_id, [folder], note=notes.append))) == 3
+    assert len(list(harness.predict(run_id, [folder], note=notes.append, plugins=[plugin]))) == 3
     assert notes == ["transparent pixels were laid on white: 1 image"]
 
 
 def test_archives_are_searched_as_folders_are(
-    run_id: str, workdir: Path, pictures: Callable[..., Path]
+    run_id: str, plugin: str, workdir: Path, pictures: Callable[..., Path]
 ) -> None:
     folder = pictures(workdir / "mine", {"": 2, "__MACOSX": 1, "deeper": 1})
     archive = shutil.make_archive(str(workdir / "mine"), "zip", folder)
-    (in_folder, in_archive) = (list(harness.predict(run_id, [path])) for path in (folder, archive))
+    in_folder, in_archive = (
+        list(harness.predict(run_id, [path], plugins=[plugin])) for path in (folder, archive)
+    )
     assert [path.relative_to(folder) for path, _ in in_folder] == [
         path.relative_to(archive) for path, _ in in_archive
     ]
