@@ -142,5 +142,5 @@ def write_report(
     else:
         evidence = gather(workspace, groups, options)
         comparison, text = evidence.comparison, report_page(evidence)
-    write_atomic(file, lambda out: out.write(text.encode()))
+    write_atomic(file, lambda out: out.write(text.encode(errors="backslashreplace")))
     return comparison

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le
 
 from harness.runs.result import Amount, Count, Seed
 
 Kind = Literal["fit", "rescore", "ensemble"]
+
+Pixels = Annotated[int, Ge(1), Le(2**16)]
 
 # Two runs that agree in these are the same run, including the state of the source and the data.
 IDENTITY_FIELDS = (
@@ -72,7 +76,7 @@ class RunSpec:
     limit_test: Count | None = None
     test: bool = True
     preparation: str = ""
-    image_size: tuple[Count, Count] | None = None
+    image_size: tuple[Pixels, Pixels] | None = None
     plugins: tuple[str, ...] = ()
     from_object: bool = False
     dataset_from_object: bool = False

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.errors import UserError
+from harness.runs.record import Record
+from harness.runs.run_store import RunStore
 from harness.runs.spec import IDENTITY_FIELDS, RunSpec, SeedGroup
 
 
@@ -46,3 +50,12 @@ def test_a_spec_is_plain_data(make_spec: Callable[..., RunSpec]) -> None:
     assert plain["seed_group"] == {"run_id": "a-seeds", "seeds": 3}
     assert plain["members"] == ["a-1", "b-2"]
     assert plain["kind"] == "fit"
+
+
+@pytest.mark.parametrize("image_size", [(0, 8), (8, -1), (8, 2**40), (8, 8, 8), "8"], ids=str)
+def test_an_image_has_a_size_that_images_have(
+    make_spec: Callable[..., RunSpec], image_size: Any
+) -> None:
+    record = RunStore(Path("runs")).create("means", make_spec(image_size=image_size))
+    with pytest.raises(UserError, match=r"spec\.json cannot be read .*image_size"):
+        _ = Record(record.folder).spec

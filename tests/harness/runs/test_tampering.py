@@ -25,6 +25,8 @@ from harness.cli import main
 from harness.runs.checksums import CHECKSUMS
 from harness.runs.consistency import SHARED_FIELDS
 from harness.runs.record import Record
+from harness.runs.result import COST_FIELDS, Cost
+from harness.tracking.links import Links
 
 Edit = Callable[[Path], object]
 COMMANDS = (
@@ -338,3 +340,65 @@ def test_a_received_run_with_a_plugin_inside_executes_nothing(
     assert (code, len(text.splitlines())) == (2, 1)
     assert needed in text
     assert f"add: --plugins {plugin}" in text
+
+
+TEXTS = (
+    "<script>alert(1)</script>", "\x1b[2J\x1b[31m", "a\nb\r\nc", "x" * 20_000, "\udcff",
+    "\u202eevil", "=cmd|' /C calc'!A0", "", "%s{0}", "\0",
+)  # fmt: skip
+
+
+def forged_fields() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield fields of result and spec that someone makes up who renews all checksums."""
+    for text in TEXTS:
+        for name in ("label", "family", "command"):
+            yield {name: text}, {}
+        for name in ("notes", "dataset_notes", "augmentation"):
+            yield {name: (text,)}, {}
+        yield {"machine": {text: text, "cpu": text, "cores": text, "memory_gb": text}}, {}
+        yield {"versions": {text: text}, "missing_reasons": {text: text}}, {}
+        yield {"curves": {text: [(0, 1.0)], "train/top1_error": [(-5, float("nan"))]}}, {}
+        for name in ("title", "pipeline", "dataset"):
+            yield {}, {name: text}
+        yield {}, {"class_names": tuple(f"{text}{i}" for i in range(10)), "plugins": (text,)}
+    yield {"curves": {"val/top1_error": [(0, float("inf")), (10**18, -1e308)]}}, {}
+    for figure in (0.0, 1e-300, 1e300):
+        yield {"cost": Cost(**dict.fromkeys(COST_FIELDS, figure))}, {}
+    for name, value in {
+        "views": 10**18, "test_evaluations": 10**18, "started": "0001-01-01T00:00:00+00:00",
+        "finished": "9999-12-31T23:59:59-23:59",
+    }.items():  # fmt: skip
+        yield {name: value}, {}
+    for name, value in {
+        "seed": 2**64 - 1, "models": 2**62, "image_size": (0, 0), "limit": 0,
+        "preparation": "size=99999999999999999999 x",
+    }.items():  # fmt: skip
+        yield {}, {name: value}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_what_a_forger_writes_acts_on_nothing(
+    received: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is believed is shown as text, and nothing ends in a traceback."""
+    folder, a, b = received
+    attach = "harness.tracking.artifacts.attach_file"
+    monkeypatch.setattr(attach, lambda run_ids, file, settings: Links("", "", "", {}))
+    intact = shutil.move(folder, "intact")
+    for result, spec in forged_fields():
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(intact, folder)
+        record = Record(folder)
+        asked = replace(record.spec, **spec)
+        shared = {name: getattr(asked, name) for name in SHARED_FIELDS}
+        answer = replace(record.result, identity=asked.identity, **{**shared, **result})
+        record.save_spec(asked)
+        record.finish(answer)
+        report = ("report", a, b, "--no-pictures", "-o", "report.html")
+        for command in (*COMMANDS, report):
+            code, text = run(*(word.format(a=a, b=b) for word in command))
+            assert code in (0, 2), (result, spec, text)
+            assert "\x1b" not in text
+            if command == report and code == 0:
+                assert "<script" not in Path("report.html").read_text()
