@@ -169,8 +169,9 @@ def test_class_names_in_any_script_and_with_formulas_are_drawn_without_a_warning
 ) -> None:
     names = ("寿司", "🍕", "हिन्दी", "عربى", r"$x^2$~\\", "$\\frac{", "\U000323b0 no font has it")
     run = record({label: [label, (label + 1) % 7] for label in range(7)}, classes=7)
-    spec = replace(run.spec, class_names=names)
-    run.save_spec(spec)
+    result = run.result
+    run.save_spec(replace(run.spec, class_names=names))
+    run.finish(result)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         draw_pictures(Record(run.folder))

@@ -25,7 +25,7 @@ from harness.tracking.database import store_uri
 from harness.tracking.log_run import log_finished_run
 
 NAMES = ["my%20project", "what?", "c#", "R&D", 'it\'s "new"', "Müller 文", "50%", "plain"]
-FILES = {"result.json", "spec.json", "log.txt"}
+FILES = {"result.json", "spec.json", "log.txt", "scores.npz"}
 
 
 @pytest.fixture

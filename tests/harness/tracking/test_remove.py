@@ -31,7 +31,9 @@ def test_the_parent_of_seeds_shows_the_mean_of_those_that_are_left(
 ) -> None:
     group = SeedGroup("hog-seeds", 2)
     records = {
-        name: add_record(run_id=name, seed=seed, top1_error=error, spec={"seed_group": group})
+        name: add_record(
+            run_id=name, seed=seed, n_test=100, top1_error=error, spec={"seed_group": group}
+        )
         for name, seed, error in (("hog-0", 0, 20.0), ("hog-1", 1, 22.0))
     }
     for record in records.values():
