@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from harness.engine.distributed import SINGLE_PROCESS, Processes
 from harness.engine.observer import RunObserver
 from harness.engine.resources import Stopwatch, Usage
 from harness.errors import UserError
-from harness.files import load_arrays, save_arrays
+from harness.files import as_tensors, load_arrays, save_arrays
 from harness.render.text import printable
 
 T = TypeVar("T")
@@ -30,7 +31,11 @@ class MemoryCheckpoint:
         self.arrays: State | None = None
 
     def save(self, arrays: State) -> None:
-        self.arrays = {name: array.detach().clone() for name, array in arrays.items()}
+        tensors = as_tensors(arrays)  # as a run checks them, which writes a file
+        self.arrays = {
+            name: tensors[name] if hasattr(value, "detach") else copy(value)
+            for name, value in arrays.items()
+        }
 
     def load(self) -> State | None:
         return self.arrays

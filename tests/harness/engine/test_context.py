@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -118,3 +119,17 @@ def test_the_cache_counts_what_it_saved(workdir: Path) -> None:
     assert first.cache_savings.seconds == 0
     assert second.cache({"stage": "x"}, make)["x"].tolist() == [0, 1, 2]
     assert second.cache_savings.seconds > 0
+
+
+def test_a_checkpoint_in_memory_takes_what_one_in_a_file_takes(tmp_path: Path) -> None:
+    saved = {"w": torch.ones(2, requires_grad=True) * 2, "step": 3, "mean": np.arange(2.0)}
+    in_file = RunContext(services=RunServices(checkpoint_folder=tmp_path))
+    for context in (RunContext(), in_file):
+        context.checkpoint.save(saved)
+        loaded = context.checkpoint.load()
+        assert loaded
+        assert loaded["w"].tolist() == [2, 2]
+        assert type(loaded["step"]) is int
+        assert isinstance(loaded["mean"], np.ndarray)
+        with pytest.raises(UserError, match="entry 'names' is of type list"):
+            context.checkpoint.save({"names": ["a"]})

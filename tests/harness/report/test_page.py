@@ -180,3 +180,12 @@ def test_nothing_makes_a_phone_scroll_sideways(pair: Pair, tmp_path: Path) -> No
     page, frame = map(int, widths.groups())
     assert 300 < frame <= 390
     assert page <= frame
+
+
+def test_the_result_says_what_it_is_without_copies(pair: Pair, read_page: ReadPage) -> None:
+    evidence, text = pair
+    assert "copies: " not in text.lower()
+    note = "copies: 3 test images are also in train or tune, 0 repeat another test image"
+    comparison = replace(evidence.comparison, copies=note)
+    visible = read_page(report_page(replace(evidence, comparison=comparison))).visible
+    assert "C" + note[1:] + "." in visible
