@@ -261,6 +261,8 @@ def _joined_notes(class_folders: Sequence[Folder]) -> list[str]:
 
 def _side_by_side_notes(class_folders: Sequence[Folder], path: str) -> list[str]:
     """Return a note on `original/cat`, `augmented/cat`, which may be datasets, not classes."""
+    if not class_folders:
+        return []
     first, *others = class_folders
     inner = first.children.keys()
     if len(inner) < 2 or any(folder.children.keys() != inner for folder in others):
