@@ -52,6 +52,9 @@ def create_or_check(settings: Settings, file: Path) -> None:
         store = SqlAlchemyStore(_sqlite_uri(draft), root)
         store.engine.dispose()
         draft.replace(file)
+        # A database of this name that was removed while this process had it open.
+        if engine := getattr(SqlAlchemyStore, "_engine_map", {}).get(_sqlite_uri(file)):
+            engine.dispose()
     finally:
         _remove_drafts(file)
 

@@ -220,6 +220,12 @@ def test_a_creation_that_fails_or_was_killed_leaves_nothing(
         pass
     assert is_complete(workdir / "mlflow.db")
     assert not list(workdir.glob(".*"))
+    (workdir / "mlflow.db").unlink()
+    with connect(settings):  # the process has the removed one open
+        pass
+    with sqlite3.connect("mlflow.db") as database:
+        names = database.execute("SELECT name FROM experiments ORDER BY name").fetchall()
+    assert names == [("Default",), ("before-after",)]
 
 
 def test_half_a_database_of_an_earlier_version_is_named_with_what_to_do(
