@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from harness.data.class_names import distinguish
+from harness.data.class_names import appearance, distinguish
 from harness.data.copies import are_among, label_conflict_notes
 from harness.data.identity import select_class_balanced
 from harness.data.prepared_dataset import prepared_names
@@ -209,7 +210,8 @@ def _unknown_class_notes(train: Split, split: Split, name: str) -> list[str]:
     count = int(np.isin(split.labels, unknown).sum())
     if not count:
         return []
-    classes = f"classes without training images, such as {split.class_names[unknown[0]]!r}"
+    example = _name_beside_its_like(split.class_names, unknown[0], np.unique(train.labels))
+    classes = f"classes without training images, such as {example}"
     if count == len(split):
         raise UserError(
             f"all {count:,} {name} images are of {classes}: give the folders of a class the same "
@@ -217,6 +219,16 @@ def _unknown_class_notes(train: Split, split: Split, name: str) -> list[str]:
         )
     share = f"{count:,} of {len(split):,} {name} images"
     return [f"{share} are of {classes}: every pipeline misclassifies them"]
+
+
+def _name_beside_its_like(names: Sequence[str], label: int, trained: np.ndarray) -> str:
+    """Return a class name quoted, with the class in train that a reader could take for it."""
+    name = names[label]
+    like = [names[other] for other in trained if appearance(names[other]) == appearance(name)]
+    if not like:
+        return repr(name)
+    shown, shown_like = distinguish(name, like[0])
+    return f"{shown} (train has {shown_like})"
 
 
 def _hold_out_tune(train: Split, per_class: int | None, title: str) -> tuple[Split, Split]:

@@ -104,8 +104,8 @@ def test_a_note_counts_test_images_of_classes_without_training_images(
     counts = {"train/cat": 12, "train/dog": 12, "test/cat": 2, "test/Dog": 3}
     notes = harness.load_dataset(str(pictures(workdir / "photos", counts)), tune=0).dataset_notes
     expected = (
-        "3 of 5 test images are of classes without training images, such as 'Dog': "
-        "every pipeline misclassifies them"
+        "3 of 5 test images are of classes without training images, such as 'Dog' "
+        "(train has 'dog'): every pipeline misclassifies them"
     )
     assert expected in notes
 
