@@ -21,7 +21,8 @@ import warnings
 import numpy as np
 from PIL import Image, ImageFile
 
-SIGNIFICANT_BITS = (8, 10, 12, 14, 16, 24, 32)
+# Sensors have 8 to 16 bits; sums and counts in 32 bits may end anywhere.
+SIGNIFICANT_BITS = (8, 10, 12, 14, *range(16, 33))
 WHITE_16 = 2**16 - 1
 ON_WHITE = "transparency, laid on white"
 OPAQUE = "alpha channel"  # which says that nothing is transparent

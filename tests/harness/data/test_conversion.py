@@ -139,6 +139,7 @@ def test_a_damaged_ppm_file_is_undecodable(plain: bool, damage: str) -> None:
     ("values", "expected", "description"),
     [
         (GRAY.astype(np.uint32) << 24, GRAY, "32 bits per channel, 32 significant"),
+        (GRAY.astype(np.uint32) << 10, GRAY, "32 bits per channel, 18 significant"),
         (GRAY.astype(np.uint32) << 4, GRAY, "32 bits per channel, 12 significant"),
         (GRAY.astype(np.int32), GRAY, "32 bits per channel, 8 significant"),
         (GRAY.astype(np.int16) << 4, GRAY, "16 bits per channel, 12 significant"),
