@@ -5,6 +5,7 @@ matplotlib takes seconds to import and is imported when something is drawn.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -30,6 +31,8 @@ CLASSES_NAMED = 25  # more names do not fit an axis
 CLASSES_COUNTED = 12  # more numbers do not fit their cells
 PAIRS = 30
 FILTERS_PER_ROW = 16
+# Where the home folder cannot be written, matplotlib takes a temporary one and says so at length.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def draw_pictures(record: Record, filters: Filters = dict) -> None:

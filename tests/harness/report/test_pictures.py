@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -179,3 +182,10 @@ def test_class_names_in_any_script_and_with_formulas_are_drawn_without_a_warning
     drawn = Lettering.for_texts(names)
     title = draw_confusion(Record(run.folder), drawn).get_suptitle()
     assert "no font on this machine" in title
+
+
+def test_an_unwritable_home_is_nothing_to_talk_about() -> None:
+    command = [sys.executable, "-c", "import harness.report.pictures, matplotlib"]
+    environment = {**os.environ, "MPLCONFIGDIR": "/proc/none"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
