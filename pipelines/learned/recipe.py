@@ -39,7 +39,8 @@ class Recipe:
     momentum: float = 0.9  # share of the velocity that an update keeps
     weight_decay: float = 0.0005  # share of a weight, times the learning rate, lost per update
     max_drops: int = 3  # plateau: how often the learning rate is divided by 10
-    patience: int = 4  # plateau: epochs without a lower tune error before a drop
+    patience: int = 4  # plateau: epochs whose mean tune error has to fall, at least
+    patience_updates: int = 1500  # plateau: updates that these epochs have, at least
     milestones: tuple[float, ...] = (1 / 4, 1 / 2, 3 / 4)  # step: shares of all updates of drops
     drop_factor: float = 10.0  # step: what a drop divides the learning rate by
     warm_up: float = 0.2  # onecycle: share of all updates over which the learning rate rises
@@ -66,7 +67,12 @@ RECIPE_2012 = Recipe(
     init="published",
     pixel_scale=1.0,
 )
-"""Krizhevsky et al. 2012, section 5. The authors judged plateaus by eye, here `patience` does."""
+"""Krizhevsky et al. 2012, section 5.
+
+The authors judged plateaus by eye, here `pipelines.learned.schedule.Plateau` does. With the 10,009
+updates in an epoch of ILSVRC-2012 it compares four epochs with four; where epochs are short,
+1,500 updates with as many, since a learning rate needs updates to do its work, not epochs.
+"""
 
 RECIPE_ONE_TOWER = replace(RECIPE_2012, name="2014", schedule="step", drop_factor=250 ** (1 / 3))
 """`layer-params-imagenet-1gpu.cfg` of cuda-convnet2.

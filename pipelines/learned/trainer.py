@@ -91,7 +91,8 @@ class Trainer:
         # The extras are loss and number of wrong images, which the same sum makes global.
         self.optimizer = Optimizer(self.shard, recipe, extras=2)
         self.total = recipe.updates or recipe.epochs * self.updates_per_epoch
-        self.schedule = make_schedule(recipe, self.updates_per_epoch)
+        n_tune = len(task.tune) if task.tune else 0
+        self.schedule = make_schedule(recipe, self.updates_per_epoch, n_tune)
         stops_early = recipe.updates and task.tune is not None
         self.stopping = EarlyStopping(self.total) if stops_early else None
         seeds = torch.Generator().manual_seed(context.seed)

@@ -22,11 +22,11 @@ def test_recipe_2012_is_that_of_the_paper():
         "published",
         (),
     )
-    assert isinstance(make_schedule(RECIPE_2012, 10), Plateau)
+    assert isinstance(make_schedule(RECIPE_2012, 10, 100), Plateau)
 
 
 def test_the_short_recipe_follows_from_the_number_of_images():
-    assert isinstance(make_schedule(short_recipe(1000, 32), 10), OneCycle)
+    assert isinstance(make_schedule(short_recipe(1000, 32), 10, 100), OneCycle)
     assert (
         short_recipe(100_000, 32).epochs
         <= short_recipe(10_000, 32).epochs

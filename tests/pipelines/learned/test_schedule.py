@@ -2,24 +2,94 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
-from pipelines.learned.recipe import RECIPE_CAFFE, RECIPE_ONE_TOWER, cuda_convnet_recipe
+from pipelines.learned.recipe import (
+    RECIPE_2012,
+    RECIPE_CAFFE,
+    RECIPE_ONE_TOWER,
+    cuda_convnet_recipe,
+)
 from pipelines.learned.schedule import Cosine, OneCycle, Plateau, make_schedule
 
 
-def test_plateau_divides_the_learning_rate_by_ten_three_times():
-    schedule = Plateau(0.01, patience=2, max_drops=3)
-    errors = [50, 40, 41, 40, 39, 39, 39, 39, 39, 39, 39, 39, 39]
-    rates = []
-    for error in errors:
-        rates.append(schedule.lr(0))
+def drop_epochs(schedule, errors):
+    """Return the epochs, counted from 1, after which the learning rate fell by a factor of 10."""
+    epochs, lr = [], schedule.lr(0)
+    for epoch, error in enumerate(errors, 1):
         schedule.after_epoch(error)
-    assert rates == pytest.approx([0.01] * 4 + [0.001] * 3 + [0.0001] * 2 + [0.00001] * 4)
+        if schedule.lr(0) < lr:
+            assert schedule.lr(0) == pytest.approx(lr / 10)
+            epochs.append(epoch)
+            lr = schedule.lr(0)
+    return epochs
+
+
+def test_plateau_divides_the_learning_rate_by_ten_three_times():
+    schedule = Plateau(0.01, window=2, max_drops=3, n_tune=10**6)
+    # The means of two epochs fall from 45 to 40.5 and stay there in the fifth epoch.
+    errors = [50, 40, 41, 40, 41, *[39] * 11]
+    assert drop_epochs(schedule, errors) == [5, 9, 13]
+    assert schedule.lr(0) == pytest.approx(0.00001)
+
+
+def test_a_plateau_is_a_fall_of_at_most_one_standard_error():
+    # 100 sqrt(2 * 0.5 * 0.5 / (2 * 100)) = 5 percent for errors around 50 % on 100 images.
+    for fall, expected in ((4.9, [4]), (5.1, [])):
+        errors = [50 + fall / 2] * 2 + [50 - fall / 2] * 2
+        assert drop_epochs(Plateau(0.01, window=2, max_drops=3, n_tune=100), errors) == expected
+
+
+def test_an_error_of_zero_is_a_plateau():
+    assert drop_epochs(Plateau(0.01, window=2, max_drops=1, n_tune=100), [0.0] * 4) == [4]
+
+
+EPOCHS = np.arange(1, 91)
+FALLING = {
+    "power": 90 * EPOCHS**-0.35,
+    "exponential": 20 + 65 * np.exp(-EPOCHS / 30),
+    "straight": 85 - 60 * EPOCHS / 90,
+}
+
+
+def simulated_drops(error, *, n_tune, updates_per_epoch, runs=40):
+    """Return the epochs of the drops in runs in which n_tune images show a true error."""
+    generator = np.random.default_rng(0)
+    drops = []
+    for _ in range(runs):
+        schedule = make_schedule(RECIPE_2012, updates_per_epoch, n_tune)
+        seen = 100 * generator.binomial(n_tune, error / 100) / n_tune
+        drops.append(drop_epochs(schedule, seen.tolist()))
+    return drops
+
+
+@pytest.mark.parametrize("error", FALLING.values(), ids=FALLING)
+def test_the_noise_of_a_small_tune_split_is_no_plateau(error):
+    drops = simulated_drops(error, n_tune=130, updates_per_epoch=73)
+    assert sum(any(epoch < 60 for epoch in epochs) for epochs in drops) <= 1
+    assert np.median([len(epochs) for epochs in drops]) == 0
+
+
+@pytest.mark.parametrize("n_tune", [130, 1000])
+def test_a_true_plateau_is_found_on_a_small_tune_split(n_tune):
+    flat = np.where(EPOCHS < 20, 80 - 2 * EPOCHS, 40.0)
+    drops = simulated_drops(flat, n_tune=n_tune, updates_per_epoch=73)
+    assert all(epochs and 40 < epochs[0] < 85 for epochs in drops)
+
+
+def test_on_ilsvrc_a_plateau_is_found_within_few_epochs():
+    """A wait of four epochs without a lower error ends the phase at epoch 26 in the median."""
+    flat = np.where(EPOCHS < 20, 80 - 2 * EPOCHS, 40.0)
+    drops = simulated_drops(flat, n_tune=50_000, updates_per_epoch=10_009)
+    assert all(len(epochs) == 3 and 24 <= epochs[0] <= 40 for epochs in drops)
+    assert np.median([epochs[0] for epochs in drops]) <= 28
+    falling = simulated_drops(FALLING["power"], n_tune=50_000, updates_per_epoch=10_009)
+    assert all(epochs[:1] >= [40] for epochs in falling if epochs)
 
 
 def test_a_restored_plateau_continues():
-    first, second = Plateau(0.01, patience=3, max_drops=3), Plateau(0.01, patience=3, max_drops=3)
+    first, second = (Plateau(0.01, window=2, max_drops=3, n_tune=100) for _ in range(2))
     for error in (30, 31, 32):
         first.after_epoch(error)
     second.load(first.state())
@@ -51,7 +121,7 @@ def test_cosine_is_half_a_cosine():
 
 def learning_rates(recipe, epochs):
     """Return the learning rate in the middle of each of these epochs, of 10 updates each."""
-    schedule = make_schedule(recipe, 10)
+    schedule = make_schedule(recipe, 10, 100)
     return [schedule.lr(10 * epoch + 5) for epoch in epochs]
 
 
