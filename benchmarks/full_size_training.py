@@ -42,7 +42,7 @@ from harness.data.split import Batch, Split
 from harness.engine.context import FileCheckpoint, RunContext, RunServices
 from harness.engine.observer import RunObserver
 from pipelines.alexnet import build
-from pipelines.learned import trainer as training
+from pipelines.learned import stalled_start
 from pipelines.learned.network_pipeline import NetworkPipeline
 from pipelines.learned.square_images import to_squares
 from pipelines.learned.trainer import Trainer
@@ -132,7 +132,7 @@ def load_photographs(path: Path | None) -> torch.Tensor:
 def train(folder: Path, photographs: Path | None, steps: int) -> None:
     """Train in this process, from the checkpoint in `folder` if there is one."""
     # The check for stalled starts looks at the last quarter of the steps, at the end.
-    training.STALL_UPDATES = min(training.STALL_UPDATES, max(4, steps))
+    stalled_start.STALL_UPDATES = min(stalled_start.STALL_UPDATES, max(4, steps))
     labels = np.random.default_rng(0).integers(0, CLASSES, BATCH)
     class_names = [str(label) for label in range(CLASSES)]
     images = Split.from_arrays(load_photographs(photographs), labels, class_names=class_names)
@@ -166,7 +166,7 @@ class ProcessLog:
 
     def add(self, line: str) -> int | None:
         """Record a line of output; return the number of the step if the line is about one."""
-        self.warned |= "no better than equal guesses" in line
+        self.warned |= "no better than guesses" in line
         if not line.startswith("step "):
             return None
         number, loss, seconds, peak_bytes = line.split()[1:]

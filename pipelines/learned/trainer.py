@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,12 +23,8 @@ from pipelines.learned.parallel import ParallelMode, shard, shard_network, unsha
 from pipelines.learned.precision import at_least_float32, mixed_precision
 from pipelines.learned.recipe import Recipe
 from pipelines.learned.schedule import make_schedule
+from pipelines.learned.stalled_start import StalledStart
 
-log = logging.getLogger(__name__)
-
-# Share of ln(classes) from which on a mean loss counts as that of equal guesses.
-STALL_LOSS = 0.98
-STALL_UPDATES = 400  # updates after which a network should do better than that
 CHECKPOINT_UPDATES = 20  # updates between checks for a due checkpoint that need an exchange
 PROBE_SECONDS = 15.0  # time spent to measure the duration of an update
 
@@ -99,7 +93,7 @@ class Trainer:
         self.order_seed, noise_seed = torch.randint(2**62, (2,), generator=seeds).tolist()
         self.noise = torch.Generator(context.device).manual_seed(noise_seed)
         self.epoch, self.step = 0, 0  # the step is the number of updates in this epoch
-        self.stalled_epochs, self.has_warned = 0, False
+        self.stalled_start = StalledStart(task.train.labels)
         self.labels = torch.from_numpy(task.train.labels).to(context.device)
         # Loss and number of wrong images of each update of this epoch.
         self.sums = torch.zeros(self.updates_per_epoch, 2, device=context.device)
@@ -123,10 +117,8 @@ class Trainer:
                 self._train_epoch()
         if self.stopping:
             self.context.note(self.stopping.restore_best(self.network))
-        if self.stalled_epochs:
-            self.context.note(
-                f"stalled start: loss at ln(classes) for {self.stalled_epochs} epochs"
-            )
+        if self.stalled_start.note:
+            self.context.note(self.stalled_start.note)
 
     def _should_stop(self) -> bool:
         # Judged by the last full epoch, so that a run resumed within an epoch stops where an
@@ -144,7 +136,7 @@ class Trainer:
         for batch in self.context.progress(batches, label=label, total=updates):
             self._update(batch)
             self.step += 1
-            if self.step % STALL_UPDATES == 0:
+            if self.step % self.stalled_start.due == 0:
                 self._check_loss()
             if self.step < end and self._checkpoint_is_due():
                 self._update_network()
@@ -200,7 +192,7 @@ class Trainer:
             if self.stopping:
                 self.stopping.update(tune_error, self.updates, self.network)
         # While the network still guesses, a plateau is no reason to lower the learning rate.
-        if not self._is_stalled(loss):
+        if not self.stalled_start.check_epoch(loss, self.updates):
             self.schedule.after_epoch(tune_error)
         self.epoch, self.step = self.epoch + 1, 0
         self._save()
@@ -232,41 +224,10 @@ class Trainer:
     def _check_loss(self) -> None:
         """Raise if the loss is no longer a number, and warn of a stalled start, within an epoch."""
         self._require_finite_loss()
-        if self.updates == STALL_UPDATES:
-            loss = float(self.sums[self.step - STALL_UPDATES // 4 : self.step, 0].mean())
-            if self._is_guessing(loss):
-                self._warn_of_stalled_start(loss)
-
-    def _is_stalled(self, loss: float) -> bool:
-        """Return whether the network still guesses after an epoch.
-
-        From STALL_UPDATES on this counts as a stalled start.
-        """
-        is_guessing = self._is_guessing(loss)
-        if is_guessing and self.updates >= STALL_UPDATES:
-            self._warn_of_stalled_start(loss)
-            self.stalled_epochs += 1
-        return is_guessing
-
-    def _is_guessing(self, loss: float) -> bool:
-        classes = self.task.train.num_classes
-        return classes > 1 and loss >= STALL_LOSS * math.log(classes)
-
-    def _warn_of_stalled_start(self, loss: float) -> None:
-        if self.has_warned:
-            return
-        self.has_warned = True
-        classes = self.task.train.num_classes
-        log.warning(
-            "after %d updates the loss is %.3f, no better than equal guesses, ln(%d) = %.3f. "
-            "Such a start can take long or never end: if it does not, try another seed, "
-            "activation=relu, another lr, or He init (alexnet: recipe=short; "
-            "cuda-convnet: init=he)",
-            self.updates,
-            loss,
-            classes,
-            math.log(classes),
-        )
+        due = self.stalled_start.due
+        if self.updates == due:
+            loss = float(self.sums[self.step - due // 4 : self.step, 0].mean())
+            self.stalled_start.check(loss, self.updates)
 
     def _require_finite_loss(self) -> None:
         broken = (~self.sums[: self.step, 0].isfinite()).nonzero()
@@ -305,7 +266,7 @@ class Trainer:
         """Return everything that `_restore` needs; all processes with shards must call it."""
         slots = unshard(self.optimizer.state(), self.shard.shard_dims, self.collectives)
         return {
-            "position": torch.tensor([self.epoch, self.step, self.stalled_epochs]),
+            "position": torch.tensor([self.epoch, self.step, self.stalled_start.epochs]),
             **_named_arrays(self.network),
             **slots,
             "noise": self.noise.get_state(),
@@ -324,7 +285,7 @@ class Trainer:
                 f"this run did not begin on a {self.context.device.type}: resume it on the kind of "
                 "device on which it began (--device)"
             )
-        self.epoch, self.step, self.stalled_epochs = (int(n) for n in saved["position"])
+        self.epoch, self.step, self.stalled_start.epochs = saved["position"].tolist()
         arrays = {name: saved[name] for name in _named_arrays(self.network)}
         _load(self.network, arrays)
         _load(self.shard, shard(arrays, self.shard.shard_dims, self.collectives))

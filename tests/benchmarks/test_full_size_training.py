@@ -38,7 +38,7 @@ def log_of(*lines: str) -> ProcessLog:
 
 
 def test_lines_of_a_process_are_recorded() -> None:
-    log = log_of("epoch 1", "step 1 6.9 0.50 1000", "a loss no better than equal guesses")
+    log = log_of("epoch 1", "step 1 6.9 0.50 1000", "a loss no better than guesses")
     assert log.losses == {1: 6.9}
     assert log.seconds == {1: 0.5}
     assert log.peak_bytes == 1000
