@@ -22,7 +22,7 @@ FAMILY = "learned"
 
 def build(
     *,
-    recipe: Literal["auto", "2012", "short"] = "auto",
+    recipe: Literal["auto", "2012", "code", "short"] = "auto",
     side: Annotated[int, Ge(32), Lt(128)] | None = None,
     order: Literal["paper", "code"] = "paper",
     columns: Literal[1, 2, "half"] = 2,
@@ -50,13 +50,18 @@ def build(
 ) -> Pipeline:
     """Build the paper's system by default.
 
-    Where the paper and the code of its author differ, `paper` and `code` choose between them. The
-    defaults of epochs, optimizer, schedule, lr and weight_decay are the recipe's own.
+    Where the paper and the code of its author differ, `paper` and `code` choose between them, and
+    `recipe=code` is his code throughout. The defaults of epochs, optimizer, schedule, lr and
+    weight_decay are the recipe's own.
 
     Parameters
     ----------
     recipe
-        2012: the paper's training; short: fewer epochs; auto: 2012 from 128 pixels up, short below.
+        2012: the paper's training. code: network 145 of the author's code, whose errors the paper
+        prints: order, lrn_alpha and color_scale are `code`; conv3 to conv5 start from weights of
+        0.03 instead of 0.01; biases learn at twice the rate, which does not fall; weights learn at
+        a tenth from epochs 25, 51 and 79 of 90; every crop has the middle of the mean image
+        subtracted. short: fewer epochs. auto: 2012 from 128 pixels up, short below.
     side
         Train the small variant on images resized to this many pixels per side; None decides by the
         images' own size, and uses 256 where sizes differ.
@@ -128,19 +133,24 @@ def build(
 
     from pipelines.learned.designs import AlexNetDesign
     from pipelines.learned.network_pipeline import NetworkPipeline, ViewConfig
-    from pipelines.learned.networks.alexnet import AlexNetConfig
+    from pipelines.learned.networks.alexnet import CODE_INITS, PAPER_INITS, AlexNetConfig
     from pipelines.learned.normalization import LocalResponseNorm
-    from pipelines.learned.recipe import RecipeOverrides
+    from pipelines.learned.recipe import RECIPE_2012, RECIPE_CODE, RecipeOverrides
 
+    published, inits = RECIPE_2012, PAPER_INITS
+    mean: Literal["paper", "code"] = "paper"
+    if recipe == "code":
+        published, inits = RECIPE_CODE, CODE_INITS
+        order = lrn_alpha = color_scale = mean = "code"
     alpha = {"paper": 1e-4, "code": 1e-4 / 5}[lrn_alpha]
     norm = partial(LocalResponseNorm, alpha=alpha, columns=2 if columns == 2 else 1)
     config = AlexNetConfig(
-        order, columns, depth, norm if lrn else None, pool, activation, dropout, batch_norm
+        order, columns, depth, norm if lrn else None, pool, activation, dropout, batch_norm, inits
     )
     overrides = RecipeOverrides(
         epochs, updates, optimizer, schedule, lr, weight_decay, precision=precision
     )
     post_2012 = ("batch normalization",) if batch_norm else ()
-    design = AlexNetDesign(config, recipe, overrides, post_2012, small_side=side)
-    view_config = ViewConfig(crops, flip, color, views, color_scale)
+    design = AlexNetDesign(config, recipe, overrides, post_2012, published, small_side=side)
+    view_config = ViewConfig(crops, flip, color, views, color_scale, mean)
     return NetworkPipeline(design, view_config, init_from=init_from, parallel=parallel)

@@ -18,6 +18,7 @@ from pipelines.learned.batch_noise import BatchNoise
 
 Augmentation = Callable[[torch.Tensor, BatchNoise], torch.Tensor]
 ColorScale = Literal["paper", "code"]
+MeanCrop = Literal["paper", "code"]
 
 
 @dataclass(frozen=True)

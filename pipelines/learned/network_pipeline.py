@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from pipelines.learned.augmentation import (
     CenterCrop,
     ColorNoise,
     ColorScale,
+    MeanCrop,
     PixelStatistics,
     RandomCrop,
     RandomFlip,
@@ -43,7 +44,8 @@ PROBE_IMAGES = 2048  # of train and of tune that `probe` reads at most
 class ViewConfig:
     """How a network sees an image in training and at test time.
 
-    `pipelines.alexnet.build` explains the fields.
+    `pipelines.alexnet.build` explains most fields. `mean` is the part of the mean image that is
+    subtracted from a crop: "paper" the part at the same place, "code" the center's, after flips.
     """
 
     crops: bool
@@ -51,6 +53,7 @@ class ViewConfig:
     color: bool
     views: int
     color_scale: ColorScale = "paper"
+    mean: MeanCrop = "paper"
 
 
 class NetworkPipeline:
@@ -122,12 +125,8 @@ class NetworkPipeline:
         """Return (n, classes) float32: the logarithm of the softmax averaged over the views."""
         config = self.view_config
         has_views = config.views > 1
-        crops = views(
-            self._inputs(batch),
-            self.network.crop,
-            corners=config.crops and has_views,
-            flips=self.flip and has_views,
-        )
+        corners, flips = config.crops and has_views, self.flip and has_views
+        crops = self._views(self._squares(batch), corners=corners, flips=flips)
         log_softmax = torch.stack([self.network(crop).log_softmax(1) for crop in crops])
         return log_softmax.logsumexp(0) - math.log(len(log_softmax))
 
@@ -194,7 +193,7 @@ class NetworkPipeline:
     @torch.inference_mode()
     def embed(self, batch: Batch) -> torch.Tensor:
         """Return (n, d) float32: the last hidden layer's output for the center of each image."""
-        return self.network.hidden(CenterCrop(self.network.crop)(self._inputs(batch))).float()
+        return self.network.hidden(self._center_view(self._squares(batch))).float()
 
     def filters(self) -> dict[str, np.ndarray]:
         """Return the weights of the first layer, (n, 3, height, width), by column."""
@@ -298,25 +297,40 @@ class NetworkPipeline:
 
     def _augmentation_steps(self) -> Sequence[Augmentation]:
         config, size = self.view_config, self.network.crop
-        steps: list[Augmentation] = [
-            SubtractMean(self.pixels.mean),
-            RandomCrop(size) if config.crops else CenterCrop(size),
-        ]
-        if self.flip:
-            steps.append(RandomFlip())
+        crop = RandomCrop(size) if config.crops else CenterCrop(size)
+        steps: list[Augmentation] = [crop, RandomFlip()] if self.flip else [crop]
+        if config.mean == "code":
+            steps.append(SubtractMean(self._center_mean()))
+        else:
+            steps.insert(0, SubtractMean(self.pixels.mean))
         if config.color:
             steps.append(ColorNoise.from_statistics(self.pixels, config.color_scale))
         return [*steps, Scale(self.pixel_scale)]
 
-    def _inputs(self, batch: Batch) -> torch.Tensor:
-        squares = to_squares(batch.images, self.pixels.side).to(batch.index.device)
-        return self._center_and_scale(squares)
+    def _squares(self, batch: Batch) -> torch.Tensor:
+        return to_squares(batch.images, self.pixels.side).to(batch.index.device)
 
-    def _center_and_scale(self, squares: torch.Tensor) -> torch.Tensor:
-        return Scale(self.pixel_scale)(SubtractMean(self.pixels.mean)(squares))
+    def _views(
+        self, squares: torch.Tensor, *, corners: bool, flips: bool
+    ) -> Iterator[torch.Tensor]:
+        """Yield the network's input for each view of (N, 3, side, side) uint8 images."""
+        size, scale = self.network.crop, Scale(self.pixel_scale)
+        if self.view_config.mean == "code":
+            subtract_mean = SubtractMean(self._center_mean())
+            for crop in views(squares, size, corners=corners, flips=flips):
+                yield scale(subtract_mean(crop))
+        else:
+            centered = scale(SubtractMean(self.pixels.mean)(squares))
+            yield from views(centered, size, corners=corners, flips=flips)
+
+    def _center_view(self, squares: torch.Tensor) -> torch.Tensor:
+        return next(self._views(squares, corners=False, flips=False))
+
+    def _center_mean(self) -> torch.Tensor:
+        return CenterCrop(self.network.crop)(self.pixels.mean[None])[0]
 
     def _center_logits(self, squares: torch.Tensor) -> torch.Tensor:
-        return self.network(CenterCrop(self.network.crop)(self._center_and_scale(squares)))
+        return self.network(self._center_view(squares))
 
 
 def _sample(split: Split) -> Split:

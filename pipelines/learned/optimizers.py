@@ -119,7 +119,10 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
-        """Do one update from `gradient`, then set it to zero."""
+        """Do one update from `gradient`, then set it to zero.
+
+        Biases keep the recipe's first learning rate if it says so.
+        """
         self.updates += 1
         sizes = [group.size for group in self.groups]
         flat = zip(
@@ -129,8 +132,9 @@ class Optimizer:
             strict=True,
         )
         for group, arrays in zip(self.groups, flat, strict=True):
+            keeps_lr = group.is_bias and self.recipe.constant_bias_lr
             parameters = UpdateParameters(
-                lr * group.lr_factor,
+                (self.recipe.lr if keeps_lr else lr) * group.lr_factor,
                 self.recipe.weight_decay * group.weight_decay_factor,
                 self.recipe.momentum,
                 self.updates,

@@ -38,6 +38,7 @@ class Recipe:
     optimizer: OptimizerName = "paper-sgd"
     momentum: float = 0.9  # share of the velocity that an update keeps
     weight_decay: float = 0.0005  # share of a weight, times the learning rate, lost per update
+    constant_bias_lr: bool = False  # whether the biases keep the first learning rate
     max_drops: int = 3  # plateau: how often the learning rate is divided by 10
     patience: int = 4  # plateau: epochs whose mean tune error has to fall, at least
     patience_updates: int = 1500  # plateau: updates that these epochs have, at least
@@ -72,6 +73,21 @@ RECIPE_2012 = Recipe(
 The authors judged plateaus by eye, here `pipelines.learned.schedule.Plateau` does. With the 10,009
 updates in an epoch of ILSVRC-2012 it compares four epochs with four; where epochs are short,
 1,500 updates with as many, since a learning rate needs updates to do its work, not epochs.
+"""
+
+RECIPE_CODE = replace(
+    RECIPE_2012,
+    name="code",
+    schedule="step",
+    milestones=(25 / 90, 51 / 90, 79 / 90),
+    constant_bias_lr=True,
+)
+"""`layer-params-145.cfg` of the code of the paper's author, with the log at its end.
+
+He set the learning rate by hand: of the weights to a tenth in epochs 25, 51 and 79, of the biases
+never. Left out is what he did to finish in epochs 67 to 90: conv1 learned at a tenth of the others'
+rate, then not at all, and without color noise. The code also crops and flips 32 images at a time
+alike and reads the images of an epoch in the same order; here both are drawn per image.
 """
 
 RECIPE_ONE_TOWER = replace(RECIPE_2012, name="2014", schedule="step", drop_factor=250 ** (1 / 3))
@@ -203,6 +219,8 @@ def apply_overrides(recipe: Recipe, overrides: RecipeOverrides, n_train: int) ->
         defaults["lr"] = 0.001
     if overrides.optimizer == "adamw":
         defaults["weight_decay"] = 0.01
+    if overrides.schedule in ("cosine", "onecycle"):
+        defaults["constant_bias_lr"] = False
     if overrides.updates is not None:
         defaults["epochs"] = math.ceil(overrides.updates / recipe.updates_per_epoch(n_train))
     listed = {name: given[name] for name in given if name not in ("epochs", "updates")}

@@ -83,3 +83,16 @@ def test_an_option_changes_the_recipe(option, value):
     default = build().design.recipe(1000, 256)
     changed = build(**{option: value}).design.recipe(1000, 256)
     assert getattr(changed, option) == value != getattr(default, option)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"), [("2012", ("2012", "plateau", 90)), ("code", ("code", "step", 90))]
+)
+def test_one_switch_chooses_between_the_paper_and_its_authors_code(recipe, expected):
+    pipeline = build(recipe=recipe)
+    chosen = pipeline.design.recipe(1000, 256)
+    assert (chosen.name, chosen.schedule, chosen.epochs) == expected
+    source = "code" if recipe == "code" else "paper"
+    assert pipeline.view_config.color_scale == pipeline.view_config.mean == source
+    assert pipeline.design.config.order == source
+    assert chosen.post_2012 == pipeline.design.post_2012 == ()

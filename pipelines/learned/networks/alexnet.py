@@ -73,7 +73,7 @@ def half_shape(shape: Shape) -> Shape:
     return replace(shape, maps=(m1 // 2, m2 // 2, m3 // 2, m4 // 2, m5))
 
 
-_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+_LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "fc6", "fc7", "fc8")
 _BIAS_ONE = ("conv2", "conv4", "conv5", "conv6", "fc6", "fc7")
 
 
@@ -87,7 +87,14 @@ def _inits(stds: Mapping[str, float], last_bias: float = 0.0) -> dict[str, Layer
 
 PAPER_INITS: Mapping[str, LayerInit] = {name: LayerInit(bias=1.0) for name in _BIAS_ONE}
 """N(0, 0.01^2) weights; biases 1 in conv2, conv4, conv5, fc6 and fc7, otherwise 0 (section 5)."""
-ONE_TOWER_INITS = _inits({"conv3": 0.03, "conv4": 0.03, "conv5": 0.03}, last_bias=-7.0)
+_LARGER_STDS = dict.fromkeys(("conv3", "conv4", "conv5", "conv6"), 0.03)
+CODE_INITS = _inits(_LARGER_STDS)
+"""`layers-145.cfg`, and `layers-146.cfg` with conv6, of the code of the paper's author.
+
+Where it differs from the paper: N(0, 0.03^2) in conv3 to conv6, and biases learn at twice the rate
+of weights (epsB=0.02, epsW=0.01 in the parameter files).
+"""
+ONE_TOWER_INITS = _inits(_LARGER_STDS, last_bias=-7.0)
 """`layers-imagenet-1gpu.cfg` of cuda-convnet2."""
 CAFFE_INITS = _inits({"fc6": 0.005, "fc7": 0.005})
 """`models/bvlc_reference_caffenet/train_val.prototxt` of Caffe."""

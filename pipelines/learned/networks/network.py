@@ -51,12 +51,14 @@ class LayerInit:
 class ParameterGroup:
     """Parameters with the same multiples of learning rate and weight decay.
 
-    `is_sharded`: each process holds a shard of them instead of all values.
+    `is_bias`: biases, and what is updated as they are; `is_sharded`: each process holds a shard of
+    them instead of all values.
     """
 
     parameters: list[nn.Parameter]
     lr_factor: float
     weight_decay_factor: float
+    is_bias: bool
     is_sharded: bool
 
     @property
@@ -173,16 +175,16 @@ class Network(nn.Module):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """Return all parameters, grouped by their multiples; sharded groups come first."""
-        members: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
+        members: dict[tuple[float, float, bool, bool], list[nn.Parameter]] = {}
         for name, layer in self.named_children():
             init = self.inits.get(name, LayerInit())
             for kind, parameter in layer.named_parameters():
                 # Scales and shifts of batch normalization are updated as biases are.
-                if name in self.inits and kind == "weight":
-                    factors = init.lr_factor, init.weight_decay_factor
-                else:
+                is_bias = name not in self.inits or kind != "weight"
+                factors = init.lr_factor, init.weight_decay_factor
+                if is_bias:
                     factors = init.bias_lr_factor, 0.0
-                key = (*factors, f"{name}.{kind}" in self.shard_dims)
+                key = (*factors, is_bias, f"{name}.{kind}" in self.shard_dims)
                 members.setdefault(key, []).append(parameter)
         groups = [ParameterGroup(parameters, *key) for key, parameters in members.items()]
         return sorted(groups, key=lambda group: not group.is_sharded)

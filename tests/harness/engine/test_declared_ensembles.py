@@ -36,3 +36,11 @@ def test_what_is_not_available_is_refused_with_what_it_needs() -> None:
 
 def test_the_seven_include_the_five() -> None:
     assert [len(declarations()[name]["member"]) for name in ("5-cnns", "7-cnns")] == [5, 2]
+
+
+def test_the_networks_of_the_author_are_those_of_his_code() -> None:
+    """His files differ from the paper's text, which is `recipe=2012`."""
+    for name in ("5-cnns", "7-cnns"):
+        specs = [m["pipeline"] for m in declarations()[name]["member"] if "pipeline" in m]
+        assert specs
+        assert all("recipe=code" in spec for spec in specs)

@@ -9,6 +9,7 @@ from harness.engine.context import RunContext
 from pipelines import cuda_convnet
 from pipelines.alexnet import build
 from pipelines.learned.augmentation import ColorNoise
+from pipelines.learned.batch_noise import BatchNoise
 from tests.pipelines.learned.synthetic_splits import noise_split
 
 
@@ -48,24 +49,53 @@ def test_filters_of_one_column_are_not_divided():
     assert list(build(columns=1).design.network(3, 32).filters()) == ["conv1"]
 
 
-def test_scores_are_the_log_of_the_softmax_averaged_over_ten_crops(fitted):
+def crops_of(x):
+    for top, left in ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2)):
+        crop = x[:, :, top : top + 28, left : left + 28]
+        yield from (crop, crop[..., ::-1])
+
+
+def log_mean_softmax(network, crops):
     """Compute section 4.1 in numpy from the network's logits."""
+    softmax = []
+    for crop in crops:
+        with torch.no_grad():
+            logits = network(torch.from_numpy(crop.copy()).float()).double().numpy()
+        exponentials = np.exp(logits)
+        softmax.append(exponentials / exponentials.sum(1, keepdims=True))
+    return np.log(np.mean(softmax, axis=0))
+
+
+def test_scores_are_the_log_of_the_softmax_averaged_over_ten_crops(fitted):
     images = batch()
     x = (images.images.double().numpy() - fitted.pixels.mean.double().numpy()) * fitted.pixel_scale
-    total = 0.0
-    for top, left in ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2)):
-        for crop in (
-            x[:, :, top : top + 28, left : left + 28],
-            x[:, :, top : top + 28, left : left + 28][..., ::-1],
-        ):
-            with torch.no_grad():
-                logits = fitted.network(torch.from_numpy(crop.copy()).float()).double().numpy()
-            exponentials = np.exp(logits)
-            total = total + exponentials / exponentials.sum(1, keepdims=True)
     scores = fitted.scores(images)
     assert scores.dtype == torch.float32
     assert fitted.views == 10
-    np.testing.assert_allclose(scores.numpy(), np.log(total / 10), rtol=1e-4, atol=1e-5)
+    expected = log_mean_softmax(fitted.network, crops_of(x))
+    np.testing.assert_allclose(scores.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def fitted_by_code():
+    pipeline = build(recipe="code", epochs=1, flip=True, color=False)
+    pipeline.fit(noise_split(), noise_split(seed=1), RunContext())
+    return pipeline
+
+
+def test_the_authors_code_subtracts_the_middle_of_the_mean_image_after_flips(fitted_by_code):
+    """`__trim_borders` and `subtract_mean` of convdata_jpeg.py, in tests and in training."""
+    images, pipeline = batch(), fitted_by_code
+    mean = pipeline.pixels.mean.double().numpy()[:, 2:30, 2:30]
+    crops = (crop - mean for crop in crops_of(images.images.double().numpy()))
+    expected = log_mean_softmax(pipeline.network, crops)
+    np.testing.assert_allclose(pipeline.scores(images).numpy(), expected, rtol=1e-4, atol=1e-5)
+
+    inputs, noise = images.images, BatchNoise(torch.Generator().manual_seed(0), 5)
+    for step in pipeline._augmentation_steps():
+        inputs = step(inputs, noise)
+    restored = inputs + torch.from_numpy(mean).float()
+    assert torch.allclose(restored, restored.round(), atol=1e-4)  # gray levels at any position
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pipelines.learned import optimizers
 from pipelines.learned.networks.cuda_convnet import BASE_WEIGHT_DECAY, cuda_convnet
 from pipelines.learned.networks.network import LayerInit, NetworkBuilder
 from pipelines.learned.optimizers import Optimizer
-from pipelines.learned.recipe import RECIPE_2012
+from pipelines.learned.recipe import RECIPE_2012, RECIPE_CODE
 
 
 def linear(init=LayerInit()):  # noqa: B008 (frozen)
@@ -136,3 +136,14 @@ def test_a_restored_optimizer_does_the_same_update(rule):
         trained(images(9)).square().mean().backward()
         by.step(0.01)
     assert torch.equal(network.fc.weight, other.fc.weight)
+
+
+def test_biases_can_keep_the_first_learning_rate():
+    """The author's code of 2012 never lowers epsB, and conv biases learn at twice the rate."""
+    network = linear(LayerInit(bias_lr_factor=2.0))
+    optimizer = Optimizer(network, replace(RECIPE_CODE, weight_decay=0.0, lr=0.1))
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    network.fc.weight.grad.fill_(1.0), network.fc.bias.grad.fill_(1.0)
+    optimizer.step(0.001)
+    torch.testing.assert_close(network.fc.weight, before["fc.weight"] - 0.001)
+    torch.testing.assert_close(network.fc.bias, before["fc.bias"] - 0.2)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from harness.contract import UserError
-from pipelines.learned.recipe import RECIPE_2012, RecipeOverrides, apply_overrides, short_recipe
+from pipelines.learned.recipe import (
+    RECIPE_2012,
+    RECIPE_CODE,
+    RecipeOverrides,
+    apply_overrides,
+    short_recipe,
+)
 from pipelines.learned.schedule import OneCycle, Plateau, make_schedule
 
 
@@ -72,3 +78,10 @@ def test_updates_set_the_number_of_epochs():
 def test_epochs_and_updates_exclude_each_other():
     with pytest.raises(UserError, match=r"epochs=3 and updates=8 .* give one of the two"):
         RecipeOverrides(epochs=3, updates=8)
+
+
+@pytest.mark.parametrize(("schedule", "constant"), [("plateau", True), ("onecycle", False)])
+def test_biases_keep_their_rate_only_where_that_of_the_weights_falls_in_steps(schedule, constant):
+    recipe = apply_overrides(RECIPE_CODE, RecipeOverrides(schedule=schedule), 1000)
+    assert recipe.constant_bias_lr == constant
+    assert not RECIPE_2012.constant_bias_lr

@@ -8,6 +8,7 @@ import pytest
 from pipelines.learned.recipe import (
     RECIPE_2012,
     RECIPE_CAFFE,
+    RECIPE_CODE,
     RECIPE_ONE_TOWER,
     cuda_convnet_recipe,
 )
@@ -140,6 +141,10 @@ def test_step_schedules_are_those_of_the_files():
     # dexp[base=0.01;tgtFactor=250;numSteps=4]
     assert learning_rates(RECIPE_ONE_TOWER, (0, 21, 23, 46, 68)) == pytest.approx(
         [0.01] * 2 + [0.01 / 250 ** (1 / 3), 0.01 / 250 ** (2 / 3), 0.01 / 250]
+    )
+    # layer-params-145.cfg: "epoch 25: set epsw to 0.001 from 0.01", 51: to 0.0001, 79: to 0.00001
+    assert learning_rates(RECIPE_CODE, (0, 24, 25, 50, 51, 78, 79, 89)) == pytest.approx(
+        [1e-2] * 2 + [1e-3] * 2 + [1e-4] * 2 + [1e-5] * 2
     )
     assert learning_rates(RECIPE_CAFFE, (0, 19, 20, 40, 60, 80)) == pytest.approx(
         [1e-2] * 2 + [1e-3, 1e-4, 1e-5, 1e-6]

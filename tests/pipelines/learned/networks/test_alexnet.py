@@ -206,6 +206,46 @@ def test_the_published_initialization():
     )
 
 
+# Per layer of layers-145.cfg and layer-params-145.cfg, both columns together: initW, initB, and
+# epsB relative to the first epsW, 0.01. conv6 is layers-146.cfg's.
+CODE = {
+    "conv1": (0.01, 0.0),
+    "conv2": (0.01, 1.0),
+    "conv3": (0.03, 0.0),
+    "conv4": (0.03, 1.0),
+    "conv5": (0.03, 1.0),
+    "conv6": (0.03, 1.0),
+    "fc6": (0.01, 1.0),
+    "fc7": (0.01, 1.0),
+    "fc8": (0.01, 0.0),
+}
+
+
+def test_recipe_code_has_the_weights_and_rates_of_the_authors_files():
+    with torch.device("meta"):
+        network = build(recipe="code", depth=6).design.network(1000, 256)
+    layers = {name: (init.std, init.bias) for name, init in network.inits.items()}
+    assert layers == CODE
+    weights, biases = network.parameter_groups()
+    assert (weights.lr_factor, weights.weight_decay_factor, weights.is_bias) == (1.0, 1.0, False)
+    assert (biases.lr_factor, biases.weight_decay_factor, biases.is_bias) == (2.0, 0.0, True)
+    assert parameters(network) == 60_965_224 + 256 * 256 * 9 + 256
+
+
+def test_recipe_code_has_the_layers_of_the_authors_files():
+    with torch.device("meta"):
+        network = build(recipe="code").design.network(1000, 256)
+    assert [name for name, _ in network.named_children()][:9] == [
+        "conv1", "norm1", "pool1", "act1", "conv2", "act2", "norm2", "same_map_norm2", "pool2",
+    ]  # fmt: skip
+    # cmrnorm: minDiv=2, scale=0.0001 / size, within a column; rnorm: scale=0.001 / size^2.
+    for norm in (network.norm1, network.norm2):
+        assert (norm.k, norm.n, norm.beta, norm.columns) == (2.0, 5, 0.75, 2)
+        assert norm.alpha == pytest.approx(0.0001 / 5)
+    maps = network.same_map_norm2
+    assert (maps.size, maps.scale, maps.power) == (5, 0.001, 0.75)
+
+
 def test_he_init_compensates_for_normalization_and_dropout():
     network = tiny()
     for name, factor in {

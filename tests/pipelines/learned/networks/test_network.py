@@ -52,14 +52,15 @@ def test_layers_count_parameters_and_multiply_adds():
 def test_parameters_with_equal_factors_are_in_one_group():
     network = small_network()
     groups = {
-        (group.lr_factor, group.weight_decay_factor): len(group.parameters)
+        (group.lr_factor, group.weight_decay_factor, group.is_bias): len(group.parameters)
         for group in network.parameter_groups()
     }
     assert groups == {
-        (1.0, 1.0): 3,  # weights of conv1, fc4 and fc5
-        (2.0, 0.0): 1,  # bias of conv1
-        (3.0, 1.0): 1,  # weights of conv2
-        (1.0, 0.0): 5,  # weights of local3 and four biases
+        (1.0, 1.0, False): 3,  # weights of conv1, fc4 and fc5
+        (2.0, 0.0, True): 1,  # bias of conv1
+        (3.0, 1.0, False): 1,  # weights of conv2
+        (1.0, 0.0, False): 1,  # weights of local3
+        (1.0, 0.0, True): 4,
     }
     assert sum(group.size for group in network.parameter_groups()) == sum(
         p.numel() for p in network.parameters()
