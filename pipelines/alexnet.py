@@ -129,28 +129,23 @@ def build(
         two processes, one column each, as in the paper; hybrid: images in the convolutions, units
         in the fully connected layers (2014). All train the same network.
     """
-    from functools import partial
-
-    from pipelines.learned.designs import AlexNetDesign
+    from pipelines.learned.designs import PUBLISHED, AlexNetDesign
     from pipelines.learned.network_pipeline import NetworkPipeline, ViewConfig
-    from pipelines.learned.networks.alexnet import CODE_INITS, PAPER_INITS, AlexNetConfig
-    from pipelines.learned.normalization import LocalResponseNorm
-    from pipelines.learned.recipe import RECIPE_2012, RECIPE_CODE, RecipeOverrides
+    from pipelines.learned.networks.alexnet import AlexNetConfig, column_norm
+    from pipelines.learned.recipe import RecipeOverrides
 
-    published, inits = RECIPE_2012, PAPER_INITS
-    mean: Literal["paper", "code"] = "paper"
+    source: Literal["paper", "code"] = "paper"
     if recipe == "code":
-        published, inits = RECIPE_CODE, CODE_INITS
-        order = lrn_alpha = color_scale = mean = "code"
-    alpha = {"paper": 1e-4, "code": 1e-4 / 5}[lrn_alpha]
-    norm = partial(LocalResponseNorm, alpha=alpha, columns=2 if columns == 2 else 1)
+        source = order = lrn_alpha = color_scale = "code"
+    published, inits = PUBLISHED[source]
+    norm = column_norm(columns, lrn_alpha) if lrn else None
     config = AlexNetConfig(
-        order, columns, depth, norm if lrn else None, pool, activation, dropout, batch_norm, inits
+        order, columns, depth, norm, pool, activation, dropout, batch_norm, inits
     )
     overrides = RecipeOverrides(
         epochs, updates, optimizer, schedule, lr, weight_decay, precision=precision
     )
     post_2012 = ("batch normalization",) if batch_norm else ()
     design = AlexNetDesign(config, recipe, overrides, post_2012, published, small_side=side)
-    view_config = ViewConfig(crops, flip, color, views, color_scale, mean)
+    view_config = ViewConfig(crops, flip, color, views, color_scale, mean=source)
     return NetworkPipeline(design, view_config, init_from=init_from, parallel=parallel)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 
-from pipelines.learned.networks.alexnet import FULL, AlexNetConfig, Shape, alexnet, small_shape
+from pipelines.learned.networks.alexnet import (
+    CODE_INITS,
+    FULL,
+    PAPER_INITS,
+    AlexNetConfig,
+    Shape,
+    alexnet,
+    small_shape,
+)
 from pipelines.learned.networks.cuda_convnet import Layers, cuda_convnet
-from pipelines.learned.networks.network import Activation, Network
+from pipelines.learned.networks.network import Activation, LayerInit, Network
 from pipelines.learned.recipe import (
     RECIPE_2012,
+    RECIPE_CODE,
     Recipe,
     RecipeOverrides,
     apply_overrides,
@@ -20,6 +29,11 @@ from pipelines.learned.recipe import (
     short_recipe,
 )
 
+# Training and initial weights by their source: the text of the paper, or the code of its author.
+PUBLISHED: Mapping[str, tuple[Recipe, Mapping[str, LayerInit]]] = {
+    "paper": (RECIPE_2012, PAPER_INITS),
+    "code": (RECIPE_CODE, CODE_INITS),
+}
 FULL_FROM_SIDE = 128  # shorter side in pixels from which images are resized to the paper's 256
 FULL_SIDE = 256  # pixels per side, as in the paper
 MIN_SIDE = 32  # pixels per side; smaller images are enlarged to this

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 from pipelines.learned.networks.network import Activation, LayerInit, Network, NetworkBuilder
@@ -138,6 +139,18 @@ class AlexNetConfig:
     dropout: float = 0.5
     batch_norm: bool = False
     inits: Mapping[str, LayerInit] = field(default_factory=lambda: PAPER_INITS)
+
+
+def column_norm(
+    columns: Columns, alpha: Literal["paper", "code"]
+) -> Callable[[], LocalResponseNorm]:
+    """Return what makes the local response normalization within a column.
+
+    "paper": alpha is 1e-4 (section 3.3); "code": 1e-4 divided by the window of 5, as cuda-convnet
+    does with the `scale` of its layer files.
+    """
+    value = 1e-4 / 5 if alpha == "code" else 1e-4
+    return partial(LocalResponseNorm, alpha=value, columns=2 if columns == 2 else 1)
 
 
 def alexnet(config: AlexNetConfig, shape: Shape, *, crop: int, num_classes: int) -> Network:
