@@ -44,7 +44,7 @@ def build(
     schedule: Literal["plateau", "step", "cosine", "onecycle"] | None = None,
     lr: Annotated[float, Gt(0)] | None = None,
     weight_decay: Annotated[float, Ge(0)] | None = None,
-    precision: Literal["float32"] | None = None,
+    precision: Literal["float32", "bfloat16"] | None = None,
     init_from: str | None = None,
     parallel: Literal["data", "model", "hybrid"] = "data",
 ) -> Pipeline:
@@ -117,10 +117,11 @@ def build(
     weight_decay
         Share of a weight, times the learning rate, subtracted per update.
     precision
-        Number type of the products in training; None: bfloat16 on a GPU or CPU that has it in
-        hardware, otherwise float32. N processes compute the updates of one up to the rounding of
-        this type: 1e-6 of a gradient in float32, 2^-8 in bfloat16. Training amplifies either
-        (`pipelines.learned.parallel`).
+        Number type of the products. None: in training bfloat16 on a GPU or CPU that has it in
+        hardware, otherwise float32, and float32 for tune and test images; bfloat16: for these too,
+        which is faster and rounds their logits to about 2^-8. N processes compute the updates of
+        one up to the rounding of this type: 1e-6 of a gradient in float32, 2^-8 in bfloat16.
+        Training amplifies either (`pipelines.learned.parallel`).
     init_from
         Finished run to start from, such as one on a larger dataset: layers of the same shape are
         copied, the last one only if the classes are the same.

@@ -30,7 +30,7 @@ def build(
     lr: Annotated[float, Gt(0)] | None = None,
     weight_decay: Annotated[float, Ge(0)] | None = None,
     init: Literal["published", "he"] | None = None,
-    precision: Literal["float32"] | None = None,
+    precision: Literal["float32", "bfloat16"] | None = None,
 ) -> Pipeline:
     """Build the network that learns in 80 seconds by default.
 
@@ -51,9 +51,8 @@ def build(
     weight_decay
         Weight decay of most layers; that of the others keeps its ratio to it, so 0 turns all off.
     precision
-        Number type of the products in training; None: bfloat16 on a GPU or CPU that has it in
-        hardware, otherwise float32. What N processes have in common with one depends on it, as in
-        `alexnet`.
+        Number type of the products, as in `alexnet`. What N processes have in common with one
+        depends on it.
     """
     from pipelines.learned.designs import CudaConvnetDesign
     from pipelines.learned.network_pipeline import NetworkPipeline, ViewConfig

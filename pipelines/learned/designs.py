@@ -19,6 +19,7 @@ from pipelines.learned.networks.alexnet import (
 )
 from pipelines.learned.networks.cuda_convnet import Layers, cuda_convnet
 from pipelines.learned.networks.network import Activation, LayerInit, Network
+from pipelines.learned.precision import Precision
 from pipelines.learned.recipe import (
     RECIPE_2012,
     RECIPE_CODE,
@@ -45,6 +46,11 @@ class Design(Protocol):
     @property
     def post_2012(self) -> tuple[str, ...]:
         """The parts of the network that are more recent than 2012."""
+        ...
+
+    @property
+    def precision(self) -> Precision:
+        """The number type of products."""
         ...
 
     def square_side(self, image_size: tuple[int, int] | None) -> int:
@@ -102,6 +108,10 @@ class AlexNetDesign:
     full_crop: int = 224
     small_side: int | None = None
 
+    @property
+    def precision(self) -> Precision:
+        return self.overrides.precision or "auto"
+
     def square_side(self, image_size: tuple[int, int] | None) -> int:
         if self.small_side:
             return self.small_side
@@ -140,6 +150,10 @@ class CudaConvnetDesign:
     activation: Activation = "relu"
     overrides: RecipeOverrides = field(default_factory=RecipeOverrides)
     post_2012: tuple[str, ...] = ()
+
+    @property
+    def precision(self) -> Precision:
+        return self.overrides.precision or "auto"
 
     def square_side(self, image_size: tuple[int, int] | None) -> int:
         return 32

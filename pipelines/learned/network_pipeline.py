@@ -25,18 +25,21 @@ from pipelines.learned.augmentation import (
     Scale,
     SubtractMean,
     pixel_sums,
+    view_offsets,
     views,
 )
 from pipelines.learned.collectives import Collectives
 from pipelines.learned.designs import Design
 from pipelines.learned.networks.network import Network
 from pipelines.learned.parallel import ParallelMode, shard_network
-from pipelines.learned.precision import uses_bfloat16
+from pipelines.learned.precision import at_least_float32, evaluation_precision, uses_bfloat16
 from pipelines.learned.pretrained import load_pretrained_layers
 from pipelines.learned.recipe import Recipe
+from pipelines.learned.shared_views import can_share, logits_of_crops
 from pipelines.learned.square_images import resident_bytes, square_split, to_squares
 from pipelines.learned.trainer import Trainer, TrainingTask
 
+CACHED_IMAGES = 16  # whose views a CPU scores at a time; more gain no speed
 PROBE_IMAGES = 2048  # of train and of tune that `probe` reads at most
 
 
@@ -126,8 +129,10 @@ class NetworkPipeline:
         config = self.view_config
         has_views = config.views > 1
         corners, flips = config.crops and has_views, self.flip and has_views
-        crops = self._views(self._squares(batch), corners=corners, flips=flips)
-        log_softmax = torch.stack([self.network(crop).log_softmax(1) for crop in crops])
+        squares = self._squares(batch)
+        with evaluation_precision(squares.device, self.design.precision):
+            logits = self._logits_of_views(squares, corners=corners, flips=flips)
+        log_softmax = at_least_float32(logits).log_softmax(2)
         return log_softmax.logsumexp(0) - math.log(len(log_softmax))
 
     def state(self) -> State:
@@ -291,7 +296,8 @@ class NetworkPipeline:
         if self.view_config.flip is None and not self.flip:
             context.note("no flips: on tune they change the class")
         if uses_bfloat16(context.device, recipe.precision):
-            context.note("products in bfloat16")
+            also = " in training and scoring" if self.design.precision == "bfloat16" else ""
+            context.note(f"products in bfloat16{also}")
         if post_2012 := (*self.design.post_2012, *recipe.post_2012):
             context.note(f"post-2012: {', '.join(post_2012)}")
 
@@ -310,6 +316,22 @@ class NetworkPipeline:
     def _squares(self, batch: Batch) -> torch.Tensor:
         return to_squares(batch.images, self.pixels.side).to(batch.index.device)
 
+    def _logits_of_views(
+        self, squares: torch.Tensor, *, corners: bool, flips: bool
+    ) -> torch.Tensor:
+        """Return (views, N, classes)."""
+        offsets = view_offsets(self.pixels.side, self.network.crop)[: 5 if corners else 1]
+        if self.view_config.mean == "code" or not can_share(self.network, offsets):
+            inputs = self._views(squares, corners=corners, flips=flips)
+            return torch.stack([self.network(crop) for crop in inputs])
+        on_cpu = squares.device.type == "cpu"
+        parts = squares.split(CACHED_IMAGES if on_cpu else len(squares))
+        logits = [
+            logits_of_crops(self.network, self._center_and_scale(part), offsets, flips=flips)
+            for part in parts
+        ]
+        return torch.cat(logits, dim=1)
+
     def _views(
         self, squares: torch.Tensor, *, corners: bool, flips: bool
     ) -> Iterator[torch.Tensor]:
@@ -320,8 +342,11 @@ class NetworkPipeline:
             for crop in views(squares, size, corners=corners, flips=flips):
                 yield scale(subtract_mean(crop))
         else:
-            centered = scale(SubtractMean(self.pixels.mean)(squares))
+            centered = self._center_and_scale(squares)
             yield from views(centered, size, corners=corners, flips=flips)
+
+    def _center_and_scale(self, squares: torch.Tensor) -> torch.Tensor:
+        return Scale(self.pixel_scale)(SubtractMean(self.pixels.mean)(squares))
 
     def _center_view(self, squares: torch.Tensor) -> torch.Tensor:
         return next(self._views(squares, corners=False, flips=False))
@@ -330,7 +355,9 @@ class NetworkPipeline:
         return CenterCrop(self.network.crop)(self.pixels.mean[None])[0]
 
     def _center_logits(self, squares: torch.Tensor) -> torch.Tensor:
-        return self.network(self._center_view(squares))
+        with evaluation_precision(squares.device, self.design.precision):
+            logits = self.network(self._center_view(squares))
+        return at_least_float32(logits)
 
 
 def _sample(split: Split) -> Split:

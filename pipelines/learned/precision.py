@@ -1,7 +1,8 @@
 """Mixed precision: bfloat16 products in training where the device has them in hardware.
 
 bfloat16 has 8 significant bits: rounding changes a number by up to 2^-8 of its size. Weights, their
-updates and the normalizations stay float32. `pipelines.learned.parallel` says what the precision
+updates and the normalizations stay float32. So do the products for tune and test images, unless
+`precision=bfloat16` asks otherwise. `pipelines.learned.parallel` says what the precision
 means for training with several processes.
 """
 
@@ -12,7 +13,7 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["auto", "float32"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def uses_bfloat16(device: torch.device, precision: Precision) -> bool:
@@ -21,11 +22,11 @@ def uses_bfloat16(device: torch.device, precision: Precision) -> bool:
     Parameters
     ----------
     device : torch.device
-    precision : {"auto", "float32"}
+    precision : {"auto", "float32", "bfloat16"}
         "auto" chooses bfloat16 on GPUs and CPUs that have it in hardware, otherwise float32.
     """
-    if precision == "float32":
-        return False
+    if precision != "auto":
+        return precision == "bfloat16"
     if device.type == "cuda":
         with torch.cuda.device(device):  # the question below is about the current device
             return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -40,6 +41,13 @@ def mixed_precision(device: torch.device, precision: Precision) -> AbstractConte
     if uses_bfloat16(device, precision):
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
+
+
+def evaluation_precision(
+    device: torch.device, precision: Precision
+) -> AbstractContextManager[object]:
+    """Return the context for test images, in bfloat16 only if "bfloat16" asks for it."""
+    return mixed_precision(device, precision if precision == "bfloat16" else "float32")
 
 
 def at_least_float32(values: torch.Tensor) -> torch.Tensor:

@@ -108,12 +108,19 @@ class Network(nn.Module):
 
     def forward(self, images: torch.Tensor, noise: BatchNoise | None = None) -> torch.Tensor:
         """Return the logits: with `noise` as in training, with None as at test time."""
-        return _apply_layers(self.children(), images, noise)
+        return apply_layers(self.children(), images, noise)
 
     def hidden(self, images: torch.Tensor) -> torch.Tensor:
         """Return (N, d): the input of the last layer at test time."""
         *hidden_layers, _ = self.children()
-        return _apply_layers(hidden_layers, images, None).flatten(1)
+        return apply_layers(hidden_layers, images, None).flatten(1)
+
+    def split_before_second_convolution(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """Return the layers up to the second convolution, and the others."""
+        layers = list(self.children())
+        convolutions = [i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
+        second = convolutions[1] if len(convolutions) > 1 else len(layers)
+        return layers[:second], layers[second:]
 
     def filters(self) -> dict[str, torch.Tensor]:
         """Return the weights of the first layer, (maps, 3, height, width), by name.
@@ -289,9 +296,10 @@ class NetworkBuilder:
         self.add(name, layer, shape)
 
 
-def _apply_layers(
+def apply_layers(
     layers: Iterable[nn.Module], images: torch.Tensor, noise: BatchNoise | None
 ) -> torch.Tensor:
+    """Apply layers in order: with `noise` as in training, with None as at test time."""
     values = images.contiguous(memory_format=torch.channels_last)
     for layer in layers:
         values = layer(values, noise) if isinstance(layer, Dropout | BatchNorm) else layer(values)

@@ -7,8 +7,14 @@ from torch.nn import functional as F
 from harness.engine.context import RunContext
 from pipelines.alexnet import build
 from pipelines.learned import precision
+from pipelines.learned.augmentation import PixelStatistics
 from pipelines.learned.batch_noise import BatchNoise
-from pipelines.learned.precision import at_least_float32, mixed_precision, uses_bfloat16
+from pipelines.learned.precision import (
+    at_least_float32,
+    evaluation_precision,
+    mixed_precision,
+    uses_bfloat16,
+)
 from tests.pipelines.learned.synthetic_splits import tinted_split
 
 CPU = torch.device("cpu")
@@ -27,6 +33,7 @@ def test_a_cpu_uses_bfloat16_if_it_has_it_in_hardware(monkeypatch, capabilities,
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert uses_bfloat16(CPU, "auto") is expected
     assert not uses_bfloat16(CPU, "float32")
+    assert uses_bfloat16(CPU, "bfloat16")
 
 
 @pytest.fixture
@@ -41,6 +48,31 @@ def test_products_are_in_bfloat16_or_float32_on_demand(bfloat16):
         assert layer(torch.randn(2, 8)).dtype == torch.bfloat16
     with mixed_precision(CPU, "float32"):
         assert layer(torch.randn(2, 8)).dtype == torch.float32
+
+
+def test_test_images_are_scored_in_bfloat16_only_on_demand():
+    layer = torch.nn.Linear(8, 8)
+    for chosen, dtype in (
+        ("auto", torch.float32),
+        ("float32", torch.float32),
+        ("bfloat16", torch.bfloat16),
+    ):
+        with evaluation_precision(CPU, chosen):
+            assert layer(torch.randn(2, 8)).dtype == dtype
+
+
+def test_precision_bfloat16_scores_close_to_float32():
+    scores = {}
+    for chosen in ("float32", "bfloat16"):
+        pipeline = build(precision=chosen, flip=True)
+        pipeline.network = pipeline.design.network(3, 32)
+        pipeline.network.initialize("he", torch.Generator().manual_seed(0))
+        mean = torch.full((3, 32, 32), 50.0)
+        pipeline.pixels = PixelStatistics(mean, torch.eye(3), torch.ones(3))
+        scores[chosen] = pipeline.scores(next(tinted_split(12).batches(12)))
+    assert scores["bfloat16"].dtype == torch.float32
+    assert 0 < (scores["bfloat16"] - scores["float32"]).abs().max() < 0.1
+    torch.testing.assert_close(scores["bfloat16"].exp().sum(1), torch.ones(12))
 
 
 def test_narrow_types_become_float32_and_float64_stays():
