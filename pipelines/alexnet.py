@@ -40,6 +40,7 @@ def build(
     views: Literal[1, 10] = 10,
     epochs: Annotated[int, Ge(1)] | None = None,
     updates: Annotated[int, Ge(1)] | None = None,
+    batch: Annotated[int, Ge(1)] | None = None,
     optimizer: Literal["paper-sgd", "sgd", "adam", "adamw"] | None = None,
     schedule: Literal["plateau", "step", "cosine", "onecycle"] | None = None,
     lr: Annotated[float, Gt(0)] | None = None,
@@ -51,7 +52,7 @@ def build(
     """Build the paper's system by default.
 
     Where the paper and the code of its author differ, `paper` and `code` choose between them, and
-    `recipe=code` is his code throughout. The defaults of epochs, optimizer, schedule, lr and
+    `recipe=code` is his code throughout. The defaults of epochs, batch, optimizer, schedule, lr and
     weight_decay are the recipe's own.
 
     Parameters
@@ -106,6 +107,10 @@ def build(
         Number of optimizer steps, in place of epochs, whatever the number of images; the weights
         with the lowest tune error at the end of an epoch are kept, and training stops when half of
         all updates have not improved on it.
+    batch
+        Images per update, over all processes; None: the recipe's. Unless lr is given, it changes by
+        the same factor (Krizhevsky 2014; Goyal et al. 2017); with Adam and with recipe=short by the
+        factor's root.
     optimizer
         paper-sgd: learning rate and weight decay act inside the velocity; sgd: as in torch; adam
         and adamw (2015, 2017).
@@ -144,7 +149,7 @@ def build(
         order, columns, depth, norm, pool, activation, dropout, batch_norm, inits
     )
     overrides = RecipeOverrides(
-        epochs, updates, optimizer, schedule, lr, weight_decay, precision=precision
+        epochs, updates, batch, optimizer, schedule, lr, weight_decay, precision=precision
     )
     post_2012 = ("batch normalization",) if batch_norm else ()
     design = AlexNetDesign(config, recipe, overrides, post_2012, published, small_side=side)

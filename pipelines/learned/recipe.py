@@ -35,6 +35,7 @@ class Recipe:
     schedule: ScheduleName
     init: Init
     pixel_scale: float  # factor for gray levels (0 to 255) less the mean image
+    batch_lr_exponent: float = 1.0  # power of a change in batch size that multiplies the rate
     optimizer: OptimizerName = "paper-sgd"
     momentum: float = 0.9  # share of the velocity that an update keeps
     weight_decay: float = 0.0005  # share of a weight, times the learning rate, lost per update
@@ -167,6 +168,7 @@ def short_recipe(n_train: int, side: int) -> Recipe:
         epochs=max(1, round(379 * (side / 32) ** 0.25 / n_train**0.25)),
         batch_size=batch_size,
         lr=0.08 * (batch_size / 128) ** 0.5,
+        batch_lr_exponent=0.5,
         schedule="onecycle",
         init="he",
         pixel_scale=1 / 64,  # about 1 / the standard deviation of gray levels
@@ -185,6 +187,7 @@ class RecipeOverrides:
 
     epochs: int | None = None
     updates: int | None = None
+    batch: int | None = None
     optimizer: OptimizerName | None = None
     schedule: ScheduleName | None = None
     lr: float | None = None
@@ -206,6 +209,11 @@ def apply_overrides(recipe: Recipe, overrides: RecipeOverrides, n_train: int) ->
     Adam and AdamW bring defaults of their own: a learning rate of 0.001, as in their papers, and
     for AdamW a weight decay of 0.01.
 
+    Another batch size changes the learning rate, unless that is given too: by the same factor, or
+    by its root with Adam and where the recipe says so. The root keeps the variance of an update,
+    but with momentum the factor itself trains networks of 2012 better (Krizhevsky 2014, section 5;
+    Goyal et al. 2017, section 2.1). For Adam the root is derived by Malladi et al. 2022.
+
     Parameters
     ----------
     recipe : Recipe
@@ -214,16 +222,21 @@ def apply_overrides(recipe: Recipe, overrides: RecipeOverrides, n_train: int) ->
         Number of training images, which says how many epochs `updates` are.
     """
     given = {name: value for name, value in vars(overrides).items() if value is not None}
+    listed = {name: given[name] for name in given if name not in ("epochs", "updates")}
     defaults: dict[str, float] = {}
     if overrides.optimizer in ("adam", "adamw"):
-        defaults["lr"] = 0.001
+        recipe = replace(recipe, lr=0.001, batch_lr_exponent=0.5)
+    if overrides.batch is not None:
+        batch_size = given.pop("batch")
+        factor = min(batch_size, n_train) / min(recipe.batch_size, n_train)
+        lr = recipe.lr * factor**recipe.batch_lr_exponent
+        recipe = replace(recipe, batch_size=batch_size, lr=lr)
     if overrides.optimizer == "adamw":
         defaults["weight_decay"] = 0.01
     if overrides.schedule in ("cosine", "onecycle"):
         defaults["constant_bias_lr"] = False
     if overrides.updates is not None:
         defaults["epochs"] = math.ceil(overrides.updates / recipe.updates_per_epoch(n_train))
-    listed = {name: given[name] for name in given if name not in ("epochs", "updates")}
     name = recipe.name
     if listed:
         name += " with " + ", ".join(f"{key}={value}" for key, value in listed.items())

@@ -85,6 +85,11 @@ def test_an_option_changes_the_recipe(option, value):
     assert getattr(changed, option) == value != getattr(default, option)
 
 
+def test_batch_changes_the_batch_size_and_with_it_the_learning_rate():
+    changed = build(batch=512).design.recipe(100_000, 256)
+    assert (changed.batch_size, changed.lr) == (512, pytest.approx(0.04))
+
+
 @pytest.mark.parametrize(
     ("recipe", "expected"), [("2012", ("2012", "plateau", 90)), ("code", ("code", "step", 90))]
 )

@@ -85,3 +85,32 @@ def test_biases_keep_their_rate_only_where_that_of_the_weights_falls_in_steps(sc
     recipe = apply_overrides(RECIPE_CODE, RecipeOverrides(schedule=schedule), 1000)
     assert recipe.constant_bias_lr == constant
     assert not RECIPE_2012.constant_bias_lr
+
+
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "lr"),
+    [
+        (RECIPE_2012, {"batch": 1024}, 0.08),  # Krizhevsky 2014 and Goyal et al. 2017
+        (RECIPE_2012, {"batch": 32}, 0.0025),
+        (RECIPE_2012, {"batch": 1024, "lr": 0.02}, 0.02),
+        (RECIPE_2012, {"batch": 512, "optimizer": "adam"}, 0.002),
+        (RECIPE_2012, {"batch": 512, "optimizer": "sgd"}, 0.04),
+        (short_recipe(100_000, 32), {"batch": 512}, 0.16),
+        (RECIPE_2012, {"batch": 200_000}, 0.01 * 100_000 / 128),  # no more than there are images
+    ],
+)
+def test_the_learning_rate_follows_the_batch_size(recipe, overrides, lr):
+    changed = apply_overrides(recipe, RecipeOverrides(**overrides), 100_000)
+    assert changed.batch_size == overrides["batch"]
+    assert changed.lr == pytest.approx(lr)
+    assert changed.name.startswith(f"{recipe.name} with batch={overrides['batch']}")
+    assert (changed.epochs, changed.weight_decay) == (recipe.epochs, recipe.weight_decay)
+
+
+def test_updates_count_batches_of_the_given_size():
+    recipe = apply_overrides(RECIPE_2012, RecipeOverrides(updates=8, batch=64), 3 * 128)
+    assert (recipe.updates, recipe.epochs, recipe.updates_per_epoch(3 * 128)) == (8, 2, 6)
+
+
+def test_no_more_images_than_there_are_change_no_rate():
+    assert apply_overrides(RECIPE_2012, RecipeOverrides(batch=256), 100).lr == RECIPE_2012.lr
