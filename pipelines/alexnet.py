@@ -124,9 +124,9 @@ def build(
     precision
         Number type of the products. None: in training bfloat16 on a GPU or CPU that has it in
         hardware, otherwise float32, and float32 for tune and test images; bfloat16: for these too,
-        which is faster and rounds their logits to about 2^-8. N processes compute the updates of
-        one up to the rounding of this type: 1e-6 of a gradient in float32, 2^-8 in bfloat16.
-        Training amplifies either (`pipelines.learned.parallel`).
+        and for gradients that processes exchange, which is faster and rounds to 2^-8. N processes
+        compute the updates of one up to the rounding of this type: 1e-6 of a gradient in float32,
+        2^-8 in bfloat16. Training amplifies either (`pipelines.learned.parallel`).
     init_from
         Finished run to start from, such as one on a larger dataset: layers of the same shape are
         copied, the last one only if the classes are the same.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 from torch.autograd.function import once_differentiable
 
 from harness.contract import Context
@@ -36,6 +38,13 @@ class Collectives:
             return tensor
         with self.clock.running():
             return self._context.sum(tensor)
+
+    def start_sum(self, tensor: torch.Tensor) -> Callable[[], object]:
+        """Start the sum over all processes, in place; the function returned waits for its end."""
+        if dist.is_initialized():
+            return dist.all_reduce(tensor, async_op=True).wait
+        self.sum(tensor)
+        return lambda: None
 
     def gather(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return (world_size, *shape): the tensors of all processes, in order of rank."""

@@ -1,7 +1,7 @@
 """How several processes share the training of one network.
 
 data    Every process holds the whole network and sees its own images of each batch; gradients are
-        summed.
+        summed, while the backward pass computes those of earlier layers (`gradient_sum`).
 model   Two processes hold one column each, as the two GPUs of Krizhevsky et al. 2012, section 3.2.
         Both see every image. Maps or units are exchanged only before the layers that see both
         columns: the first convolution after pool2 and the fully connected layers.

@@ -16,6 +16,7 @@ from pipelines.learned.batch_noise import BatchNoise
 from pipelines.learned.collectives import Collectives
 from pipelines.learned.device_clock import DeviceClock
 from pipelines.learned.early_stopping import EarlyStopping
+from pipelines.learned.gradient_sum import GradientSum
 from pipelines.learned.malloc import keep_freed_memory, trim_heap
 from pipelines.learned.networks.network import Network
 from pipelines.learned.optimizers import Optimizer
@@ -84,6 +85,13 @@ class Trainer:
         self.updates_per_epoch = recipe.updates_per_epoch(len(task.train))  # drops the remainder
         # The extras are loss and number of wrong images, which the same sum makes global.
         self.optimizer = Optimizer(self.shard, recipe, extras=2)
+        self.gradient_sum = GradientSum(
+            self.shard,
+            self.optimizer,
+            self.collectives,
+            in_bfloat16=recipe.precision == "bfloat16",
+            overlaps=mode == "data",
+        )
         self.total = recipe.updates or recipe.epochs * self.updates_per_epoch
         n_tune = len(task.tune) if task.tune else 0
         self.schedule = make_schedule(recipe, self.updates_per_epoch, n_tune)
@@ -170,12 +178,12 @@ class Trainer:
         with mixed_precision(self.context.device, self.recipe.precision):
             logits = at_least_float32(self.shard(inputs, noise))  # of this process's images
             loss = F.cross_entropy(logits, labels, reduction="sum") / self.batch_size
+        extras = self.optimizer.all_reduce_buffer[-2:]
+        extras[0] = loss.detach()
+        extras[1] = (logits.detach().argmax(1) != labels).sum()
         loss.backward()
-        buffer = self.optimizer.all_reduce_buffer
-        buffer[-2] = loss.detach()
-        buffer[-1] = (logits.detach().argmax(1) != labels).sum()
-        self.collectives.sum(buffer)
-        self.sums[self.step] = buffer[-2:]
+        self.gradient_sum.finish()
+        self.sums[self.step] = extras
         self.optimizer.step(self.schedule.lr(self.updates))
 
     def _finish_epoch(self) -> None:

@@ -99,6 +99,14 @@ def bfloat16_error(context):
     return 100 * float(np.mean(pipeline.scores(batch).argmax(1).numpy() != TEST.labels))
 
 
+def fit_with_bfloat16_exchange(context):
+    """Return the state after one epoch in which processes exchange gradients in bfloat16."""
+    with pytest.MonkeyPatch.context() as patch:
+        # Products in float32, so that the exchange is the only difference.
+        patch.setattr(precision, "uses_bfloat16", lambda device, chosen: False)
+        return fit(context, **{**FLOAT32_FIT, "epochs": 1, "precision": "bfloat16"}).state()
+
+
 class Killed(Exception):
     pass
 
@@ -145,6 +153,7 @@ def results_of(mode, make_context, folder):
         "curves": context.curves,
         "resumed state": resumed and resumed.state(),
         "bfloat16 error": bfloat16_error(make_context()) if mode == "data" else None,
+        "bfloat16 exchange": mode == "data" and fit_with_bfloat16_exchange(make_context()),
     }
 
 
@@ -290,6 +299,17 @@ def test_bfloat16_gradients_are_the_sum_over_the_shares_of_the_batch(parallel):
     for name, array in results["bfloat16 gradient"].items():
         total = sum(share[name] for share in shares)
         torch.testing.assert_close(array, total, rtol=1e-5, atol=1e-7)
+
+
+def test_gradients_exchanged_in_bfloat16_differ_by_its_rounding(parallel):
+    mode, _, _, results = parallel
+    if mode != "data":
+        pytest.skip("only mode data sums the gradients of all parameters")
+    single = fit_with_bfloat16_exchange(RunContext(seed=1))
+    for name, array in results["bfloat16 exchange"].items():
+        torch.testing.assert_close(array, single[name], rtol=1e-3, atol=2e-4)
+    weights = "network.fc6.weight"
+    assert (results["bfloat16 exchange"][weights] - single[weights]).abs().max() > 1e-7
 
 
 def test_bfloat16_errors_agree_with_one_process(parallel):
