@@ -26,7 +26,8 @@ class LocalResponseNorm(nn.Module):
     divide, so torch's `LocalResponseNorm(n, alpha=n * alpha)` is this one. The window ends at the
     edge of a column, as it does where each column has its own GPU.
 
-    Input and output are (N, C, H, W), channels-last in memory.
+    Input and output are (N, C, H, W), channels-last in memory. On a GPU fused kernels compute it
+    (`fused_normalization`).
     """
 
     def __init__(
@@ -45,7 +46,8 @@ class LocalResponseNorm(nn.Module):
         n, channels, height, width = images.shape
         # A view where the images are channels-last.
         rows = images.permute(0, 2, 3, 1).reshape(-1, channels // self.columns)
-        normed: torch.Tensor = _LocalResponse.apply(rows, self.k, self.n, self.alpha, self.beta)
+        normalize = _local_response(rows)
+        normed: torch.Tensor = normalize.apply(rows, self.k, self.n, self.alpha, self.beta)
         return normed.view(n, height, width, channels).permute(0, 3, 1, 2)
 
 
@@ -94,6 +96,18 @@ class _LocalResponse(torch.autograd.Function):
             out = work.out_for(result_rows, gp_buffer)
             result_rows.copy_(torch.addcmul(gp, values, sums, value=factor, out=out))
         return result, None, None, None, None
+
+
+def _local_response(rows: torch.Tensor) -> type[torch.autograd.Function]:
+    """Return the function for these rows: fused kernels on a GPU where they work."""
+    if rows.is_cuda and rows.dtype != torch.float64 and len(rows):
+        try:
+            from pipelines.learned.fused_normalization import FusedLocalResponse, works_on
+        except ImportError:  # no Triton for this system
+            return _LocalResponse
+        if works_on(rows.device):
+            return FusedLocalResponse
+    return _LocalResponse
 
 
 class _Workspace:
