@@ -1,4 +1,4 @@
-"""Settings of glibc's malloc that let a training step reuse the memory of the one before."""
+"""Settings of glibc's malloc that let a training step or a batch reuse memory of the last one."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ IS_GLIBC = platform.libc_ver()[0] == "glibc"
 
 @contextmanager
 def keep_freed_memory(device: torch.device) -> Iterator[None]:
-    """Keep large freed arrays in the process during training on a CPU; elsewhere do nothing.
+    """Keep large freed arrays in the process during work on a CPU; elsewhere do nothing.
 
     By default glibc returns each array of more than 32 MB to the operating system, which clears it
     page by page when the next array is filled. With the feature maps of the full network that is an
-    eighth of a step's time. On exit the defaults return and free memory goes to the system.
+    eighth of a training step's time, and more of scoring's. On exit the defaults return and free
+    memory goes to the system.
     """
     if device.type != "cpu" or not IS_GLIBC:
         yield

@@ -30,6 +30,7 @@ from pipelines.learned.augmentation import (
 )
 from pipelines.learned.collectives import Collectives
 from pipelines.learned.designs import Design
+from pipelines.learned.malloc import keep_freed_memory
 from pipelines.learned.networks.network import Network
 from pipelines.learned.parallel import ParallelMode, shard_network
 from pipelines.learned.precision import at_least_float32, evaluation_precision, uses_bfloat16
@@ -326,10 +327,11 @@ class NetworkPipeline:
             return torch.stack([self.network(crop) for crop in inputs])
         on_cpu = squares.device.type == "cpu"
         parts = squares.split(CACHED_IMAGES if on_cpu else len(squares))
-        logits = [
-            logits_of_crops(self.network, self._center_and_scale(part), offsets, flips=flips)
-            for part in parts
-        ]
+        with keep_freed_memory(squares.device):
+            logits = [
+                logits_of_crops(self.network, self._center_and_scale(part), offsets, flips=flips)
+                for part in parts
+            ]
         return torch.cat(logits, dim=1)
 
     def _views(
