@@ -42,7 +42,7 @@ class Recipe:
     constant_bias_lr: bool = False  # whether the biases keep the first learning rate
     max_drops: int = 3  # plateau: how often the learning rate is divided by 10
     patience: int = 4  # plateau: epochs whose mean tune error has to fall, at least
-    patience_updates: int = 1500  # plateau: updates that these epochs have, at least
+    patience_updates: int = 1800  # plateau: their updates, at one update per epoch and tune image
     milestones: tuple[float, ...] = (1 / 4, 1 / 2, 3 / 4)  # step: shares of all updates of drops
     drop_factor: float = 10.0  # step: what a drop divides the learning rate by
     warm_up: float = 0.2  # onecycle: share of all updates over which the learning rate rises
@@ -72,8 +72,8 @@ RECIPE_2012 = Recipe(
 """Krizhevsky et al. 2012, section 5.
 
 The authors judged plateaus by eye, here `pipelines.learned.schedule.Plateau` does. With the 10,009
-updates in an epoch of ILSVRC-2012 it compares four epochs with four; where epochs are short,
-1,500 updates with as many, since a learning rate needs updates to do its work, not epochs.
+updates in an epoch of ILSVRC-2012 it compares four epochs with four; with short epochs and few tune
+images more, such as 12 for 66 updates and 947 images.
 """
 
 RECIPE_CODE = replace(

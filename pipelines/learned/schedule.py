@@ -38,7 +38,8 @@ class Plateau:
     100 sqrt(2 p (1 - p) / (n window)) for an error p on n images. Single epochs on a small split
     would not do: with 130 images and a wait of 4 epochs, luck alone ends the first phase after 18
     epochs in the median of 150 simulated curves of 90 t^-0.35 %, which falls throughout; the rule
-    here with a window of 21 ends it after 94, and within 54 on a curve that is flat from epoch 20.
+    here, with a window of 21, ends it after 90 or more, and after 56 where the curve is flat from
+    epoch 20 on.
 
     Parameters
     ----------
@@ -135,7 +136,7 @@ def make_schedule(recipe: Recipe, updates_per_epoch: int, n_tune: int) -> Schedu
     """Return the recipe's schedule, for this many tune images."""
     updates = recipe.updates or recipe.epochs * updates_per_epoch
     if recipe.schedule == "plateau":
-        window = max(recipe.patience, math.ceil(recipe.patience_updates / updates_per_epoch))
+        window = plateau_window(recipe, updates_per_epoch, n_tune)
         return Plateau(recipe.lr, window=window, max_drops=recipe.max_drops, n_tune=n_tune)
     if recipe.schedule == "step":
         milestones, drop_factor = recipe.milestones, recipe.drop_factor
@@ -143,3 +144,15 @@ def make_schedule(recipe: Recipe, updates_per_epoch: int, n_tune: int) -> Schedu
     if recipe.schedule == "cosine":
         return Cosine(recipe.lr, updates=updates)
     return OneCycle(recipe.lr, updates=updates, warm_up=recipe.warm_up)
+
+
+def plateau_window(recipe: Recipe, updates_per_epoch: int, n_tune: int) -> int:
+    """Return the number of epochs whose mean errors `Plateau` compares.
+
+    It has enough updates to tell a fall from noise. Over a window of w epochs the error falls in
+    proportion to w and the updates per epoch u, and the noise of its mean to 1 / sqrt(n w) for n
+    tune images. For one ratio of the two, w grows as u^(-2/3) n^(-1/3), and the updates in it as
+    (u / n)^(1/3). The factor, `recipe.patience_updates`, comes from simulated curves.
+    """
+    updates = recipe.patience_updates * (updates_per_epoch / max(1, n_tune)) ** (1 / 3)
+    return max(recipe.patience, math.ceil(updates / updates_per_epoch))
