@@ -16,6 +16,7 @@ import torch
 import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 log = logging.getLogger(__name__)
 
@@ -128,10 +129,15 @@ def works_on(device: torch.device) -> bool:
     Triton needs a C compiler and a GPU that it knows; without them this is False, with a warning.
     """
     try:
-        ones = torch.ones(3, 4, device=device)
-        normed = FusedLocalResponse.apply(ones, 1.0, 3, 1.0, 0.5)
-        expected = torch.tensor([3.0, 4.0, 4.0, 3.0], device=device).rsqrt()
-        return torch.allclose(normed, expected.expand(3, 4))
+        with torch.inference_mode(False), torch.enable_grad():
+            ones = torch.ones(3, 4, device=device, requires_grad=True)
+            normed = FusedLocalResponse.apply(ones, 1.0, 3, 1.0, 0.5)
+            (gradient,) = torch.autograd.grad(normed.sum(), ones)
+        sums = torch.tensor([3.0, 4.0, 4.0, 3.0], device=device)
+        neighbors = F.conv1d(sums.pow(-1.5)[None, None], sums.new_ones(1, 1, 3), padding=1)[0]
+        return torch.allclose(normed, sums.rsqrt()) and torch.allclose(
+            gradient, sums.rsqrt() - neighbors
+        )
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         log.warning("local response normalization is not fused and slower: %s", reason)
