@@ -181,6 +181,9 @@ class Context(Protocol):
         hit saves counts as if it had been spent.
         """
 
+    def free_memory(self) -> int:
+        """Return the bytes of memory that each process may still use: the same on all of them."""
+
     def load_run(self, run: str) -> TrainedRun:
         """Return what a finished run has learned; raises UserError if there is no such run."""
 

@@ -35,6 +35,7 @@ def build(
     block: Annotated[int, Ge(1)] = 2,
     directions: Literal["unsigned", "signed", "both"] = "both",
     flip: bool | None = None,
+    solver: Literal["auto", "exact", "streamed"] = "auto",
     c: Annotated[float, Gt(0)] | None = None,
     views: Literal[1, 10] = 1,
 ) -> Pipeline:
@@ -55,6 +56,9 @@ def build(
         histograms.
     flip
         Train on flipped images as well; None decides on tune whether flips keep the class.
+    solver
+        "exact" holds all features in memory; "streamed" reads them from disk and solves the SVM to
+        a duality gap of 1 % instead of 0.1 %; "auto" streams what does not fit in memory.
     c
         C of the SVM, for rows of mean squared length 1; None chooses it on tune, or 1 without tune.
     views
@@ -63,7 +67,7 @@ def build(
     """
     from pipelines.handcrafted.chain import Chain
     from pipelines.handcrafted.channel import WholeImage
-    from pipelines.handcrafted.classifiers.learners import ExactSVM
+    from pipelines.handcrafted.classifiers.learners import SVM
     from pipelines.handcrafted.descriptors.hog import Hog
 
     def make_descriptor(working_size: int) -> Hog:
@@ -78,7 +82,7 @@ def build(
 
     return Chain(
         WholeImage(make_descriptor, size, size_range=(32, 128)),
-        learner=ExactSVM(standardize=True),
+        learner=SVM(solver=solver, standardize=True),
         c=c,
         flip=flip,
         views=views,

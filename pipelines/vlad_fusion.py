@@ -40,6 +40,7 @@ def build(
     pyramid: Literal["1x1", "1x1+2x2"] = "1x1+2x2",
     min_side: Annotated[int, Ge(8)] = 64,
     tune_weights: bool = True,
+    solver: Literal["auto", "exact", "streamed"] = "auto",
     c: Annotated[float, Gt(0)] | None = 10.0,
     flip: bool | None = False,
     views: Literal[1, 10] = 1,
@@ -58,6 +59,9 @@ def build(
         Longer side in pixels to which smaller images are enlarged.
     tune_weights
         Choose the weights of the kinds on tune, else weigh them equally.
+    solver
+        "exact" holds all features in memory; "streamed" reads them from disk and solves the SVM to
+        a duality gap of 1 % instead of 0.1 %; "auto" streams what does not fit in memory.
     c
         C of the SVM, for rows of length 1; None chooses it on tune, or 10 without tune.
     flip
@@ -68,6 +72,7 @@ def build(
     """
     from pipelines.handcrafted.bag import BagOfDescriptors, parse_grids
     from pipelines.handcrafted.chain import Chain
+    from pipelines.handcrafted.classifiers.learners import SVM
     from pipelines.handcrafted.descriptors.color import ColorStatistics
     from pipelines.handcrafted.descriptors.sift import RECOGNITION_SIFT, ColorSift
     from pipelines.handcrafted.encodings import VladEncoding
@@ -93,4 +98,6 @@ def build(
         )
         for descriptor, dims, regions in kinds
     ]
-    return Chain(*bags, tune_weights=tune_weights, c=c, flip=flip, views=views)
+    return Chain(
+        *bags, learner=SVM(solver=solver), tune_weights=tune_weights, c=c, flip=flip, views=views
+    )

@@ -15,7 +15,7 @@ from harness.contract import Checkpoint, Pipeline, State, TrainedRun
 from harness.engine.cache import Cache
 from harness.engine.distributed import SINGLE_PROCESS, Processes
 from harness.engine.observer import RunObserver
-from harness.engine.resources import Stopwatch, Usage
+from harness.engine.resources import Stopwatch, Usage, free_memory_bytes
 from harness.errors import UserError
 from harness.files import as_tensors, load_arrays, save_arrays
 from harness.render.text import printable
@@ -154,6 +154,9 @@ class RunContext:
         shared_key = {**key, "rank": self.rank, "world": self.world_size}
         arrays = self.services.cache(shared_key, make)
         return {name: array.to(self.device) for name, array in arrays.items()}
+
+    def free_memory(self) -> int:
+        return int(self.processes.share(free_memory_bytes(self.device)))
 
     def log(self, name: str, value: float, step: int) -> None:
         self.curves.setdefault(name, []).append((int(step), float(value)))

@@ -104,6 +104,36 @@ class PeakMemory:
         self._thread.join()
 
 
+def free_memory_bytes(device: torch.device) -> int:
+    """Return the memory that this process may still use: its part of what is free on the machine.
+
+    On a CPU, a limit of the control group (container, batch job) counts as well. The processes
+    of a run on one machine, which torchrun counts in LOCAL_WORLD_SIZE, share it equally.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    import psutil
+
+    free = min([psutil.virtual_memory().available, *_free_in_control_groups()])
+    return max(0, free) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _free_in_control_groups(root: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
+    """Yield what the limit of each control group (version 2) of this process leaves."""
+    try:
+        own = Path("/proc/self/cgroup").read_text().strip().rpartition("::/")[2]
+    except OSError:
+        return
+    for folder in (root / own, *(root / own).parents):
+        with suppress(OSError, ValueError):  # ValueError: the limit is "max"
+            limit = int((folder / "memory.max").read_text())
+            statistics = dict(
+                line.split() for line in (folder / "memory.stat").read_text().splitlines()
+            )
+            used = int((folder / "memory.current").read_text())
+            yield limit - used + int(statistics["inactive_file"])  # pages that can be dropped
+
+
 def cpu_seconds() -> float:
     """Return user and system seconds of this process, with all its threads and children."""
     import psutil

@@ -21,7 +21,7 @@ from harness.contract import Batch, Context, Split, State
 from pipelines._flip_invariance import is_flip_invariant
 from pipelines.handcrafted.channel import Channel
 from pipelines.handcrafted.channel_fit import ChannelFit, ClassifierSettings
-from pipelines.handcrafted.classifiers.learners import ExactSVM, Learner
+from pipelines.handcrafted.classifiers.learners import SVM, LearnerChoice
 from pipelines.handcrafted.fusion import fusion_weights
 from pipelines.handcrafted.image_views import image_views
 from pipelines.handcrafted.state_dicts import join_states, substate
@@ -43,7 +43,7 @@ class Chain:
     flip : bool or None
         Train on the flipped images as well; None asks `is_flip_invariant`.
     learner
-        Makes the classifiers; None is `ExactSVM()`.
+        Makes the classifiers; None is `SVM()`.
     positive_weight : float or None
         Weight of a row's loss for its own class; None chooses it on tune after C, or takes 1.
     tune_weights
@@ -57,13 +57,13 @@ class Chain:
         *channels: Channel,
         c: float | None,
         flip: bool | None,
-        learner: Learner | None = None,
+        learner: LearnerChoice | None = None,
         positive_weight: float | None = 1.0,
         tune_weights: bool = False,
         views: Literal[1, 10] = 1,
     ) -> None:
         self.channels = channels
-        self.learner = learner or ExactSVM()
+        self.learner = learner or SVM()
         self.c, self.positive_weight = c, positive_weight
         self.flip = flip
         self.uses_flips = flip is not False  # `fit` decides where flip is None

@@ -12,8 +12,9 @@ from torch.nn.functional import linear
 
 from harness.contract import Context, Split, State
 from pipelines.handcrafted.channel import Channel
-from pipelines.handcrafted.classifiers.learners import Learner
-from pipelines.handcrafted.features import Features, fit_channel_quantizer
+from pipelines.handcrafted.classifiers.capacity import FitSize
+from pipelines.handcrafted.classifiers.learners import LearnerChoice
+from pipelines.handcrafted.features import Features, fit_channel_quantizer, row_length
 from pipelines.handcrafted.tuning import misclassified
 
 
@@ -49,24 +50,31 @@ class ChannelFit:
     def __init__(
         self,
         channel: Channel,
-        learner: Learner,
+        learner: LearnerChoice,
         train: Split,
         tune: Split | None,
         flips: tuple[bool, ...],
         views: int,
         context: Context,
     ) -> None:
-        self.learner, self.context, self.num_classes = learner, context, train.num_classes
+        self.context, self.num_classes = context, train.num_classes
         self.channel, self.flips = channel, flips
         self.state = channel.fit(train, context)
+        size = FitSize(
+            rows=(len(train) + (len(tune) if tune else 0)) * len(flips),
+            classes=train.num_classes,
+            features=row_length(channel, self.state, context),
+            processes=context.world_size,
+        )
+        self.learner = learner.for_size(size, context)
         self.quantizer = None
-        if learner.quantize:
+        if self.learner.quantize:
             self.quantizer = fit_channel_quantizer(channel, self.state, train, context)
         self.train = self._features(train)
         self.tune = self._features(tune) if tune else []
         self.tune_chunks = len(self.tune) // len(flips)  # unflipped ones, which come first
         self.tune_views = min(views, len(flips))
-        self.solver = learner.make_solver([self.train], self.num_classes, context)
+        self.solver = self.learner.make_solver([self.train], self.num_classes, context)
         self.models: dict[ClassifierSettings, State] = {}
 
     def _features(self, split: Split) -> Features | list[State]:
@@ -75,7 +83,13 @@ class ChannelFit:
             order = np.random.default_rng(self.context.seed).permutation(len(split))
             split = split.take(order)
         features = Features(
-            self.channel, self.state, split, self.flips, self.context, self.quantizer
+            self.channel,
+            self.state,
+            split,
+            self.flips,
+            self.context,
+            quantizer=self.quantizer,
+            half=self.learner.half,
         )
         return features if self.learner.streams else list(features)
 

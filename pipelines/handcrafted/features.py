@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.contract import Context, Split, State
+from harness.contract import Context, Split, State, UserError
 from pipelines.handcrafted.channel import Channel, fit_or_load
 from pipelines.handcrafted.encoders.quantizer import (
     MAX_SAMPLE,
@@ -45,6 +45,8 @@ class Features:
     context
     quantizer : ProductQuantizer or None
         If given, rows are stored as its codes, and reading decodes them.
+    half
+        Store rows in half precision, which has 11 significant bits and a range of 65,504.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class Features:
         split: Split,
         flips: tuple[bool, ...],
         context: Context,
+        *,
         quantizer: ProductQuantizer | None = None,
+        half: bool = False,
     ) -> None:
         self.channel, self.state, self.split = channel, state, split
-        self.context, self.quantizer = context, quantizer
+        self.context, self.quantizer, self.half = context, quantizer, half
         # Chunks do not depend on the number of processes, of which each takes a share of a chunk.
         starts = range(0, len(split), CHUNK_IMAGES)
         chunks = [np.arange(start, min(start + CHUNK_IMAGES, len(split))) for start in starts]
@@ -65,7 +69,7 @@ class Features:
         self._key = {
             **channel.key,
             "state": _content_hash(state),
-            "dtype": "float32",
+            "dtype": "float16" if half else "float32",
             "quantizer": _content_hash(tensor_fields(quantizer)) if quantizer else None,
         }
         self._in_memory: dict[int, State] = {}
@@ -89,10 +93,13 @@ class Features:
         dict
             "features": (n, features) float32, "labels": (n,) int64
         """
-        chunk = self._stored_chunk(index)
+        return self.decode(self.stored(index))
+
+    def decode(self, stored: State) -> State:
+        """Return what `stored` returned as `__getitem__` returns it."""
         if self.quantizer is None:
-            return chunk
-        return {"features": self.quantizer.decode(chunk["codes"]), "labels": chunk["labels"]}
+            return {**stored, "features": stored["features"].float()}
+        return {"features": self.quantizer.decode(stored["codes"]), "labels": stored["labels"]}
 
     def __iter__(self) -> Iterator[State]:
         label = f"describe {len(self.split):,} images"
@@ -100,7 +107,8 @@ class Features:
         for index in self.context.progress(chunks, label=label, total=len(self), unit="chunk"):
             yield self[index]
 
-    def _stored_chunk(self, index: int) -> State:
+    def stored(self, index: int) -> State:
+        """Return a chunk as it is kept: "features" or "codes", and "labels"."""
         if index in self._in_memory:
             return self._in_memory[index]
         flipped, images = self._chunk_images[index]
@@ -124,20 +132,32 @@ class Features:
 
     def _describe(self, subset: Split, flipped: bool) -> State:
         device = self.context.device
-        rows = torch.empty(len(subset), self._row_length(), device=device)
+        length = row_length(self.channel, self.state, self.context)
+        rows = torch.empty(len(subset), length, device=device)
         done = 0
         for batch in subset.batches(BATCH, device=device):
             images = flip(batch.images) if flipped else batch.images
             rows[done : done + len(batch)] = self.channel.describe(images, self.state)
             done += len(batch)
         labels = torch.from_numpy(subset.labels).to(device)
-        if self.quantizer is None:
-            return {"features": rows, "labels": labels}
-        return {"codes": self.quantizer.encode(rows), "labels": labels}
+        if self.quantizer is not None:
+            return {"codes": self.quantizer.encode(rows), "labels": labels}
+        return {"features": self._halved(rows) if self.half else rows, "labels": labels}
 
-    def _row_length(self) -> int:
-        one_pixel = torch.zeros(1, 3, 1, 1, dtype=torch.uint8, device=self.context.device)
-        return self.channel.describe(one_pixel, self.state).shape[1]
+    def _halved(self, rows: Tensor) -> Tensor:
+        halved = rows.half()
+        if torch.equal(halved.isfinite(), rows.isfinite()):
+            return halved
+        raise UserError(
+            f"features of up to {float(rows.abs().max()):.3g} are beyond half precision, in which "
+            "they are kept for a streamed SVM (65,504 at most); use solver=exact"
+        )
+
+
+def row_length(channel: Channel, state: State, context: Context) -> int:
+    """Return the number of features of an image."""
+    one_pixel = torch.zeros(1, 3, 1, 1, dtype=torch.uint8, device=context.device)
+    return channel.describe(one_pixel, state).shape[1]
 
 
 def fit_channel_quantizer(
@@ -155,24 +175,25 @@ def fit_channel_quantizer(
     return ProductQuantizer(**fit_or_load(key, train, context, fit))
 
 
-def gather_rows(share: Tensor, indices: Tensor, context: Context) -> Tensor:
-    """Return rows by their global indices, on every process.
+def gather_rows(share: Tensor, count: int, context: Context) -> Tensor:
+    """Return the rows of all processes, on every process.
 
     Parameters
     ----------
-    share : (s, d)
+    share : (s, ...)
         This process's rows: every `world_size`-th of all rows, from `rank` on.
-    indices : (n,) int64
+    count
+        Rows over all processes.
 
     Returns
     -------
-    Tensor : (n, d)
+    Tensor : (count, ...)
     """
-    rows = share.new_zeros(len(indices), share.shape[1])
-    is_here = indices % context.world_size == context.rank
-    local = indices[is_here] // context.world_size
-    rows[is_here.to(share.device)] = share[local.to(share.device)]
-    return context.sum(rows)
+    if context.world_size == 1:
+        return share
+    largest_share = share.new_zeros(-(-count // context.world_size), *share.shape[1:])
+    largest_share[: len(share)] = share
+    return context.gather(largest_share).transpose(0, 1).flatten(0, 1)[:count]
 
 
 def _byte_size(state: State) -> int:

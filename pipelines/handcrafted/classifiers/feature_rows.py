@@ -66,8 +66,7 @@ class FeatureRows:
         mean = (rows._column_sums(lambda chunk: chunk) / rows.total).to(rows.dtype)
         variance = rows._column_sums(lambda chunk: (chunk - mean).square()) / rows.total
         deviation = variance.sqrt().to(rows.dtype)
-        varies = deviation > 1e-6 * mean.abs()  # below this the deviation is rounding error
-        scale = torch.where(varies, 1 / deviation, 0) / varies.sum().clamp_min(1).sqrt()
+        scale = equalizing_scale(mean, deviation)
         return cls(blocks, context, mean=mean, scale=scale)
 
     def __len__(self) -> int:
@@ -126,8 +125,12 @@ class FeatureRows:
     def sample(self, count: int) -> Tensor:
         """Return about `count` of this process's rows, evenly spaced: (n, features + 1)."""
         step = max(1, len(self) // max(count, 1))
-        plain = torch.cat([block[::step] for block in self.blocks])
-        return torch.cat([(plain - self.mean) * self.scale, plain.new_ones(len(plain), 1)], dim=1)
+        chosen = [block[::step] for block in self.blocks]
+        rows = self.mean.new_ones(sum(map(len, chosen)), self.features + 1)
+        for part, block in zip(rows.split([len(block) for block in chosen]), chosen, strict=True):
+            part[:, :-1] = block
+        rows[:, :-1].sub_(self.mean).mul_(self.scale)
+        return rows
 
     def gram(self) -> Tensor:
         """Return the products of all rows with each other: (total, total) float64.
@@ -187,3 +190,12 @@ class FeatureRows:
             for chunk in block.split(CHUNK_ROWS):
                 sums += function(chunk).sum(0)
         return self.context.sum(sums)
+
+
+def equalizing_scale(mean: Tensor, deviation: Tensor) -> Tensor:
+    """Return the scale (features,) that gives features equal variances, whose sum is 1.
+
+    Constant features get the scale 0.
+    """
+    varies = deviation > 1e-6 * mean.abs()  # below this the deviation is rounding error
+    return torch.where(varies, 1 / deviation, 0) / varies.sum().clamp_min(1).sqrt()

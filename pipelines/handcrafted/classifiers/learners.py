@@ -7,22 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from harness.contract import Context, State
+from pipelines.handcrafted.classifiers.capacity import FitSize, exact_memory_bytes
 from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
 from pipelines.handcrafted.classifiers.linear_svm import LinearSVM
 from pipelines.handcrafted.classifiers.loss import Loss, LossName
+from pipelines.handcrafted.classifiers.row_stream import RowStream
 from pipelines.handcrafted.classifiers.streamed_solvers import (
-    RowStream,
     StreamedDualAscent,
     StreamedPassiveAggressive,
     StreamedSGD,
 )
 from pipelines.handcrafted.features import Features
+
+SolverName = Literal["auto", "exact", "streamed"]
+MEMORY_SHARE = 0.5  # of the free memory that an exact fit may take to be chosen
 
 
 @dataclass(frozen=True)
@@ -70,17 +74,30 @@ class Solver(Protocol):
         ...
 
 
-class Learner(Protocol):
-    """The settings of a linear classifier."""
+class LearnerChoice(Protocol):
+    """The settings of a linear classifier, before the number of rows is known."""
 
     @property
     def c_grid(self) -> CGrid:
         """The values of C to choose from."""
         ...
 
+    def for_size(self, size: FitSize, context: Context) -> Learner:
+        """Return the learner for this many rows, which may depend on the free memory."""
+        ...
+
+
+class Learner(LearnerChoice, Protocol):
+    """The settings of a linear classifier."""
+
     @property
     def quantize(self) -> bool:
         """Whether features are kept as bytes (`encoders.quantizer`)."""
+        ...
+
+    @property
+    def half(self) -> bool:
+        """Whether features are kept in half precision."""
         ...
 
     @property
@@ -102,29 +119,41 @@ class Learner(Protocol):
 
 
 @dataclass(frozen=True)
-class ExactSVM:
-    """One-vs-rest SVMs solved to a small duality gap, all rows in memory.
+class SVMSettings:
+    """What one-vs-rest SVMs have in common, whatever solves them.
 
     Parameters
     ----------
     standardize
-        Scale each feature to mean 0 and equal variance; otherwise rows are used as they are.
+        Scale each feature to mean 0 and equal variance; otherwise rows are used as they are, and
+        should have a length of about 1.
     custom_grid : CGrid or None
         None is STANDARDIZED_GRID or UNIT_LENGTH_GRID, by `standardize`.
-    loss, quantize, streams
+    loss
+    quantize
+        Keep features as bytes; otherwise those that are streamed are kept in half precision.
     """
 
     standardize: bool = False
     custom_grid: CGrid | None = None
     loss: LossName = "squared_hinge"
     quantize: bool = False
-    streams: bool = False
 
     @property
     def c_grid(self) -> CGrid:
         if self.custom_grid:
             return self.custom_grid
         return STANDARDIZED_GRID if self.standardize else UNIT_LENGTH_GRID
+
+
+@dataclass(frozen=True)
+class ExactSVM(SVMSettings):
+    """SVMs solved to a duality gap of 0.1 %, all rows in memory."""
+
+    half, streams = False, False
+
+    def for_size(self, size: FitSize, context: Context) -> Learner:
+        return self
 
     def make_solver(
         self, splits: Sequence[Iterable[State]], num_classes: int, context: Context
@@ -137,19 +166,56 @@ class ExactSVM:
 
 
 @dataclass(frozen=True)
-class StreamedSVM:
-    """One-vs-rest SVMs by dual coordinate ascent, for rows of about length 1."""
+class StreamedSVM(SVMSettings):
+    """SVMs solved to a duality gap of 1 % by dual ascent, the rows read chunk by chunk."""
 
-    loss: LossName = "squared_hinge"
-    quantize: bool = True
-    streams: bool = True
-    c_grid: CGrid = UNIT_LENGTH_GRID
+    streams = True
+
+    @property
+    def half(self) -> bool:
+        return not self.quantize
+
+    def for_size(self, size: FitSize, context: Context) -> Learner:
+        return self
 
     def make_solver(
         self, splits: Sequence[Iterable[State]], num_classes: int, context: Context
     ) -> Solver:
         stream = _row_stream(splits, num_classes, context)
+        if self.standardize:
+            stream = stream.standardized()
         return StreamedDualAscent(stream, Loss.from_name(self.loss))
+
+
+@dataclass(frozen=True)
+class SVM(SVMSettings):
+    """SVMs by either solver.
+
+    Parameters
+    ----------
+    solver
+        "auto" is "exact" if `exact_memory_bytes` is at most MEMORY_SHARE of the free memory, and
+        "streamed" otherwise.
+    """
+
+    solver: SolverName = "auto"
+
+    def for_size(self, size: FitSize, context: Context) -> Learner:
+        solver = _fitting_solver(size, context) if self.solver == "auto" else self.solver
+        make_learner = ExactSVM if solver == "exact" else StreamedSVM
+        return make_learner(self.standardize, self.custom_grid, self.loss, self.quantize)
+
+
+def _fitting_solver(size: FitSize, context: Context) -> SolverName:
+    """Return the exact solver if it fits; note why it does not."""
+    needed, free = exact_memory_bytes(size), context.free_memory()
+    if needed <= MEMORY_SHARE * free:
+        return "exact"
+    context.note(
+        f"streamed SVM: the exact one needs {needed / 1e9:.1f} GB, more than "
+        f"{MEMORY_SHARE:.0%} of the {free / 1e9:.1f} GB of free memory"
+    )
+    return "streamed"
 
 
 @dataclass(frozen=True)
@@ -159,8 +225,12 @@ class AveragedSGD:
     loss: LossName = "hinge"
     epochs: int = 5
     quantize: bool = False
+    half: bool = False
     streams: bool = True
     c_grid: CGrid = UNIT_LENGTH_GRID
+
+    def for_size(self, size: FitSize, context: Context) -> Learner:
+        return self
 
     def make_solver(
         self, splits: Sequence[Iterable[State]], num_classes: int, context: Context
@@ -176,8 +246,12 @@ class AveragedPassiveAggressive:
     one_vs_rest: bool = False
     epochs: int = 10
     quantize: bool = False
+    half: bool = False
     streams: bool = True
     c_grid: CGrid = AGGRESSIVENESS_GRID
+
+    def for_size(self, size: FitSize, context: Context) -> Learner:
+        return self
 
     def make_solver(
         self, splits: Sequence[Iterable[State]], num_classes: int, context: Context

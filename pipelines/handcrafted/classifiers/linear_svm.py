@@ -26,15 +26,19 @@ from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
 from pipelines.handcrafted.classifiers.loss import Loss, LossName, class_signs, class_weights
 from pipelines.handcrafted.classifiers.newton_cg import (
     DUALITY_GAP,
+    WORKING_ARRAYS,
     Objective,
     Preconditioner,
     Problem,
     minimize,
 )
 
+NOT_FINITE = "the SVM cannot be fitted: some features of the training images are NaN or infinite"
 UNSEEN_CLASS_MARGIN = -1e6  # the margin of a class without rows
 FIRST_CORNER, LAST_CORNER = 0.5, 1e-4  # of the rounded hinge, in units of the margin
 CORNER_FACTOR = 1 / 4  # from one corner to the next
+WORKING_BYTES = 2**30
+MIN_CLASSES = 64  # per pass over the rows, which takes hardly longer than with one class
 JITTER = 1e-6  # of a row's mean squared length: about the error of products in float32
 
 
@@ -59,10 +63,9 @@ class LinearSVM:
         num_classes: int,
         loss: LossName = "squared_hinge",
     ) -> None:
-        self.rows, self.loss = rows, loss
+        self.rows, self.loss, self.labels = rows, loss, labels.to(rows.device)
         counts = torch.bincount(labels, minlength=num_classes).to(torch.float64)
         self.seen = rows.context.sum(counts) > 0
-        self.signs = class_signs(labels, num_classes, rows.dtype).to(rows.device)
         self.problem: Problem = Primal(rows) if rows.total > rows.features else Dual(rows)
         self.preconditioner = Preconditioner(self.problem)
         self.solution = torch.zeros(
@@ -87,27 +90,46 @@ class LinearSVM:
         biases : (classes,)
             For plain features: margins = features @ weights.T + biases.
         """
-        costs = c * class_weights(self.signs, positive_weight)
-        if self.loss == "squared_hinge":
-            self.solution, _ = self._minimize(costs, Loss(), self.solution)
-        else:
-            self.solution = self._minimize_hinge(costs)
+        width = classes_at_a_time(self.rows.total / self.rows.context.world_size)
+        for first in range(0, len(self.solution), width):
+            classes = slice(first, first + width)
+            self.solution[classes] = self._fit_classes(classes, c, positive_weight)
         weights, biases = self.rows.fold(self.problem.to_weights(self.solution))
         return weights * self.seen[:, None], torch.where(self.seen, biases, UNSEEN_CLASS_MARGIN)
 
-    def _minimize(self, costs: Tensor, loss: Loss, start: Tensor) -> tuple[Tensor, Tensor]:
-        objective = Objective(self.problem, self.signs, costs, loss)
+    def _fit_classes(self, classes: slice, c: float, positive_weight: float) -> Tensor:
+        """Return the solution of some classes: (classes, size)."""
+        signs = class_signs(self.labels, len(self.solution), self.rows.dtype)[:, classes]
+        signs = signs.contiguous()
+        costs = c * class_weights(signs, positive_weight)
+        start = self.solution[classes]
+        if self.loss == "squared_hinge":
+            return self._minimize(signs, costs, Loss(), start)[0]
+        return self._minimize_hinge(signs, costs, start)
+
+    def _minimize(
+        self, signs: Tensor, costs: Tensor, loss: Loss, start: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        objective = Objective(self.problem, signs, costs, loss)
         return minimize(objective, self.preconditioner, start)
 
-    def _minimize_hinge(self, costs: Tensor) -> Tensor:
+    def _minimize_hinge(self, signs: Tensor, costs: Tensor, solution: Tensor) -> Tensor:
         """Minimize the hinge loss by way of ever sharper corners."""
-        corner, solution = FIRST_CORNER, self.solution
+        corner = FIRST_CORNER
         while corner >= LAST_CORNER:
-            solution, rounding_error = self._minimize(costs, Loss(corner), solution)
+            solution, rounding_error = self._minimize(signs, costs, Loss(corner), solution)
             if (rounding_error <= DUALITY_GAP).all():
                 break
             corner *= CORNER_FACTOR
         return solution
+
+
+def classes_at_a_time(rows: float) -> int:
+    """Return how many classes are fitted at a time to this many rows per process.
+
+    Their working arrays have WORKING_BYTES, or more where that would be fewer than MIN_CLASSES.
+    """
+    return max(MIN_CLASSES, int(WORKING_BYTES / (WORKING_ARRAYS * 4 * max(rows, 1))))
 
 
 class Primal:
@@ -171,9 +193,7 @@ def cholesky(gram: Tensor) -> Tensor:
     Repeated rows make a Gram matrix singular. Raises UserError where it is not finite.
     """
     if not gram.isfinite().all():
-        raise UserError(
-            "the SVM cannot be fitted: some features of the training images are NaN or infinite"
-        )
+        raise UserError(NOT_FINITE)
     jitter = JITTER * float(gram.diagonal().mean())
     while True:
         gram.diagonal().add_(jitter)

@@ -79,10 +79,10 @@ class Loss:
         losses = class_weights(signs, positive_weight) * self.value(1 - signs * margins)
         return losses.sum(dtype=torch.float64)
 
-    # The following are for one row and all classes, with corner None or 0 only.
+    # The following are for corner None or 0 only.
 
     def implicit_step(self, slack: Floats, rates: Floats, square: float) -> Floats:
-        """Return the step that minimizes rate * loss after the step + half the squared change.
+        """Return one row's step that minimizes rate * loss after it + half the squared change.
 
         Parameters
         ----------
@@ -99,30 +99,18 @@ class Loss:
             return 2 * rates * np.maximum(0, slack) / (1 + 2 * rates * square)
         return np.clip(slack / square, 0, rates)
 
-    def best_dual(self, dual: Floats, slack: Floats, costs: Floats, square: float) -> Floats:
-        """Return the row's dual variables that maximize the dual objective, all others fixed.
+    def dual_value(self, duals: Tensor, costs: Tensor) -> Tensor:
+        """Return the dual objective (0-d float64) less its term in the weights.
 
         Parameters
         ----------
-        dual, slack, costs : (classes,)
-            The present dual variables, the slack that they lead to, and C times the class weight.
-        square
-            The row's squared length.
+        duals, costs : (n, classes)
+            The signed or unsigned dual variables, and C times the class weight.
         """
+        total = duals.abs().sum(dtype=torch.float64)
         if self.corner is None:
-            return np.maximum(0, dual + (slack - dual / (2 * costs)) / (square + 1 / (2 * costs)))
-        return np.clip(dual + slack / square, 0, costs)
-
-    def dual_value(
-        self, duals: Floats, labels: NDArray[np.int64], c: float, positive_weight: float
-    ) -> float:
-        """Return the dual objective of (n, classes) variables less its term in the weights."""
-        if self.corner is not None:
-            return float(duals.sum())
-        squares = duals**2 / (4 * c)
-        positives = squares[np.arange(len(labels)), labels].sum()
-        total = duals.sum() - squares.sum() + positives - positives / positive_weight
-        return float(total)
+            total -= (duals.square() / (4 * costs)).sum(dtype=torch.float64)
+        return total
 
 
 def class_signs(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:

@@ -23,6 +23,7 @@ MAX_STEPS = 60  # Newton steps; 5 to 15 are usual
 MAX_CG_ITERATIONS = 40  # Hessian products per Newton step
 CG_TOLERANCE = 0.1  # length of the residual at which a system is solved, relative to the gradient
 MAX_LINE_SEARCH_STEPS = 50
+WORKING_ARRAYS = 18  # (rows, classes) arrays in memory at the most, in the line search
 MAX_CURVATURE_RATIO = 3.0  # between mean curvatures for which one preconditioner serves
 # Relative to the greatest entry: by this much float32 can leave a Gram matrix short of positive
 # definite.

@@ -8,7 +8,7 @@ that of single updates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -41,35 +41,6 @@ class UpdateRule(Protocol):
             The row's squared length.
         """
         ...
-
-
-@dataclass
-class DualAscent:
-    """Dual coordinate ascent on a one-vs-rest SVM (Hsieh et al., ICML 2008).
-
-    Parameters
-    ----------
-    loss, c
-    positive_weight
-        Weight of a row's loss for its own class.
-    duals : (n, classes)
-        Dual variables of the rows of the batch, updated in place.
-    """
-
-    loss: Loss
-    c: float
-    positive_weight: float = 1.0
-    duals: Floats = field(default_factory=lambda: np.empty((0, 0)))
-
-    def __call__(
-        self, row: int, margins: Floats, label: int, square: float
-    ) -> tuple[Floats, float]:
-        signs, costs = signs_and_costs(label, len(margins), self.c, self.positive_weight)
-        before = self.duals[row]
-        after = self.loss.best_dual(before, 1 - signs * margins, costs, square)
-        change = after - before
-        self.duals[row] = after
-        return signs * change, 1.0
 
 
 @dataclass

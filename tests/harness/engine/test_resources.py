@@ -9,11 +9,19 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
+from harness.engine import resources
 from harness.engine.context import RunContext, RunServices
 from harness.engine.distributed import Processes
-from harness.engine.resources import PeakMemory, Stopwatch, cpu_seconds
+from harness.engine.resources import (
+    PeakMemory,
+    Stopwatch,
+    _free_in_control_groups,
+    cpu_seconds,
+    free_memory_bytes,
+)
 
 CPU = torch.device("cpu")
 BUSY = "import time\nwhile time.process_time() < {}: pass\n"
@@ -89,3 +97,22 @@ def test_the_peak_of_memory_is_kept_after_the_memory_is_freed() -> None:
         del block
     assert before > 0
     assert peak.megabytes > before + 150
+
+
+def test_the_limit_of_a_control_group_bounds_the_free_memory(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlimited = free_memory_bytes(torch.device("cpu"))
+    monkeypatch.setattr(resources, "_free_in_control_groups", lambda: iter([3 * 2**20]))
+    assert free_memory_bytes(torch.device("cpu")) == 3 * 2**20 < unlimited
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    assert free_memory_bytes(torch.device("cpu")) == 2**20
+
+
+def test_pages_that_can_be_dropped_do_not_count_against_a_control_group(workdir: Path) -> None:
+    (workdir / "memory.max").write_text("1000\n")
+    (workdir / "memory.current").write_text("700\n")
+    (workdir / "memory.stat").write_text("anon 500\ninactive_file 200\n")
+    assert list(_free_in_control_groups(workdir))[-1:] == [500]
+    (workdir / "memory.max").write_text("max\n")
+    assert list(_free_in_control_groups(workdir)) == []

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.contract import Context, Split, State
+from harness.contract import Context, Split, State, UserError
 from harness.engine.cache import Cache
 from harness.engine.context import RunContext, RunServices
 from harness.engine.distributed import Processes
@@ -160,3 +160,22 @@ def test_cached_rows_have_the_order_of_the_images(split: Split, tmp_path: Path) 
         for part in (few, reversed_split)
     )
     assert backward == (forward[0][::-1], forward[1][::-1])
+
+
+def test_rows_in_half_precision_take_half_the_space_and_lose_three_digits(
+    split: Split, tmp_path: Path
+) -> None:
+    half = make_features(split, context=cached(tmp_path), half=True)
+    assert half[0]["features"].dtype == torch.float32
+    assert values_and_labels(half) == values_and_labels(make_features(split))  # up to 255
+    saved = [load_arrays(file)[0]["features"] for file in tmp_path.glob("*.safetensors")]
+    assert {rows.dtype for rows in saved} == {torch.float16}
+
+
+def test_rows_beyond_half_precision_are_refused(split: Split) -> None:
+    class Large(UpperLeftPixel):
+        def describe(self, images: Tensor | list[Tensor], state: State) -> Tensor:
+            return 1e6 * super().describe(images, state)
+
+    with pytest.raises(UserError, match="beyond half precision"):
+        make_features(split, channel=Large(), half=True)[1]

@@ -13,6 +13,7 @@ from sklearn.svm import LinearSVC
 from harness.contract import UserError
 from harness.engine.context import RunContext
 from harness.engine.distributed import SINGLE_PROCESS, Processes
+from pipelines.handcrafted.classifiers import linear_svm
 from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
 from pipelines.handcrafted.classifiers.linear_svm import UNSEEN_CLASS_MARGIN, LinearSVM, cholesky
 from pipelines.handcrafted.classifiers.loss import LossName
@@ -216,3 +217,25 @@ def _solve_share(rank: int, name: str, folder: Path) -> None:
         folder / f"{rank}.npz", weights=weights.double().numpy(), biases=biases.double().numpy()
     )
     dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("name", ["digits", "more_features_than_rows"])
+@pytest.mark.parametrize("loss", ["squared_hinge", "hinge"])
+def test_classes_fitted_a_few_at_a_time_reach_the_same_objective(
+    name: str, loss: LossName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, power = SETS[name](), 2 if loss == "squared_hinge" else 1
+    together = solve(data, 0.3, loss=loss)
+    monkeypatch.setattr(linear_svm, "classes_at_a_time", lambda rows: 3)
+    few = solve(data, 0.3, loss=loss)
+    objectives = [
+        objective(weights.double().numpy(), biases.double().numpy(), data, 0.3, power)
+        for weights, biases in (together, few)
+    ]
+    np.testing.assert_allclose(*objectives, rtol=1e-3)
+    assert not torch.equal(together[0], few[0])
+
+
+def test_many_rows_are_fitted_to_few_classes_at_a_time() -> None:
+    assert linear_svm.classes_at_a_time(60_000) > 200
+    assert linear_svm.classes_at_a_time(2_562_334) == linear_svm.MIN_CLASSES

@@ -19,8 +19,8 @@ from pipelines.handcrafted.classifiers.feature_rows import FeatureRows
 from pipelines.handcrafted.classifiers.learners import Solver
 from pipelines.handcrafted.classifiers.linear_svm import UNSEEN_CLASS_MARGIN, LinearSVM
 from pipelines.handcrafted.classifiers.loss import Loss, LossName
+from pipelines.handcrafted.classifiers.row_stream import RowStream
 from pipelines.handcrafted.classifiers.streamed_solvers import (
-    RowStream,
     StreamedDualAscent,
     StreamedPassiveAggressive,
     StreamedSGD,
@@ -32,6 +32,8 @@ Data = tuple[Tensor, Tensor]
 
 class RowsInMemory:
     """Stands in for `features.Features`: chunks of rows that exist already."""
+
+    quantizer = None
 
     def __init__(self, rows: Tensor, labels: Tensor, processes: Processes = SINGLE_PROCESS) -> None:
         self.chunks = list(zip(rows.split(CHUNK_ROWS), labels.split(CHUNK_ROWS), strict=True))
@@ -46,6 +48,12 @@ class RowsInMemory:
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rows, labels = self.chunks[index]
         return {"features": rows[self.share], "labels": labels[self.share]}
+
+    def stored(self, index: int) -> dict[str, Tensor]:
+        return self[index]
+
+    def decode(self, stored: dict[str, Tensor]) -> dict[str, Tensor]:
+        return stored
 
 
 def digits() -> Data:
@@ -140,7 +148,8 @@ def test_two_processes_fit_what_one_process_fits(tmp_path: Path) -> None:
         weights, biases = make_solver(make_stream(*few_digits())).fit(0.1)
         for rank in range(2):
             shared = torch.load(tmp_path / f"{name} {rank}")
-            torch.testing.assert_close(shared, [weights, biases], atol=1e-4, rtol=1e-4)
+            # Sums in another order round some duals, kept in bfloat16, to the neighboring value.
+            torch.testing.assert_close(shared, [weights, biases], atol=1e-3, rtol=1e-3)
 
 
 def few_digits() -> Data:
