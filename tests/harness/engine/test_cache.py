@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import time
+from collections import namedtuple
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -135,3 +138,63 @@ def test_temporary_files_of_a_killed_process_are_deleted_after_a_day(workdir: Pa
     os.utime(abandoned, (0, 0))
     Cache(workdir, "source")({"stage": "hog"}, make)
     assert (abandoned.exists(), fresh.exists()) == (False, True)
+
+
+def test_entries_that_another_living_run_has_used_are_kept(workdir: Path) -> None:
+    """Neither of two runs on one data root, above the limit, deletes what the other reads."""
+    first, second = Cache(workdir, "first", limit=1000), Cache(workdir, "second", limit=1000)
+    for cell in range(5):
+        first({"cell": cell}, make)
+        second({"cell": cell}, make)
+    for cell in range(5):
+        first({"cell": cell}, refuse)
+        second({"cell": cell}, refuse)
+    del first
+    Cache(workdir, "third", limit=1000)({"cell": 0}, make)
+    with pytest.raises(AssertionError, match="made again"):
+        Cache(workdir, "first", limit=1000)({"cell": 0}, refuse)
+    second({"cell": 0}, refuse)
+
+
+Disk = namedtuple("Disk", "total used free")
+
+
+def test_without_a_limit_the_cache_takes_half_of_the_disk_that_is_free_without_it(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def usage(_: Path) -> Disk:
+        used = sum(file.stat().st_size for file in workdir.glob("*.safetensors"))
+        return Disk(total=100_000, used=used, free=10_000 - used)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    for cell in range(40):
+        Cache(workdir, "source")({"cell": cell}, make)
+    size = sum(file.stat().st_size for file in workdir.glob("*.safetensors"))
+    assert 4000 < size <= 5000 + 400  # one entry
+
+
+def test_an_almost_full_disk_is_left_to_the_records(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(10**9, 0, 10**7))
+    assert Cache(workdir, "source")({"cell": 0}, make)["x"].shape == (2, 3)
+    assert not list(workdir.glob("*.safetensors"))
+
+
+def test_the_folder_is_looked_through_ever_less_often(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Above its limit too, so that many entries do not take quadratic time."""
+    looked, evict = [], Cache._evict
+
+    def count(cache: Cache) -> None:
+        looked.append(len(list(workdir.glob("*.safetensors"))))
+        evict(cache)
+
+    monkeypatch.setattr(Cache, "_evict", count)
+    cache = Cache(workdir, "source", limit=10)
+    for cell in range(600):
+        cache({"cell": cell}, lambda: {"x": torch.zeros(1000)})
+    gaps = np.diff(looked)
+    assert gaps[:20].max() == 1
+    assert gaps[-3:].min() >= 8

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from torch import Tensor
 
 from harness.contract import Context, Split, State, UserError
@@ -179,3 +181,42 @@ def test_rows_beyond_half_precision_are_refused(split: Split) -> None:
 
     with pytest.raises(UserError, match="beyond half precision"):
         make_features(split, channel=Large(), half=True)[1]
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_processes_above_the_cache_limit_describe_each_image_once(
+    world_size: int, tmp_path: Path
+) -> None:
+    mp.start_processes(
+        _read_three_times, args=(world_size, tmp_path), nprocs=world_size, start_method="forkserver"
+    )
+    described = [np.load(tmp_path / f"{rank}.npy") for rank in range(world_size)]
+    assert np.sum(described) == 64 * 64
+
+
+def _read_three_times(rank: int, world_size: int, folder: Path) -> None:
+    """Read 64 x 64 images' features three times, the processes in step; save how many were new."""
+    torch.set_num_threads(1)
+    features.CHUNK_IMAGES, features.MEMORY_BYTES = 64, 0
+    meeting = f"file://{folder}/meeting"
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world_size)
+    images = np.random.default_rng(0).integers(0, 256, (64 * 64, 4, 4), dtype=np.uint8)
+    split = Split.from_arrays(images, np.arange(64 * 64) % 5)
+    channel, described = UpperLeftPixel(), []
+
+    def describe(images: Tensor | list[Tensor], state: State) -> Tensor:
+        described.append(len(images) if len(images) > 1 else 0)  # one image: its length is asked
+        return UpperLeftPixel().describe(images, state)
+
+    object.__setattr__(channel, "describe", describe)
+    services = RunServices(cache=Cache(folder / "cache", "source", limit=1000))
+    processes = Processes(rank, world_size, torch.device("cpu"))
+    context = RunContext(processes=processes, services=services)
+    rows = make_features(split, channel=channel, context=context)
+    for _ in range(3):
+        for index in range(len(rows)):
+            assert len(rows[index]["labels"]) == 64 // world_size
+            dist.barrier()
+    np.save(folder / f"{rank}.npy", sum(described))
+    dist.barrier()  # until all have read, none may end
+    dist.destroy_process_group()
