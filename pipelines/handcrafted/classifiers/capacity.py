@@ -11,15 +11,14 @@ from pipelines.handcrafted.classifiers.streamed_solvers import DUAL_DTYPE, SHUFF
 from pipelines.handcrafted.features import CHUNK_IMAGES
 
 VALUE_BYTES = 4
-FIXED_BYTES = 48 * 10**6  # buffers of the matrix products, and what the allocator keeps
+EXACT_FIXED_BYTES = 48 * 10**6  # what the allocator keeps of arrays of rows x classes
 PRIMAL_MATRIX_BYTES = 2 * 4  # per entry: the Gram matrix and a factor in float32
 DUAL_MATRIX_BYTES = 3 * 8  # per entry: the Gram matrix, its transpose and the factor in float64
 KEPT_MODELS = 5  # values of C that are tried, usually; the weights of all are kept
 CG_VECTORS = 8  # of conjugate gradients, as long as the weights
 STORED_BYTES = 2  # per feature in half precision
 SHUFFLED_COPIES = 2  # of the chunks whose rows are mixed
-BLOCK_COPIES = 8  # of a block of rows and of its arrays of rows x classes
-GATHERED_COPIES = 3  # of the weights of all classes
+BLOCK_COPIES = 2  # of a block of rows and of its arrays of rows x classes
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,9 @@ def exact_memory_bytes(size: FitSize) -> int:
         matrices = DUAL_MATRIX_BYTES * size.rows**2
     working = WORKING_ARRAYS * rows * classes
     weights = (KEPT_MODELS * size.classes + CG_VECTORS * classes) * size.features
-    return int(FIXED_BYTES + matrices + VALUE_BYTES * (rows * size.features + working + weights))
+    return int(
+        EXACT_FIXED_BYTES + matrices + VALUE_BYTES * (rows * size.features + working + weights)
+    )
 
 
 def streamed_memory_bytes(size: FitSize) -> int:
@@ -69,6 +70,6 @@ def streamed_memory_bytes(size: FitSize) -> int:
     duals = DUAL_DTYPE.itemsize * size.rows * size.classes / size.processes
     shuffled_rows = min(SHUFFLED_CHUNKS * CHUNK_IMAGES, size.rows)
     chunks = SHUFFLED_COPIES * STORED_BYTES * shuffled_rows * size.features
-    weights = (KEPT_MODELS + GATHERED_COPIES) * size.classes * size.features
+    weights = (KEPT_MODELS + 1) * size.classes * size.features
     block = BLOCK_COPIES * BLOCK_ROWS * (size.features + size.classes)
     return int(duals + chunks + VALUE_BYTES * (weights + block))

@@ -16,7 +16,6 @@ from torch.nn.functional import linear
 
 from harness.contract import UserError
 from pipelines.handcrafted.classifiers.block_ascent import BlockProblem
-from pipelines.handcrafted.classifiers.feature_rows import CHUNK_ROWS
 from pipelines.handcrafted.classifiers.linear_svm import NOT_FINITE, UNSEEN_CLASS_MARGIN
 from pipelines.handcrafted.classifiers.loss import Loss, class_signs, class_weights
 from pipelines.handcrafted.classifiers.row_stream import RowStream, StreamBatch
@@ -25,6 +24,7 @@ from pipelines.handcrafted.classifiers.update_rules import (
     PassiveAggressive,
     UpdatedWeights,
 )
+from pipelines.handcrafted.features import CHUNK_IMAGES
 
 MAX_EPOCHS = 200
 DUALITY_GAP = 1e-2  # relative gap at which dual coordinate ascent ends
@@ -83,7 +83,7 @@ class StreamedDualAscent:
         """Start from the last duals at the scale that suits C, or from zero."""
         if self.loss.corner is None and self.weights.numel():
             lengths, squares = self._dual_sums()
-            curvature = self.weights.double().square().sum(1) + squares / (2 * c)
+            curvature = self.weights.square().sum(1, dtype=torch.float64) + squares / (2 * c)
             factor = torch.where(curvature > 0, lengths / curvature, 1).float()
             self.scale *= factor
             self.weights *= factor[:, None]
@@ -95,7 +95,7 @@ class StreamedDualAscent:
     def _dual_sums(self) -> tuple[Tensor, Tensor]:
         """Return the sums of the duals and of their squares, (classes,) float64 each."""
         sums = torch.zeros(2, len(self.scale), dtype=torch.float64, device=self.scale.device)
-        for duals in self.duals.split(CHUNK_ROWS):
+        for duals in self.duals.split(CHUNK_IMAGES):
             lengths = (duals.float() * self.scale).abs()
             sums += torch.stack([lengths, lengths.square()]).sum(1, dtype=torch.float64)
         return sums[0], sums[1]
@@ -133,7 +133,7 @@ class StreamedDualAscent:
     def _relative_gap(
         self, weights: Tensor, dual_linear: Tensor, c: float, positive_weight: float
     ) -> float:
-        size = float(weights.double().square().sum()) / 2
+        size = float(weights.square().sum(dtype=torch.float64)) / 2
         primal = size + c * self.stream.total_loss(weights, self.loss, positive_weight)
         dual = float(self.stream.context.sum(dual_linear)) - size
         if not math.isfinite(primal):

@@ -71,15 +71,16 @@ def measured_bytes(solver: str, size: FitSize) -> int:
     return int(ended.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     ("solver", "size"),
     [
         ("exact", FitSize(12_000, 100, 1000)),
         ("streamed", FitSize(12_000, 100, 1000)),
-        pytest.param("exact", FitSize(2_000, 20, 6000), marks=pytest.mark.slow),
-        pytest.param("exact", FitSize(40_000, 300, 500), marks=pytest.mark.slow),
-        pytest.param("streamed", FitSize(40_000, 300, 2000), marks=pytest.mark.slow),
+        ("exact", FitSize(2_000, 20, 6000)),
+        ("exact", FitSize(40_000, 300, 500)),
+        ("streamed", FitSize(20_000, 1000, 2000)),
     ],
 )
 def test_reckoned_memory_is_within_a_quarter_of_the_measured_peak(
@@ -87,3 +88,23 @@ def test_reckoned_memory_is_within_a_quarter_of_the_measured_peak(
 ) -> None:
     reckon: Any = exact_memory_bytes if solver == "exact" else streamed_memory_bytes
     assert reckon(size) == pytest.approx(measured_bytes(solver, size), rel=0.25)
+
+
+ILSVRC = FitSize(rows=2_562_334, classes=1000, features=5292)
+
+
+def test_processes_divide_what_grows_with_the_rows() -> None:
+    two = FitSize(ILSVRC.rows, ILSVRC.classes, ILSVRC.features, processes=2)
+    assert exact_memory_bytes(two) < 0.55 * exact_memory_bytes(ILSVRC)
+    assert streamed_memory_bytes(two) < 0.55 * streamed_memory_bytes(ILSVRC)
+
+
+def test_an_exact_fit_takes_little_more_than_its_rows_and_a_streamed_one_its_duals() -> None:
+    rows_bytes, duals_bytes = 4 * ILSVRC.rows * ILSVRC.features, 2 * ILSVRC.rows * ILSVRC.classes
+    assert rows_bytes < exact_memory_bytes(ILSVRC) < 1.3 * rows_bytes
+    assert duals_bytes < streamed_memory_bytes(ILSVRC) < 1.1 * duals_bytes
+
+
+def test_more_features_than_rows_take_matrices_of_the_rows() -> None:
+    few = exact_memory_bytes(FitSize(rows=3_000, classes=102, features=40_960))
+    assert few < exact_memory_bytes(FitSize(rows=45_000, classes=102, features=40_960)) / 20
