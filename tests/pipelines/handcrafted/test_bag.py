@@ -187,7 +187,8 @@ def test_another_c_reuses_the_features_but_another_projection_does_not(
     monkeypatch.setattr("pipelines.handcrafted.bag.BagOfDescriptors._sample", None)
     with pytest.raises(TypeError):
         fit(pca_dims=9, c=1.0)
-    monkeypatch.setattr("pipelines.handcrafted.features.Features._row_length", lambda self: 32)
+    for module in ("features", "channel_fit"):
+        monkeypatch.setattr(f"pipelines.handcrafted.{module}.row_length", lambda *_: 32)
     fit(pca_dims=8, c=1.0)
 
 
