@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 # Pages of three arrays, each larger than any that glibc keeps by itself.
 PAGES = (3 * 64 << 20) // resource.getpagesize()
 # A process of its own: after a failed allocation anywhere, glibc serves its thread from another
-# arena, which these settings do not reach.
+# arena, which these settings do not reach. Twenty rounds, since the heap settles after some six.
 SCRIPT = """
 import json, resource, torch
 from pipelines.learned.malloc import keep_freed_memory, trim_heap
@@ -32,11 +32,11 @@ def new_pages(size=64 << 20):
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 with keep_freed_memory(torch.device("cpu")):
-    kept = [new_pages() for _ in range(5)]
+    kept = [new_pages() for _ in range(20)]
     trim_heap()
     trimmed = new_pages()
 afterwards = new_pages()
-small = [new_pages(16 << 20) for _ in range(5)]
+small = [new_pages(16 << 20) for _ in range(20)]
 print(json.dumps({"kept": kept, "trimmed": trimmed, "afterwards": afterwards, "small": small}))
 """
 
