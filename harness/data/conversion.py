@@ -17,9 +17,11 @@ import re
 import struct
 import sys
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin
 
 # Sensors have 8 to 16 bits; sums and counts in 32 bits may end anywhere.
 SIGNIFICANT_BITS = (8, 10, 12, 14, *range(16, 33))
@@ -271,15 +273,18 @@ def _to_8_bits(values: np.ndarray, white: int) -> np.ndarray:
 
 def _is_deep_in_planes(image: ImageFile.ImageFile) -> bool:
     """Return whether a TIFF file has planes of 16 bits, which Pillow reads as planes of 8."""
-    if image.format != "TIFF":
-        return False
-    tags = image.tag_v2  # type: ignore[attr-defined]
+    tags = _tiff_tags(image)
     return tags.get(PLANAR_CONFIGURATION) == IN_PLANES and max(tags.get(BITS_PER_SAMPLE, (1,))) > 8
 
 
 def _is_white_zero(image: ImageFile.ImageFile) -> bool:
     """Return whether a TIFF file has white at zero, which Pillow ignores beyond 8 bits."""
-    return image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO  # type: ignore[attr-defined]
+    return _tiff_tags(image).get(PHOTOMETRIC) == WHITE_IS_ZERO
+
+
+def _tiff_tags(image: ImageFile.ImageFile) -> Mapping[int, Any]:
+    """Return the tags by number; none of a file that is no TIFF."""
+    return image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
 
 
 def _copy_to_three_channels(gray: np.ndarray) -> np.ndarray:

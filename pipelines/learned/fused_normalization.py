@@ -30,6 +30,17 @@ def _power(root: tl.tensor, beta: tl.constexpr) -> tl.tensor:
 
 
 @triton.jit
+def _tile(n_rows: tl.tensor, shape: tl.constexpr) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
+    """Return the offsets of this program's values, their channels, and which of them exist."""
+    rows: tl.constexpr = shape[0]
+    columns: tl.constexpr = shape[1]
+    channels: tl.constexpr = shape[2]
+    row = (tl.program_id(0) * rows + tl.arange(0, rows))[:, None].to(tl.int64)
+    channel = tl.arange(0, columns)[None, :]
+    return row * channels + channel, channel, (row < n_rows) & (channel < channels)
+
+
+@triton.jit
 def _forward_kernel(
     a: tl.tensor,
     b: tl.tensor,
@@ -42,14 +53,9 @@ def _forward_kernel(
     half: tl.constexpr = formula[1] // 2
     alpha: tl.constexpr = formula[2]
     beta: tl.constexpr = formula[3]
-    rows: tl.constexpr = shape[0]
-    columns: tl.constexpr = shape[1]
     channels: tl.constexpr = shape[2]
-    row = (tl.program_id(0) * rows + tl.arange(0, rows))[:, None].to(tl.int64)
-    channel = tl.arange(0, columns)[None, :]
-    offsets = row * channels + channel
-    is_value = (row < n_rows) & (channel < channels)
-    sums = tl.zeros((rows, columns), tl.float32)
+    offsets, channel, is_value = _tile(n_rows, shape)
+    sums = tl.zeros((shape[0], shape[1]), tl.float32)
     for d in tl.static_range(-half, half + 1):
         is_neighbor = is_value & (channel + d >= 0) & (channel + d < channels)
         neighbor = tl.load(a + offsets + d, mask=is_neighbor, other=0.0).to(tl.float32)
@@ -73,14 +79,9 @@ def _backward_kernel(
     half: tl.constexpr = formula[1] // 2
     alpha: tl.constexpr = formula[2]
     beta: tl.constexpr = formula[3]
-    rows: tl.constexpr = shape[0]
-    columns: tl.constexpr = shape[1]
     channels: tl.constexpr = shape[2]
-    row = (tl.program_id(0) * rows + tl.arange(0, rows))[:, None].to(tl.int64)
-    channel = tl.arange(0, columns)[None, :]
-    offsets = row * channels + channel
-    is_value = (row < n_rows) & (channel < channels)
-    sums = tl.zeros((rows, columns), tl.float32)
+    offsets, channel, is_value = _tile(n_rows, shape)
+    sums = tl.zeros((shape[0], shape[1]), tl.float32)
     for d in tl.static_range(-half, half + 1):
         is_neighbor = is_value & (channel + d >= 0) & (channel + d < channels)
         neighbor = tl.load(a + offsets + d, mask=is_neighbor, other=0.0).to(tl.float32)

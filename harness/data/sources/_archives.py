@@ -28,6 +28,11 @@ ZIP_FLAG_UTF8 = 0x800
 ZIP_EXTRA_UNICODE_PATH = 0x7075
 KANA = re.compile(r"[\u3041-\u30ff]")
 JAPANESE = re.compile(r"[\x20-\x7e\u3000-\u30ff\u4e00-\u9fff\uff01-\uff5e]*")
+# typeshed does not list these classes of tarfile
+DAMAGED_HEADER: tuple[type[Exception], ...] = (
+    tarfile.InvalidHeaderError,  # type: ignore[attr-defined]
+    tarfile.TruncatedHeaderError,  # type: ignore[attr-defined]
+)
 NamedReader = tuple[str, Callable[[], bytes]]
 Note = Callable[[str], object]
 
@@ -94,7 +99,7 @@ class _StrictTarInfo(tarfile.TarInfo):
     def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
         try:
             return super().fromtarfile(archive)
-        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+        except DAMAGED_HEADER as error:
             raise tarfile.ReadError(str(error)) from error
 
 

@@ -67,7 +67,8 @@ def test_each_epoch_has_another_order_and_mixes_the_chunks_of_a_group(stream: Ro
 
 
 def test_standardized_rows_are_those_of_rows_in_memory(stream: RowStream) -> None:
-    rows = torch.cat([part["features"] for split in stream.features for part in split])  # type: ignore[attr-defined]
+    splits = stream.features  # type: ignore[attr-defined]
+    rows = torch.cat([part["features"] for split in splits for part in split])
     expected = FeatureRows.standardized([rows], RunContext())
     batches = list(stream.standardized().epoch(0))
     order = torch.cat([batch.indices for batch in batches]).argsort()
